@@ -1,0 +1,64 @@
+"""The direction of imports: a module imports only from layers below its own (DESIGN section 2)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import unlearn
+
+LAYERS = [
+    {"errors", "checks", "records", "ledger"},
+    {"linalg", "data", "grid"},
+    {"forecasters", "criteria"},
+    {"influence"},
+    {"unlearning", "synthetic", "anomaly", "privacy"},
+    {"evaluation"},
+    {"plotting"},
+    {"services"},
+]
+ROOT = Path(unlearn.__file__).parent
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def room(name: str) -> str:
+    return name.removeprefix("unlearn.").split(".")[0]
+
+
+def layer(name: str) -> int:
+    return next(i for i, rooms in enumerate(LAYERS) if room(name) in rooms)
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                pytest.fail(f"{path}: relative import; write the full name")
+            found |= {f"unlearn.{a.name}" for a in node.names} if node.module == "unlearn" else {node.module or ""}
+    return {name for name in found if name.startswith("unlearn.")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_import_points_upward(path: Path) -> None:
+    own = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+    for name in imported(path):
+        if room(name) == room(own):
+            continue
+        assert layer(name) <= layer(own), f"{own} imports {name} from a layer above"
+        # Rooms of one layer do not know each other, but for what layer 0 shares.
+        assert layer(name) < layer(own) or layer(own) == 0, f"{own} imports {name} from its own layer"
+
+
+def test_the_library_never_imports_hydra() -> None:
+    for path in MODULES:
+        text = path.read_text()
+        assert "import hydra" not in text, path
+        assert "omegaconf" not in text, path
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
+    assert max(lengths.values()) <= 400, max(lengths, key=lambda path: lengths[path])

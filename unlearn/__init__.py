@@ -1,0 +1,42 @@
+"""Task-aware machine unlearning for load forecasting, priced on the grid.
+
+>>> import unlearn
+>>> grid = unlearn.load_case("ieee14")
+>>> data = unlearn.load_dataset("synthetic", nominal_mw=grid.nominal_load_mw)
+>>> model = unlearn.fit_linear(data)
+>>> result = unlearn.forget(model, data, rows=range(500), criterion="cost", l1_budget=0.1, grid=grid)
+"""
+
+from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion
+from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
+from unlearn.errors import UnlearnError
+from unlearn.forecasters import (
+    Forecaster,
+    TrainingOptions,
+    fit_linear,
+    fit_network,
+    load_forecaster,
+    save_forecaster,
+)
+from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
+from unlearn.influence import criterion_gradient, influence_scores
+from unlearn.linalg import IhvpOptions
+from unlearn.unlearning import Forgotten, Reweighting, forget, newton_update, retrain, select
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # data
+    "FAIR", "PUBLISHED", "LoadDataset", "SplitSpec", "dataset_from_frames", "load_dataset",
+    # the grid, and what a forecast costs on it
+    "CostBreakdown", "GridCase", "OperatingCost", "load_case", "price_hours",
+    # forecasters
+    "Forecaster", "TrainingOptions", "fit_linear", "fit_network", "load_forecaster", "save_forecaster",
+    # criteria and influence
+    "MAPE", "MSE", "Criterion", "OperatingCostCriterion", "criterion_gradient", "influence_scores",
+    "make_criterion",
+    # forgetting
+    "Forgotten", "IhvpOptions", "Reweighting", "forget", "newton_update", "retrain", "select",
+    # errors
+    "UnlearnError",
+]  # fmt: skip

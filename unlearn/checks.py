@@ -1,0 +1,107 @@
+"""Validators shared by every layer: shape, finiteness, sign, ranges, row indices.
+
+Each one either returns the value in the form that the caller needs or raises `InputError`
+before any work starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unlearn.errors import InputError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def as_floats(name: str, value: ArrayLike, ndim: int | None = None) -> FloatArray:
+    """Return `value` as a float64 array, refusing what is not numeric or has the wrong rank."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected numbers, got {type(value).__name__} ({error}).") from error
+    if ndim is not None and array.ndim != ndim:
+        raise InputError(f"{name}: expected {ndim} axes, got {array.ndim} (shape {array.shape}).")
+    return array
+
+
+def require_shape(name: str, array: NDArray, shape: Sequence[int | None]) -> None:
+    """Refuse an array whose shape differs from `shape` (None stands for any length)."""
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+        raise InputError(f"{name}: expected shape {wanted}, got {array.shape}.")
+
+
+def require_finite(name: str, array: NDArray) -> None:
+    """Refuse NaN and infinity, naming the first place where one stands."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name}: expected finite values, got {int(bad.sum())} NaN or infinite, first at {first}. "
+            "Fill or drop them before the call."
+        )
+
+
+def require_positive(name: str, value: float) -> float:
+    """Return `value` if it is a finite number above zero."""
+    if not np.isfinite(value) or value <= 0:
+        raise InputError(f"{name}: expected a number above 0, got {value!r}.")
+    return float(value)
+
+
+def require_not_negative(name: str, value: float) -> float:
+    """Return `value` if it is a finite number of at least zero."""
+    if not np.isfinite(value) or value < 0:
+        raise InputError(f"{name}: expected a number of at least 0, got {value!r}.")
+    return float(value)
+
+
+def require_fraction(name: str, value: float) -> float:
+    """Return `value` if it lies strictly between 0 and 1."""
+    if not 0 < value < 1:
+        raise InputError(f"{name}: expected a share between 0 and 1 (both excluded), got {value!r}.")
+    return float(value)
+
+
+def require_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`."""
+    allowed = sorted(choices)
+    if value not in allowed:
+        raise InputError(f"{name}: expected one of {', '.join(allowed)}; got {value!r}.")
+    return value
+
+
+def require_rows(name: str, rows: ArrayLike, size: int) -> IntArray:
+    """Return `rows` as sorted, unique indices into `size` rows; a boolean mask is accepted.
+
+    Raises:
+        InputError: not integers, out of range, or duplicated.
+    """
+    array = np.asarray(rows)
+    if array.ndim != 1:
+        raise InputError(f"{name}: expected a 1-D list of rows or a boolean mask, got shape {array.shape}.")
+    if array.dtype == bool:
+        require_shape(f"{name} (boolean mask)", array, (size,))
+        return np.flatnonzero(array).astype(np.int64)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{name}: expected integer rows or a boolean mask, got {array.dtype}.")
+    array = array.astype(np.int64)
+    outside = array[(array < 0) | (array >= size)]
+    if outside.size:
+        raise InputError(
+            f"{name}: expected rows from 0 to {size - 1}, got {outside.size} outside, first {int(outside[0])}."
+        )
+    unique, counts = np.unique(array, return_counts=True)
+    if unique.size != array.size:
+        raise InputError(
+            f"{name}: expected each row once, got {int((counts > 1).sum())} duplicated, first "
+            f"{int(unique[counts > 1][0])}. Pass numpy.unique(rows) if that is what you mean."
+        )
+    return unique

@@ -1,0 +1,42 @@
+"""Hourly load data: one container, readers for public and private data, a synthetic source."""
+
+from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
+from unlearn.data.download import cache_dir, fetch, fetch_wheel
+from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
+from unlearn.data.gefcom2012 import read_gefcom2012
+from unlearn.data.scaler import StandardScaler
+from unlearn.data.sources import SOURCES, load_dataset
+from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
+from unlearn.data.synthetic import make_synthetic
+from unlearn.data.tables import read_tables
+from unlearn.data.tx123bt import read_tx123bt
+
+__all__ = [
+    # the data set
+    "LoadDataset",
+    "FittedConstant",
+    "dataset_from_frames",
+    # dividing its rows
+    "SplitSpec",
+    "Split",
+    "FAIR",
+    "PUBLISHED",
+    "remain_rows",
+    # features
+    "CALENDAR_NAMES",
+    "WEATHER_NAMES",
+    "calendar_features",
+    "distinct_columns",
+    "StandardScaler",
+    # sources
+    "load_dataset",
+    "SOURCES",
+    "read_gefcom2012",
+    "read_tx123bt",
+    "make_synthetic",
+    "read_tables",
+    # fetching
+    "fetch",
+    "fetch_wheel",
+    "cache_dir",
+]

@@ -1,0 +1,205 @@
+"""`LoadDataset`: hourly loads, the features that explain them, and how the rows are divided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from unlearn.checks import FloatArray, as_floats, require_choice, require_positive, require_shape
+from unlearn.data.features import CALENDAR_NAMES, stack_features
+from unlearn.data.splits import FAIR, Split, SplitSpec
+from unlearn.errors import DataError, InputError
+
+
+@dataclass(frozen=True)
+class FittedConstant:
+    """Something learnt from rows before any model was trained, and which rows it saw.
+
+    Complete unlearning is exact with preprocessing held fixed, so every such constant is declared
+    beside the result (`fitted_on` is "train", "core" or "all").
+    """
+
+    name: str
+    fitted_on: str
+    description: str
+
+
+@dataclass(frozen=True, eq=False)
+class LoadDataset:
+    """Hourly data of B loads.
+
+    Attributes:
+        name: source, for records and messages.
+        features: raw (unscaled) features, shape (N, B, F); the first four are the calendar.
+        load_mw: load in MW, shape (N, B).
+        timestamps: start of each hour, shape (N,); sorted, unique, without gaps.
+        load_names: B names.
+        feature_names: F names.
+        split: which rows are train, validation, test, core, sensitive.
+        base_mva: power base; `load_pu = load_mw / base_mva`.
+        fitted: constants that preprocessing learnt from rows.
+
+    Raises:
+        DataError: wrong shape, NaN, negative load, unsorted, duplicated or missing hours; the
+            message names the column and the row.
+    """
+
+    name: str
+    features: FloatArray
+    load_mw: FloatArray
+    timestamps: pd.DatetimeIndex
+    load_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    split: Split
+    base_mva: float = 100.0
+    fitted: tuple[FittedConstant, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        require_positive("base_mva", self.base_mva)
+        require_shape(f"{self.name} load_mw", self.load_mw, (len(self.timestamps), len(self.load_names)))
+        require_shape(f"{self.name} features", self.features, (*self.load_mw.shape, len(self.feature_names)))
+        check_hours(self.name, self.timestamps)
+        check_columns(f"{self.name} load", self.load_mw, self.timestamps, self.load_names, negative=False)
+        for f, feature in enumerate(self.feature_names):
+            check_columns(f"{self.name} {feature}", self.features[:, :, f], self.timestamps, self.load_names)
+
+    @property
+    def load_pu(self) -> FloatArray:
+        """Load in per unit, shape (N, B)."""
+        return self.load_mw / self.base_mva
+
+    @property
+    def n_loads(self) -> int:
+        return len(self.load_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over features, loads, hours and split; a model remembers the one it was fitted on."""
+        digest = hashlib.sha256()
+        for array in (self.features, self.load_mw, self.timestamps.to_numpy().astype("datetime64[s]")):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for rows in (self.split.train, self.split.validation, self.split.test, self.split.core):
+            digest.update(rows.astype(np.int64).tobytes() + b"|")
+        digest.update(repr((self.load_names, self.feature_names, self.base_mva)).encode())
+        return digest.hexdigest()
+
+    def scaled_to(self, nominal_mw: ArrayLike, over: str = "train") -> LoadDataset:
+        """Scale each load so that its maximum equals the nominal load of its bus.
+
+        Args:
+            nominal_mw: nominal load of each bus, shape (B,).
+            over: rows that the maximum is taken over: "train", or "all" as in the published protocol.
+
+        Raises:
+            InputError: wrong shape, or a nominal load or maximum that is not positive.
+        """
+        nominal = as_floats("nominal_mw", nominal_mw, ndim=1)
+        require_shape("nominal_mw (one per load; choose as many zones as the grid has loads)", nominal, (self.n_loads,))
+        require_choice("over", over, ("train", "all"))
+        seen = self.load_mw if over == "all" else self.load_mw[self.split.train]
+        peak = seen.max(axis=0)
+        if (peak <= 0).any() or (nominal <= 0).any():
+            raise InputError(
+                f"scaled_to: expected positive nominal and peak loads, got nominal {nominal.min()} and "
+                f"peak {peak.min()} MW at the smallest."
+            )
+        constant = FittedConstant("load scale", over, "factor per load that puts its maximum at the bus's nominal load")
+        return replace(self, load_mw=self.load_mw * (nominal / peak), fitted=(*self.fitted, constant))
+
+
+def dataset_from_frames(
+    load_mw: pd.DataFrame,
+    weather: Mapping[str, pd.DataFrame],
+    *,
+    split: SplitSpec = FAIR,
+    name: str = "frames",
+    fitted: Sequence[FittedConstant] = (),
+) -> LoadDataset:
+    """Build a data set from one's own tables.
+
+    Args:
+        load_mw: hourly loads in MW; a DatetimeIndex of N hours, one column per load.
+        weather: one table per weather variable, with the index and columns of `load_mw` (a
+            variable measured at one place for all loads may have a single column).
+        split: how to divide the hours.
+        name: source, for records and messages.
+        fitted: constants that your own preprocessing learnt from rows.
+
+    Raises:
+        DataError: no DatetimeIndex, differing indices or columns, or any fault that
+            `LoadDataset` refuses.
+    """
+    hours = load_mw.index
+    if not isinstance(hours, pd.DatetimeIndex):
+        raise DataError(f"{name} load: expected a DatetimeIndex of hours, got {type(hours).__name__}.")
+    columns = []
+    for variable, table in weather.items():
+        if not table.index.equals(hours):
+            raise DataError(f"{name} {variable}: expected the hours of the load table, got another index.")
+        if table.shape[1] == 1:
+            table = pd.concat([table.iloc[:, 0]] * load_mw.shape[1], axis=1, keys=load_mw.columns)
+        missing = [str(c) for c in load_mw.columns if c not in table.columns]
+        if missing:
+            raise DataError(f"{name} {variable}: expected a column per load, missing {', '.join(missing)}.")
+        columns.append(as_floats(f"{name} {variable}", table[load_mw.columns].to_numpy()))
+    n_hours, n_loads = load_mw.shape
+    stacked = np.stack(columns, axis=2) if columns else np.empty((n_hours, n_loads, 0))
+    return LoadDataset(
+        name=name,
+        features=stack_features(hours, stacked),
+        load_mw=as_floats(f"{name} load", load_mw.to_numpy()),
+        timestamps=hours,
+        load_names=tuple(map(str, load_mw.columns)),
+        feature_names=(*CALENDAR_NAMES, *weather),
+        split=split.rows(n_hours),
+        fitted=tuple(fitted),
+    )
+
+
+def check_hours(where: str, timestamps: pd.DatetimeIndex) -> None:
+    """Refuse missing, unsorted or duplicated hours, and gaps, naming the row."""
+    if timestamps.hasnans:
+        row = int(np.flatnonzero(timestamps.isna())[0])
+        raise DataError(f"{where}: expected a time in every row, got none at row {row}.")
+    steps = np.diff(timestamps.to_numpy().astype("datetime64[s]").astype(np.int64))
+    wrong = np.flatnonzero(steps != 3600)
+    if wrong.size:
+        row = int(wrong[0]) + 1
+        step = int(steps[row - 1])
+        fault = "duplicated" if step == 0 else "unsorted" if step < 0 else "after a gap"
+        mend = {
+            "duplicated": "Drop or average the repeats.",
+            "unsorted": "Sort by time.",
+            "after a gap": "Fill the missing hours or cut the data there.",
+        }[fault]
+        raise DataError(
+            f"{where}: expected consecutive hours, got {timestamps[row]} at row {row}, {fault} "
+            f"(previous {timestamps[row - 1]}); {wrong.size} such rows. {mend}"
+        )
+
+
+def check_columns(
+    where: str,
+    table: FloatArray,
+    timestamps: pd.DatetimeIndex,
+    names: Sequence[str],
+    negative: bool = True,
+) -> None:
+    """Refuse NaN or infinity, and negative values unless allowed, naming column and row."""
+    bad = ~np.isfinite(table)
+    fault = "a finite number"
+    if not bad.any() and not negative:
+        bad = table < 0
+        fault = "a load of at least 0"
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"{where}: expected {fault}, got {table[row, column]} in column {names[column]} at row {row} "
+            f"({timestamps[row]}); {int(bad.sum())} such values. Fill or drop them first."
+        )

@@ -1,0 +1,1 @@
+"""How good and how complete an unlearnt forecaster is, as tidy records."""

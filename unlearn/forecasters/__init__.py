@@ -1,0 +1,17 @@
+"""Load forecasters: linear, and networks with a frozen extractor and an analytic head."""
+
+from unlearn.forecasters.base import Forecaster, ModelCard
+from unlearn.forecasters.checkpoint import load_forecaster, save_forecaster
+from unlearn.forecasters.head import HeadObjective
+from unlearn.forecasters.linear import LinearForecaster, fit_linear
+from unlearn.forecasters.network import NetworkForecaster, fit_network
+from unlearn.forecasters.training import TrainingOptions, train_network
+
+__all__ = [
+    # models
+    "Forecaster", "LinearForecaster", "ModelCard", "NetworkForecaster",
+    # fitting
+    "HeadObjective", "TrainingOptions", "fit_linear", "fit_network", "train_network",
+    # on disk
+    "load_forecaster", "save_forecaster",
+]  # fmt: skip

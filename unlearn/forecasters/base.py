@@ -1,0 +1,140 @@
+"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
+from unlearn.data import LoadDataset
+from unlearn.errors import MismatchError
+from unlearn.forecasters.head import HeadObjective
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a saved model says of itself; everything in it is JSON.
+
+    Attributes:
+        kind: "linear", "cnn" or "mixer".
+        data: name of the data set it was fitted on.
+        fingerprint: fingerprint of that data set, loads, features and split.
+        load_names: B names, in the order of the outputs.
+        feature_names: F names, in the order of the inputs.
+        head_rows: "train" or "sensitive": the rows that the head was fitted on.
+        seed: seed of training.
+        l2: regulariser of the head.
+        settings: architecture and training options.
+        fitted: preprocessing constants and the rows they saw.
+        history: training record (losses per epoch, best epoch).
+        versions: versions of the packages at training.
+    """
+
+    kind: str
+    data: str
+    fingerprint: str
+    load_names: list[str]
+    feature_names: list[str]
+    head_rows: str
+    seed: int = 0
+    l2: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
+    fitted: list[dict[str, str]] = field(default_factory=list)
+    history: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Forecaster(nn.Module):
+    """Maps raw features (n, B, F) to loads in p.u. (n, B): `W φ(x)`, in float64.
+
+    Subclasses give `design`, the fixed map φ with an intercept as its last column; scaler and
+    extractor live inside it. `head` is W, shape (B, D).
+    """
+
+    head: Tensor
+
+    def __init__(self, card: ModelCard, n_columns: int) -> None:
+        super().__init__()
+        self.card = card
+        self.register_buffer("head", torch.full((len(card.load_names), n_columns), torch.nan, dtype=torch.float64))
+
+    def design(self, features: Tensor) -> Tensor:
+        """Features of the head, intercept last, shape (n, D)."""
+        raise NotImplementedError(f"{type(self).__name__} must define design()")
+
+    def column_names(self) -> list[str]:
+        """Names of the D columns of the design."""
+        raise NotImplementedError(f"{type(self).__name__} must define column_names()")
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.design(features.double()) @ self.head.T
+
+    @property
+    def theta(self) -> Tensor:
+        """The head as a flat vector, shape (P,)."""
+        return self.head.detach().reshape(-1).clone()
+
+    def with_theta(self, theta: Tensor) -> Forecaster:
+        """Return a copy with another head."""
+        other = copy.deepcopy(self)
+        other.head = theta.detach().reshape(self.head.shape).clone()
+        return other
+
+    def training_rows(self, dataset: LoadDataset) -> IntArray:
+        """Rows of the data set that the head is fitted on: all training rows, or the sensitive part."""
+        return dataset.split.sensitive if self.card.head_rows == "sensitive" else dataset.split.train
+
+    def design_of(self, dataset: LoadDataset, rows: IntArray) -> Tensor:
+        """Design of some rows of a data set, without a gradient, shape (len(rows), D)."""
+        with torch.no_grad():
+            return torch.cat(
+                [self.design(torch.from_numpy(dataset.features[chunk])) for chunk in np.array_split(rows, 8)]
+            )
+
+    def objective(self, dataset: LoadDataset) -> HeadObjective:
+        """The training problem of the head on the rows it is fitted on.
+
+        Raises:
+            MismatchError: the data set is not the one this model was fitted on.
+        """
+        self.require_match(dataset)
+        rows = self.training_rows(dataset)
+        target = torch.from_numpy(dataset.load_pu[rows])
+        return HeadObjective(self.design_of(dataset, rows), target, self.card.l2, self.column_names())
+
+    def forecast(self, features: FloatArray) -> FloatArray:
+        """Forecast loads in p.u. for raw features (n, B, F).
+
+        Raises:
+            InputError: wrong shape or NaN.
+        """
+        features = as_floats("features", features, ndim=3)
+        require_shape("features", features, (None, len(self.card.load_names), len(self.card.feature_names)))
+        require_finite("features", features)
+        with torch.no_grad():
+            return self(torch.from_numpy(features)).numpy()
+
+    def require_match(self, dataset: LoadDataset) -> None:
+        """Refuse a data set that this model was not fitted on."""
+        card = self.card
+        if list(dataset.load_names) != card.load_names or list(dataset.feature_names) != card.feature_names:
+            raise MismatchError(
+                f"model and data set do not match: the model expects {len(card.load_names)} loads "
+                f"({card.load_names[0]}, ...) with features {card.feature_names}, the data set "
+                f"{dataset.name!r} has {dataset.n_loads} loads ({dataset.load_names[0]}, ...) with "
+                f"features {list(dataset.feature_names)}."
+            )
+        if dataset.fingerprint != card.fingerprint:
+            raise MismatchError(
+                f"model and data set do not match: the model was fitted on {card.data!r} with fingerprint "
+                f"{card.fingerprint[:12]}, this {dataset.name!r} has {dataset.fingerprint[:12]}. Load the data with "
+                "the same options (year, split, grid scaling), or fit the model on this data set."
+            )

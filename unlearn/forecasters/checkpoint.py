@@ -1,0 +1,56 @@
+"""Models on disk: weights as safetensors, everything else as a JSON card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from unlearn.data import StandardScaler
+from unlearn.errors import InputError
+from unlearn.forecasters.base import Forecaster, ModelCard
+from unlearn.forecasters.extractors import EXTRACTORS
+from unlearn.forecasters.linear import LinearForecaster
+from unlearn.forecasters.network import NetworkForecaster
+from unlearn.records import read_json, write_atomically, write_json
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+
+
+def save_forecaster(model: Forecaster, folder: str | Path) -> Path:
+    """Write `model.safetensors` and `card.json` into a folder; the card comes last."""
+    folder = Path(folder)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda file: save_file(tensors, file))
+    write_json(model.card.to_dict(), folder / CARD)
+    return folder
+
+
+def load_forecaster(folder: str | Path) -> Forecaster:
+    """Read a model that `save_forecaster` wrote.
+
+    Raises:
+        InputError: a missing or broken file; names it.
+    """
+    folder = Path(folder)
+    values = read_json(folder / CARD)
+    try:
+        card = ModelCard(**values)
+    except TypeError as error:
+        raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder / WEIGHTS}: no such file.")
+    weights = load_file(folder / WEIGHTS)
+    scaler = StandardScaler(torch.zeros_like(weights["scaler.mean"]), torch.ones_like(weights["scaler.std"]))
+    model: Forecaster
+    if card.kind == "linear":
+        model = LinearForecaster(card, [(b, f) for b, f in card.settings["columns"]], scaler)
+    else:
+        extractor = EXTRACTORS[card.kind](len(card.load_names), len(card.feature_names))
+        model = NetworkForecaster(card, extractor, scaler)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{folder / WEIGHTS}: does not fit its card: {error}") from error
+    return model

@@ -1,0 +1,105 @@
+"""The one training loop: Adam, cosine annealing, early stopping, best state kept."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from unlearn.checks import require_fraction, require_positive
+from unlearn.errors import UnlearnError
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of the published training (appendix D5).
+
+    Attributes:
+        epochs: passes over the training rows at most.
+        batch_size: rows per step.
+        learning_rate: Adam's, annealed to 0 along a cosine over all epochs.
+        patience: epochs without a better validation loss after which training stops.
+        validation_share: last share of the rows given, kept for early stopping.
+    """
+
+    epochs: int = 100
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    patience: int = 20
+    validation_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "patience"):
+            require_positive(f"training.{name}", getattr(self, name))
+        require_fraction("training.validation_share", self.validation_share)
+
+
+def train_network(
+    network: nn.Module, inputs: Tensor, targets: Tensor, options: TrainingOptions, seed: int
+) -> dict[str, Any]:
+    """Train in place by mean squared error and leave the best state in the network.
+
+    Args:
+        network: maps inputs (n, ...) to targets (n, B); its initial weights are the caller's.
+        inputs: shape (n, ...), in time order; the last `validation_share` is not trained on.
+        targets: shape (n, B).
+        options: settings.
+        seed: seed of the batch order.
+
+    Returns:
+        History: losses per epoch (`train`, `validation`), `best_epoch`, `stopped_early`.
+
+    Raises:
+        UnlearnError: the loss became NaN or infinite.
+    """
+    n_validation = max(1, int(options.validation_share * len(inputs)))
+    train_x, train_y = inputs[:-n_validation], targets[:-n_validation]
+    valid_x, valid_y = inputs[-n_validation:], targets[-n_validation:]
+    optimiser = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=options.epochs)
+    generator = torch.Generator().manual_seed(seed)
+    losses: dict[str, list[float]] = {"train": [], "validation": []}
+    best_loss, best_epoch, best_state = float("inf"), -1, network.state_dict()
+    bar = tqdm(range(options.epochs), desc="training", leave=False)
+    for epoch in bar:
+        order = torch.randperm(len(train_x), generator=generator)
+        losses["train"].append(_one_epoch(network, train_x, train_y, order, options.batch_size, optimiser))
+        with torch.no_grad():
+            losses["validation"].append(float((network(valid_x) - valid_y).square().mean()))
+        schedule.step()
+        current = losses["validation"][-1]
+        if current != current or losses["train"][-1] == float("inf"):
+            raise UnlearnError(f"training diverged in epoch {epoch}: lower the learning rate or check the inputs.")
+        if current < best_loss:
+            best_loss, best_epoch, best_state = current, epoch, copy.deepcopy(network.state_dict())
+        bar.set_postfix(validation=f"{current:.4f}", best=f"{best_loss:.4f}")
+        if epoch - best_epoch >= options.patience:
+            break
+    network.load_state_dict(best_state)
+    return {
+        **losses,
+        "best_epoch": best_epoch,
+        "stopped_early": len(losses["train"]) < options.epochs,
+    }
+
+
+def _one_epoch(
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    order: Tensor,
+    batch_size: int,
+    optimiser: torch.optim.Optimizer,
+) -> float:
+    total = 0.0
+    for rows in order.split(batch_size):
+        optimiser.zero_grad()
+        loss = (network(inputs[rows]) - targets[rows]).square().mean()
+        loss.backward()
+        optimiser.step()
+        total += float(loss.detach()) * len(rows)
+    return total / len(inputs)

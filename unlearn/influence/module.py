@@ -1,0 +1,113 @@
+"""The training problem of any PyTorch module, with vectorised per-sample gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from unlearn.checks import require_not_negative
+from unlearn.errors import InputError
+from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator
+
+PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squared error averaged over outputs, one value per sample, (n, B) -> (n,)."""
+    return (outputs - targets).square().mean(dim=-1)
+
+
+class ModuleObjective:
+    """`L(θ) = Σ_i w_i ℓ(f_θ(x_i), y_i) + (l2/2)‖θ‖²` for a module f, θ all its trainable parameters.
+
+    The module is only read: parameters travel as one flat float64 vector, in the order of
+    `named_parameters()`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        loss: PerSampleLoss = mean_squared_error,
+        l2: float = 0.0,
+        chunk: int = 512,
+    ) -> None:
+        """Fix the module and the samples.
+
+        Args:
+            module: model; put it in evaluation mode if it has dropout or batch norm.
+            inputs: shape (n, ...).
+            targets: shape (n, B).
+            loss: maps outputs and targets (n, B) to per-sample losses (n,).
+            l2: regulariser of the sum, >= 0.
+            chunk: samples whose gradients are in memory at once.
+
+        Raises:
+            InputError: no trainable parameter, inputs and targets of different length, or a
+                module in training mode whose output is random.
+        """
+        if len(inputs) != len(targets):
+            raise InputError(f"inputs and targets: expected as many rows, got {len(inputs)} and {len(targets)}.")
+        trainable = {n: p.detach().double() for n, p in module.named_parameters() if p.requires_grad}
+        if not trainable:
+            raise InputError("module: expected trainable parameters, got none (requires_grad is False everywhere).")
+        self._module = module
+        self._shapes = {name: parameter.shape for name, parameter in trainable.items()}
+        self._frozen = {
+            n: v.double() if v.is_floating_point() else v for n, v in module.state_dict().items() if n not in trainable
+        }
+        self._inputs = inputs.double() if inputs.is_floating_point() else inputs
+        self._targets = targets.double()
+        self._loss = loss
+        self._chunk = chunk
+        self.l2 = require_not_negative("l2", l2)
+        self.theta = torch.cat([parameter.reshape(-1) for parameter in trainable.values()])
+        self.n_samples, self.n_parameters = len(inputs), self.theta.numel()
+        with torch.no_grad():
+            if not torch.equal(
+                self._outputs(self.theta, self._inputs[:1]), self._outputs(self.theta, self._inputs[:1])
+            ):
+                raise InputError("module: two passes over one sample differ; call module.eval() first (dropout?).")
+
+    def losses(self, theta: Tensor) -> Tensor:
+        return self._loss(self._outputs(theta, self._inputs), self._targets)
+
+    def gradient(self, theta: Tensor, weights: Tensor, regularised: bool = True) -> Tensor:
+        point = theta.detach().requires_grad_(True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad((weights * self.losses(point)).sum(), point)
+        return slope + (self.l2 * theta if regularised else 0.0)
+
+    def per_sample_gradients(self, theta: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Gradients of every ℓ_i in `rows`, shape (n, P), by vmap over grad."""
+
+        def one(point: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            return self._loss(self._outputs(point, x[None]), y[None])[0]
+
+        return vmap(grad(one), in_dims=(None, 0, 0))(theta, self._inputs[rows], self._targets[rows])
+
+    def gradient_products(self, theta: Tensor, vector: Tensor) -> Tensor:
+        starts = range(0, self.n_samples, self._chunk)
+        pieces = [self.per_sample_gradients(theta, slice(s, s + self._chunk)) @ vector for s in starts]
+        return torch.cat(pieces)
+
+    def hessian(self, theta: Tensor, weights: Tensor, damping: float = 0.0) -> Operator:
+        return HessianOperator(lambda point: (weights * self.losses(point)).sum(), theta, damping + self.l2)
+
+    def gauss_newton(self, theta: Tensor, weights: Tensor, damping: float = 0.0) -> GaussNewtonOperator:
+        """Gauss-Newton approximation for the mean squared error, positive semi-definite everywhere."""
+        curvature = 2.0 / self._targets.shape[1] * weights[:, None]
+        return GaussNewtonOperator(
+            lambda point: self._outputs(point, self._inputs), theta, curvature, damping + self.l2
+        )
+
+    def _outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        parameters, start = {}, 0
+        for name, shape in self._shapes.items():
+            parameters[name] = theta[start : start + shape.numel()].reshape(shape)
+            start += shape.numel()
+        return functional_call(self._module, {**self._frozen, **parameters}, (inputs,))

@@ -1,0 +1,15 @@
+"""Curvature operators, solvers and the objectives they act on."""
+
+from unlearn.linalg.gram import GramOperator
+from unlearn.linalg.objective import Objective, inverse_hvp
+from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix
+from unlearn.linalg.solvers import IhvpOptions, Solution, relative_residual, solve_cg, solve_dense
+
+__all__ = [
+    # curvature
+    "GaussNewtonOperator", "GramOperator", "HessianOperator", "Operator", "dense_matrix",
+    # solving
+    "IhvpOptions", "Solution", "inverse_hvp", "relative_residual", "solve_cg", "solve_dense",
+    # training problems
+    "Objective",
+]  # fmt: skip

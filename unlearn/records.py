@@ -1,0 +1,134 @@
+"""Tidy result rows with provenance: parquet for tables, JSON for settings, never pickles.
+
+A record is one measured number. Its columns say how it came about (method, forecaster,
+criterion, protocol, split, proportion, l1_budget, seed, ...) and `metric`, `value`, `unit` say
+what was measured. Files are written to a temporary name and renamed, so a reader never sees a
+half-written one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unlearn.errors import InputError
+
+#: Columns that every record carries, in the order in which tables show them.
+COLUMNS = (
+    "experiment", "data", "grid", "forecaster", "protocol", "method", "criterion", "selection",
+    "proportion", "l1_budget", "linf_budget", "split", "metric", "value", "unit", "seed", "config_hash",
+)  # fmt: skip
+
+_VERSIONED = ("unlearn", "torch", "numpy", "pandas", "scipy", "cvxpy", "cvxpylayers", "clarabel", "PYPOWER")
+
+
+class RecordTable:
+    """Rows that share some columns (`common`); missing columns stay empty."""
+
+    def __init__(self, **common: Any) -> None:
+        self._common = common
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, metric: str, value: float, unit: str = "", **columns: Any) -> None:
+        """Append one measured number."""
+        self._rows.append({**self._common, **columns, "metric": metric, "value": float(value), "unit": unit})
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the rows as a frame, `COLUMNS` first."""
+        frame = pd.DataFrame(self._rows)
+        for column in COLUMNS:
+            if column not in frame:
+                frame[column] = None
+        extra = [column for column in frame.columns if column not in COLUMNS]
+        return frame[[*COLUMNS, *extra]]
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then rename it into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes private files; results are for everyone who may read the folder.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_parquet(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a frame as parquet, all or nothing."""
+    return write_atomically(path, lambda file: frame.to_parquet(file, index=False))
+
+
+def write_json(value: Mapping[str, Any], path: str | Path) -> Path:
+    """Write a mapping as indented JSON, all or nothing."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object, or say which file is broken and where."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: expected JSON, got an error at line {error.lineno}: {error.msg}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Gather the records of many jobs into one table, in the order of their paths.
+
+    Args:
+        paths: parquet files, or folders that are searched for `records.parquet` files.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        files.extend(sorted(path.rglob("records.parquet")) if path.is_dir() else [path])
+    if not files:
+        raise InputError("no records.parquet found: run an experiment first, or name another folder.")
+    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits that identify a configuration."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def provenance() -> dict[str, Any]:
+    """Return versions, platform and time, for the card that goes with every result."""
+    versions = {}
+    for package in _VERSIONED:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "versions": versions,
+        "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

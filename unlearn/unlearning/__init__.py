@@ -1,0 +1,16 @@
+"""Forgetting: complete, performance-aware (PAMU) and task-aware (TAMU)."""
+
+from unlearn.unlearning import select
+from unlearn.unlearning.forget import Forgotten, evaluation_rows, forget
+from unlearn.unlearning.newton import FORMS, Update, newton_update, remain_weights
+from unlearn.unlearning.retrain import relative_distance, retrain
+from unlearn.unlearning.reweight import Reweighting
+
+__all__ = [
+    # the one call
+    "Forgotten", "forget",
+    # its parts
+    "FORMS", "Reweighting", "Update", "newton_update", "retrain", "select",
+    # helpers
+    "evaluation_rows", "relative_distance", "remain_weights",
+]  # fmt: skip

@@ -1,0 +1,86 @@
+"""Complete unlearning by one Newton step (paper eqs. 6-8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlearn.checks import IntArray, require_choice, require_rows
+from unlearn.errors import InputError
+from unlearn.linalg import IhvpOptions, Objective, Solution, inverse_hvp
+
+#: The published forms: eq. 8, the same step from the remaining gradient, and the first-order variant.
+FORMS = ("unlearn_gradient", "remain_gradient", "first_order")
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """New parameters and how they were found.
+
+    Attributes:
+        theta: shape (P,).
+        weights: weight of every training sample, 0 on the unlearnt ones, shape (n,).
+        solution: the linear solve behind the step.
+    """
+
+    theta: Tensor
+    weights: Tensor
+    solution: Solution
+
+
+def newton_update(
+    objective: Objective,
+    theta: Tensor,
+    unlearn: IntArray,
+    form: str = "unlearn_gradient",
+    options: IhvpOptions | None = None,
+) -> Update:
+    """Remove the influence of the samples U from θ*.
+
+    - "unlearn_gradient" (eq. 8): `θ* + H_R⁻¹ Σ_U ∇ℓ_j(θ*)`;
+    - "remain_gradient": `θ* − H_R⁻¹ Σ_R ∇ℓ_i(θ*)`;
+    - "first_order": `θ* + H_T⁻¹ Σ_U ∇ℓ_j(θ*)`, incomplete because its Hessian still holds U.
+
+    The first two agree where the gradient over T vanishes, and for a quadratic loss both equal
+    retraining on R. At an early-stopped θ* they differ: the second one also takes the step that
+    training left undone. Damping breaks the equality with retraining.
+
+    Args:
+        objective: the training problem on T.
+        theta: its minimiser θ*, shape (P,).
+        unlearn: rows of T to remove.
+        form: one of `FORMS`.
+        options: how to solve with the Hessian.
+
+    Raises:
+        InputError: U empty or all of T, rows out of range or repeated, NaN parameters.
+        SingularHessianError: the remaining samples do not determine the parameters.
+    """
+    require_choice("form", form, FORMS)
+    options = options or IhvpOptions()
+    weights = remain_weights(objective, unlearn)
+    everything = torch.ones_like(weights)
+    if form == "remain_gradient":
+        slope = -objective.gradient(theta, weights)
+    else:
+        slope = objective.gradient(theta, everything - weights, regularised=False)
+    hessian_weights = everything if form == "first_order" else weights
+    solution = inverse_hvp(objective, theta, hessian_weights, slope, options)
+    return Update(theta + solution.value, weights, solution)
+
+
+def remain_weights(objective: Objective, unlearn: IntArray) -> Tensor:
+    """Weights of T with 0 on the samples to unlearn; refuses an empty or total set."""
+    rows = require_rows("rows to unlearn", unlearn, objective.n_samples)
+    if not rows.size:
+        raise InputError("rows to unlearn: expected at least one, got none; nothing to forget.")
+    if rows.size == objective.n_samples:
+        raise InputError(
+            f"rows to unlearn: got all {rows.size} training rows; nothing would remain to define the model. "
+            "Keep some rows, or discard the model."
+        )
+    weights = torch.ones(objective.n_samples, dtype=torch.float64)
+    weights[torch.from_numpy(rows)] = 0.0
+    return weights

@@ -1,0 +1,124 @@
+"""The re-weighting program: PAMU and TAMU are one program with another criterion (paper eqs. 11-16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import (
+    FloatArray,
+    IntArray,
+    as_floats,
+    require_choice,
+    require_finite,
+    require_not_negative,
+)
+from unlearn.errors import InputError, SolverError
+from unlearn.influence import influence_scores
+from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
+from unlearn.unlearning.newton import Update, remain_weights
+
+
+@dataclass(frozen=True)
+class Reweighting:
+    """`min_ε Σ_R ε_i s_i  s.t.  ‖ε − 1‖₁ <= λ₁|R|,  ‖ε − 1‖_∞ <= λ_∞`, and the step that follows.
+
+    `s_i = −∇C' H_R⁻¹ ∇ℓ_i` says how the criterion moves per unit of weight on sample i. PAMU
+    passes the gradient of MSE or MAPE, TAMU that of the operating cost.
+
+    ε is computed at θ*, which has seen U, so the result depends on U through ε: re-weighted
+    unlearning is not complete forgetting, whatever λ₁ > 0.
+
+    Attributes:
+        l1_budget: λ₁ >= 0, the mean change of weight; 0 is complete unlearning.
+        linf_budget: λ_∞ in [0, 1], the largest change of one weight (1 in the paper).
+        solver: "closed_form" or "cvxpy".
+    """
+
+    l1_budget: float
+    linf_budget: float = 1.0
+    solver: str = "closed_form"
+
+    def __post_init__(self) -> None:
+        require_not_negative("l1_budget", self.l1_budget)
+        require_not_negative("linf_budget", self.linf_budget)
+        require_choice("reweighting solver", self.solver, ("closed_form", "cvxpy"))
+        if self.linf_budget > 1:
+            raise InputError(
+                f"linf_budget: expected at most 1, got {self.linf_budget}: weights would turn negative "
+                "and the Hessian indefinite."
+            )
+
+    def weights(self, scores: FloatArray) -> FloatArray:
+        """Solve the program for scores s of the remaining samples, shape (|R|,)."""
+        scores = as_floats("scores", scores, ndim=1)
+        require_finite("scores", scores)
+        if self.solver == "cvxpy":
+            return self._by_cvxpy(scores)
+        return self._in_closed_form(scores)
+
+    def update(
+        self,
+        objective: Objective,
+        theta: Tensor,
+        unlearn: IntArray,
+        criterion_gradient: Tensor,
+        options: IhvpOptions | None = None,
+    ) -> Update:
+        """Forget U and re-weight what remains: `θ_ε = θ* − H_ε⁻¹ Σ_R ε_i ∇ℓ_i(θ*)` (eq. 12).
+
+        For a quadratic loss this equals weighted least squares with weights ε.
+
+        Args:
+            objective: the training problem on T.
+            theta: its minimiser θ*, shape (P,).
+            unlearn: rows of T to remove.
+            criterion_gradient: ∇C at θ*, shape (P,).
+            options: how to solve with the Hessian.
+
+        Raises:
+            InputError: see `newton_update`.
+            SingularHessianError: too many weights fell to 0 for the parameters to be determined.
+        """
+        options = options or IhvpOptions()
+        weights = remain_weights(objective, unlearn)
+        remain = weights > 0
+        # The influence of removing a sample is minus its score.
+        influence = influence_scores(objective, theta, criterion_gradient, weights, options)
+        weights[remain] = torch.from_numpy(self.weights(-influence[remain].numpy()))
+        slope = objective.gradient(theta, weights)
+        solution = inverse_hvp(objective, theta, weights, slope, options)
+        return Update(theta - solution.value, weights, solution)
+
+    def _in_closed_form(self, scores: FloatArray) -> FloatArray:
+        """Spend the budget on the largest |s|: full moves first, the remainder on the next one."""
+        weights = np.ones_like(scores)
+        moved = np.abs(scores) > 0
+        if self.linf_budget == 0 or self.l1_budget == 0:
+            return weights
+        budget = self.l1_budget * len(scores)
+        order = np.argsort(-np.abs(scores), kind="stable")
+        # What is left of the budget when the k-th largest has its turn.
+        left = budget - self.linf_budget * np.arange(len(scores))
+        change = np.empty_like(scores)
+        change[order] = np.clip(left, 0.0, self.linf_budget)
+        weights[moved] -= change[moved] * np.sign(scores[moved])
+        return weights
+
+    def _by_cvxpy(self, scores: FloatArray) -> FloatArray:
+        epsilon = cp.Variable(len(scores))
+        budgets = [
+            cp.norm1(epsilon - 1) <= self.l1_budget * len(scores),
+            cp.norm_inf(epsilon - 1) <= self.linf_budget,
+        ]
+        # The scale of the scores does not matter to ε, but it does to the solver's tolerances.
+        scale = float(np.abs(scores).max()) or 1.0
+        problem = cp.Problem(cp.Minimize((scores / scale) @ epsilon), budgets)
+        problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+        if problem.status != cp.OPTIMAL or epsilon.value is None:
+            raise SolverError(f"re-weighting: CVXPY ended with status {problem.status}; use solver='closed_form'.")
+        return np.maximum(np.asarray(epsilon.value), 0.0)
