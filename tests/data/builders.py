@@ -48,9 +48,7 @@ def _gefcom_hours(first, n_days, zones, stations):
     walks = 12 * np.sin(hours[:, None] / random.uniform(20, 60, len(stations)) + np.arange(len(stations)))
     temperature = np.rint(57 + (season + day)[:, None] + walks).astype(int)
     follows = np.arange(len(zones)) % len(stations)
-    load = (
-        9000 + 6 * (temperature[:, follows] - 57) ** 2 + 1500 * (np.cos(2 * np.pi * hours / 24) < 0)[:, None]
-    )
+    load = 9000 + 6 * (temperature[:, follows] - 57) ** 2 + 1500 * (np.cos(2 * np.pi * hours / 24) < 0)[:, None]
     load = load + random.integers(0, 200, load.shape)
     return pd.DataFrame(load, columns=list(zones)), pd.DataFrame(temperature, columns=list(stations))
 

@@ -78,9 +78,7 @@ def test_unusable_load(load, value, match):
 
 def test_unusable_weather(load, weather):
     weather.iloc[3, 0] = np.inf
-    with pytest.raises(
-        DataError, match=r"frames rain: expected a finite number, got inf in column a at row 3"
-    ):
+    with pytest.raises(DataError, match=r"frames rain: expected a finite number, got inf in column a at row 3"):
         dataset_from_frames(load, {"rain": weather})
 
 

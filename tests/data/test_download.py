@@ -135,9 +135,7 @@ def test_gives_up_at_once_when_there_is_no_such_file(site, tmp_path):
 
 
 def test_wrong_hash_is_refused_and_forgotten(site, tmp_path):
-    with pytest.raises(
-        DownloadError, match=rf"a: expected md5 {'0' * 32}, got {MD5} \(1024000 bytes from http"
-    ):
+    with pytest.raises(DownloadError, match=rf"a: expected md5 {'0' * 32}, got {MD5} \(1024000 bytes from http"):
         get(site, tmp_path / "a", md5="0" * 32)
     assert list(tmp_path.glob("a*")) == []
 
@@ -207,9 +205,7 @@ def test_fetch_wheel_with_another_hash(monkeypatch, tmp_path):
 
 def test_fetch_wheel_when_pip_fails(monkeypatch, tmp_path):
     pip_that(monkeypatch, code=1, message="noise\nERROR: No matching distribution found")
-    with pytest.raises(
-        DownloadError, match=r"p==1.0: .*No matching distribution found.* by hand and pass its path"
-    ):
+    with pytest.raises(DownloadError, match=r"p==1.0: .*No matching distribution found.* by hand and pass its path"):
         fetch_wheel("p==1.0", SHA256, tmp_path)
 
 

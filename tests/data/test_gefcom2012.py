@@ -55,9 +55,7 @@ def test_wheel_and_folder_give_the_same(tables, tmp_path):
 
 
 def test_the_pairing_sees_training_rows_only(tables, tmp_path):
-    before = read_gefcom2012(
-        builders.write_gefcom_folder(tables, tmp_path / "a"), zones=(1, 2), split=PUBLISHED
-    )
+    before = read_gefcom2012(builders.write_gefcom_folder(tables, tmp_path / "a"), zones=(1, 2), split=PUBLISHED)
     # From day 292 on zone 1 follows station 3; training ends on that day.
     late = slice(292, 365)
     _, load_kw, temperature_f = builders.gefcom_tables()
@@ -65,9 +63,7 @@ def test_the_pairing_sees_training_rows_only(tables, tmp_path):
     changed.loc[24 * 292 :, 1] = 5000 + 90 * temperature_f.loc[24 * 292 :, 3]
     text = builders.daily_rows("zone_id", changed[[1]], "2007-01-01")
     tables[LOAD].iloc[late] = text.iloc[late]
-    after = read_gefcom2012(
-        builders.write_gefcom_folder(tables, tmp_path / "b"), zones=(1, 2), split=PUBLISHED
-    )
+    after = read_gefcom2012(builders.write_gefcom_folder(tables, tmp_path / "b"), zones=(1, 2), split=PUBLISHED)
     assert after.fitted == before.fitted
     assert not np.array_equal(after.load_mw, before.load_mw)
 
@@ -166,9 +162,7 @@ def test_blank_temperature(tables, tmp_path):
 
 def test_negative_load(tables, tmp_path):
     tables[LOAD].loc[10, "h3"] = "-1,500"
-    refuses(
-        tables, tmp_path, r"Load_history.csv: expected a load of at least 0, got -1500 in column h3 at row 12"
-    )
+    refuses(tables, tmp_path, r"Load_history.csv: expected a load of at least 0, got -1500 in column h3 at row 12")
 
 
 def test_negative_temperature_is_fine(tables, tmp_path):
@@ -269,9 +263,7 @@ def test_parser_round_trip(tmp_path_factory, days, shuffler):
     (folder / LOAD).write_text("\n".join([header, *map(",".join, rows)]) + "\n")
     with Archive(folder) as archive:
         table = parse_daily(archive, LOAD, "zone_id")
-    expected = np.array(
-        [[np.nan if value is None else value for value in values] for values in days], dtype=float
-    )
+    expected = np.array([[np.nan if value is None else value for value in values] for values in days], dtype=float)
     np.testing.assert_array_equal(table.rows[builders.HOUR_COLUMNS].to_numpy(), expected)
     written = table.rows.sort_values("row")["date"].dt.day.astype(str).tolist()
     assert written == [row[3] for row in rows]

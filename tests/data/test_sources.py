@@ -8,16 +8,12 @@ from unlearn.errors import InputError
 
 
 def test_unknown_source():
-    with pytest.raises(
-        InputError, match="expected one of gefcom2012, synthetic, tables, tx123bt; got 'gefcom'"
-    ):
+    with pytest.raises(InputError, match="expected one of gefcom2012, synthetic, tables, tx123bt; got 'gefcom'"):
         load_dataset("gefcom")
 
 
 def test_unknown_option():
-    with pytest.raises(
-        InputError, match=r"synthetic: expected options among n_hours, n_loads, .*; got years"
-    ):
+    with pytest.raises(InputError, match=r"synthetic: expected options among n_hours, n_loads, .*; got years"):
         load_dataset("synthetic", years=2)
 
 

@@ -124,9 +124,7 @@ def test_unusable_time(load, tmp_path, value, got):
 
 
 def test_times_of_differing_offsets(load, tmp_path):
-    load["timestamp"] = [
-        f"{time}{'+01:00' if i < 30 else '+02:00'}" for i, time in enumerate(load["timestamp"])
-    ]
+    load["timestamp"] = [f"{time}{'+01:00' if i < 30 else '+02:00'}" for i, time in enumerate(load["timestamp"])]
     refuses(tmp_path, "expected times of one offset in column timestamp.*Write them in UTC", load=load)
 
 

@@ -146,9 +146,7 @@ def test_missing_day(files, tmp_path, kind, name):
 
 
 def test_day_beyond_the_year(files, tmp_path):
-    files = {LOAD.format(day): b"" for day in range(1, 367)} | {
-        CLIMATE.format(day): b"" for day in range(1, 367)
-    }
+    files = {LOAD.format(day): b"" for day in range(1, 367)} | {CLIMATE.format(day): b"" for day in range(1, 367)}
     refuses(files, tmp_path, "at most 365 days in 2019, got a file for day 366")
 
 
@@ -231,9 +229,7 @@ def test_climate_that_is_not_a_number(arrays_and_files, files, tmp_path):
     refuses(files, tmp_path, r"sheet Hour 7: expected a number, got n/k in column Temperature \(k\) at row 4")
 
 
-@pytest.mark.parametrize(
-    ("content", "match"), [(b"PK\3\4 broken", "an Excel workbook"), (b"", "a table with commas")]
-)
+@pytest.mark.parametrize(("content", "match"), [(b"PK\3\4 broken", "an Excel workbook"), (b"", "a table with commas")])
 def test_damaged_climate_file(files, tmp_path, content, match):
     files[CLIMATE.format(2)] = content
     refuses(files, tmp_path, rf"Day2\.csv: expected .*{match}")
@@ -241,9 +237,7 @@ def test_damaged_climate_file(files, tmp_path, content, match):
 
 @pytest.mark.parametrize("n_loads", [0, 7])
 def test_too_few_buses(files, tmp_path, n_loads):
-    refuses(
-        files, tmp_path, rf"n_loads from 1 to 6, the buses whose load varies, got {n_loads}", n_loads=n_loads
-    )
+    refuses(files, tmp_path, rf"n_loads from 1 to 6, the buses whose load varies, got {n_loads}", n_loads=n_loads)
 
 
 @pytest.mark.parametrize("buses", [(0,), (7,), (1, 1), ()])

@@ -47,9 +47,9 @@ def temperature_features(temperature_f: pd.DataFrame) -> dict[str, pd.DataFrame]
 
     Load bends at the temperatures where cooling and heating begin, and buildings remember the last
     day: hence degrees above 70 °F and below 40 °F, lags, and the day's mean above 65 °F. Bases and
-    lags were chosen by the test error of 2005 and 2006, not of the default year 2007. No base occurs with both
-    branches, since T - 65 is cooling minus heating degrees at 65 °F and would make the columns
-    collinear.
+    lags were chosen by the test error of 2005 and 2006, not of the default year 2007. No base occurs
+    with both branches, since T - 65 is cooling minus heating degrees at 65 °F and would make the
+    columns collinear. Pass the day before the first wanted hour too, where there is one.
 
     Args:
         temperature_f: hourly readings in °F, one column per station. Lags and the mean use earlier

@@ -1,0 +1,85 @@
+"""Per-hour criteria of a forecaster on rows of a data set, and their means over splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unlearn.checks import FloatArray, IntArray, require_positive
+from unlearn.criteria import MAPE, MSE
+from unlearn.data import LoadDataset
+from unlearn.forecasters import Forecaster
+from unlearn.grid import OperatingCost, price_hours
+
+#: Metrics of an evaluation, with units; the parts of the cost come after the three criteria.
+METRICS = {
+    "mse": "pu2",
+    "mape": "percent",
+    "cost": "money/h",
+    "generation_cost": "money/h",
+    "shedding_cost": "money/h",
+    "storage_cost": "money/h",
+    "over_generated": "share",
+    "shed_above_load": "share",
+    "degenerate": "share",
+    "clipped": "entries/h",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HourlyMetrics:
+    """Metrics of every priced hour.
+
+    Attributes:
+        rows: rows of the data set, sorted, shape (n,).
+        values: one array (n,) per name in `METRICS`.
+    """
+
+    rows: IntArray
+    values: Mapping[str, FloatArray]
+
+    def means(self, rows: IntArray) -> dict[str, float]:
+        """Average each metric over those of `rows` that were priced."""
+        chosen = np.isin(self.rows, rows)
+        return {metric: float(values[chosen].mean()) for metric, values in self.values.items()}
+
+
+def measure(model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: OperatingCost) -> HourlyMetrics:
+    """Evaluate MSE, MAPE and operating cost of a forecaster, hour by hour.
+
+    Args:
+        model: fitted forecaster.
+        dataset: loads and features.
+        rows: rows to evaluate, shape (n,).
+        cost: the grid that hours are priced on.
+
+    Raises:
+        SolverError: an hour that cannot be priced; names it.
+    """
+    forecast = torch.from_numpy(model.forecast(dataset.features[rows]))
+    load = torch.from_numpy(dataset.load_pu[rows])
+    priced = price_hours(cost, forecast, load)
+    columns = {
+        "mse": MSE()(forecast, load),
+        "mape": MAPE()(forecast, load),
+        "cost": priced.total,
+        "generation_cost": priced.generation,
+        "shedding_cost": priced.shedding,
+        "storage_cost": priced.storage,
+        "over_generated": priced.over_generated,
+        "shed_above_load": priced.shed_above_load,
+        "degenerate": priced.degenerate,
+        "clipped": priced.clipped,
+    }
+    return HourlyMetrics(rows, {metric: columns[metric].double().numpy() for metric in METRICS})
+
+
+def sample_hours(rows: IntArray, hours: int | None) -> IntArray:
+    """Take at most `hours` evenly spaced rows, the same ones for whoever asks; None takes all."""
+    if hours is None or hours >= len(rows):
+        return rows
+    require_positive("evaluation.hours", hours)
+    return rows[np.linspace(0, len(rows) - 1, hours).round().astype(int)]

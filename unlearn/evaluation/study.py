@@ -1,0 +1,138 @@
+"""A `Study`: one fitted forecaster, the rows it is judged on, and what every experiment reuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import FloatArray, IntArray, require_choice
+from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion
+from unlearn.data import LoadDataset
+from unlearn.evaluation.measure import HourlyMetrics, measure, sample_hours
+from unlearn.forecasters import Forecaster, HeadObjective
+from unlearn.grid import OperatingCost
+from unlearn.influence import CriterionGradient, criterion_gradient, influence_scores
+from unlearn.linalg import IhvpOptions
+from unlearn.records import RecordTable
+from unlearn.unlearning import evaluation_rows, select
+
+#: "published" differentiates and selects on the test rows that it reports; "fair" on validation rows.
+PROTOCOLS = {"published": "test", "fair": "validation"}
+
+#: How the unlearnt rows are picked.
+SELECTIONS = ("helpful", "harmful", "random")
+
+
+@dataclass(eq=False)
+class Study:
+    """Everything about one forecaster that the experiments share; each part is computed once.
+
+    Attributes:
+        model: fitted forecaster.
+        dataset: the data set it was fitted on.
+        cost: the grid that hours are priced on.
+        protocol: "published" or "fair".
+        select_by: criterion whose influence picks the rows to unlearn.
+        selection: "helpful", "harmful" or "random".
+        hours: hours that are priced per split, evenly spaced; None prices all.
+        ihvp: how to solve with Hessians.
+        linf_budget: λ_∞ of the re-weighting.
+        seed: seed of random selection and drawing.
+        labels: further columns of every record.
+    """
+
+    model: Forecaster
+    dataset: LoadDataset
+    cost: OperatingCost
+    protocol: str = "fair"
+    select_by: str = "mse"
+    selection: str = "helpful"
+    hours: int | None = None
+    ihvp: IhvpOptions = field(default_factory=IhvpOptions)
+    linf_budget: float = 1.0
+    seed: int = 0
+    labels: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_choice("protocol", self.protocol, PROTOCOLS)
+        require_choice("selection", self.selection, SELECTIONS)
+        require_choice("select_by", self.select_by, self.criteria)
+        self._gradients: dict[str, CriterionGradient] = {}
+
+    @cached_property
+    def criteria(self) -> dict[str, Criterion]:
+        """The three criteria, by name."""
+        return {"mse": MSE(), "mape": MAPE(), "cost": OperatingCostCriterion(self.cost)}
+
+    @cached_property
+    def objective(self) -> HeadObjective:
+        return self.model.objective(self.dataset)
+
+    @cached_property
+    def training_rows(self) -> IntArray:
+        return self.model.training_rows(self.dataset)
+
+    @cached_property
+    def priced_rows(self) -> IntArray:
+        """Rows whose hours are priced: the head's training rows and the test rows, or a sample of each."""
+        parts = [sample_hours(rows, self.hours) for rows in (self.training_rows, self.dataset.split.test)]
+        return np.sort(np.concatenate(parts))
+
+    @cached_property
+    def priced_test_rows(self) -> IntArray:
+        return np.intersect1d(self.priced_rows, self.dataset.split.test)
+
+    @cached_property
+    def original(self) -> HourlyMetrics:
+        """Metrics of the original model on all priced rows."""
+        return measure(self.model, self.dataset, self.priced_rows, self.cost)
+
+    def gradient(self, criterion: str) -> CriterionGradient:
+        """Gradient of a criterion at the original head, on the rows that the protocol allows."""
+        if criterion not in self._gradients:
+            rows = evaluation_rows(self.dataset, PROTOCOLS[self.protocol])
+            rows = sample_hours(rows, self.hours)
+            self._gradients[criterion] = criterion_gradient(
+                self.model, self.criteria[criterion], self.dataset.features[rows], self.dataset.load_pu[rows]
+            )
+        return self._gradients[criterion]
+
+    def influence(self, criterion: str, weights: Tensor | None = None) -> FloatArray:
+        """Influence of the head's training rows on a criterion (Hessian over T, or over the weights)."""
+        slope = self.gradient(criterion).gradient
+        return influence_scores(self.objective, self.model.theta, slope, weights, self.ihvp).numpy()
+
+    def rows_to_unlearn(self, share: float) -> IntArray:
+        """Positions in the head's training rows that the study's selection picks."""
+        if self.selection == "random":
+            return select.at_random(self.objective.n_samples, share, self.seed)
+        return select.by_influence(self.influence(self.select_by), share, self.selection)
+
+    def measure(self, theta: Tensor, rows: IntArray) -> HourlyMetrics:
+        """Metrics of another head on some rows."""
+        return measure(self.model.with_theta(theta), self.dataset, rows, self.cost)
+
+    def records(self, experiment: str) -> RecordTable:
+        """An empty table whose rows say what this study is."""
+        return RecordTable(
+            experiment=experiment,
+            data=self.dataset.name,
+            grid=self.cost.case.name,
+            forecaster=self.model.card.kind,
+            protocol=self.protocol,
+            selection=f"{self.selection}/{self.select_by}" if self.selection != "random" else "random",
+            linf_budget=self.linf_budget,
+            seed=self.model.card.seed,
+            **self.labels,
+        )
+
+    @cached_property
+    def over_generated(self) -> FloatArray:
+        """Whether each head training row is over-generated: total forecast above total load."""
+        with torch.no_grad():
+            forecast = self.objective.design @ self.model.head.T
+        return (forecast.sum(dim=1) > self.objective.target.sum(dim=1)).numpy()
