@@ -29,17 +29,25 @@ def bus_and_line_matrices() -> tuple[np.ndarray, np.ndarray]:
 def minimise(quadratic, linear, rows, low, high, lower, upper) -> tuple[float, np.ndarray]:
     """`min q'x + x'diag(quadratic)x  s.t.  low <= rows x <= high, lower <= x <= upper` by HiGHS.
 
-    Its QP solver gives up on one degenerate hour in twenty, without an answer; the same program in
-    another unit of x then goes another way through the active sets.
+    Its QP solver gives up on one degenerate hour in twenty, and on a few stops short of the optimum
+    and calls it one; the same program in another unit of x goes another way through the active sets.
+    So it is solved in several units, and the least of the feasible answers counts: no feasible
+    point can lie below the optimum.
     """
+    answers = []
     for unit in (1.0, 0.01, 100.0, 0.1, 3.0):
         solved = _highs(quadratic * unit**2, linear * unit, rows * unit, low, high, lower / unit, upper / unit)
-        if solved is not None:
-            return solved[0], solved[1] * unit
-    raise AssertionError("HiGHS gave up in every unit")
+        if solved is None:
+            continue
+        x = solved * unit
+        excess = np.max([low - rows @ x, rows @ x - high])
+        if max(excess, np.max(lower - x), np.max(x - upper)) < 1e-9:
+            answers.append((float(quadratic @ x**2 + linear @ x), x))
+    assert answers, "HiGHS gave up in every unit"
+    return min(answers, key=lambda answer: answer[0])
 
 
-def _highs(quadratic, linear, rows, low, high, lower, upper) -> tuple[float, np.ndarray] | None:
+def _highs(quadratic, linear, rows, low, high, lower, upper) -> np.ndarray | None:
     solver = highspy.Highs()
     solver.setOptionValue("output_flag", False)
     # By default HiGHS adds 1e-7 to the Hessian's diagonal, which would be an error of our own making.
@@ -65,7 +73,7 @@ def _highs(quadratic, linear, rows, low, high, lower, upper) -> tuple[float, np.
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
-    return solver.getInfo().objective_function_value, np.array(solver.getSolution().col_value)
+    return np.array(solver.getSolution().col_value)
 
 
 def _solve(quadratic, linear, injection_of, constant, upper) -> tuple[float, np.ndarray]:
