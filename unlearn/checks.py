@@ -51,23 +51,27 @@ def require_finite(name: str, array: NDArray) -> None:
 
 def require_positive(name: str, value: float) -> float:
     """Return `value` if it is a finite number above zero."""
-    if not np.isfinite(value) or value <= 0:
+    if not _is_finite(value) or value <= 0:
         raise InputError(f"{name}: expected a number above 0, got {value!r}.")
     return float(value)
 
 
 def require_not_negative(name: str, value: float) -> float:
     """Return `value` if it is a finite number of at least zero."""
-    if not np.isfinite(value) or value < 0:
+    if not _is_finite(value) or value < 0:
         raise InputError(f"{name}: expected a number of at least 0, got {value!r}.")
     return float(value)
 
 
 def require_fraction(name: str, value: float) -> float:
     """Return `value` if it lies strictly between 0 and 1."""
-    if not 0 < value < 1:
+    if not _is_finite(value) or not 0 < value < 1:
         raise InputError(f"{name}: expected a share between 0 and 1 (both excluded), got {value!r}.")
     return float(value)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
 
 
 def require_choice(name: str, value: str, choices: Iterable[str]) -> str:

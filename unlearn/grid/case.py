@@ -95,19 +95,14 @@ def load_case(name_or_path: str | Path) -> GridCase:
         raise InputError(f"grid {name_or_path!r}: no such case. Bundled: {names}; or give a path to a YAML file.")
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected YAML, got {error}.") from error
     return build_case(settings, where=str(path))
 
 
 def build_case(settings: Mapping[str, Any], where: str = "grid settings") -> GridCase:
     """Build a case from the mapping that a grid's YAML file holds; see `grids/ieee14.yaml`."""
-    if not isinstance(settings, Mapping) or set(settings) != _KEYS:
-        have = set(settings) if isinstance(settings, Mapping) else set()
-        raise InputError(
-            f"{where}: missing keys {sorted(_KEYS - have)}, unknown keys {sorted(map(str, have - _KEYS))}; "
-            "grids/ieee14.yaml shows all of them."
-        )
+    _require_keys(where, settings, _KEYS)
     base = _pypower_case(settings["base_case"], where)
     base_mva = require_positive(f"{where}: base_mva", settings["base_mva"])
     bus, gen, branch = base["bus"], base["gen"], base["branch"]
@@ -115,15 +110,16 @@ def build_case(settings: Mapping[str, Any], where: str = "grid settings") -> Gri
     branch = branch[branch[:, _BRANCH_STATUS] > 0]
     numbers = bus[:, _BUS_NUMBER].astype(np.int64)
     position = {int(number): i for i, number in enumerate(numbers)}
-    if settings["slack_bus"] not in position:
+    if settings["slack_bus"] not in list(position):
         raise InputError(f"{where}: slack_bus {settings['slack_bus']} is no bus of {settings['base_case']}.")
     limit_mw = _per_item(where, "line_limit_mw", settings["line_limit_mw"], branch[:, _RATE])
     p_max_mw = _per_item(where, "p_gen_max_mw", settings["p_gen_max_mw"], gen[:, _GEN_MAX])
     nominal_mw = _nominal_load_mw(where, settings["load"], bus[:, _BUS_LOAD])
     has_load = nominal_mw > 0
     cost = settings["generation_cost"]
-    quadratic = _per_item(where, "generation_cost.quadratic", cost.get("quadratic"), np.zeros(len(gen)))
-    linear = _per_item(where, "generation_cost.linear", cost.get("linear"), np.zeros(len(gen)))
+    _require_keys(f"{where}: generation_cost", cost, {"quadratic", "linear"})
+    quadratic = _per_item(where, "generation_cost.quadratic", cost["quadratic"], np.zeros(len(gen)))
+    linear = _per_item(where, "generation_cost.linear", cost["linear"], np.zeros(len(gen)))
 
     def buses(column: FloatArray) -> IntArray:
         return np.array([position[int(number)] for number in column], dtype=np.int64)
@@ -153,8 +149,20 @@ def _bundled() -> Path:
     return package / "grids" if (package / "grids").is_dir() else package.parent / "grids"
 
 
+def _require_keys(where: str, settings: Any, keys: set[str]) -> None:
+    if not isinstance(settings, Mapping) or set(settings) != keys:
+        have = set(settings) if isinstance(settings, Mapping) else set()
+        raise InputError(
+            f"{where}: missing keys {sorted(keys - have)}, unknown keys {sorted(map(str, have - keys))}; "
+            "grids/ieee14.yaml shows all of them."
+        )
+
+
 def _pypower_case(name: str, where: str) -> dict[str, Any]:
+    # Other modules of PYPOWER, such as runpf, have a function of their own name that would run.
     try:
+        if not str(name).startswith("case"):
+            raise ModuleNotFoundError(f"pypower.{name}")
         module = importlib.import_module(f"pypower.{name}")
     except ModuleNotFoundError as error:
         raise InputError(f"{where}: base_case {name!r} is no PYPOWER case (expected case14, say).") from error
@@ -172,23 +180,23 @@ def _per_item(where: str, key: str, value: Any, default: FloatArray) -> FloatArr
 
 def _penalty(where: str, key: str, value: Mapping[str, float]) -> tuple[float, float]:
     # Both must be positive: they make the programs strictly convex (Proposition 1).
-    try:
-        return (
-            require_positive(f"{where}: {key}.quadratic", value["quadratic"]),
-            require_positive(f"{where}: {key}.linear", value["linear"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{where}: {key}: expected the keys quadratic and linear, got {value!r}.") from error
+    _require_keys(f"{where}: {key}", value, {"quadratic", "linear"})
+    return (
+        require_positive(f"{where}: {key}.quadratic", value["quadratic"]),
+        require_positive(f"{where}: {key}.linear", value["linear"]),
+    )
 
 
 def _nominal_load_mw(where: str, settings: Mapping[str, Any], base_mw: FloatArray) -> FloatArray:
     """Scale the base case's loads and, if asked, give load to the buses that have none."""
+    _require_keys(f"{where}: load", settings, {"scale", "fill"})
     scaled = require_positive(f"{where}: load.scale", settings["scale"]) * base_mw
-    fill = settings.get("fill")
+    fill = settings["fill"]
     if fill is None:
         return scaled
-    if fill.get("rule") != "mean_sqrt":
-        raise InputError(f"{where}: load.fill.rule: expected mean_sqrt, got {fill.get('rule')!r}.")
+    _require_keys(f"{where}: load.fill", fill, {"rule", "cap"})
+    if fill["rule"] != "mean_sqrt":
+        raise InputError(f"{where}: load.fill.rule: expected mean_sqrt, got {fill['rule']!r}.")
     cap = require_positive(f"{where}: load.fill.cap", fill["cap"])
     rising = scaled.mean() * np.sqrt(np.arange(len(scaled)) + 1)
     return np.where(scaled > 0, scaled, np.minimum(rising, cap * scaled.max()))

@@ -25,6 +25,9 @@ from unlearn.grid.programs import Program
 #: Hours from which on a solve shows a progress bar.
 PROGRESS_FROM = 5_000
 
+#: Clarabel's own 1e-8 makes it stall where forecasts are almost true and no bound is strongly active.
+REGULARIZATION = 1e-12
+
 _REMEDY = (
     "Check that the line limits leave room for the load (bounds=published never fails on demand), "
     "that forecasts are in per unit, and that costs are of moderate size."
@@ -204,6 +207,7 @@ class CompiledProgram:
         settings.verbose = False
         # Tighter than Clarabel's 1e-8: costs of thousands multiply what is left of the residual.
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
+        settings.static_regularization_constant = REGULARIZATION
         # Presolve drops rows, after which the right-hand side can no longer be updated.
         settings.presolve_enable = False
         settings.equilibrate_enable = equilibrate

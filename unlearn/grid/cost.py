@@ -51,8 +51,9 @@ class OperatingCost:
     """Dispatch on the forecast, redispatch on the truth, per-hour cost; differentiable.
 
     Hours that need a gradient go through the convex layers in the form and derivative mode asked
-    for. Hours that do not are solved directly in the angle form, whose sparse matrices factor
-    three times faster; both paths pass the same KKT check.
+    for. Hours that do not are solved directly: the dispatch in the angle form, whose sparse matrices
+    factor three times faster, the redispatch in the PTDF form, because the angle form stalls above
+    the KKT tolerance where forecasts are almost true. All paths pass the same KKT check.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class OperatingCost:
         self.case = load_case(case) if not isinstance(case, GridCase) else case
         self.bounds = bounds
         self._dispatch = CompiledProgram(dispatch_program(self.case, "angle", bounds))
-        self._redispatch = CompiledProgram(redispatch_program(self.case, "angle", bounds))
+        self._redispatch = CompiledProgram(redispatch_program(self.case, "ptdf", bounds))
         self._dispatch_layer = ConvexLayer(dispatch_program(self.case, form, bounds), derivative)
         self._redispatch_layer = ConvexLayer(redispatch_program(self.case, form, bounds), derivative)
 
@@ -85,10 +86,10 @@ class OperatingCost:
             load_pu: true load in per unit, shape (n, B).
 
         Raises:
-            InputError: shapes that do not fit the grid, NaN, or a negative true load.
+            InputError: no hours, shapes that do not fit the grid, NaN, or a negative true load.
             SolverError: an hour without an acceptable solution; names it.
         """
-        self._require(forecast_pu, load_pu)
+        self.require_hours(forecast_pu, load_pu)
         load = load_pu.detach().double()
         forecast = forecast_pu.double().clamp(min=0)
         if needs_gradient(forecast_pu):
@@ -136,7 +137,8 @@ class OperatingCost:
             degenerate=degenerate,
         )
 
-    def _require(self, forecast_pu: Tensor, load_pu: Tensor) -> None:
+    def require_hours(self, forecast_pu: Tensor, load_pu: Tensor) -> None:
+        """Refuse hours that cannot be priced; see `__call__`."""
         wanted = f"(n, {self.case.n_loads}) for grid {self.case.name}"
         for name, tensor in (("forecast_pu", forecast_pu), ("load_pu", load_pu)):
             if tensor.ndim != 2 or tensor.shape[1] != self.case.n_loads:
@@ -144,6 +146,8 @@ class OperatingCost:
             if not torch.isfinite(tensor).all():
                 hour = int((~torch.isfinite(tensor)).any(dim=1).nonzero()[0])
                 raise InputError(f"{name}: expected finite loads, got NaN or infinity in hour {hour}.")
+        if not len(forecast_pu):
+            raise InputError("forecast_pu: expected at least one hour, got none.")
         if len(forecast_pu) != len(load_pu):
             raise InputError(f"expected as many forecasts as loads, got {len(forecast_pu)} and {len(load_pu)} hours.")
         if (load_pu < 0).any():
@@ -154,6 +158,7 @@ class OperatingCost:
 def price_hours(cost: OperatingCost, forecast_pu: Tensor, load_pu: Tensor, chunk: int = 4096) -> CostBreakdown:
     """Price many hours without a gradient, a chunk at a time so that memory stays bounded."""
     require_positive("chunk", chunk)
+    cost.require_hours(forecast_pu, load_pu)
     with torch.no_grad():
         pieces = zip(forecast_pu.split(chunk), load_pu.split(chunk), strict=True)
         return CostBreakdown.concatenate([cost(forecast, load) for forecast, load in pieces])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, require_choice
 from unlearn.errors import SolverError
-from unlearn.grid.compiled import CompiledProgram, stack_parameters
+from unlearn.grid.compiled import REGULARIZATION, CompiledProgram, stack_parameters
 from unlearn.grid.programs import Program
 
 #: Derivative modes: "dense" is right, "lsqr" is cvxpylayers' default and the published code's.
@@ -31,6 +31,7 @@ _SOLVER_ARGS: dict[str, dict[str, Any]] = {
         "tol_gap_abs": 1e-10,
         "tol_gap_rel": 1e-10,
         "tol_feas": 1e-10,
+        "static_regularization_constant": REGULARIZATION,
     },
     "lsqr": {},
 }

@@ -1,0 +1,195 @@
+"""Typed schemas of every configuration group; a misspelt key is refused before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class DataConfig:
+    """A data source and nothing else; each source adds its options."""
+
+    source: str = MISSING
+
+
+@dataclass
+class Gefcom2012Config(DataConfig):
+    """GEFCom2012: a year, the zones, and the file if it is not to be downloaded."""
+
+    source: str = "gefcom2012"
+    path: str | None = None
+    year: int = 2007
+    zones: list[int] = MISSING
+
+
+@dataclass
+class Tx123btConfig(DataConfig):
+    """TX-123BT: a year, how many buses, and the archive if it is not to be downloaded."""
+
+    source: str = "tx123bt"
+    path: str | None = None
+    year: int = 2019
+    n_loads: int = 14
+
+
+@dataclass
+class SyntheticConfig(DataConfig):
+    """The embedded climate-load source."""
+
+    source: str = "synthetic"
+    n_loads: int = 14
+    n_hours: int = 8760
+    seed: int = 0
+    start: str = "2019-01-01"
+
+
+@dataclass
+class TablesConfig(DataConfig):
+    """One's own tables: a load table, and a weather table per variable."""
+
+    source: str = "tables"
+    load_csv: str = MISSING
+    weather: dict[str, str] = MISSING
+    timestamp: str = "timestamp"
+
+
+@dataclass
+class GridConfig:
+    """A grid case (name or path), and how its programs are written and differentiated."""
+
+    case: str = MISSING
+    form: str = MISSING
+    derivative: str = MISSING
+    bounds: str = MISSING
+
+
+@dataclass
+class TrainingConfig:
+    """Training of an extractor; see `unlearn.TrainingOptions`."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    patience: int = MISSING
+    validation_share: float = MISSING
+
+
+@dataclass
+class ForecasterConfig:
+    """A forecaster; `select_by` is the criterion whose influence picks rows in the paper."""
+
+    kind: str = MISSING
+    l2: float = MISSING
+    select_by: str = MISSING
+
+
+@dataclass
+class CriterionConfig:
+    """What to re-weight for; null is complete unlearning."""
+
+    name: str | None = MISSING
+
+
+@dataclass
+class UnlearningConfig:
+    """Which rows to forget, and how far the others' weights may move."""
+
+    selection: str = MISSING
+    select_by: str = MISSING
+    share: float = MISSING
+    shares: list[float] = MISSING
+    start: str | None = None
+    end: str | None = None
+    loads: list[str] | None = None
+    mask: str | None = None
+    l1_budget: float = MISSING
+    l1_budgets: list[float] = MISSING
+    linf_budget: float = MISSING
+    form: str = MISSING
+
+
+@dataclass
+class IhvpConfig:
+    """How to solve with Hessians; see `unlearn.IhvpOptions`."""
+
+    solver: str = MISSING
+    damping: float = MISSING
+    rtol: float = MISSING
+    max_steps: int | None = None
+    on_failure: str = MISSING
+
+
+@dataclass
+class SplitConfig:
+    """Shares of a chronological split and the core; null lets the protocol decide."""
+
+    train: float | None = None
+    validation: float | None = None
+    core: float = 0.3
+    core_choice: str = "random"
+    seed: int = 0
+
+
+@dataclass
+class EvaluationConfig:
+    """How many hours per split are priced (null: all), and the samples drawn for Fig 5."""
+
+    hours: int | None = None
+    draw: int = 1000
+
+
+@dataclass
+class PaperConfig:
+    """What `paper` runs: forecasters and what selects their rows, protocols, λ₁ of networks, processes."""
+
+    forecasters: dict[str, str] = MISSING
+    protocols: list[str] = MISSING
+    l1_budgets_network: list[float] = MISSING
+    jobs: int = MISSING
+    folder: str = MISSING
+
+
+@dataclass
+class Config:
+    """Everything an experiment may ask for."""
+
+    data: DataConfig = MISSING
+    grid: GridConfig = MISSING
+    forecaster: ForecasterConfig = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    criterion: CriterionConfig = MISSING
+    unlearning: UnlearningConfig = MISSING
+    ihvp: IhvpConfig = MISSING
+    split: SplitConfig = field(default_factory=SplitConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
+    protocol: str = "fair"
+    seed: int = 0
+    threads: int = 1
+    models: str = "results/models"
+    records: list[str] = field(default_factory=list)
+
+
+def register() -> None:
+    """Put the schemas where the YAML files find them."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    groups: dict[str, dict[str, type]] = {
+        "data": {
+            "gefcom2012": Gefcom2012Config,
+            "tx123bt": Tx123btConfig,
+            "synthetic": SyntheticConfig,
+            "tables": TablesConfig,
+        },
+        "grid": {"grid": GridConfig},
+        "forecaster": {"forecaster": ForecasterConfig},
+        "criterion": {"criterion": CriterionConfig},
+        "unlearning": {"unlearning": UnlearningConfig},
+        "ihvp": {"ihvp": IhvpConfig},
+    }
+    for group, nodes in groups.items():
+        for name, node in nodes.items():
+            store.store(group=group, name=f"{name}_schema", node=node)

@@ -1,0 +1,27 @@
+"""Fit a forecaster and measure it on the test rows: `python -m experiments.train forecaster=cnn`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.app import experiment
+from experiments.build import build_study
+from experiments.schema import Config
+from unlearn.evaluation import METRICS
+from unlearn.forecasters import save_forecaster
+from unlearn.records import write_parquet
+
+
+@experiment
+def main(config: Config, folder: Path) -> None:
+    """Save the model with its card, and its metrics on the test rows."""
+    study = build_study(config)
+    save_forecaster(study.model, folder / "model")
+    table = study.records("train")
+    for metric, value in study.original.means(study.priced_test_rows).items():
+        table.add(metric, value, METRICS[metric], method="original", split="test")
+    write_parquet(table.to_frame(), folder / "records.parquet")
+
+
+if __name__ == "__main__":
+    main()

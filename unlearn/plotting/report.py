@@ -1,0 +1,83 @@
+"""One self-contained HTML page: figures, claims, numbers beside the published ones, settings."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from unlearn.plotting.claims import check_claims
+from unlearn.plotting.comparison import compare
+from unlearn.plotting.style import FORECASTER_NAMES
+from unlearn.records import write_atomically
+
+_PROTOCOLS = {
+    "published": "Gradient and selection on the same test rows that are reported, loads scaled over the whole year. "
+    "For comparison with the paper; it flatters every method.",
+    "fair": "Gradient and selection on a validation slice, the test rows untouched, loads scaled over training rows.",
+}
+
+
+def write_report(
+    records: pd.DataFrame,
+    figures: Sequence[tuple[str, str, Path]],
+    published: Mapping[str, Any],
+    card: Mapping[str, Any],
+    deviations: Sequence[str],
+    path: Path,
+) -> Path:
+    """Write the page.
+
+    Args:
+        records: rows of all experiments.
+        figures: name, caption and PNG file of each figure; the name ends with its protocol.
+        published: published numbers.
+        card: configuration, versions, wall times (`seconds`, `stages`).
+        deviations: what differs from the paper and why, a sentence or two each.
+        path: where the page goes.
+    """
+    share = float(card["config"]["unlearning"]["share"])
+    sections = [
+        {
+            "protocol": protocol,
+            "about": _PROTOCOLS[protocol],
+            "claims": _claims(records[records["protocol"] == protocol]),
+            "figures": [
+                {"caption": caption, "name": name, "png": base64.b64encode(png.read_bytes()).decode()}
+                for name, caption, png in figures
+                if name.endswith(f"_{protocol}")
+            ],
+        }
+        for protocol in records["protocol"].dropna().unique()
+    ]
+    template = jinja2.Template(
+        Path(__file__).with_name("report.html").read_text(encoding="utf-8"), autoescape=True, trim_blocks=True
+    )
+    page = template.render(
+        sections=sections,
+        comparison=_rows(compare(records, published, share)),
+        source=published["source"],
+        deviations=deviations,
+        card=card,
+        config=yaml.safe_dump(card["config"], sort_keys=False, allow_unicode=True),
+        n_records=len(records),
+    )
+    return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+
+
+def _claims(records: pd.DataFrame) -> list[Any]:
+    kinds = [kind for kind in FORECASTER_NAMES if kind in set(records["forecaster"])]
+    return [claim for kind in kinds for claim in check_claims(records[records["forecaster"] == kind])]
+
+
+def _rows(table: pd.DataFrame) -> dict[str, Any]:
+    text = table.copy()
+    for column in text.columns[2:]:
+        text[column] = [f"{value:.4g}" if pd.notna(value) else "–" for value in table[column]]
+    text["forecaster"] = [FORECASTER_NAMES[kind] for kind in text["forecaster"]]
+    return {"columns": list(text.columns), "rows": text.to_numpy().tolist()}
