@@ -1,0 +1,1 @@
+"""Experiments: thin Hydra programs over the library."""

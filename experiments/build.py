@@ -114,7 +114,9 @@ def _read_mask(path: str) -> np.ndarray:
     try:
         table = pd.read_parquet(path)
     except (FileNotFoundError, OSError) as error:
-        raise InputError(f"unlearning.mask: {path}: expected a parquet file with one boolean column ({error}).") from error
+        raise InputError(
+            f"unlearning.mask: {path}: expected a parquet file with one boolean column ({error})."
+        ) from error
     if table.shape[1] != 1:
         raise InputError(f"unlearning.mask: {path}: expected one boolean column, got {list(table.columns)}.")
     return table.iloc[:, 0].to_numpy()

@@ -18,7 +18,9 @@ def main(config: Config, folder: Path) -> None:
     folders = [Path(name) for name in config.records or [config.paper.folder]]
     missing = [str(f) for f in folders if not ((f / "records.parquet").is_file() and (f / "samples.parquet").is_file())]
     if missing:
-        raise InputError(f"records: expected records.parquet and samples.parquet in {', '.join(missing)}; run paper first.")
+        raise InputError(
+            f"records: expected records.parquet and samples.parquet in {', '.join(missing)}; run paper first."
+        )
     records = pd.concat([pd.read_parquet(f / "records.parquet") for f in folders], ignore_index=True)
     samples = pd.concat([pd.read_parquet(f / "samples.parquet") for f in folders], ignore_index=True)
     save_all(records, samples, folder / "figures")

@@ -60,7 +60,9 @@ def run_job(config: Config, job: Job) -> Job:
             write_parquet(table.assign(protocol=protocol, forecaster=kind), folder / f"{name}.parquet")
         seconds = time.perf_counter() - start
         # The card comes last: a stage without one is run again.
-        write_json({"protocol": protocol, "forecaster": kind, "stage": stage, "seconds": seconds}, folder / "stage.json")
+        write_json(
+            {"protocol": protocol, "forecaster": kind, "stage": stage, "seconds": seconds}, folder / "stage.json"
+        )
     return job
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from unlearn.errors import InputError
 
@@ -92,6 +93,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file.") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: expected JSON, got an error at line {error.lineno}: {error.msg}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected JSON in UTF-8, got {error}.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}.")
     return value
@@ -108,7 +111,16 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         files.extend(sorted(path.rglob("records.parquet")) if path.is_dir() else [path])
     if not files:
         raise InputError("no records.parquet found: run an experiment first, or name another folder.")
-    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    return pd.concat([_read_parquet(file) for file in files], ignore_index=True)
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file.") from error
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{file}: expected a parquet table, got {error}.") from error
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

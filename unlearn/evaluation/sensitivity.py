@@ -38,9 +38,8 @@ def sensitivity(study: Study, share: float, draw: int = 1000) -> tuple[pd.DataFr
     samples.loc[_draw(samples["over_generated"].to_numpy(), draw, study.seed), "drawn"] = True
     table = study.records("sensitivity")
     for split, chosen in (("remain", samples), ("drawn", samples[samples["drawn"]])):
-        correlation = chosen[list(CRITERIA)].corr()
         for first, second in combinations(CRITERIA, 2):
-            value = float(correlation.loc[first, second])
+            value = chosen[first].corr(chosen[second])
             table.add(f"pearson_{first}_{second}", value, "", method="original", proportion=share, split=split)
         over = float(chosen["over_generated"].sum())
         table.add("over_generated_samples", over, "samples", method="original", proportion=share, split=split)

@@ -55,6 +55,8 @@ class IhvpOptions:
         require_choice("ihvp.on_failure", self.on_failure, ("raise", "report"))
         require_not_negative("ihvp.damping", self.damping)
         require_positive("ihvp.rtol", self.rtol)
+        if self.max_steps is not None:
+            require_positive("ihvp.max_steps", self.max_steps)
 
 
 def relative_residual(operator: Operator, value: Tensor, rhs: Tensor) -> float:
@@ -112,12 +114,12 @@ def solve_cg(operator: Operator, rhs: Tensor, options: IhvpOptions) -> Solution:
         norm = float(residual.norm())
         if curvature <= 0:
             status = "negative curvature"
-        elif norm > 0.5 * best_norm:
-            # A restart that gains less than half is at the accuracy that float64 allows.
+        elif not norm <= 0.5 * best_norm:
+            # A restart that gains less than half is at the accuracy that float64 allows, or NaN.
             best_value, best_norm = (value, norm) if norm < best_norm else (best_value, best_norm)
             break
         best_value, best_norm = value, norm
-    if status == "solved" and best_norm > target:
+    if status == "solved" and not best_norm <= target:
         status = "not converged"
     scale = float(rhs.norm()) or 1.0
     statistics: dict[str, float | str] = {

@@ -40,7 +40,9 @@ def _published_quantities(numbers: Mapping[str, Any]) -> dict[str, float]:
     if "tradeoff" in numbers:
         curves = numbers["tradeoff"]["cost"]
         for criterion in CRITERIA:
-            found[f"cost balanced for {criterion}, largest λ₁ / complete"] = curves[criterion][-1] / curves[criterion][0]
+            found[f"cost balanced for {criterion}, largest λ₁ / complete"] = (
+                curves[criterion][-1] / curves[criterion][0]
+            )
     for pair, value in numbers["pearson"].items():
         found[f"Pearson {pair.replace('_', '–')}"] = value
     return found
@@ -48,11 +50,8 @@ def _published_quantities(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 def _measured_quantities(records: pd.DataFrame, share: float) -> dict[str, float]:
     test = records[(records["experiment"] == "tradeoff") & (records["split"] == "test")]
-    at = {
-        method: test[test["method"] == method].set_index("metric")["value"].to_dict()
-        for method in ("original", "retrained")
-    }
-    found = _levels(at["original"], at["retrained"])
+    original, complete = (_values(test[test["method"] == method]) for method in ("original", "retrained"))
+    found = _levels(original, complete)
     for criterion in CRITERIA:
         curve = test[(test["criterion"] == criterion) & (test["metric"] == "cost")].sort_values("l1_budget")["value"]
         found[f"cost balanced for {criterion}, largest λ₁ / complete"] = float(curve.iloc[-1] / curve.iloc[0])
@@ -61,6 +60,10 @@ def _measured_quantities(records: pd.DataFrame, share: float) -> dict[str, float
         if metric.startswith("pearson_"):
             found[f"Pearson {metric.removeprefix('pearson_').replace('_', '–')}"] = float(value)
     return found
+
+
+def _values(rows: pd.DataFrame) -> dict[str, float]:
+    return dict(zip(map(str, rows["metric"]), map(float, rows["value"]), strict=True))
 
 
 def _levels(original: Mapping[str, float], complete: Mapping[str, float]) -> dict[str, float]:

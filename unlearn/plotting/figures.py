@@ -46,9 +46,7 @@ def save_all(records: pd.DataFrame, samples: pd.DataFrame, folder: Path) -> list
     return saved
 
 
-def _linear_figures(
-    records: pd.DataFrame, samples: pd.DataFrame, protocol: str
-) -> Iterator[tuple[str, str, Figure]]:
+def _linear_figures(records: pd.DataFrame, samples: pd.DataFrame, protocol: str) -> Iterator[tuple[str, str, Figure]]:
     share = _share(records)
     figure, axes = new_figure(1, 3, f"Complete unlearning, linear forecaster ({protocol} protocol)")
     draw_completeness(axes[0], records)

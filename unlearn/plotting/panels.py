@@ -15,11 +15,13 @@ from unlearn.plotting.style import (
     CRITERION_NAMES,
     METRIC_LABELS,
     SPLIT_COLOURS,
+    styled,
 )
 
 CRITERIA = ("mse", "mape", "cost")
 
 
+@styled
 def draw_completeness(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     """Each criterion against the share that is forgotten: original dotted, unlearnt solid, per split."""
     chosen = _select(records, experiment="completeness")
@@ -35,6 +37,7 @@ def draw_completeness(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     axes[0].legend(handles=handles, title="unlearnt (dotted: original)", title_fontsize=8)
 
 
+@styled
 def draw_sensitivity(axes: Sequence[Axes], records: pd.DataFrame, samples: pd.DataFrame) -> None:
     """Influence of each drawn remaining sample on one criterion against another, with Pearson's r."""
     correlations = _select(records, experiment="sensitivity", split="drawn").set_index("metric")["value"]
@@ -47,12 +50,13 @@ def draw_sensitivity(axes: Sequence[Axes], records: pd.DataFrame, samples: pd.Da
             )
         axis.axhline(0, color="0.6", linewidth=0.6)
         axis.axvline(0, color="0.6", linewidth=0.6)
-        axis.set(xlabel=f"influence on {CRITERION_NAMES[first]}", ylabel=f"influence on {CRITERION_NAMES[second]}")
+        axis.set(xlabel=f"influence on {METRIC_LABELS[first]}", ylabel=f"influence on {METRIC_LABELS[second]}")
         axis.set_title(f"r = {correlations[f'pearson_{first}_{second}']:.3f}")
         axis.ticklabel_format(scilimits=(-2, 3))
     axes[0].legend(markerscale=2)
 
 
+@styled
 def draw_tradeoff(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     """Each criterion on the test rows against λ₁, a curve per criterion that was balanced."""
     chosen = _select(records, experiment="tradeoff", split="test")
@@ -69,6 +73,7 @@ def draw_tradeoff(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     axes[0].legend()
 
 
+@styled
 def draw_distance(axis: Axes, records: pd.DataFrame) -> None:
     """Distance of TAMU's parameters to the retrained ones, and the operating cost, against λ₁."""
     tamu = _select(records, experiment="tradeoff", criterion="cost")
@@ -82,7 +87,7 @@ def draw_distance(axis: Axes, records: pd.DataFrame) -> None:
     right.plot(cost["l1_budget"], cost["value"], "o-", color=CRITERION_COLOURS["cost"], label="operating cost")
     right.set_ylabel(METRIC_LABELS["cost"])
     lines = [*axis.get_lines(), *right.get_lines()]
-    axis.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+    axis.legend(lines, [str(line.get_label()) for line in lines])
 
 
 def _select(records: pd.DataFrame, **wanted: str) -> pd.DataFrame:

@@ -18,27 +18,15 @@ SPLIT_COLOURS = {"remain": "#4c72b0", "unlearn": "#dd8452", "test": "#222222"}
 CASE_COLOURS = {True: "#2b6ca3", False: "#dd8452"}
 FORECASTER_NAMES = {"linear": "Linear", "cnn": "CNN", "mixer": "MLP-Mixer"}
 
-_STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "figure.dpi": 150,
-    "savefig.dpi": 200,
-}
+_SHEET = Path(__file__).with_name("unlearn.mplstyle")
+
+#: Decorator under which panels are drawn: lines, legends and fonts in the project's style.
+styled = mpl.rc_context(fname=_SHEET)
 
 
 def new_figure(rows: int, columns: int, title: str) -> tuple[Figure, list[list[Axes]]]:
     """A figure with a grid of axes in the project's style, without touching pyplot's state."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(fname=_SHEET):
         figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         figure.suptitle(title, fontsize=11)
@@ -47,12 +35,10 @@ def new_figure(rows: int, columns: int, title: str) -> tuple[Figure, list[list[A
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as PNG and PDF, each all or nothing."""
-    with mpl.rc_context(_STYLE):
+
+    def write(file: Path) -> None:
         # Without a creation date, the same records give the same bytes.
-        metadata = {".png": {}, ".pdf": {"CreationDate": None}}
-        return [
-            write_atomically(
-                stem.with_suffix(suffix), lambda file, extra=extra: figure.savefig(file, metadata=extra)
-            )
-            for suffix, extra in metadata.items()
-        ]
+        figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
+
+    with mpl.rc_context(fname=_SHEET):
+        return [write_atomically(stem.with_suffix(suffix), write) for suffix in (".png", ".pdf")]

@@ -1,0 +1,74 @@
+"""Every configuration composes, fills its schema and builds; a misspelt key is refused."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf.errors import OmegaConfBaseException
+
+import unlearn
+from experiments.app import CONF, to_config
+from experiments.build import build_cost, build_split
+from experiments.schema import Config
+
+GROUPS = ("data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "experiment", "sweep", "hydra/launcher")
+#: What a group's choice cannot do without.
+NEEDED = {
+    "data=tables": ["data.load_csv=load.csv"],
+    "unlearning=time_range": ["unlearning.start=2007-01-01", "unlearning.end=2007-02-01"],
+    "unlearning=mask": ["unlearning.mask=mask.parquet"],
+}
+
+
+def choices() -> list[str]:
+    return [f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CONF, group).glob("*.yaml"))]
+
+
+def composed(*overrides: str) -> Config:
+    with initialize_config_dir(config_dir=CONF, version_base="1.3"):
+        return to_config(compose("config", overrides=list(overrides)))
+
+
+@pytest.mark.parametrize("choice", choices())
+def test_every_choice_of_every_group_composes(choice: str) -> None:
+    config = composed(choice, *NEEDED.get(choice, []))
+    assert isinstance(config, Config)
+    assert config.unlearning.select_by == config.forecaster.select_by
+
+
+def test_there_are_choices_in_every_group() -> None:
+    groups = {choice.split("=")[0] for choice in choices()}
+    assert groups == set(GROUPS)
+
+
+@pytest.mark.parametrize("forecaster", ["linear", "cnn", "mixer"])
+def test_options_build_the_library_objects(forecaster: str) -> None:
+    config = composed(f"forecaster={forecaster}")
+    assert unlearn.TrainingOptions(**vars(config.training)) == unlearn.TrainingOptions()
+    assert unlearn.IhvpOptions(**vars(config.ihvp)) == unlearn.IhvpOptions()
+
+
+def test_the_grid_builds() -> None:
+    assert build_cost(composed()).case.name == "ieee14"
+
+
+def test_the_protocol_decides_the_split() -> None:
+    assert build_split(composed("protocol=published")) == unlearn.PUBLISHED
+    assert build_split(composed("protocol=fair")) == unlearn.FAIR
+    assert build_split(composed("split.train=0.6")).train == 0.6
+    assert build_split(composed("experiment=first_core")).core_choice == "first"
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["forcaster=cnn", "evaluation.hurs=3", "data.yaer=2006", "training.epoch=3", "unlearning.l1=0.1", "seed=two"],
+)
+def test_a_misspelt_key_or_a_wrong_type_is_refused(override: str) -> None:
+    with pytest.raises((ConfigCompositionException, OmegaConfBaseException)):
+        composed(override)
+
+
+def test_an_own_weather_table_is_added_by_name() -> None:
+    config = composed("data=tables", "data.load_csv=load.csv", "+data.weather.temperature_c=t.csv")
+    assert config.data.weather == {"temperature_c": "t.csv"}  # type: ignore[attr-defined]

@@ -1,0 +1,136 @@
+"""Every entry point runs in a tiny mode and leaves records, a card and what it promises."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.paper_stages import parts_folder
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from unlearn.records import COLUMNS, read_json
+
+ENTRY_POINTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+def records_of(folder: Path) -> pd.DataFrame:
+    records = pd.read_parquet(folder / "records.parquet")
+    assert list(records.columns[: len(COLUMNS)]) == list(COLUMNS)
+    assert np.isfinite(records["value"]).all()
+    card = read_json(folder / "run.json")
+    assert set(records["config_hash"]) == {card["config_hash"]}
+    assert card["versions"]["torch"]
+    return records
+
+
+def test_entry_points_are_thin() -> None:
+    names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures"]
+    lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
+    assert max(lengths.values()) < 60, lengths
+
+
+def test_train_saves_a_model_and_its_metrics(run: Runner) -> None:
+    folder = run("train", "forecaster=cnn")
+    records = records_of(folder)
+    assert {"mse", "mape", "cost"} <= set(records["metric"])
+    assert (folder / "model" / "model.safetensors").is_file()
+    assert read_json(folder / "model" / "card.json")["kind"] == "cnn"
+
+
+def test_influence_scores_every_training_row(run: Runner) -> None:
+    folder = run("influence", "criterion=mse")
+    scores = pd.read_parquet(folder / "influence.parquet")
+    assert list(scores.columns) == ["position", "row", "time", "influence"]
+    assert len(scores) == 420
+    records_of(folder)
+
+
+def test_influence_without_a_criterion_says_what_to_pass(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("influence", "criterion=none")
+    assert "criterion=mse" in capsys.readouterr().out
+
+
+def test_unlearn_completely_equals_retraining(run: Runner) -> None:
+    records = records_of(run("unlearn", "criterion=none", "unlearning.l1_budget=0")).set_index("metric")
+    assert records.loc["distance_to_retrained", "value"] <= 1e-8
+
+
+def test_unlearn_declares_what_still_depends_on_the_rows(run: Runner) -> None:
+    folder = run("unlearn", "criterion=mse")
+    declared = read_json(folder / "forgotten.json")["declared"]
+    assert any("not complete forgetting" in sentence for sentence in declared)
+
+
+def test_unlearn_a_time_range_and_a_mask(run: Runner) -> None:
+    time_range = ["unlearning=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
+    records = records_of(run("unlearn", "criterion=mape", *time_range))
+    assert records["proportion"].iloc[0] == pytest.approx(48 / 420)
+    mask = pd.DataFrame({"poisoned": np.arange(420) < 42})
+    mask.to_parquet("mask.parquet")
+    records = records_of(run("unlearn", "criterion=mape", "unlearning=mask", "unlearning.mask=mask.parquet"))
+    assert records["proportion"].iloc[0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("columns", [["a", "b"], None])
+def test_a_mask_file_that_cannot_be_used_is_named(
+    run: Runner, capsys: pytest.CaptureFixture[str], columns: list[str] | None
+) -> None:
+    if columns:
+        pd.DataFrame({name: [True] for name in columns}).to_parquet("mask.parquet")
+    with pytest.raises(SystemExit):
+        run("unlearn", "unlearning=mask", "unlearning.mask=mask.parquet")
+    said = capsys.readouterr().out
+    assert "mask.parquet" in said
+    assert "one boolean column" in said
+
+
+def test_tradeoff_writes_every_budget_and_criterion(run: Runner) -> None:
+    records = records_of(run("tradeoff", "protocol=published"))
+    curves = records[(records["method"] == "reweighted") & (records["metric"] == "cost")]
+    assert len(curves) == 9
+    assert set(records["protocol"]) == {"published"}
+
+
+def test_sensitivity_covers_the_forecasters_of_the_paper(run: Runner) -> None:
+    folder = run("sensitivity")
+    assert set(pd.read_parquet(folder / "records.parquet")["forecaster"]) == {"linear", "cnn", "mixer"}
+    for kind in ("linear", "cnn", "mixer"):
+        samples = pd.read_parquet(folder / f"samples-{kind}.parquet")
+        assert {"mse", "mape", "cost", "over_generated", "drawn"} <= set(samples.columns)
+
+
+def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -> None:
+    small = ["paper.folder=paper", "~paper.forecasters.mixer", "paper.protocols=[published]"]
+    run("paper", *small)
+    names = {"records.parquet", "samples.parquet", "run.json", "index.html"}
+    assert names <= {path.name for path in Path("paper").iterdir()}
+    for figure in ("fig4", "fig5", "fig6", "fig7", "fig8"):
+        assert Path("paper/figures", f"{figure}_published.png").stat().st_size > 10_000
+        assert Path("paper/figures", f"{figure}_published.pdf").stat().st_size > 5_000
+    first = pd.read_parquet("paper/records.parquet")
+
+    stage = next(Path("paper/parts").rglob("linear/tradeoff/stage.json"))
+    kept = next(Path("paper/parts").rglob("linear/completeness/stage.json")).stat().st_mtime_ns
+    stage.unlink()  # as if interrupted
+    run("paper", *small)
+    assert stage.is_file()
+    assert next(Path("paper/parts").rglob("linear/completeness/stage.json")).stat().st_mtime_ns == kept
+    second = pd.read_parquet("paper/records.parquet")
+    pd.testing.assert_frame_equal(first, second)
+
+    folder = run("figures", "records=[paper]")
+    again = (folder / "figures" / "fig6_published.pdf").read_bytes()
+    assert again == Path("paper/figures/fig6_published.pdf").read_bytes()
+
+
+def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("figures", "records=[nowhere]")
+    assert "run paper first" in capsys.readouterr().out
+
+
+def test_parts_do_not_depend_on_how_many_processes_make_them() -> None:
+    assert parts_folder(composed("paper.jobs=1", "threads=2")) == parts_folder(composed())
+    assert parts_folder(composed("seed=1")) != parts_folder(composed())

@@ -1,0 +1,84 @@
+"""Models on disk: bit for bit, and clear words about what is broken."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import unlearn
+from unlearn.errors import InputError
+from unlearn.forecasters.checkpoint import CARD, WEIGHTS
+
+
+def test_a_model_comes_back_bit_for_bit(model, dataset, tmp_path):
+    folder = unlearn.save_forecaster(model, tmp_path / "model")
+    back = unlearn.load_forecaster(folder)
+    assert type(back) is type(model)
+    assert back.card == model.card
+    assert back.state_dict().keys() == model.state_dict().keys()
+    for name, value in model.state_dict().items():
+        assert torch.equal(back.state_dict()[name], value), name
+    assert (back.forecast(dataset.features[:20]) == model.forecast(dataset.features[:20])).all()
+    # It can go on: the data set is recognised and forgetting gives the same result.
+    again, first = (unlearn.forget(m, dataset, range(50)).model.theta for m in (back, model))
+    assert torch.equal(again, first)
+
+
+@pytest.fixture
+def saved(linear, tmp_path):
+    return unlearn.save_forecaster(linear, tmp_path)
+
+
+def test_missing_files_are_named(saved):
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors: no such file"):
+        unlearn.load_forecaster(saved)
+    with pytest.raises(InputError, match=r"nowhere/card\.json: no such file"):
+        unlearn.load_forecaster(saved / "nowhere")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64])
+def test_broken_weights_are_named(saved, content):
+    (saved / WEIGHTS).write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.safetensors: expected safetensors"):
+        unlearn.load_forecaster(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "transformer"},
+        {"settings": {}},
+        {"kind": 3},
+        {"load_names": None},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_card_of_something_else_is_refused(saved, change):
+    card = json.loads((saved / CARD).read_text())
+    (saved / CARD).write_text(json.dumps({**card, **change}))
+    with pytest.raises(InputError, match=r"card\.json: not a model card of this version"):
+        unlearn.load_forecaster(saved)
+
+
+def test_a_card_with_a_missing_field_is_refused(saved):
+    card = json.loads((saved / CARD).read_text())
+    del card["kind"]
+    (saved / CARD).write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"card\.json: not a model card of this version .*kind"):
+        unlearn.load_forecaster(saved)
+
+
+@pytest.mark.parametrize("name", ["head", "scaler.mean", "scaler.std"])
+def test_weights_that_do_not_fit_their_card_are_refused(saved, name):
+    weights = load_file(saved / WEIGHTS)
+    weights[name] = weights[name][:-1]
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(InputError, match=r"model\.safetensors: does not fit its card"):
+        unlearn.load_forecaster(saved)
+    del weights[name]
+    save_file(weights, saved / WEIGHTS)
+    with pytest.raises(InputError, match=r"model\.safetensors: does not fit its card"):
+        unlearn.load_forecaster(saved)

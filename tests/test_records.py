@@ -1,0 +1,135 @@
+"""Records on disk: all or nothing, and back again unchanged."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from unlearn import records
+from unlearn.errors import InputError
+from unlearn.records import COLUMNS, RecordTable
+
+
+@pytest.fixture
+def table() -> RecordTable:
+    table = RecordTable(experiment="tradeoff", forecaster="linear", seed=0)
+    table.add("cost", 1000, unit="money", l1_budget=0.1, split="test")
+    table.add("mape", 10.5, unit="percent", l1_budget=0.2, note="extra")
+    return table
+
+
+def test_a_table_has_every_column_and_its_own_extras(table):
+    frame = table.to_frame()
+    assert list(frame.columns) == [*COLUMNS, "note"]
+    assert len(table) == len(frame) == 2
+    assert frame["forecaster"].tolist() == ["linear", "linear"]
+    assert frame["value"].tolist() == [1000.0, 10.5]
+    assert frame["grid"].isna().all()
+
+
+def test_a_row_may_override_what_the_table_has_in_common(table):
+    table.add("mse", 1.0, forecaster="cnn")
+    assert table.to_frame()["forecaster"].tolist() == ["linear", "linear", "cnn"]
+
+
+def test_an_empty_table_still_has_the_columns():
+    assert list(RecordTable().to_frame().columns) == list(COLUMNS)
+
+
+def test_parquet_round_trip(table, tmp_path):
+    frame = table.to_frame()
+    path = records.write_parquet(frame, tmp_path / "deep" / "records.parquet")
+    # check_dtype: parquet reads a column of nothing back as objects.
+    pd.testing.assert_frame_equal(pd.read_parquet(path), frame, check_dtype=False)
+
+
+def test_json_round_trip(tmp_path):
+    value = {"b": [1, 2.5, None], "a": {"x": "ü"}}
+    path = records.write_json(value, tmp_path / "card.json")
+    assert records.read_json(path) == value
+    assert path.read_text().endswith("}\n")
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "card.json"
+    path.write_text("old")
+
+    def fail(file):
+        file.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        records.write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nan_is_no_json_and_the_old_file_stays(tmp_path):
+    path = records.write_json({"x": 1}, tmp_path / "card.json")
+    with pytest.raises(ValueError, match="JSON"):
+        records.write_json({"x": float("nan")}, path)
+    assert records.read_json(path) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{\n 'a': 1}", "expected JSON, got an error at line 2"),
+        (b"[1, 2]", "expected a JSON object, got list"),
+        (b"\xff\xfe{}", "expected JSON"),
+    ],
+)
+def test_broken_json_names_the_file(tmp_path, content, message):
+    (tmp_path / "card.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"card.json: {message}"):
+        records.read_json(tmp_path / "card.json")
+
+
+def test_missing_json_names_the_file(tmp_path):
+    with pytest.raises(InputError, match=r"card\.json: no such file"):
+        records.read_json(tmp_path / "card.json")
+
+
+def test_collect_gathers_folders_and_files_in_order(tmp_path):
+    for job, value in {"b": 2.0, "a/deep": 1.0, "c": 3.0}.items():
+        table = RecordTable(experiment=job)
+        table.add("mse", value)
+        records.write_parquet(table.to_frame(), tmp_path / job / "records.parquet")
+    whole = records.collect([tmp_path])
+    assert whole["value"].tolist() == [1.0, 2.0, 3.0]
+    assert whole.index.tolist() == [0, 1, 2]
+    some = records.collect([tmp_path / "c" / "records.parquet", tmp_path / "a"])
+    assert some["experiment"].tolist() == ["c", "a/deep"]
+
+
+def test_collect_says_when_there_is_nothing(tmp_path):
+    with pytest.raises(InputError, match=r"no records\.parquet found: run an experiment first"):
+        records.collect([tmp_path])
+
+
+def test_collect_names_a_missing_or_broken_file(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.parquet: no such file"):
+        records.collect([tmp_path / "nothing.parquet"])
+    (tmp_path / "broken.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match=r"broken\.parquet: expected a parquet table"):
+        records.collect([tmp_path / "broken.parquet"])
+
+
+def test_config_hash_depends_on_content_and_not_on_order():
+    one = records.config_hash({"a": 1, "b": {"c": [1, 2]}})
+    assert one == records.config_hash({"b": {"c": [1, 2]}, "a": 1}) == "d0de10d1cc7a"
+    assert one != records.config_hash({"a": 1, "b": {"c": [2, 1]}})
+    assert len(records.config_hash({})) == 12
+
+
+def test_provenance_says_what_ran_and_is_json():
+    found = records.provenance()
+    assert set(found) == {"python", "platform", "cpu_count", "versions", "written_utc"}
+    assert found["versions"]["torch"].startswith("2.")
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_provenance_says_when_a_package_is_absent(monkeypatch):
+    monkeypatch.setattr(records, "_VERSIONED", ("no-such-package",))
+    assert records.provenance()["versions"] == {"no-such-package": "not installed"}
