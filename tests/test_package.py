@@ -14,7 +14,9 @@ ROOMS = ("criteria", "data", "errors", "forecasters", "grid", "influence", "lina
 
 
 def test_importing_the_library_loads_neither_hydra_nor_matplotlib_nor_openpyxl():
-    code = "import sys, unlearn; print([m for m in ('hydra', 'omegaconf', 'matplotlib', 'openpyxl') if m in sys.modules])"
+    code = (
+        "import sys, unlearn; print([m for m in ('hydra', 'omegaconf', 'matplotlib', 'openpyxl') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""

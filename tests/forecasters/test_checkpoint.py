@@ -38,7 +38,7 @@ def test_missing_files_are_named(saved):
         unlearn.load_forecaster(saved / "nowhere")
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64], ids=["empty", "text", "bytes"])
 def test_broken_weights_are_named(saved, content):
     (saved / WEIGHTS).write_bytes(content)
     with pytest.raises(InputError, match=r"model\.safetensors: expected safetensors"):

@@ -94,13 +94,13 @@ def test_forecast_is_the_forward_pass_and_needs_no_gradient(model, dataset):
 
 def test_a_data_set_of_other_content_is_refused(model, dataset):
     other = replace(dataset, load_mw=dataset.load_mw * 1.01)
-    with pytest.raises(MismatchError, match="fitted on 'synthetic' with fingerprint .*fit the model on this data set"):
+    with pytest.raises(MismatchError, match=r"fitted on 'synthetic' with fingerprint .*fit the model on this data set"):
         model.objective(other)
 
 
 def test_a_data_set_of_other_loads_is_refused(model):
     other = unlearn.load_dataset("synthetic", n_hours=200, n_loads=3)
-    with pytest.raises(MismatchError, match="the model expects 14 loads .* has 3 loads"):
+    with pytest.raises(MismatchError, match=r"the model expects 14 loads .* has 3 loads"):
         model.objective(other)
 
 

@@ -79,7 +79,9 @@ def test_cost_does_not_depend_on_batch_split_or_order(cost, grid, seed, at):
 def test_a_batch_of_one_is_the_hour_itself(cost, hours, needs_gradient):
     forecast, load = hours[0][:3].clone().requires_grad_(needs_gradient), hours[1][:3]
     # 1e-5: the layer's accuracy.
-    torch.testing.assert_close(cost(forecast[1:2], load[1:2]).total[0], cost(forecast, load).total[1], rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        cost(forecast[1:2], load[1:2]).total[0], cost(forecast, load).total[1], rtol=1e-5, atol=0
+    )
 
 
 def test_with_and_without_gradient_the_cost_is_the_same(cost, hours):

@@ -134,7 +134,7 @@ def test_a_layer_whose_solver_returns_nonsense_is_found_out(grid, hours, monkeyp
         return tuple(outputs)
 
     monkeypatch.setattr(layer, "_layer", off_in_hour_one)
-    with pytest.raises(SolverError, match="1 of 3 hours .* first is hour 1"):
+    with pytest.raises(SolverError, match=r"1 of 3 hours .* first is hour 1"):
         layer(hours[0][:3].clone().requires_grad_())
 
 
@@ -143,6 +143,15 @@ def test_a_layer_that_breaks_for_no_solvers_reason_says_what_broke(grid, hours, 
     monkeypatch.setattr(layer, "_layer", lambda *values, solver_args: 1 / 0)
     with pytest.raises(SolverError, match="dispatch layer: ZeroDivisionError"):
         layer(hours[0][:3].clone().requires_grad_())
+
+
+def test_a_layer_that_breaks_on_an_infeasible_hour_names_it(grid, hours, monkeypatch):
+    layer = ConvexLayer(dispatch_program(grid, "ptdf", "shed_at_most_load"))
+    monkeypatch.setattr(layer, "_layer", lambda *values, solver_args: 1 / 0)
+    forecast = hours[0][:3].clone()
+    forecast[1] = -0.1
+    with pytest.raises(SolverError, match=r"dispatch layer: dispatch: 1 of 3 hours .* first is hour 1: .*Infeasible"):
+        layer(forecast)
 
 
 def test_an_unknown_derivative_is_refused(grid):

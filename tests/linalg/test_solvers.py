@@ -92,7 +92,7 @@ def test_negative_curvature_is_detected(rhs):
 def test_a_singular_system_without_a_solution_is_not_solved():
     operator = Matrix(torch.diag(torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64)))
     rhs = torch.tensor([0.1, 1.0, 1.0], dtype=torch.float64)
-    with pytest.raises(ConvergenceError, match="CG: (not converged|negative curvature)"):
+    with pytest.raises(ConvergenceError, match=r"CG: (not converged|negative curvature)"):
         solve_cg(operator, rhs, IhvpOptions("cg"))
 
 
@@ -160,7 +160,7 @@ def test_inverse_hvp_uses_the_weighted_damped_hessian(solver):
 
 def test_inverse_hvp_refuses_nan():
     good, bad = torch.ones(2).double(), torch.tensor([1.0, float("nan")]).double()
-    with pytest.raises(InputError, match="parameters: expected finite values.*was the model trained"):
+    with pytest.raises(InputError, match=r"parameters: expected finite values.*was the model trained"):
         inverse_hvp(Bowl(), bad, good, good, IhvpOptions())
     with pytest.raises(InputError, match="right-hand side of the Hessian system"):
         inverse_hvp(Bowl(), good, good, bad, IhvpOptions())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.signal import lfilter
 
 from unlearn.checks import FloatArray
 from unlearn.data.dataset import LoadDataset, dataset_from_frames
@@ -168,11 +167,15 @@ def _autoregressive(shocks: FloatArray, memory_h: float) -> FloatArray:
     decay = np.exp(-1 / memory_h)
     scaled = shocks * np.sqrt(1 - decay**2)
     scaled[0] = shocks[0]
+    from scipy.signal import lfilter  # most of a second to import, and only this source needs it
+
     return lfilter([1.0], [1.0, -decay], scaled, axis=0)
 
 
 def _lagged(values: FloatArray, memory_h: float) -> FloatArray:
     """Smooth exponentially over the hours past, as the mass of buildings does."""
     decay = np.exp(-1 / memory_h)
+    from scipy.signal import lfilter
+
     smoothed, _ = lfilter([1 - decay], [1.0, -decay], values, axis=0, zi=decay * values[:1])
     return smoothed

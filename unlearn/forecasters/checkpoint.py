@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from unlearn.data import StandardScaler
 from unlearn.errors import InputError
@@ -35,22 +37,27 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     """
     folder = Path(folder)
     values = read_json(folder / CARD)
-    try:
-        card = ModelCard(**values)
-    except TypeError as error:
-        raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder / WEIGHTS}: no such file.")
-    weights = load_file(folder / WEIGHTS)
-    scaler = StandardScaler(torch.zeros_like(weights["scaler.mean"]), torch.ones_like(weights["scaler.std"]))
-    model: Forecaster
-    if card.kind == "linear":
-        model = LinearForecaster(card, [(b, f) for b, f in card.settings["columns"]], scaler)
-    else:
-        extractor = EXTRACTORS[card.kind](len(card.load_names), len(card.feature_names))
-        model = NetworkForecaster(card, extractor, scaler)
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS}: expected safetensors, got {error}.") from error
+    try:
+        model = _empty(ModelCard(**values), weights.get("scaler.mean", torch.zeros(0)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{folder / WEIGHTS}: does not fit its card: {error}") from error
     return model
+
+
+def _empty(card: ModelCard, like: Tensor) -> Forecaster:
+    """Build the model that a card describes, with a scaler of the shape of `like`."""
+    scaler = StandardScaler(torch.zeros_like(like), torch.ones_like(like))
+    if card.kind == "linear":
+        return LinearForecaster(card, [(b, f) for b, f in card.settings["columns"]], scaler)
+    extractor = EXTRACTORS[card.kind](len(card.load_names), len(card.feature_names))
+    return NetworkForecaster(card, extractor, scaler)

@@ -67,10 +67,12 @@ class HeadObjective:
             θ, shape (P,).
 
         Raises:
+            InputError: a negative or non-finite weight.
             SingularHessianError: no unique minimiser; names the dependent features.
         """
-        root = torch.ones(self.n_samples) if weights is None else weights
-        root = root.double().sqrt()[:, None]
+        ones = torch.ones(self.n_samples, dtype=torch.float64) if weights is None else weights.double()
+        hessian = self.hessian(torch.zeros(0), ones)
+        root = ones.sqrt()[:, None]
         design, target = root * self.design, root * self.target
         if self.l2:
             # (l2/2)‖W‖² in units of the loss's 1/B.
@@ -79,8 +81,7 @@ class HeadObjective:
             target = torch.cat([target, torch.zeros(self.n_columns, self.n_outputs, dtype=torch.float64)])
         solved = torch.linalg.lstsq(design, target, driver="gelsd")
         if int(solved.rank) < self.n_columns:
-            ones = torch.ones(self.n_samples, dtype=torch.float64) if weights is None else weights
-            self.hessian(torch.zeros(0), ones).solve(torch.zeros(self.n_parameters, dtype=torch.float64))
+            hessian.solve(torch.zeros(self.n_parameters, dtype=torch.float64))
             raise SingularHessianError(f"least squares: rank {int(solved.rank)} of {self.n_columns}; use l2 > 0.")
         return solved.solution.T.reshape(-1)
 

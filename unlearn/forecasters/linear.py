@@ -52,7 +52,7 @@ def fit_linear(dataset: LoadDataset, l2: float = 0.0) -> LinearForecaster:
         head_rows="train",
         l2=l2,
         settings={"columns": [list(column) for column in columns]},
-        scaler_rows="train (forecasts do not depend on it: least squares with an intercept is invariant)",
+        scaler_rows="train" if l2 else "train (forecasts do not depend on it: least squares is invariant to it)",
     )
     model = LinearForecaster(card, columns, scaler)
     return model.with_theta(model.objective(dataset).fit())  # type: ignore[return-value]

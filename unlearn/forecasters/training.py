@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unlearn.checks import require_fraction, require_positive
-from unlearn.errors import UnlearnError
+from unlearn.errors import InputError, UnlearnError
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,11 @@ def train_network(
         History: losses per epoch (`train`, `validation`), `best_epoch`, `stopped_early`.
 
     Raises:
+        InputError: fewer than two rows.
         UnlearnError: the loss became NaN or infinite.
     """
+    if len(inputs) < 2:
+        raise InputError(f"training: expected at least 2 core rows (to train on and to watch), got {len(inputs)}.")
     n_validation = max(1, int(options.validation_share * len(inputs)))
     train_x, train_y = inputs[:-n_validation], targets[:-n_validation]
     valid_x, valid_y = inputs[-n_validation:], targets[-n_validation:]
@@ -72,7 +76,7 @@ def train_network(
             losses["validation"].append(float((network(valid_x) - valid_y).square().mean()))
         schedule.step()
         current = losses["validation"][-1]
-        if current != current or losses["train"][-1] == float("inf"):
+        if not math.isfinite(current) or not math.isfinite(losses["train"][-1]):
             raise UnlearnError(f"training diverged in epoch {epoch}: lower the learning rate or check the inputs.")
         if current < best_loss:
             best_loss, best_epoch, best_state = current, epoch, copy.deepcopy(network.state_dict())

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import clarabel
-import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -185,7 +184,7 @@ class CompiledProgram:
     def _canonical(self, values: FloatArray) -> dict:
         for parameter, start, stop in zip(self.program.parameters, self._stops[:-1], self._stops[1:], strict=True):
             parameter.value = values[start:stop]
-        data, _, _ = self.program.problem.get_problem_data(cp.CLARABEL)
+        data, _, _ = self.program.problem.get_problem_data("CLARABEL")
         return data
 
     def _probe_slope(self) -> FloatArray:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from cvxpylayers.torch import CvxpyLayer
 from torch import Tensor
 
 from unlearn.checks import FloatArray, require_choice
@@ -61,6 +60,8 @@ class ConvexLayer:
         named = {variable.id for variable in program.variables}
         helpers = [variable for variable in program.problem.variables() if variable.id not in named]
         self._order = [*program.variables, *helpers]
+        from cvxpylayers.torch import CvxpyLayer  # a second to import, so only where layers are built
+
         self._layer = CvxpyLayer(program.problem, parameters=list(program.parameters), variables=[*self._order, *duals])
 
     def __call__(self, *parameters: Tensor) -> tuple[Tensor, ...]:

@@ -7,13 +7,16 @@ variables with a strictly convex cost. Everything is per unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import cvxpy as cp
 import numpy as np
 
 from unlearn.checks import FloatArray, require_choice
 from unlearn.grid.case import GridCase
 from unlearn.grid.network import Network, build_network
+
+if TYPE_CHECKING:
+    import cvxpy as cp
 
 FORMS = ("ptdf", "angle")
 BOUNDS = ("published", "shed_at_most_load")
@@ -43,6 +46,8 @@ def dispatch_program(case: GridCase, form: str = "ptdf", bounds: str = "publishe
     Returns:
         Program with parameter forecast (B,) and variables p_gen (G,), shed (B,).
     """
+    import cvxpy as cp  # a second to import, so only where programs are built
+
     _check(form, bounds)
     forecast = cp.Parameter(case.n_loads, name="forecast")
     p_gen = cp.Variable(case.n_gens, name="p_gen")
@@ -77,6 +82,8 @@ def redispatch_program(case: GridCase, form: str = "ptdf", bounds: str = "publis
     Returns:
         Program with parameters p_gen (G,), load (B,) and variables shed (B,), storage (G,).
     """
+    import cvxpy as cp  # a second to import, so only where programs are built
+
     _check(form, bounds)
     p_gen = cp.Parameter(case.n_gens, name="p_gen")
     load = cp.Parameter(case.n_loads, name="load")
@@ -100,11 +107,15 @@ def _check(form: str, bounds: str) -> None:
 
 
 def _penalty(variable: cp.Variable, cost: tuple[float, float]) -> cp.Expression:
+    import cvxpy as cp
+
     quadratic, linear = cost
     return quadratic * cp.sum_squares(variable) + linear * cp.sum(variable)
 
 
 def _network_constraints(case: GridCase, network: Network, injection: cp.Expression, form: str) -> list[cp.Constraint]:
+    import cvxpy as cp
+
     limit: FloatArray = case.line_limit_pu
     if form == "angle":
         theta = cp.Variable(case.n_buses, name="theta")

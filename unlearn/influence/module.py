@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
@@ -47,8 +49,8 @@ class ModuleObjective:
             chunk: samples whose gradients are in memory at once.
 
         Raises:
-            InputError: no trainable parameter, inputs and targets of different length, or a
-                module in training mode whose output is random.
+            InputError: no trainable parameter, inputs and targets of different length, dropout or
+                batch norm in training mode, or a module whose output is random.
         """
         if len(inputs) != len(targets):
             raise InputError(f"inputs and targets: expected as many rows, got {len(inputs)} and {len(targets)}.")
@@ -67,11 +69,13 @@ class ModuleObjective:
         self.l2 = require_not_negative("l2", l2)
         self.theta = torch.cat([parameter.reshape(-1) for parameter in trainable.values()])
         self.n_samples, self.n_parameters = len(inputs), self.theta.numel()
+        unsettled = [n for n, m in module.named_modules() if m.training and isinstance(m, _DropoutNd | _BatchNorm)]
+        if unsettled:
+            raise InputError(f"module: {', '.join(unsettled)} in training mode; call module.eval() first.")
         with torch.no_grad():
-            if not torch.equal(
-                self._outputs(self.theta, self._inputs[:1]), self._outputs(self.theta, self._inputs[:1])
-            ):
-                raise InputError("module: two passes over one sample differ; call module.eval() first (dropout?).")
+            seen = self._inputs[:chunk]
+            if not torch.equal(self._outputs(self.theta, seen), self._outputs(self.theta, seen)):
+                raise InputError("module: two passes over the same samples differ; its output must not be random.")
 
     def losses(self, theta: Tensor) -> Tensor:
         return self._loss(self._outputs(theta, self._inputs), self._targets)

@@ -67,8 +67,9 @@ def criterion_gradient(
         with torch.no_grad():
             design = model.design(torch.from_numpy(features[rows]))
         head = theta.reshape(model.head.shape).requires_grad_(True)
-        value = criterion(design @ head.T, torch.from_numpy(load_pu[rows]))
-        (slope,) = torch.autograd.grad(value.sum(), head)
+        with torch.enable_grad():
+            value = criterion(design @ head.T, torch.from_numpy(load_pu[rows]))
+            (slope,) = torch.autograd.grad(value.sum(), head)
         total += slope.reshape(-1)
         values.append(value.detach())
     return CriterionGradient(total / len(load_pu), torch.cat(values), criterion.name)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from unlearn.plotting.style import protocols_of
+
 CRITERIA = ("mse", "mape", "cost")
 
 
@@ -25,7 +27,7 @@ def compare(records: pd.DataFrame, published: Mapping[str, Any], share: float) -
     for forecaster, numbers in published["forecasters"].items():
         quantities = _published_quantities(numbers)
         columns = {"published": quantities}
-        for protocol in records["protocol"].dropna().unique():
+        for protocol in protocols_of(records):
             own = records[(records["forecaster"] == forecaster) & (records["protocol"] == protocol)]
             if not own.empty:
                 columns[f"here, {protocol} protocol"] = _measured_quantities(own, share)

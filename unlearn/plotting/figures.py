@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearn.plotting.panels import draw_completeness, draw_distance, draw_sensitivity, draw_tradeoff
-from unlearn.plotting.style import FORECASTER_NAMES, new_figure, save_figure
+from unlearn.plotting.style import FORECASTER_NAMES, new_figure, protocols_of, save_figure
 
 #: Number of the paper's figure per network.
 NETWORK_FIGURES = {"cnn": 8, "mixer": 9}
@@ -25,7 +25,7 @@ def paper_figures(records: pd.DataFrame, samples: pd.DataFrame) -> Iterator[tupl
     Yields:
         Name of the file ("fig4_published"), caption, and figure.
     """
-    for protocol in records["protocol"].dropna().unique():
+    for protocol in protocols_of(records):
         for forecaster in FORECASTER_NAMES:
             own = records[(records["protocol"] == protocol) & (records["forecaster"] == forecaster)]
             points = samples[(samples["protocol"] == protocol) & (samples["forecaster"] == forecaster)]

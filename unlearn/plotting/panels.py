@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,8 +34,8 @@ def draw_completeness(axes: Sequence[Axes], records: pd.DataFrame) -> None:
                 marker = "o" if method == "unlearnt" else None
                 axis.plot(100 * curve["proportion"], curve["value"], line, color=colour, marker=marker, label=split)
         axis.set(xlabel="share unlearnt [%]", ylabel=METRIC_LABELS[metric])
-    handles = [line for line in axes[0].get_lines() if line.get_marker() == "o"]
-    axes[0].legend(handles=handles, title="unlearnt (dotted: original)", title_fontsize=8)
+    handles = [line for line in axes[-1].get_lines() if line.get_marker() == "o"]
+    _legend_beside(axes[-1], handles=handles, title="unlearnt\n(dotted: original)", title_fontsize=8)
 
 
 @styled
@@ -50,10 +51,10 @@ def draw_sensitivity(axes: Sequence[Axes], records: pd.DataFrame, samples: pd.Da
             )
         axis.axhline(0, color="0.6", linewidth=0.6)
         axis.axvline(0, color="0.6", linewidth=0.6)
-        axis.set(xlabel=f"influence on {METRIC_LABELS[first]}", ylabel=f"influence on {METRIC_LABELS[second]}")
+        axis.set(xlabel=_influence_label(first), ylabel=_influence_label(second))
         axis.set_title(f"r = {correlations[f'pearson_{first}_{second}']:.3f}")
         axis.ticklabel_format(scilimits=(-2, 3))
-    axes[0].legend(markerscale=2)
+    _legend_beside(axes[-1], markerscale=2)
 
 
 @styled
@@ -70,7 +71,7 @@ def draw_tradeoff(axes: Sequence[Axes], records: pd.DataFrame) -> None:
             level = float(here.loc[here["method"] == method, "value"].iloc[0])
             axis.axhline(level, linestyle=line, color="0.35", linewidth=1, label=method)
         axis.set(xlabel="$\\lambda_1$", ylabel=METRIC_LABELS[metric])
-    axes[0].legend()
+    _legend_beside(axes[-1])
 
 
 @styled
@@ -87,7 +88,16 @@ def draw_distance(axis: Axes, records: pd.DataFrame) -> None:
     right.plot(cost["l1_budget"], cost["value"], "o-", color=CRITERION_COLOURS["cost"], label="operating cost")
     right.set_ylabel(METRIC_LABELS["cost"])
     lines = [*axis.get_lines(), *right.get_lines()]
-    axis.legend(lines, [str(line.get_label()) for line in lines])
+    axis.legend(lines, [str(line.get_label()) for line in lines], loc="upper center")
+
+
+def _influence_label(criterion: str) -> str:
+    return f"influence on {METRIC_LABELS[criterion].replace('Operating', 'operating')}"
+
+
+def _legend_beside(axis: Axes, **options: Any) -> None:
+    """Put the legend to the right of the last panel, where it covers no curve."""
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), **options)
 
 
 def _select(records: pd.DataFrame, **wanted: str) -> pd.DataFrame:

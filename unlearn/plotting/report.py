@@ -13,7 +13,7 @@ import yaml
 
 from unlearn.plotting.claims import check_claims
 from unlearn.plotting.comparison import compare
-from unlearn.plotting.style import FORECASTER_NAMES
+from unlearn.plotting.style import FORECASTER_NAMES, protocols_of
 from unlearn.records import write_atomically
 
 _PROTOCOLS = {
@@ -53,7 +53,7 @@ def write_report(
                 if name.endswith(f"_{protocol}")
             ],
         }
-        for protocol in records["protocol"].dropna().unique()
+        for protocol in protocols_of(records)
     ]
     template = jinja2.Template(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8"), autoescape=True, trim_blocks=True

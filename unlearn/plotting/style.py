@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,6 +21,9 @@ FORECASTER_NAMES = {"linear": "Linear", "cnn": "CNN", "mixer": "MLP-Mixer"}
 
 _SHEET = Path(__file__).with_name("unlearn.mplstyle")
 
+#: Protocols in the order in which they are shown.
+PROTOCOLS = ("published", "fair")
+
 #: Decorator under which panels are drawn: lines, legends and fonts in the project's style.
 styled = mpl.rc_context(fname=_SHEET)
 
@@ -27,10 +31,15 @@ styled = mpl.rc_context(fname=_SHEET)
 def new_figure(rows: int, columns: int, title: str) -> tuple[Figure, list[list[Axes]]]:
     """A figure with a grid of axes in the project's style, without touching pyplot's state."""
     with mpl.rc_context(fname=_SHEET):
-        figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.4), layout="constrained")
+        figure = Figure(figsize=(3.4 * columns + (1.1 if columns > 1 else 0.6), 2.7 * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         figure.suptitle(title, fontsize=11)
     return figure, axes.tolist()
+
+
+def protocols_of(records: pd.DataFrame) -> list[str]:
+    """Protocols that the records hold, the published one first."""
+    return [protocol for protocol in PROTOCOLS if protocol in set(records["protocol"])]
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

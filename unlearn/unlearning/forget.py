@@ -19,7 +19,7 @@ from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.newton import Update, newton_update
+from unlearn.unlearning.newton import newton_update
 from unlearn.unlearning.retrain import relative_distance, retrain
 from unlearn.unlearning.reweight import Reweighting
 
@@ -98,7 +98,9 @@ def forget(
     """
     start = time.perf_counter()
     reweighting = Reweighting(require_not_negative("l1_budget", l1_budget), linf_budget)
-    _require_sensible(criterion, l1_budget, loads)
+    _require_sensible(criterion, l1_budget, loads, form)
+    if loads is not None:
+        _require_loads(loads, model.card.load_names)
     judge = None if criterion is None else make_criterion(criterion, grid)
     objective = model.objective(dataset)
     unlearn_rows = require_rows("rows to unlearn", rows, objective.n_samples)
@@ -117,8 +119,10 @@ def forget(
         retrained = retrain(objective, unlearn_rows)
         retrained = retrained if loads is None else _only(loads, model, theta, retrained)
         distance = relative_distance(new_theta, retrained)
+    remain = np.setdiff1d(np.arange(objective.n_samples), unlearn_rows)
+    reweighted = int((update.weights[remain] != 1).sum())
     damped = ihvp is not None and ihvp.damping > 0
-    complete = (judge is None or l1_budget == 0) and form != "first_order" and not damped
+    exact = form != "first_order" and not damped
     return Forgotten(
         model=model.with_theta(new_theta),
         unlearn_rows=unlearn_rows,
@@ -126,14 +130,14 @@ def forget(
         distance_to_original=relative_distance(new_theta, theta),
         distance_to_retrained=distance,
         criterion=None if judge is None else judge.name,
-        complete=complete,
+        complete=exact and not reweighted,
         statistics=update.solution.statistics,
         seconds={
             "prepare": prepared - start,
             "unlearn": updated - prepared,
             "compare": time.perf_counter() - updated,
         },
-        declared=_declare(model, objective, update, complete),
+        declared=_declare(model, objective, reweighted, exact),
     )
 
 
@@ -153,7 +157,9 @@ def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike | None) -
     return require_rows("evaluate_on", evaluate_on, len(dataset.timestamps))
 
 
-def _require_sensible(criterion: str | Criterion | None, l1_budget: float, loads: Sequence[str] | None) -> None:
+def _require_sensible(
+    criterion: str | Criterion | None, l1_budget: float, loads: Sequence[str] | None, form: str
+) -> None:
     if criterion is None and l1_budget > 0:
         raise InputError(
             f'l1_budget={l1_budget} without a criterion: name what to re-weight for ("mse", "mape", "cost"), '
@@ -161,6 +167,16 @@ def _require_sensible(criterion: str | Criterion | None, l1_budget: float, loads
         )
     if criterion is not None and loads is not None:
         raise InputError("loads with a criterion: single loads can only be forgotten completely (criterion=None).")
+    if criterion is not None and form != "unlearn_gradient":
+        raise InputError(f"form={form!r} with a criterion: forms are those of complete unlearning (criterion=None).")
+
+
+def _require_loads(loads: Sequence[str], names: Sequence[str]) -> None:
+    if isinstance(loads, str):
+        raise InputError(f"loads: expected a list of names, got {loads!r}; write [{loads!r}].")
+    unknown = [name for name in loads if name not in names]
+    if unknown or not len(loads):
+        raise InputError(f"loads: expected some of {', '.join(names)}; got {', '.join(map(str, unknown)) or 'none'}.")
 
 
 def _only(loads: Sequence[str], model: Forecaster, old: Tensor, new: Tensor) -> Tensor:
@@ -168,16 +184,12 @@ def _only(loads: Sequence[str], model: Forecaster, old: Tensor, new: Tensor) -> 
 
     The Hessian is block diagonal over outputs, so a load's measurements touch its own row only.
     """
-    names = model.card.load_names
-    unknown = [name for name in loads if name not in names]
-    if unknown or not loads:
-        raise InputError(f"loads: expected some of {', '.join(names)}; got {', '.join(map(str, unknown)) or 'none'}.")
-    touched = torch.from_numpy(np.isin(names, list(loads)))
+    touched = torch.from_numpy(np.isin(model.card.load_names, list(loads)))
     heads = torch.where(touched[:, None], new.reshape(model.head.shape), old.reshape(model.head.shape))
     return heads.reshape(-1)
 
 
-def _declare(model: Forecaster, objective: HeadObjective, update: Update, complete: bool) -> list[str]:
+def _declare(model: Forecaster, objective: HeadObjective, reweighted: int, exact: bool) -> list[str]:
     """Say what still depends on the removed rows."""
     said = [
         f"{constant['name']} ({constant['description']}) was fitted on {constant['fitted_on']} rows and is kept."
@@ -186,11 +198,14 @@ def _declare(model: Forecaster, objective: HeadObjective, update: Update, comple
     ]
     if objective.l2:
         said.append(f"The head is regularised with l2 = {objective.l2:g}, kept as it was.")
-    if not complete:
-        moved = int((update.weights[update.weights > 0] != 1).sum())
+    if reweighted:
         said.append(
-            f"The result is not complete forgetting: {moved} remaining rows were re-weighted with scores computed "
-            "at the original parameters, or the Hessian held more than what remains; the result depends on the "
-            "removed rows through that."
+            f"The result is not complete forgetting: {reweighted} remaining rows were re-weighted with scores computed "
+            "at the original parameters; the result depends on the removed rows through that."
+        )
+    if not exact:
+        said.append(
+            "The result is not complete forgetting: the Hessian held more than what remains (the removed rows, or "
+            "damping), so that part of their influence is kept."
         )
     return said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cvxpy as cp
 import numpy as np
 import torch
 from torch import Tensor
@@ -110,6 +109,8 @@ class Reweighting:
         return weights
 
     def _by_cvxpy(self, scores: FloatArray) -> FloatArray:
+        import cvxpy as cp  # a second to import, and the closed form does without
+
         epsilon = cp.Variable(len(scores))
         budgets = [
             cp.norm1(epsilon - 1) <= self.l1_budget * len(scores),

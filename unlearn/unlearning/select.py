@@ -56,6 +56,8 @@ def in_time_range(timestamps: pd.DatetimeIndex, start: str, end: str) -> IntArra
         first, after = pd.Timestamp(start), pd.Timestamp(end)
     except ValueError as error:
         raise InputError(f"time range: expected times such as 2007-03-01 06:00, got {start!r}, {end!r}.") from error
+    if first.tz is not None or after.tz is not None or timestamps.tz is not None:
+        raise InputError(f"time range: expected times without a time zone, got {start!r}, {end!r}.")
     rows = np.flatnonzero((timestamps >= first) & (timestamps < after))
     if not rows.size:
         raise InputError(

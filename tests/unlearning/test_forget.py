@@ -1,0 +1,241 @@
+"""`forget`, the one call: what it does, what it says, and everything it refuses."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import unlearn
+from unlearn.criteria import MSE
+from unlearn.data import PUBLISHED
+from unlearn.errors import InputError, MismatchError, SingularHessianError
+from unlearn.grid import price_hours
+from unlearn.linalg import IhvpOptions
+from unlearn.unlearning import evaluation_rows, relative_distance, select
+
+ROWS = range(100)
+
+
+def test_complete_unlearning_is_the_default(model, dataset):
+    result = unlearn.forget(model, dataset, ROWS, compare_retrained=True)
+    assert result.complete
+    assert result.criterion is None
+    assert result.distance_to_retrained <= 1e-8
+    assert result.distance_to_original == pytest.approx(relative_distance(result.model.theta, model.theta))
+    assert (result.weights[:100] == 0).all()
+    assert (result.weights[100:] == 1).all()
+    assert set(result.seconds) == {"prepare", "unlearn", "compare"}
+    assert result.statistics["relative_residual"] < 1e-10
+    assert type(result.model) is type(model)
+
+
+def test_the_original_model_is_untouched(linear, dataset):
+    before = linear.theta
+    unlearn.forget(linear, dataset, ROWS)
+    assert torch.equal(linear.theta, before)
+
+
+def test_masks_lists_and_arrays_mean_the_same_rows(linear, dataset):
+    mask = np.zeros(len(dataset.split.train), dtype=bool)
+    mask[[2, 5, 700]] = True
+    thetas = [unlearn.forget(linear, dataset, rows).model.theta for rows in (mask, [700, 2, 5], np.array([5, 700, 2]))]
+    assert torch.equal(thetas[0], thetas[1])
+    assert torch.equal(thetas[0], thetas[2])
+
+
+def test_rows_of_a_network_index_its_sensitive_part(cnn, dataset):
+    n = len(dataset.split.sensitive)
+    assert len(unlearn.forget(cnn, dataset, [n - 1]).weights) == n
+    with pytest.raises(InputError, match=f"expected rows from 0 to {n - 1}"):
+        unlearn.forget(cnn, dataset, [n])
+
+
+def test_the_forgotten_rows_no_longer_matter(linear, dataset):
+    """Other loads in the rows to forget, then forgotten: the same model, up to rounding."""
+    load = dataset.load_mw.copy()
+    load[:100] *= np.random.default_rng(0).uniform(0.5, 1.5, (100, 14))
+    changed = replace(dataset, load_mw=load)
+    other = unlearn.forget(unlearn.fit_linear(changed), changed, ROWS).model.theta
+    assert relative_distance(other, unlearn.forget(linear, dataset, ROWS).model.theta) <= 1e-8
+
+
+@pytest.mark.parametrize("criterion", ["mse", "mape"])
+def test_pamu_lowers_its_criterion_on_the_rows_it_looks_at(linear, dataset, criterion):
+    complete = unlearn.forget(linear, dataset, ROWS)
+    pamu = unlearn.forget(linear, dataset, ROWS, criterion, l1_budget=0.1)
+    seen = dataset.split.validation
+    judge = unlearn.make_criterion(criterion)
+
+    def value(model):
+        forecast = torch.from_numpy(model.forecast(dataset.features[seen]))
+        return float(judge(forecast, torch.from_numpy(dataset.load_pu[seen])).mean())
+
+    assert value(pamu.model) < value(complete.model)
+    assert (pamu.criterion, pamu.complete) == (criterion, False)
+
+
+def test_tamu_lowers_the_operating_cost_on_validation(linear, dataset, cost):
+    seen = dataset.split.validation
+    influence = unlearn.influence_scores(
+        linear.objective(dataset),
+        linear.theta,
+        unlearn.criterion_gradient(linear, MSE(), dataset.features[seen], dataset.load_pu[seen]).gradient,
+    )
+    rows = select.by_influence(influence, 0.25)
+    complete = unlearn.forget(linear, dataset, rows)
+    tamu = unlearn.forget(linear, dataset, rows, "cost", l1_budget=0.1, grid=cost)
+
+    def price(model):
+        forecast = torch.from_numpy(model.forecast(dataset.features[seen]))
+        return float(price_hours(cost, forecast, torch.from_numpy(dataset.load_pu[seen])).total.mean())
+
+    assert price(tamu.model) < price(complete.model)
+
+
+def test_a_criterion_of_ones_own_may_be_given(linear, dataset):
+    class Own(MSE):
+        name = "own"
+
+    one = unlearn.forget(linear, dataset, ROWS, Own(), l1_budget=0.1)
+    assert one.criterion == "own"
+    assert torch.equal(one.model.theta, unlearn.forget(linear, dataset, ROWS, "mse", l1_budget=0.1).model.theta)
+
+
+@pytest.mark.parametrize("budgets", [{"l1_budget": 0.0}, {"l1_budget": 0.1, "linf_budget": 0.0}])
+def test_a_criterion_without_a_budget_is_complete_unlearning_and_says_so(linear, dataset, budgets):
+    result = unlearn.forget(linear, dataset, ROWS, "mse", **budgets, compare_retrained=True)
+    assert result.complete
+    assert result.distance_to_retrained <= 1e-8
+    assert not any("not complete" in sentence for sentence in result.declared)
+
+
+def test_what_is_kept_is_declared(linear, cnn, dataset):
+    said = unlearn.forget(linear, dataset, ROWS).declared
+    assert any(sentence.startswith("load scale") and "train rows and is kept" in sentence for sentence in said)
+    assert any(sentence.startswith("feature scaler") for sentence in said)
+    of_network = unlearn.forget(cnn, dataset, ROWS).declared
+    assert any(sentence.startswith("load scale") for sentence in of_network)
+    assert not any("feature scaler" in sentence for sentence in of_network), "it saw core rows only"
+
+
+def test_a_regulariser_is_declared(dataset):
+    model = unlearn.fit_linear(dataset, l2=0.5)
+    assert "The head is regularised with l2 = 0.5, kept as it was." in unlearn.forget(model, dataset, ROWS).declared
+
+
+def test_reweighting_is_declared_with_every_row_that_moved(linear, dataset):
+    result = unlearn.forget(linear, dataset, ROWS, "mse", l1_budget=0.1)
+    moved = int((result.weights[100:] != 1).sum())
+    assert (result.weights[100:] == 0).any(), "some rows were switched off"
+    assert any(f"not complete forgetting: {moved} remaining rows were re-weighted" in s for s in result.declared)
+
+
+@pytest.mark.parametrize(
+    "options", [{"form": "first_order"}, {"ihvp": IhvpOptions(damping=1.0)}], ids=["first order", "damped"]
+)
+def test_an_incomplete_update_is_declared(linear, dataset, options):
+    result = unlearn.forget(linear, dataset, ROWS, compare_retrained=True, **options)
+    assert not result.complete
+    assert result.distance_to_retrained > 1e-6
+    assert any("not complete forgetting" in sentence for sentence in result.declared)
+
+
+def test_forgetting_single_loads_changes_only_their_outputs(model, dataset):
+    result = unlearn.forget(model, dataset, ROWS, loads=["load_3", "load_7"], compare_retrained=True)
+    changed = (result.model.head != model.head).any(dim=1)
+    assert torch.nonzero(changed).flatten().tolist() == [2, 6]
+    objective = model.objective(dataset)
+    weights = torch.ones(objective.n_samples, dtype=torch.float64)
+    weights[:100] = 0
+    refit = objective.fit(weights).reshape(model.head.shape)[[2, 6]]
+    assert relative_distance(result.model.head[[2, 6]], refit) <= 1e-8
+    assert result.distance_to_retrained <= 1e-8
+
+
+def test_conjugate_gradients_agree_with_the_direct_solve(model, dataset):
+    direct = unlearn.forget(model, dataset, ROWS)
+    cg = unlearn.forget(model, dataset, ROWS, ihvp=IhvpOptions("cg", rtol=1e-10))
+    assert relative_distance(cg.model.theta, direct.model.theta) <= 1e-6
+    assert cg.statistics["solver"] == "cg"
+    assert cg.statistics["relative_residual"] <= 1e-10
+
+
+def test_evaluation_rows_may_be_named_or_given(dataset):
+    assert (evaluation_rows(dataset, None) == dataset.split.validation).all()
+    assert (evaluation_rows(dataset, "validation") == dataset.split.validation).all()
+    assert (evaluation_rows(dataset, "test") == dataset.split.test).all()
+    assert evaluation_rows(dataset, [7, 3]).tolist() == [3, 7]
+
+
+def test_where_the_gradient_is_taken_matters(linear, dataset):
+    thetas = [
+        unlearn.forget(linear, dataset, ROWS, "mse", l1_budget=0.1, evaluate_on=where).model.theta
+        for where in (None, "test", [1100, 1101, 1102])
+    ]
+    assert not torch.equal(thetas[0], thetas[1])
+    assert not torch.equal(thetas[1], thetas[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rows": []}, "rows to unlearn: expected at least one, got none; nothing to forget"),
+        ({"rows": range(980)}, "got all 980 training rows; nothing would remain.*Keep some rows, or discard"),
+        ({"rows": [980]}, "expected rows from 0 to 979, got 1 outside, first 980"),
+        ({"rows": [-1]}, "expected rows from 0 to 979, got 1 outside, first -1"),
+        ({"rows": [4, 4]}, r"got 1 duplicated, first 4. Pass numpy.unique\(rows\)"),
+        ({"rows": [True] * 5}, r"boolean mask\): expected shape \(980\), got \(5,\)"),
+        ({"l1_budget": -0.1, "criterion": "mse"}, "l1_budget: expected a number of at least 0, got -0.1"),
+        ({"l1_budget": None, "criterion": "mse"}, "l1_budget: expected a number of at least 0, got None"),
+        ({"linf_budget": -0.1, "criterion": "mse"}, "linf_budget: expected a number of at least 0"),
+        ({"linf_budget": 1.1, "criterion": "mse"}, "linf_budget: expected at most 1, got 1.1"),
+        ({"criterion": "cost", "l1_budget": 0.1}, 'criterion "cost" needs a grid'),
+        ({"criterion": "rmse"}, "criterion: expected one of cost, mape, mse"),
+        ({"l1_budget": 0.1}, r"l1_budget=0\.1 without a criterion: name what to re-weight for"),
+        ({"form": "half"}, "form: expected one of first_order"),
+        ({"form": "first_order", "criterion": "mse"}, "form='first_order' with a criterion"),
+        ({"criterion": "mse", "evaluate_on": "train"}, 'evaluate_on: expected "validation", "test" or row numbers'),
+        ({"criterion": "mse", "evaluate_on": [5000]}, "evaluate_on: expected rows from 0 to 1399"),
+        ({"criterion": "mse", "evaluate_on": []}, "expected evaluation samples, got none"),
+        ({"loads": np.array(["load_98"])}, "loads: expected some of load_1, .*; got load_98"),
+        ({"loads": ["load_99"]}, "loads: expected some of load_1, .*; got load_99"),
+        ({"loads": []}, "loads: expected some of load_1, .*; got none"),
+        ({"loads": "load_1"}, r"loads: expected a list of names, got 'load_1'"),
+        ({"loads": ["load_1"], "criterion": "mse"}, "loads with a criterion: single loads can only be forgotten"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_unusable_requests_are_refused_with_a_reason(linear, dataset, arguments, message):
+    with pytest.raises(InputError, match=message):
+        unlearn.forget(**{"model": linear, "dataset": dataset, "rows": ROWS, **arguments})
+
+
+@pytest.mark.parametrize("criterion", [None, "mse"])
+def test_a_model_with_nan_parameters_is_refused(linear, dataset, criterion):
+    theta = linear.theta
+    theta[3] = torch.nan
+    with pytest.raises(InputError, match=r"parameters: expected finite values, got NaN .*was the model trained"):
+        unlearn.forget(linear.with_theta(theta), dataset, ROWS, criterion)
+
+
+def test_a_singular_hessian_names_the_features_and_how_to_damp(linear, dataset):
+    """Forget every hour but nights: the sun no longer varies, and its columns depend on each other."""
+    sun = dataset.features[dataset.split.train][:, :, dataset.feature_names.index("shortwave_w_m2")]
+    day = (sun > 0).any(axis=1)
+    with pytest.raises(SingularHessianError, match=r"dependent features: .*shortwave_w_m2.*pass a damping of about"):
+        unlearn.forget(linear, dataset, day)
+
+
+def test_a_data_set_that_is_not_the_models_is_refused(linear, grid):
+    other = unlearn.load_dataset("synthetic", n_hours=1400, nominal_mw=grid.nominal_load_mw, seed=1)
+    with pytest.raises(MismatchError, match="model and data set do not match"):
+        unlearn.forget(linear, other, ROWS)
+
+
+def test_a_split_without_validation_rows_is_refused_with_a_remedy():
+    data = unlearn.load_dataset("synthetic", n_hours=900, n_loads=2, split=PUBLISHED)
+    model = unlearn.fit_linear(data)
+    with pytest.raises(InputError, match=r'this split has no validation rows; .* pass evaluate_on="test"'):
+        unlearn.forget(model, data, ROWS, "mse", l1_budget=0.1)
+    assert unlearn.forget(model, data, ROWS, "mse", l1_budget=0.1, evaluate_on="test").model.theta.isfinite().all()
