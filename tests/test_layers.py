@@ -1,6 +1,7 @@
 """The direction of imports: a module imports only from layers below its own (DESIGN section 2)."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_no_import_points_upward(path: Path) -> None:
         assert layer(name) <= layer(own), f"{own} imports {name} from a layer above"
         # Rooms of one layer do not know each other, but for what layer 0 shares.
         assert layer(name) < layer(own) or layer(own) == 0, f"{own} imports {name} from its own layer"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): imported(path) for path in MODULES}
+    packages = {name.removesuffix(".__init__"): name for name in graph if name.endswith(".__init__")}
+    arrows = {name: {packages.get(other, other) for other in others} - {name} for name, others in graph.items()}
+    list(TopologicalSorter(arrows).static_order())  # raises CycleError
 
 
 def test_the_library_never_imports_hydra() -> None:

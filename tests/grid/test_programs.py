@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.grid.oracles import LIMIT, bus_and_line_matrices, gen_matrix
 from unlearn.errors import InputError, SolverError
 from unlearn.grid import CompiledProgram, ConvexLayer, OperatingCost, Program, dispatch_program, redispatch_program
 
@@ -47,8 +48,6 @@ def test_angle_and_ptdf_forms_agree(programs, grid, seed, level):
 
 @pytest.mark.parametrize("form", ["angle", "ptdf"])
 def test_flows_stay_within_their_limits_and_the_grid_balances(programs, grid, hours, form):
-    from tests.grid.oracles import LIMIT, bus_and_line_matrices, gen_matrix
-
     forecast = hours[0].numpy()
     compiled = programs["dispatch", form]
     primal = compiled.solve(forecast).primal
@@ -71,8 +70,7 @@ def test_an_unknown_form_or_bound_is_refused(grid, argument):
 
 
 def test_shedding_is_bounded_by_the_load_when_asked(grid):
-    # Line 7-8 is all that leads to bus 8: with no generation there, demand of 2 p.u. cannot be met.
-    forecast = np.tile(grid.nominal_load_mw / 100, (1, 1)) * 3
+    forecast = 3 * grid.nominal_load_mw[None] / 100  # three times what can be generated
     published = CompiledProgram(dispatch_program(grid))
     bounded = CompiledProgram(dispatch_program(grid, bounds="shed_at_most_load"))
     free = published.variable(published.solve(forecast).primal, 1)

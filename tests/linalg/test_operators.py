@@ -1,5 +1,8 @@
 """Curvature operators against PyTorch's own Hessian and Jacobian."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
@@ -77,8 +80,6 @@ def test_gram_operator_equals_the_hessian_of_the_loss(problem, damping):
 
 @pytest.mark.parametrize("damping", [0.0, 0.4])
 def test_gram_solve_equals_a_dense_solve(problem, damping):
-    import numpy as np
-
     design, _, weights, rhs = problem
     gram = GramOperator(design, B, weights, damping)
     expected = np.linalg.solve(dense_matrix(gram).numpy(), rhs.numpy())
@@ -110,8 +111,6 @@ def test_gram_keeps_the_digits_that_normal_equations_lose():
 
 
 def test_a_singular_gram_names_the_dependent_features_and_a_damping_that_works(problem):
-    import re
-
     design, _, weights, rhs = problem
     repeated = torch.cat([design, design[:, :1] + design[:, 2:3]], dim=1)
     names = ["temp", "wind", "sun", "rain", "hour", "day", "temp+sun"]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
+import unlearn
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.linalg import IhvpOptions
 from unlearn.unlearning import FORMS, newton_update, relative_distance, remain_weights, retrain
@@ -69,8 +70,6 @@ def test_away_from_the_minimiser_the_forms_differ_and_only_one_retrains(linear, 
 
 
 def test_with_l2_the_equality_still_holds(dataset):
-    import unlearn
-
     model = unlearn.fit_linear(dataset, l2=2.0)
     objective, theta = model.objective(dataset), model.theta
     rows = some_rows(objective.n_samples, 0.2)

@@ -1,6 +1,7 @@
 """Criteria: what a forecast is judged by. One protocol, `criterion(forecast, load) -> (n,)`."""
 
-from unlearn.criteria.base import CRITERIA, Criterion, make_criterion
+from unlearn.criteria.base import Criterion
+from unlearn.criteria.named import CRITERIA, make_criterion
 from unlearn.criteria.operating import OperatingCostCriterion
 from unlearn.criteria.statistical import MAPE, MSE, Weighted
 

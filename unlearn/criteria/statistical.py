@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from unlearn.criteria.base import Criterion
 from unlearn.errors import InputError
-
-if TYPE_CHECKING:
-    from unlearn.criteria.base import Criterion
 
 
 class MSE:
