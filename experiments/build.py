@@ -17,7 +17,7 @@ from unlearn.errors import InputError
 from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.records import config_hash
+from unlearn.records import config_hash, source_fingerprint
 from unlearn.unlearning import select
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def build_cost(config: Config) -> OperatingCost:
     """Compile the grid's programs."""
     grid = config.grid
-    return OperatingCost(unlearn.load_case(grid.case), grid.form, grid.derivative, grid.bounds)
+    return OperatingCost(unlearn.load_case(grid.case), grid.derivative, grid.form, grid.bounds)
 
 
 def build_split(config: Config) -> SplitSpec:
@@ -62,6 +62,7 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
         "kind": config.forecaster.kind,
         "l2": config.forecaster.l2,
         "fingerprint": dataset.fingerprint,
+        "source": source_fingerprint(),
         **({"training": asdict(config.training), "seed": config.seed} if network else {}),
     }
     folder = Path(config.models) / f"{config.forecaster.kind}-{config_hash(identity)}"

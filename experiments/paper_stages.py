@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from experiments.build import build_study
 from experiments.schema import Config, ForecasterConfig
 from unlearn.evaluation import METRICS, Study, completeness, sensitivity, tradeoff
-from unlearn.records import collect, config_hash, read_json, write_json, write_parquet
+from unlearn.records import collect, config_hash, read_json, source_fingerprint, write_json, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ Tables = dict[str, pd.DataFrame]
 
 
 def parts_folder(config: Config) -> Path:
-    """Where the parts of this configuration lie; what does not change results is not in its name."""
-    settings = asdict(config)
+    """Where the parts of this configuration and source lie; what does not change results is not in its name."""
+    settings = {**asdict(config), "source": source_fingerprint()}
     for neutral in ("threads", "models", "records"):
         settings.pop(neutral)
     for neutral in ("jobs", "folder"):
@@ -39,14 +40,20 @@ def run_all(config: Config) -> None:
     """Run every job that is not done yet, `paper.jobs` at a time, with a bar over the jobs."""
     jobs = [(protocol, kind) for protocol in config.paper.protocols for kind in config.paper.forecasters]
     work = (joblib.delayed(run_job)(config, job) for job in jobs)
+    if config.paper.jobs > 1:
+        # Bars of several processes would overwrite each other; each tells its finished stages instead.
+        os.environ["TQDM_DISABLE"] = "1"
     pool = joblib.Parallel(n_jobs=config.paper.jobs, return_as="generator_unordered")
-    for protocol, kind in tqdm(pool(work), total=len(jobs), desc="paper"):
-        log.info("%s protocol, %s: done", protocol, kind)
+    for _ in tqdm(pool(work), total=len(jobs), desc="forecasters and protocols"):
+        pass
+    os.environ.pop("TQDM_DISABLE", None)
 
 
 def run_job(config: Config, job: Job) -> Job:
     """Run the stages of one forecaster under one protocol; finished ones are skipped."""
     torch.set_num_threads(config.threads)
+    if not logging.getLogger().handlers:  # a process of its own starts without any
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
     protocol, kind = job
     own = _own_config(config, protocol, kind)
     study: Study | None = None
@@ -60,9 +67,9 @@ def run_job(config: Config, job: Job) -> Job:
             write_parquet(table.assign(protocol=protocol, forecaster=kind), folder / f"{name}.parquet")
         seconds = time.perf_counter() - start
         # The card comes last: a stage without one is run again.
-        write_json(
-            {"protocol": protocol, "forecaster": kind, "stage": stage, "seconds": seconds}, folder / "stage.json"
-        )
+        card = {"protocol": protocol, "forecaster": kind, "stage": stage, "seconds": seconds}
+        write_json(card, folder / "stage.json")
+        log.info("%s protocol, %s: %s done in %.0f s", protocol, kind, stage, seconds)
     return job
 
 

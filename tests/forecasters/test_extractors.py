@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from unlearn.errors import InputError
 from unlearn.forecasters.extractors import CnnExtractor, MixerBlock, MixerExtractor
 
 
@@ -65,3 +66,8 @@ def test_features_are_64_numbers_between_minus_one_and_one(build, size):
     assert extracted.shape == (7, 64)
     assert extracted.abs().max() <= 1
     assert extracted.min() < -0.1, "tanh, not ReLU"
+
+
+def test_a_cnn_over_a_single_load_is_refused():
+    with pytest.raises(InputError, match="at least 2 loads"):
+        CnnExtractor(1, 10)

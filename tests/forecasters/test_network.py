@@ -157,3 +157,9 @@ def test_the_learning_rate_follows_a_cosine_to_zero():
 def test_unusable_training_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         TrainingOptions(**options)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "patience"])
+def test_fractional_counts_are_refused(name):
+    with pytest.raises(InputError, match=rf"training\.{name}: expected a whole number"):
+        unlearn.TrainingOptions(**{name: 2.5})

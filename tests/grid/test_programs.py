@@ -155,6 +155,8 @@ def test_a_layer_that_breaks_on_an_infeasible_hour_names_it(grid, hours, monkeyp
 def test_an_unknown_derivative_is_refused(grid):
     with pytest.raises(InputError, match="derivative: expected one of dense, lsqr"):
         ConvexLayer(dispatch_program(grid), derivative="finite")
+    with pytest.raises(InputError, match="derivative: expected one of dense, exact, lsqr"):
+        OperatingCost(grid, derivative="finite")
 
 
 def test_a_program_whose_parameter_scales_a_constraint_is_refused():

@@ -122,6 +122,7 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
         "config": {"unlearning": {"share": 0.25}, "data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
         | {"evaluation": {"hours": 12}},
         "config_hash": "abc",
+        "source": "def",
         "seconds": 12.0,
         "stages": [{"protocol": "published", "forecaster": "linear", "stage": "train", "seconds": 1.5}],
         "written_utc": "2026-01-01",

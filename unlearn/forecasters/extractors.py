@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from unlearn.errors import InputError
+
 N_FEATURES = 64
 
 
@@ -18,6 +20,8 @@ class CnnExtractor(nn.Module):
 
     def __init__(self, n_loads: int, n_features: int) -> None:
         super().__init__()
+        if min(n_loads, n_features) < 2:
+            raise InputError(f"cnn: expected at least 2 loads and 2 features, got {n_loads} and {n_features}.")
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, 8, kernel_size=3, stride=1, padding=1),
             nn.ReLU(),

@@ -36,6 +36,9 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "patience"):
             require_positive(f"training.{name}", getattr(self, name))
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) != int(getattr(self, name)):
+                raise InputError(f"training.{name}: expected a whole number, got {getattr(self, name)}.")
         require_fraction("training.validation_share", self.validation_share)
 
 

@@ -3,6 +3,7 @@
 from unlearn.grid.case import GridCase, build_case, load_case
 from unlearn.grid.compiled import CompiledProgram, QpSolutions
 from unlearn.grid.cost import CostBreakdown, OperatingCost, price_hours
+from unlearn.grid.exact import ExactLayer
 from unlearn.grid.layers import ConvexLayer
 from unlearn.grid.network import Network, build_network
 from unlearn.grid.programs import Program, dispatch_program, redispatch_program
@@ -11,7 +12,7 @@ __all__ = [
     # the network
     "GridCase", "Network", "build_case", "build_network", "load_case",
     # the programs and how they are solved
-    "CompiledProgram", "ConvexLayer", "Program", "QpSolutions", "dispatch_program", "redispatch_program",
+    "CompiledProgram", "ConvexLayer", "ExactLayer", "Program", "QpSolutions", "dispatch_program", "redispatch_program",
     # money
     "CostBreakdown", "OperatingCost", "price_hours",
 ]  # fmt: skip

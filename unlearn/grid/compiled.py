@@ -151,6 +151,18 @@ class CompiledProgram:
         ]
         return np.max(parts, axis=0)
 
+    def active(self, parameters: FloatArray, solutions: QpSolutions) -> NDArray[np.bool_]:
+        """Constraints that hold with equality at each solution, shape (n, constraints).
+
+        An inequality counts as active where its multiplier, in units of the largest linear cost,
+        exceeds its slack: of the two, the solver leaves the one that should vanish far smaller.
+        """
+        slack = self.rhs(parameters) - (self.constraint_matrix @ solutions.primal.T).T
+        price = max(1.0, float(np.abs(self.cost_vector).max()))
+        active = solutions.dual / price > slack
+        active[:, : self.n_equalities] = True
+        return active
+
     def degenerate(self, parameters: FloatArray, solutions: QpSolutions, margin: float = 1e-6) -> NDArray[np.bool_]:
         """Mark hours where the solution map has a kink, so that its derivative is one-sided.
 
@@ -172,8 +184,8 @@ class CompiledProgram:
         dual = np.empty_like(rhs)
         iterations = np.zeros(len(rhs), dtype=np.int64)
         statuses: dict[int, str] = {}
-        hours = tqdm(range(len(rhs)), desc=self.program.name, disable=len(rhs) < PROGRESS_FROM, leave=False)
-        for hour in hours:
+        hours = range(len(rhs))
+        for hour in tqdm(hours, desc=self.program.name, leave=False) if len(rhs) >= PROGRESS_FROM else hours:
             solver.update(b=rhs[hour])
             result = solver.solve()
             primal[hour], dual[hour], iterations[hour] = result.x, result.z, result.iterations

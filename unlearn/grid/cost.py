@@ -7,12 +7,16 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from unlearn.checks import require_positive
+from unlearn.checks import require_choice, require_positive
 from unlearn.errors import InputError
 from unlearn.grid.case import GridCase, load_case
-from unlearn.grid.compiled import CompiledProgram, stack_parameters
-from unlearn.grid.layers import ConvexLayer, needs_gradient
+from unlearn.grid.compiled import CompiledProgram
+from unlearn.grid.exact import ExactLayer
+from unlearn.grid.layers import LAYER_DERIVATIVES, ConvexLayer, needs_gradient
 from unlearn.grid.programs import dispatch_program, redispatch_program
+
+#: How the cost is differentiated.
+DERIVATIVES = ("exact", *LAYER_DERIVATIVES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +31,8 @@ class CostBreakdown:
         over_generated: the forecast total exceeds the true total, shape (n,), bool.
         clipped: forecasts below zero that were set to zero (and have no gradient), shape (n,).
         shed_above_load: some bus sheds more than its load (`bounds="published"`), shape (n,), bool.
-        degenerate: the derivative is one-sided here, shape (n,), bool; only known when the hours
-            were priced without a gradient, False otherwise.
+        degenerate: the derivative is one-sided here, shape (n,), bool; not known to cvxpylayers'
+            derivatives, whose hours are all False.
     """
 
     total: Tensor
@@ -50,33 +54,37 @@ class CostBreakdown:
 class OperatingCost:
     """Dispatch on the forecast, redispatch on the truth, per-hour cost; differentiable.
 
-    Hours that need a gradient go through the convex layers in the form and derivative mode asked
-    for. Hours that do not are solved directly: the dispatch in the angle form, whose sparse matrices
-    factor three times faster, the redispatch in the PTDF form, because the angle form stalls above
-    the KKT tolerance where forecasts are almost true. All paths pass the same KKT check.
+    Hours are solved directly: the dispatch in the angle form, whose sparse matrices factor three
+    times faster, the redispatch in the PTDF form, because the angle form stalls above the KKT
+    tolerance where forecasts are almost true. The gradient is exact, through the active set; hours
+    that need one go through cvxpylayers instead if its derivative is asked for. All paths pass the
+    same KKT check.
     """
 
     def __init__(
         self,
         case: GridCase | str,
+        derivative: str = "exact",
         form: str = "ptdf",
-        derivative: str = "dense",
         bounds: str = "published",
     ) -> None:
         """Compile the programs of a grid.
 
         Args:
             case: a grid case, or the name or path that `load_case` takes.
-            form: form of the differentiated programs, "ptdf" or "angle".
-            derivative: derivative mode of the convex layers, "dense" or "lsqr" (wrong, for comparison).
+            derivative: "exact"; or cvxpylayers' "dense" or "lsqr" (wrong, for comparison).
+            form: form of the programs that cvxpylayers differentiates, "ptdf" or "angle".
             bounds: "published", or "shed_at_most_load".
         """
         self.case = load_case(case) if not isinstance(case, GridCase) else case
         self.bounds = bounds
-        self._dispatch = CompiledProgram(dispatch_program(self.case, "angle", bounds))
-        self._redispatch = CompiledProgram(redispatch_program(self.case, "ptdf", bounds))
-        self._dispatch_layer = ConvexLayer(dispatch_program(self.case, form, bounds), derivative)
-        self._redispatch_layer = ConvexLayer(redispatch_program(self.case, form, bounds), derivative)
+        require_choice("derivative", derivative, DERIVATIVES)
+        self._dispatch = ExactLayer(CompiledProgram(dispatch_program(self.case, "angle", bounds)))
+        self._redispatch = ExactLayer(CompiledProgram(redispatch_program(self.case, "ptdf", bounds)))
+        self._layers: tuple[ConvexLayer, ConvexLayer] | None = None
+        if derivative != "exact":
+            programs = dispatch_program(self.case, form, bounds), redispatch_program(self.case, form, bounds)
+            self._layers = ConvexLayer(programs[0], derivative), ConvexLayer(programs[1], derivative)
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> CostBreakdown:
         """Price n hours.
@@ -92,25 +100,16 @@ class OperatingCost:
         self.require_hours(forecast_pu, load_pu)
         load = load_pu.detach().double()
         forecast = forecast_pu.double().clamp(min=0)
-        if needs_gradient(forecast_pu):
-            p_gen, _ = self._dispatch_layer(forecast)
-            shed, storage = self._redispatch_layer(p_gen, load)
+        if self._layers is not None and needs_gradient(forecast_pu):
+            dispatch, redispatch = self._layers
+            p_gen, _ = dispatch(forecast)
+            shed, storage = redispatch(p_gen, load)
             degenerate = torch.zeros(len(load), dtype=torch.bool)
         else:
-            p_gen, shed, storage, degenerate = self._solve(forecast.detach(), load)
+            (p_gen, _), kinks = self._dispatch(forecast)
+            (shed, storage), more_kinks = self._redispatch(p_gen, load)
+            degenerate = kinks | more_kinks
         return self._breakdown(forecast_pu, load, p_gen, shed, storage, degenerate)
-
-    def _solve(self, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        dispatch_parameters = forecast.numpy()
-        dispatched = self._dispatch.solve(dispatch_parameters)
-        p_gen = self._dispatch.variable(dispatched.primal, 0)
-        parameters = stack_parameters([p_gen, load.numpy()])
-        redispatched = self._redispatch.solve(parameters)
-        degenerate = self._dispatch.degenerate(dispatch_parameters, dispatched)
-        degenerate |= self._redispatch.degenerate(parameters, redispatched)
-        shed = self._redispatch.variable(redispatched.primal, 0)
-        storage = self._redispatch.variable(redispatched.primal, 1)
-        return torch.tensor(p_gen), torch.tensor(shed), torch.tensor(storage), torch.from_numpy(degenerate)
 
     def _breakdown(
         self,

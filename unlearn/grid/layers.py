@@ -1,8 +1,9 @@
-"""Differentiable dispatch and redispatch: convex layers whose every solution is checked.
+"""Dispatch and redispatch as cvxpylayers layers, whose every solution is checked.
 
-cvxpylayers solves and differentiates. Its default derivative mode (LSQR) is wrong by tens of
-percent on these programs, so the modes on offer are named here and "dense" is the default; it was
-compared with finite differences (tests). The wrong one stays available to show what it does.
+This is the published way, and the reference that the exact derivative is compared with. Of its two
+derivative modes, "dense" is right but for hours where a constraint is nearly weakly active (about one
+in a hundred); cvxpylayers' default, "lsqr", is wrong by tens of percent on these programs and stays
+available to show what it does.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from unlearn.errors import SolverError
 from unlearn.grid.compiled import REGULARIZATION, CompiledProgram, stack_parameters
 from unlearn.grid.programs import Program
 
-#: Derivative modes: "dense" is right, "lsqr" is cvxpylayers' default and the published code's.
-DERIVATIVES = ("dense", "lsqr")
+#: Derivative modes of cvxpylayers; "lsqr" is its default and the published code's.
+LAYER_DERIVATIVES = ("dense", "lsqr")
 
 _DENSE: dict[str, Any] = {
     "solve_method": "Clarabel",
@@ -48,12 +49,12 @@ class ConvexLayer:
 
         Args:
             program: dispatch or redispatch.
-            derivative: one of `DERIVATIVES`.
+            derivative: one of `LAYER_DERIVATIVES`.
             tolerance: largest scaled KKT residual a solution may have. By default 1e-5 (the layer
                 turns each square into a second-order cone, which keeps Clarabel from going below
                 6e-6 on a few hours), or 1e-2 for the loose solver behind "lsqr".
         """
-        require_choice("derivative", derivative, DERIVATIVES)
+        require_choice("derivative", derivative, LAYER_DERIVATIVES)
         self.derivative = derivative
         self.compiled = CompiledProgram(program, tolerance or (1e-5 if derivative == "dense" else 1e-2))
         duals = [constraint.dual_variables[0] for constraint in program.problem.constraints]

@@ -62,7 +62,7 @@ def criterion_gradient(
     total = torch.zeros_like(theta)
     values = []
     starts = range(0, len(load_pu), chunk)
-    for start in tqdm(starts, desc=f"{criterion.name} gradient", disable=len(starts) < 4, leave=False):
+    for start in tqdm(starts, desc=f"{criterion.name} gradient", leave=False) if len(starts) > 3 else starts:
         rows = slice(start, start + chunk)
         with torch.no_grad():
             design = model.design(torch.from_numpy(features[rows]))

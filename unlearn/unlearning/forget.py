@@ -31,7 +31,8 @@ class Forgotten:
     Attributes:
         model: the unlearnt forecaster.
         unlearn_rows: positions in the head's training rows that were removed.
-        weights: weight of every training row, 0 where removed, shape (n,).
+        weights: weight of every training row, 0 where removed, shape (n,); with `loads` these are
+            the weights of the named loads' outputs only.
         distance_to_original: `‖θ − θ*‖ / ‖θ*‖`.
         distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for.
         criterion: name of the criterion that weights were chosen by; None for complete unlearning.
