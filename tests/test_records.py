@@ -125,7 +125,7 @@ def test_config_hash_depends_on_content_and_not_on_order():
 
 def test_provenance_says_what_ran_and_is_json():
     found = records.provenance()
-    assert set(found) == {"python", "platform", "cpu_count", "versions", "written_utc"}
+    assert set(found) == {"python", "platform", "cpu_count", "versions", "source", "written_utc"}
     assert found["versions"]["torch"].startswith("2.")
     assert json.loads(json.dumps(found)) == found
 
