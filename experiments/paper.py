@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.app import experiment
 from experiments.deviations import deviations
-from experiments.paper_stages import gather, run_all
+from experiments.paper_stages import gather, parts_folder, run_all
 from experiments.schema import Config
 from unlearn.plotting import save_all, write_report
 from unlearn.records import config_hash, provenance, read_json, write_json, write_parquet
@@ -19,8 +19,9 @@ def main(config: Config, folder: Path) -> None:
     """Write records, figures 4 to 9 and `index.html` to `paper.folder`."""
     start = time.perf_counter()
     target = Path(config.paper.folder)
-    run_all(config)
-    records, samples, stages = gather(config)
+    parts = parts_folder(config)
+    run_all(config, parts)
+    records, samples, stages = gather(parts)
     write_parquet(records, target / "records.parquet")
     write_parquet(samples, target / "samples.parquet")
     figures = save_all(records, samples, target / "figures")

@@ -36,10 +36,10 @@ def parts_folder(config: Config) -> Path:
     return Path(config.paper.folder) / "parts" / config_hash(settings)
 
 
-def run_all(config: Config) -> None:
+def run_all(config: Config, parts: Path) -> None:
     """Run every job that is not done yet, `paper.jobs` at a time, with a bar over the jobs."""
     jobs = [(protocol, kind) for protocol in config.paper.protocols for kind in config.paper.forecasters]
-    work = (joblib.delayed(run_job)(config, job) for job in jobs)
+    work = (joblib.delayed(run_job)(config, job, parts) for job in jobs)
     if config.paper.jobs > 1:
         # Bars of several processes would overwrite each other; each tells its finished stages instead.
         os.environ["TQDM_DISABLE"] = "1"
@@ -49,7 +49,7 @@ def run_all(config: Config) -> None:
     os.environ.pop("TQDM_DISABLE", None)
 
 
-def run_job(config: Config, job: Job) -> Job:
+def run_job(config: Config, job: Job, parts: Path) -> Job:
     """Run the stages of one forecaster under one protocol; finished ones are skipped."""
     torch.set_num_threads(config.threads)
     if not logging.getLogger().handlers:  # a process of its own starts without any
@@ -58,7 +58,7 @@ def run_job(config: Config, job: Job) -> Job:
     own = _own_config(config, protocol, kind)
     study: Study | None = None
     for stage, run in _stages(config, kind):
-        folder = parts_folder(config) / protocol / kind / stage
+        folder = parts / protocol / kind / stage
         if (folder / "stage.json").is_file():
             continue
         start = time.perf_counter()
@@ -73,12 +73,11 @@ def run_job(config: Config, job: Job) -> Job:
     return job
 
 
-def gather(config: Config) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
-    """Collect records, samples and stage times of this configuration's parts."""
-    folder = parts_folder(config)
-    samples = pd.concat([pd.read_parquet(file) for file in sorted(folder.rglob("samples.parquet"))])
-    stages = [read_json(file) for file in sorted(folder.rglob("stage.json"))]
-    return collect([folder]), samples.reset_index(drop=True), stages
+def gather(parts: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
+    """Collect records, samples and stage times of one configuration's parts."""
+    samples = pd.concat([pd.read_parquet(file) for file in sorted(parts.rglob("samples.parquet"))])
+    stages = [read_json(file) for file in sorted(parts.rglob("stage.json"))]
+    return collect([parts]), samples.reset_index(drop=True), stages
 
 
 def _own_config(config: Config, protocol: str, kind: str) -> Config:

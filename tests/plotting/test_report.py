@@ -9,7 +9,7 @@ import pytest
 
 from unlearn.errors import InputError
 from unlearn.plotting import paper_figures, save_all, write_report
-from unlearn.plotting.claims import check_claims
+from unlearn.plotting.claims import check_claims, summarise
 from unlearn.plotting.comparison import compare
 from unlearn.records import read_json
 
@@ -25,10 +25,11 @@ def made_up(forecaster: str = "linear", protocol: str = "published") -> tuple[pd
     for metric, level in zip(CRITERIA, (0.002, 10.0, 1000.0), strict=True):
         rows.append({"experiment": "tradeoff", "method": "original", "metric": metric, "value": level, "split": "test"})
         complete = {"experiment": "tradeoff", "method": "retrained", "metric": metric, "split": "test"}
-        rows.append({**complete, "value": 2 * level, "proportion": 0.25})
+        rows.append({**complete, "value": 2 * level})
         for criterion, budget in itertools.product(CRITERIA, BUDGETS):
             gain = 0.5 if criterion == metric else 0.1
             point = {"experiment": "tradeoff", "method": "reweighted", "metric": metric, "split": "test"}
+            point["proportion"] = 0.25
             rows.append(
                 {**point, "criterion": criterion, "l1_budget": budget, "value": 2 * level * (1 - gain * budget)}
             )
@@ -77,6 +78,12 @@ def test_a_claim_that_does_not_hold_is_reported(broken: str, index: int) -> None
     records.loc[here, "value"] = {"exactness": 1e-3, "start": 1.0, "monotone": 0.1, "lowest": 5.0}[broken]
     claims = check_claims(records)
     assert not claims[index].holds
+
+
+def test_the_summary_says_what_forgetting_cost() -> None:
+    sentence = summarise(made_up()[0])
+    assert "forgetting 25 %" in sentence
+    assert "from 1,000 to 2,000 an hour; with TAMU at λ₁ = 0.2 it is 1,800." in sentence
 
 
 def test_comparison_puts_ratios_beside_the_published_ones() -> None:

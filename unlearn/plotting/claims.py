@@ -21,6 +21,19 @@ class Claim:
     figures: str
 
 
+def summarise(records: pd.DataFrame) -> str:
+    """Say in one sentence what forgetting cost one forecaster, and what TAMU brought back."""
+    cost = records[(records["experiment"] == "tradeoff") & (records["metric"] == "cost")]
+    level = cost.set_index("method")["value"]
+    tamu = cost[cost["criterion"] == "cost"].sort_values("l1_budget").iloc[-1]
+    share = 100 * float(tamu["proportion"])
+    return (
+        f"{FORECASTER_NAMES[str(tamu['forecaster'])]}: forgetting {share:.0f} % of the training hours completely moves "
+        f"the operating cost on the test hours from {level['original']:,.0f} to {level['retrained']:,.0f} an hour; "
+        f"with TAMU at λ₁ = {tamu['l1_budget']:g} it is {tamu['value']:,.0f}."
+    )
+
+
 def check_claims(records: pd.DataFrame) -> list[Claim]:
     """Check the records of one forecaster and protocol (experiments completeness and tradeoff)."""
     tradeoff = records[(records["experiment"] == "tradeoff")]

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from unlearn.plotting.claims import check_claims
+from unlearn.plotting.claims import check_claims, summarise
 from unlearn.plotting.comparison import compare
 from unlearn.plotting.style import FORECASTER_NAMES, protocols_of
 from unlearn.records import write_atomically
@@ -46,7 +46,10 @@ def write_report(
         {
             "protocol": protocol,
             "about": _PROTOCOLS[protocol],
-            "claims": _claims(records[records["protocol"] == protocol]),
+            "summary": [summarise(own) for own in _by_forecaster(records[records["protocol"] == protocol])],
+            "claims": [
+                claim for own in _by_forecaster(records[records["protocol"] == protocol]) for claim in check_claims(own)
+            ],
             "figures": [
                 {"caption": caption, "name": name, "png": base64.b64encode(png.read_bytes()).decode()}
                 for name, caption, png in figures
@@ -70,9 +73,9 @@ def write_report(
     return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
 
-def _claims(records: pd.DataFrame) -> list[Any]:
+def _by_forecaster(records: pd.DataFrame) -> list[pd.DataFrame]:
     kinds = [kind for kind in FORECASTER_NAMES if kind in set(records["forecaster"])]
-    return [claim for kind in kinds for claim in check_claims(records[records["forecaster"] == kind])]
+    return [records[records["forecaster"] == kind] for kind in kinds]
 
 
 def _rows(table: pd.DataFrame) -> dict[str, Any]:
