@@ -87,7 +87,7 @@ def read_gefcom2012(
         f"{name}: station {temperature_f.columns[s]} (R2 {r_squared[s, b]:.2f})"
         for b, (name, s) in enumerate(zip(load_mw.columns, station, strict=True))
     )
-    logger.info("temperature stations of %d: %s", year, pairing)
+    logger.debug("temperature stations of %d: %s", year, pairing)
 
     before = temperature_table.day_before(stations, first)
     features = temperature_features(pd.concat([before, temperature_f]))
