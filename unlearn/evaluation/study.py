@@ -12,6 +12,7 @@ from torch import Tensor
 from unlearn.checks import FloatArray, IntArray, require_choice
 from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion
 from unlearn.data import LoadDataset
+from unlearn.errors import InputError
 from unlearn.evaluation.measure import HourlyMetrics, measure, sample_hours
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import OperatingCost
@@ -61,6 +62,8 @@ class Study:
         require_choice("protocol", self.protocol, PROTOCOLS)
         require_choice("selection", self.selection, SELECTIONS)
         require_choice("select_by", self.select_by, self.criteria)
+        if (self.model.weights != 1).any():
+            raise InputError("study: expected a model that has forgotten nothing; this one has. Fit it anew.")
         self._gradients: dict[str, CriterionGradient] = {}
 
     @cached_property

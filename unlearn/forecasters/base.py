@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class ModelCard:
         fitted: preprocessing constants and the rows they saw.
         history: training record (losses per epoch, best epoch).
         versions: versions of the packages at training.
+        forgotten: what was forgotten since, a step each, in order.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class ModelCard:
     fitted: list[dict[str, str]] = field(default_factory=list)
     history: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    forgotten: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,14 +60,19 @@ class Forecaster(nn.Module):
     """Maps raw features (n, B, F) to loads in p.u. (n, B): `W φ(x)`, in float64.
 
     Subclasses give `design`, the fixed map φ with an intercept as its last column; scaler and
-    extractor live inside it. `head` is W, shape (B, D).
+    extractor live inside it. `head` is W, shape (B, D). `weights` says what W is the minimiser for:
+    the weight of each of the head's n training rows for each output, shape (n, B), ones when fitted
+    and 0 where a measurement was forgotten. With it, a model can forget again and again.
     """
 
     head: Tensor
+    weights: Tensor
 
     def __init__(self, card: ModelCard, n_columns: int) -> None:
         super().__init__()
         self.card = card
+        # Weights of the head's training rows, one column per output: 0 where forgotten.
+        self.register_buffer("weights", torch.ones((0, len(card.load_names)), dtype=torch.float64))
         self.register_buffer("head", torch.full((len(card.load_names), n_columns), torch.nan, dtype=torch.float64))
 
     def design(self, features: Tensor) -> Tensor:
@@ -84,10 +91,16 @@ class Forecaster(nn.Module):
         """The head as a flat vector, shape (P,)."""
         return self.head.detach().reshape(-1).clone()
 
-    def with_theta(self, theta: Tensor) -> Forecaster:
-        """Return a copy with another head."""
+    def with_theta(
+        self, theta: Tensor, weights: Tensor | None = None, event: dict[str, Any] | None = None
+    ) -> Forecaster:
+        """Return a copy with another head, and the weights and the step that led to it if given."""
         other = copy.deepcopy(self)
         other.head = theta.detach().reshape(self.head.shape).clone()
+        if weights is not None:
+            other.weights = weights.detach().clone()
+        if event is not None:
+            other.card = replace(self.card, forgotten=[*self.card.forgotten, event])
         return other
 
     def training_rows(self, dataset: LoadDataset) -> IntArray:
@@ -111,6 +124,12 @@ class Forecaster(nn.Module):
         rows = self.training_rows(dataset)
         target = torch.from_numpy(dataset.load_pu[rows])
         return HeadObjective(self.design_of(dataset, rows), target, self.card.l2, self.column_names())
+
+    def fitted_to(self, dataset: LoadDataset) -> Forecaster:
+        """Return a copy whose head minimises the training problem, all weights one."""
+        objective = self.objective(dataset)
+        ones = torch.ones((objective.n_samples, objective.n_outputs), dtype=torch.float64)
+        return self.with_theta(objective.fit(), ones)
 
     def forecast(self, features: FloatArray) -> FloatArray:
         """Forecast loads in p.u. for raw features (n, B, F).

@@ -48,6 +48,8 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     try:
+        # As many rows as the file has; everything else has the shape that the card gives.
+        model.weights = torch.empty_like(weights["weights"]) if "weights" in weights else model.weights
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{folder / WEIGHTS}: does not fit its card: {error}") from error

@@ -32,7 +32,7 @@ class LinearForecaster(Forecaster):
         return [*names, "intercept"]
 
 
-def fit_linear(dataset: LoadDataset, l2: float = 0.0) -> LinearForecaster:
+def fit_linear(dataset: LoadDataset, l2: float = 0.0) -> Forecaster:
     """Fit the linear forecaster on the training rows by least squares.
 
     Args:
@@ -55,4 +55,4 @@ def fit_linear(dataset: LoadDataset, l2: float = 0.0) -> LinearForecaster:
         scaler_rows="train" if l2 else "train (forecasts do not depend on it: least squares is invariant to it)",
     )
     model = LinearForecaster(card, columns, scaler)
-    return model.with_theta(model.objective(dataset).fit())  # type: ignore[return-value]
+    return model.fitted_to(dataset)

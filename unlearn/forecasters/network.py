@@ -38,7 +38,7 @@ def fit_network(
     training: TrainingOptions | None = None,
     seed: int = 0,
     l2: float = 0.0,
-) -> NetworkForecaster:
+) -> Forecaster:
     """Train an extractor on the core rows, freeze it, fit the last layer on the sensitive rows.
 
     Inputs and, while the extractor trains, targets are standardised with core rows only, so that
@@ -77,4 +77,4 @@ def fit_network(
         history=history,
     )
     model = NetworkForecaster(card, extractor, scaler)
-    return model.with_theta(model.objective(dataset).fit())  # type: ignore[return-value]
+    return model.fitted_to(dataset)

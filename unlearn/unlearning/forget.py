@@ -6,22 +6,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_not_negative, require_rows
 from unlearn.criteria import Criterion, make_criterion
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError
-from unlearn.forecasters import Forecaster, HeadObjective
+from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.newton import newton_update
-from unlearn.unlearning.retrain import relative_distance, retrain
+from unlearn.unlearning.declare import kept_constants, why_incomplete
+from unlearn.unlearning.retrain import relative_distance
 from unlearn.unlearning.reweight import Reweighting
+from unlearn.unlearning.steps import Step, common_weights, complete_step, retrained_head, touched_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +29,8 @@ class Forgotten:
     Attributes:
         model: the unlearnt forecaster.
         unlearn_rows: positions in the head's training rows that were removed.
-        weights: weight of every training row, 0 where removed, shape (n,); with `loads` these are
-            the weights of the named loads' outputs only.
+        weights: weight of every training row, 0 where removed, shape (n,); with `loads` those of the
+            first load named (`model.weights` holds all, one column per output).
         distance_to_original: `‖θ − θ*‖ / ‖θ*‖`.
         distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for.
         criterion: name of the criterion that weights were chosen by; None for complete unlearning.
@@ -96,6 +94,8 @@ def forget(
             evaluate on.
         MismatchError: the model was not fitted on this data set.
         SingularHessianError: what remains does not determine the parameters.
+
+    A model can forget again: it keeps the weights that its head is the minimiser for.
     """
     start = time.perf_counter()
     reweighting = Reweighting(require_not_negative("l1_budget", l1_budget), linf_budget)
@@ -105,40 +105,42 @@ def forget(
     judge = None if criterion is None else make_criterion(criterion, grid)
     objective = model.objective(dataset)
     unlearn_rows = require_rows("rows to unlearn", rows, objective.n_samples)
-    theta = model.theta
+    touched = touched_outputs(model, loads)
     prepared = time.perf_counter()
     if judge is None:
-        update = newton_update(objective, theta, unlearn_rows, form, ihvp)
+        step = complete_step(model, objective, unlearn_rows, touched, form, ihvp or IhvpOptions())
     else:
         seen = evaluation_rows(dataset, evaluate_on)
         slope = criterion_gradient(model, judge, dataset.features[seen], dataset.load_pu[seen])
-        update = reweighting.update(objective, theta, unlearn_rows, slope.gradient, ihvp)
-    new_theta = update.theta if loads is None else _only(loads, model, theta, update.theta)
+        update = reweighting.update(objective, model.theta, unlearn_rows, slope.gradient, ihvp, common_weights(model))
+        step = Step(update.theta, update.weights[:, None].expand_as(model.weights), update.solution.statistics, 0.0)
     updated = time.perf_counter()
     distance = None
     if compare_retrained:
-        retrained = retrain(objective, unlearn_rows)
-        retrained = retrained if loads is None else _only(loads, model, theta, retrained)
-        distance = relative_distance(new_theta, retrained)
-    remain = np.setdiff1d(np.arange(objective.n_samples), unlearn_rows)
-    reweighted = int((update.weights[remain] != 1).sum())
-    damped = ihvp is not None and ihvp.damping > 0
-    exact = form != "first_order" and not damped
+        distance = relative_distance(step.theta, retrained_head(model, objective, unlearn_rows, touched))
+    said = why_incomplete(model, step, unlearn_rows, form, ihvp, judge)
+    event = {
+        "rows": len(unlearn_rows),
+        "loads": None if loads is None else list(loads),
+        "criterion": None if judge is None else judge.name,
+        "l1_budget": float(l1_budget),
+        "complete": not said,
+    }
     return Forgotten(
-        model=model.with_theta(new_theta),
+        model=model.with_theta(step.theta, step.weights, event),
         unlearn_rows=unlearn_rows,
-        weights=update.weights.numpy(),
-        distance_to_original=relative_distance(new_theta, theta),
+        weights=step.weights[:, touched[0]].numpy(),
+        distance_to_original=relative_distance(step.theta, model.theta),
         distance_to_retrained=distance,
         criterion=None if judge is None else judge.name,
-        complete=exact and not reweighted,
-        statistics=update.solution.statistics,
+        complete=not said,
+        statistics=step.statistics,
         seconds={
             "prepare": prepared - start,
             "unlearn": updated - prepared,
             "compare": time.perf_counter() - updated,
         },
-        declared=_declare(model, objective, reweighted, exact),
+        declared=[*kept_constants(model, objective), *said],
     )
 
 
@@ -178,35 +180,3 @@ def _require_loads(loads: Sequence[str], names: Sequence[str]) -> None:
     unknown = [name for name in loads if name not in names]
     if unknown or not len(loads):
         raise InputError(f"loads: expected some of {', '.join(names)}; got {', '.join(map(str, unknown)) or 'none'}.")
-
-
-def _only(loads: Sequence[str], model: Forecaster, old: Tensor, new: Tensor) -> Tensor:
-    """Take the new head for the named loads and the old one for all others.
-
-    The Hessian is block diagonal over outputs, so a load's measurements touch its own row only.
-    """
-    touched = torch.from_numpy(np.isin(model.card.load_names, list(loads)))
-    heads = torch.where(touched[:, None], new.reshape(model.head.shape), old.reshape(model.head.shape))
-    return heads.reshape(-1)
-
-
-def _declare(model: Forecaster, objective: HeadObjective, reweighted: int, exact: bool) -> list[str]:
-    """Say what still depends on the removed rows."""
-    said = [
-        f"{constant['name']} ({constant['description']}) was fitted on {constant['fitted_on']} rows and is kept."
-        for constant in model.card.fitted
-        if not constant["fitted_on"].startswith("core")
-    ]
-    if objective.l2:
-        said.append(f"The head is regularised with l2 = {objective.l2:g}, kept as it was.")
-    if reweighted:
-        said.append(
-            f"The result is not complete forgetting: {reweighted} remaining rows were re-weighted with scores computed "
-            "at the original parameters; the result depends on the removed rows through that."
-        )
-    if not exact:
-        said.append(
-            "The result is not complete forgetting: the Hessian held more than what remains (the removed rows, or "
-            "damping), so that part of their influence is kept."
-        )
-    return said

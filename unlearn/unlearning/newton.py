@@ -36,6 +36,7 @@ def newton_update(
     unlearn: IntArray,
     form: str = "unlearn_gradient",
     options: IhvpOptions | None = None,
+    weights: Tensor | None = None,
 ) -> Update:
     """Remove the influence of the samples U from θ*.
 
@@ -53,26 +54,28 @@ def newton_update(
         unlearn: rows of T to remove.
         form: one of `FORMS`.
         options: how to solve with the Hessian.
+        weights: weights that θ* is the minimiser for, shape (n,), 0 on what was forgotten before;
+            None means ones.
 
     Raises:
-        InputError: U empty or all of T, rows out of range or repeated, NaN parameters.
+        InputError: U empty, all that is left or forgotten before; rows out of range or repeated;
+            NaN parameters.
         SingularHessianError: the remaining samples do not determine the parameters.
     """
     require_choice("form", form, FORMS)
     options = options or IhvpOptions()
-    weights = remain_weights(objective, unlearn)
-    everything = torch.ones_like(weights)
+    before = torch.ones(objective.n_samples, dtype=torch.float64) if weights is None else weights
+    after = remain_weights(objective, unlearn, before)
     if form == "remain_gradient":
-        slope = -objective.gradient(theta, weights)
+        slope = -objective.gradient(theta, after)
     else:
-        slope = objective.gradient(theta, everything - weights, regularised=False)
-    hessian_weights = everything if form == "first_order" else weights
-    solution = inverse_hvp(objective, theta, hessian_weights, slope, options)
-    return Update(theta + solution.value, weights, solution)
+        slope = objective.gradient(theta, before - after, regularised=False)
+    solution = inverse_hvp(objective, theta, before if form == "first_order" else after, slope, options)
+    return Update(theta + solution.value, after, solution)
 
 
-def remain_weights(objective: Objective, unlearn: IntArray) -> Tensor:
-    """Weights of T with 0 on the samples to unlearn; refuses an empty or total set."""
+def remain_weights(objective: Objective, unlearn: IntArray, weights: Tensor | None = None) -> Tensor:
+    """Weights (ones unless given) with 0 on the samples to unlearn; refuses an empty or total set."""
     rows = require_rows("rows to unlearn", unlearn, objective.n_samples)
     if not rows.size:
         raise InputError("rows to unlearn: expected at least one, got none; nothing to forget.")
@@ -81,6 +84,10 @@ def remain_weights(objective: Objective, unlearn: IntArray) -> Tensor:
             f"rows to unlearn: got all {rows.size} training rows; nothing would remain to define the model. "
             "Keep some rows, or discard the model."
         )
-    weights = torch.ones(objective.n_samples, dtype=torch.float64)
-    weights[torch.from_numpy(rows)] = 0.0
-    return weights
+    after = torch.ones(objective.n_samples, dtype=torch.float64) if weights is None else weights.clone()
+    if not after[torch.from_numpy(rows)].any():
+        raise InputError(f"rows to unlearn: all {rows.size} were forgotten before; they have no weight in this model.")
+    after[torch.from_numpy(rows)] = 0.0
+    if not after.any():
+        raise InputError("rows to unlearn: these are all that is left; nothing would remain to define the model.")
+    return after

@@ -9,8 +9,13 @@ from unlearn.forecasters import HeadObjective
 from unlearn.unlearning.newton import remain_weights
 
 
-def retrain(objective: HeadObjective, unlearn: IntArray) -> Tensor:
+def retrain(objective: HeadObjective, unlearn: IntArray, weights: Tensor | None = None) -> Tensor:
     """Refit a head from the remaining data by least squares, without using the trained one.
+
+    Args:
+        objective: the training problem on T.
+        unlearn: rows of T to leave out.
+        weights: weights before the removal, shape (n,); None means ones.
 
     Returns:
         θ, shape (P,).
@@ -19,7 +24,7 @@ def retrain(objective: HeadObjective, unlearn: IntArray) -> Tensor:
         InputError: rows empty, total, out of range or repeated.
         SingularHessianError: the remaining samples do not determine the parameters.
     """
-    return objective.fit(remain_weights(objective, unlearn))
+    return objective.fit(remain_weights(objective, unlearn, weights))
 
 
 def relative_distance(theta: Tensor, reference: Tensor) -> float:

@@ -67,6 +67,7 @@ class Reweighting:
         unlearn: IntArray,
         criterion_gradient: Tensor,
         options: IhvpOptions | None = None,
+        weights: Tensor | None = None,
     ) -> Update:
         """Forget U and re-weight what remains: `θ_ε = θ* − H_ε⁻¹ Σ_R ε_i ∇ℓ_i(θ*)` (eq. 12).
 
@@ -78,20 +79,22 @@ class Reweighting:
             unlearn: rows of T to remove.
             criterion_gradient: ∇C at θ*, shape (P,).
             options: how to solve with the Hessian.
+            weights: weights that θ* is the minimiser for, shape (n,), 0 on what was forgotten
+                before; None means ones. ε of what remains starts from 1 again.
 
         Raises:
             InputError: see `newton_update`.
             SingularHessianError: too many weights fell to 0 for the parameters to be determined.
         """
         options = options or IhvpOptions()
-        weights = remain_weights(objective, unlearn)
-        remain = weights > 0
+        remain = remain_weights(objective, unlearn, weights) > 0
+        epsilon = remain.double()
         # The influence of removing a sample is minus its score.
-        influence = influence_scores(objective, theta, criterion_gradient, weights, options)
-        weights[remain] = torch.from_numpy(self.weights(-influence[remain].numpy()))
-        slope = objective.gradient(theta, weights)
-        solution = inverse_hvp(objective, theta, weights, slope, options)
-        return Update(theta - solution.value, weights, solution)
+        influence = influence_scores(objective, theta, criterion_gradient, epsilon, options)
+        epsilon[remain] = torch.from_numpy(self.weights(-influence[remain].numpy()))
+        slope = objective.gradient(theta, epsilon)
+        solution = inverse_hvp(objective, theta, epsilon, slope, options)
+        return Update(theta - solution.value, epsilon, solution)
 
     def _in_closed_form(self, scores: FloatArray) -> FloatArray:
         """Spend the budget on the largest |s|: full moves first, the remainder on the next one."""

@@ -1,0 +1,105 @@
+"""A model forgets again and again, whole rows and single loads, and stays equal to retraining."""
+
+import numpy as np
+import pytest
+import torch
+
+import unlearn
+from unlearn.errors import InputError
+from unlearn.evaluation import Study
+from unlearn.unlearning import relative_distance
+
+
+def refit(model, dataset, weights):
+    """Least squares by scikit-learn's definition, output by output, with the weights of each."""
+    objective = model.objective(dataset)
+    head = [objective.fit(weights[:, b]).reshape(model.head.shape)[b] for b in range(weights.shape[1])]
+    return torch.stack(head).reshape(-1)
+
+
+def test_three_removals_in_a_row_equal_one_refit(model, dataset):
+    n = model.objective(dataset).n_samples
+    parts = np.array_split(np.random.default_rng(0).permutation(n)[: n // 4], 3)
+    forgetful = model
+    for part in parts:
+        result = unlearn.forget(forgetful, dataset, part, compare_retrained=True)
+        assert result.complete
+        assert result.distance_to_retrained <= 1e-8
+        forgetful = result.model
+    at_once = unlearn.forget(model, dataset, np.concatenate(parts)).model
+    assert relative_distance(forgetful.theta, at_once.theta) <= 1e-8
+    assert torch.equal(forgetful.weights, at_once.weights)
+    assert [event["rows"] for event in forgetful.card.forgotten] == [len(part) for part in parts]
+
+
+def test_single_loads_and_whole_rows_in_any_order(linear, dataset):
+    names = list(dataset.load_names)
+    first = unlearn.forget(linear, dataset, range(50), loads=names[:2], compare_retrained=True)
+    second = unlearn.forget(first.model, dataset, range(30, 90), compare_retrained=True)
+    third = unlearn.forget(second.model, dataset, range(200, 260), loads=names[1:4], compare_retrained=True)
+    assert max(r.distance_to_retrained for r in (first, second, third)) <= 1e-8
+    assert third.complete
+    weights = torch.ones_like(linear.weights)
+    weights[:50, :2] = 0
+    weights[30:90] = 0
+    weights[200:260, 1:4] = 0
+    assert torch.equal(third.model.weights, weights)
+    assert relative_distance(third.model.theta, refit(linear, dataset, weights)) <= 1e-8
+
+
+def test_what_was_forgotten_survives_saving(linear, dataset, tmp_path):
+    once = unlearn.forget(linear, dataset, range(40)).model
+    unlearn.save_forecaster(once, tmp_path)
+    loaded = unlearn.load_forecaster(tmp_path)
+    assert loaded.card.forgotten == [{"rows": 40, "loads": None, "criterion": None, "l1_budget": 0.0, "complete": True}]
+    twice = unlearn.forget(loaded, dataset, range(40, 80), compare_retrained=True)
+    assert twice.distance_to_retrained <= 1e-8
+    assert int((twice.weights == 0).sum()) == 80
+
+
+def test_what_was_forgotten_cannot_be_forgotten_again(linear, dataset):
+    once = unlearn.forget(linear, dataset, range(40)).model
+    with pytest.raises(InputError, match="all 10 were forgotten before"):
+        unlearn.forget(once, dataset, range(10))
+    with pytest.raises(InputError, match="all that is left"):
+        unlearn.forget(once, dataset, range(40, linear.objective(dataset).n_samples))
+
+
+def test_after_reweighting_nothing_is_complete(linear, dataset):
+    useful = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05)
+    assert not useful.complete
+    later = unlearn.forget(useful.model, dataset, range(40, 80), compare_retrained=True)
+    assert not later.complete
+    assert any("earlier step" in sentence for sentence in later.declared)
+    # It equals the refit with the weights that the earlier step chose.
+    assert later.distance_to_retrained <= 1e-8
+
+
+def test_reweighting_again_starts_from_ones_on_what_is_left(linear, dataset):
+    first = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
+    again = unlearn.forget(first, dataset, range(40, 80), criterion="mape", l1_budget=0.0)
+    kept = again.model.weights[:, 0]
+    dropped = int((first.weights[80:, 0] == 0).sum())
+    assert int((kept == 1).sum()) == len(kept) - 80 - dropped
+    assert relative_distance(again.model.theta, linear.objective(dataset).fit(kept)) <= 1e-8
+
+
+def test_reweighting_after_single_loads_is_refused(linear, dataset):
+    partial = unlearn.forget(linear, dataset, range(40), loads=[dataset.load_names[0]]).model
+    with pytest.raises(InputError, match="has forgotten single loads"):
+        unlearn.forget(partial, dataset, range(40, 80), criterion="mse", l1_budget=0.05)
+
+
+def test_a_head_that_is_no_minimum_is_said_to_be_none(linear, dataset):
+    unfinished = linear.with_theta(linear.theta * 1.001)
+    kept = unlearn.forget(unfinished, dataset, range(40))
+    assert not kept.complete
+    assert any("remain_gradient" in sentence for sentence in kept.declared)
+    finished = unlearn.forget(unfinished, dataset, range(40), form="remain_gradient", compare_retrained=True)
+    assert finished.complete
+    assert finished.distance_to_retrained <= 1e-8
+
+
+def test_a_study_starts_from_a_model_that_forgot_nothing(linear, dataset, cost):
+    with pytest.raises(InputError, match="forgotten nothing"):
+        Study(unlearn.forget(linear, dataset, range(40)).model, dataset, cost)

@@ -1,0 +1,51 @@
+"""What still depends on the removed rows, in sentences that a privacy officer can read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unlearn.checks import IntArray
+from unlearn.criteria import Criterion
+from unlearn.forecasters import Forecaster, HeadObjective
+from unlearn.linalg import IhvpOptions
+from unlearn.unlearning.steps import Step
+
+
+def kept_constants(model: Forecaster, objective: HeadObjective) -> list[str]:
+    """Say what the removed rows still touch through preprocessing that is kept."""
+    said = [
+        f"{constant['name']} ({constant['description']}) was fitted on {constant['fitted_on']} rows and is kept."
+        for constant in model.card.fitted
+        if not constant["fitted_on"].startswith("core")
+    ]
+    if objective.l2:
+        said.append(f"The head is regularised with l2 = {objective.l2:g}, kept as it was.")
+    return said
+
+
+def why_incomplete(
+    model: Forecaster, step: Step, rows: IntArray, form: str, ihvp: IhvpOptions | None, judge: Criterion | None
+) -> list[str]:
+    """Say why the result is not complete forgetting; nothing said means that it is."""
+    said = []
+    others = np.setdiff1d(np.arange(len(step.weights)), rows)
+    moved = int(((step.weights[others] != 1) & (model.weights[others] > 0)).any(dim=1).sum())
+    if judge is not None and moved:
+        said.append(
+            f"The result is not complete forgetting: {moved} remaining rows were re-weighted with scores computed "
+            "at the original parameters; the result depends on the removed rows through that."
+        )
+    if form == "first_order" or (ihvp is not None and ihvp.damping > 0):
+        said.append(
+            "The result is not complete forgetting: the Hessian held more than what remains (the removed rows, or "
+            "damping), so that part of their influence is kept."
+        )
+    # Far above the rounding of a least-squares fit, far below what any sample moves.
+    if judge is None and form != "remain_gradient" and step.undone > 1e-8:
+        said.append(
+            f"The result is not complete forgetting: the parameters were {step.undone:.1e} (relative) away from the "
+            "minimum of their training problem, and this form keeps that; form='remain_gradient' does not."
+        )
+    if not all(event["complete"] for event in model.card.forgotten):
+        said.append("The result is not complete forgetting: an earlier step on this model was not.")
+    return said
