@@ -1,0 +1,39 @@
+"""An hour on which the interior-point solver once stalled (status AlmostSolved, KKT residual 4e-4)."""
+
+import numpy as np
+import pytest
+
+from unlearn.grid import CompiledProgram, redispatch_program
+
+P_GEN = [2.6929491694405003, 0.6308718671668845, 2.5591880302787106e-11, 1.2789570959165114e-11, 6.097421261073252e-12]
+LOAD = [
+    0.15300568643379367, 0.20206285360596432, 0.9078966355379301, 0.31548506396571374, 0.05662673606946677,
+    0.07747465985107385, 0.3990817138883234, 0.5031270130427178, 0.2932211797365048, 0.06893854884672529,
+    0.03655758893164527, 0.05222791931057582, 0.1236267086438449, 0.13450600718711977,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["ptdf", "angle"])
+def test_it_is_solved(grid, form):
+    program = CompiledProgram(redispatch_program(grid, form))
+    parameters = np.array([P_GEN + LOAD])
+    # After another hour, because the solver keeps its scaling from the first one it saw.
+    solved = program.solve(np.concatenate([0.9 * parameters, parameters]))
+    assert solved.kkt_residual.max() <= program.tolerance
+
+
+def test_an_hour_that_fails_is_solved_again_without_equilibration(grid, monkeypatch):
+    program = CompiledProgram(redispatch_program(grid, "ptdf"))
+    parameters = np.array([P_GEN + LOAD])
+    first = program._solve_each
+    calls = []
+
+    def spoil_the_first(solver, rhs):
+        primal, dual, iterations, statuses = first(solver, rhs)
+        calls.append(len(rhs))
+        return (primal + (1.0 if len(calls) == 1 else 0.0), dual, iterations, statuses)
+
+    monkeypatch.setattr(program, "_solve_each", spoil_the_first)
+    solved = program.solve(np.repeat(parameters, 3, axis=0))
+    assert calls == [3, 3]
+    assert solved.kkt_residual.max() <= program.tolerance
