@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import hydra
+import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.schema import Config, register
 from unlearn.errors import UnlearnError
-from unlearn.records import config_hash, provenance, write_json
+from unlearn.records import config_hash, provenance, write_json, write_parquet
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 log = logging.getLogger(__name__)
@@ -54,8 +56,24 @@ def to_config(raw: DictConfig) -> Config:
     return config
 
 
-def write_card(config: Config, folder: Path, seconds: float) -> None:
-    """Write the configuration, its hash, the versions and the wall time."""
+def identity(config: Config) -> dict[str, Any]:
+    """The configuration without what changes no result: processes, threads, folders."""
     settings = asdict(config)
-    card = {"config": settings, "config_hash": config_hash(settings), "seconds": round(seconds, 1), **provenance()}
+    for neutral in ("threads", "models", "records"):
+        settings.pop(neutral)
+    for neutral in ("jobs", "folder"):
+        settings["paper"].pop(neutral)
+    return settings
+
+
+def write_records(config: Config, records: pd.DataFrame, folder: Path) -> None:
+    """Write a run's records, each with the hash of the configuration that `run.json` holds."""
+    write_parquet(records.assign(config_hash=config_hash(identity(config))), folder / "records.parquet")
+
+
+def write_card(config: Config, folder: Path, seconds: float, **more: Any) -> dict[str, Any]:
+    """Write and return the configuration, its hash, the versions and the wall time."""
+    card = {"config": asdict(config), "config_hash": config_hash(identity(config)), "seconds": round(seconds, 1)}
+    card |= {**more, **provenance()}
     write_json(card, folder / "run.json")
+    return card

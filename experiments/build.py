@@ -6,19 +6,14 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 import unlearn
+from experiments.rows import check, given_rows
 from experiments.schema import Config
-from unlearn.checks import IntArray
 from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
-from unlearn.errors import InputError
 from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.records import config_hash, source_fingerprint
-from unlearn.unlearning import select
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +39,14 @@ def build_split(config: Config) -> SplitSpec:
 
 def build_dataset(config: Config, cost: OperatingCost) -> LoadDataset:
     """Load the data and scale it to the grid: over the whole year as published, or over training rows."""
-    options = asdict(config.data)
+    # An option that is null is left to the reader: as many loads as the grid has, the cached file.
+    options = {name: value for name, value in asdict(config.data).items() if value is not None}
     over = "all" if config.protocol == "published" else "train"
     return unlearn.load_dataset(
         options.pop("source"),
         nominal_mw=cost.case.nominal_load_mw,
         scale_over=over,
+        base_mva=cost.case.base_mva,
         split=build_split(config),
         **options,
     )
@@ -80,44 +77,25 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
     return model
 
 
-def build_study(config: Config) -> Study:
+def build_study(config: Config, cost: OperatingCost | None = None, dataset: LoadDataset | None = None) -> Study:
     """Grid, data and model together, under the configuration's protocol."""
-    cost = build_cost(config)
-    dataset = build_dataset(config, cost)
+    check(config)
+    cost = cost or build_cost(config)
+    dataset = dataset or build_dataset(config, cost)
+    model = build_model(config, dataset)
+    rows, label = given_rows(config, dataset, model)
     unlearning = config.unlearning
     return Study(
-        model=build_model(config, dataset),
+        model=model,
         dataset=dataset,
         cost=cost,
         protocol=config.protocol,
         select_by=unlearning.select_by,
-        selection=unlearning.selection if unlearning.selection in ("helpful", "harmful", "random") else "random",
+        selection=unlearning.selection if rows is None else "given",
+        given_rows=rows,
+        given_label=label,
         hours=config.evaluation.hours,
         ihvp=unlearn.IhvpOptions(**asdict(config.ihvp)),
         linf_budget=unlearning.linf_budget,
         seed=config.seed,
-        labels={"config_hash": config_hash(asdict(config))},
     )
-
-
-def rows_to_unlearn(config: Config, study: Study) -> IntArray:
-    """Positions in the head's training rows that the configuration asks to forget."""
-    wanted = config.unlearning
-    if wanted.selection == "time_range":
-        hours = study.dataset.timestamps[study.training_rows]
-        return select.in_time_range(hours, str(wanted.start), str(wanted.end))
-    if wanted.selection == "mask":
-        return select.by_mask(_read_mask(str(wanted.mask)), len(study.training_rows))
-    return study.rows_to_unlearn(wanted.share)
-
-
-def _read_mask(path: str) -> np.ndarray:
-    try:
-        table = pd.read_parquet(path)
-    except (FileNotFoundError, OSError) as error:
-        raise InputError(
-            f"unlearning.mask: {path}: expected a parquet file with one boolean column ({error})."
-        ) from error
-    if table.shape[1] != 1:
-        raise InputError(f"unlearning.mask: {path}: expected one boolean column, got {list(table.columns)}.")
-    return table.iloc[:, 0].to_numpy()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.app import experiment
+from experiments.app import experiment, write_records
 from experiments.build import build_study
 from experiments.schema import Config
 from unlearn.errors import InputError
@@ -31,7 +31,7 @@ def main(config: Config, folder: Path) -> None:
     for name, value in summary.items():
         table.add(f"influence_{name}", float(value), unit, method="original", criterion=config.criterion.name)
     table.add("helpful_share", float((influence > 0).mean()), "share", criterion=config.criterion.name)
-    write_parquet(table.to_frame(), folder / "records.parquet")
+    write_records(config, table.to_frame(), folder)
 
 
 if __name__ == "__main__":

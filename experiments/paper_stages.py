@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from experiments.build import build_study
-from experiments.schema import Config, ForecasterConfig
+from experiments.app import identity
+from experiments.build import build_cost, build_dataset, build_study
+from experiments.rows import SHARES, check, refuse_loads_and_forms
+from experiments.schema import Config, with_forecaster
+from unlearn.data import LoadDataset
+from unlearn.errors import InputError
 from unlearn.evaluation import METRICS, Study, completeness, sensitivity, tradeoff
-from unlearn.records import collect, config_hash, read_json, source_fingerprint, write_json, write_parquet
+from unlearn.grid import OperatingCost
+from unlearn.records import collect, config_hash, provenance, read_json, source_fingerprint, write_json, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -26,43 +31,42 @@ Job = tuple[str, str]
 Tables = dict[str, pd.DataFrame]
 
 
-def parts_folder(config: Config) -> Path:
-    """Where the parts of this configuration and source lie; what does not change results is not in its name."""
-    settings = {**asdict(config), "source": source_fingerprint()}
-    for neutral in ("threads", "models", "records"):
-        settings.pop(neutral)
-    for neutral in ("jobs", "folder"):
-        settings["paper"].pop(neutral)
-    return Path(config.paper.folder) / "parts" / config_hash(settings)
-
-
-def run_all(config: Config, parts: Path) -> None:
-    """Run every job that is not done yet, `paper.jobs` at a time, with a bar over the jobs."""
+def run_all(config: Config) -> list[Path]:
+    """Run every job that is not done yet, `paper.jobs` at a time; return the folders of their parts."""
+    check(config)
+    refuse_loads_and_forms(config, "paper")
+    if config.unlearning.selection not in SHARES:
+        raise InputError(f"paper sweeps over shares; unlearning={config.unlearning.selection} has none. Use tradeoff.")
     jobs = [(protocol, kind) for protocol in config.paper.protocols for kind in config.paper.forecasters]
-    work = (joblib.delayed(run_job)(config, job, parts) for job in jobs)
+    # Fingerprints are taken here, once: the source may be edited while the jobs run.
+    source = source_fingerprint() + source_fingerprint(Path(__file__).parent)
+    work = (joblib.delayed(run_job)(config, job, source) for job in jobs)
     if config.paper.jobs > 1:
         # Bars of several processes would overwrite each other; each tells its finished stages instead.
         os.environ["TQDM_DISABLE"] = "1"
     pool = joblib.Parallel(n_jobs=config.paper.jobs, return_as="generator_unordered")
-    for _ in tqdm(pool(work), total=len(jobs), desc="forecasters and protocols"):
-        pass
+    folders = list(tqdm(pool(work), total=len(jobs), desc="forecasters and protocols"))
     os.environ.pop("TQDM_DISABLE", None)
+    return sorted(folders)
 
 
-def run_job(config: Config, job: Job, parts: Path) -> Job:
+def run_job(config: Config, job: Job, source: str) -> Path:
     """Run the stages of one forecaster under one protocol; finished ones are skipped."""
     torch.set_num_threads(config.threads)
     if not logging.getLogger().handlers:  # a process of its own starts without any
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     protocol, kind = job
-    own = _own_config(config, protocol, kind)
+    own = with_forecaster(replace(config, protocol=protocol), kind)
+    cost = build_cost(own)
+    dataset = build_dataset(own, cost)
+    parts = Path(config.paper.folder) / "parts" / part_key(config, source, dataset, cost) / protocol / kind
     study: Study | None = None
     for stage, run in _stages(config, kind):
-        folder = parts / protocol / kind / stage
+        folder = parts / stage
         if (folder / "stage.json").is_file():
             continue
         start = time.perf_counter()
-        study = study or build_study(own)
+        study = study or build_study(own, cost, dataset)
         for name, table in run(study).items():
             write_parquet(table.assign(protocol=protocol, forecaster=kind), folder / f"{name}.parquet")
         seconds = time.perf_counter() - start
@@ -70,24 +74,21 @@ def run_job(config: Config, job: Job, parts: Path) -> Job:
         card = {"protocol": protocol, "forecaster": kind, "stage": stage, "seconds": seconds}
         write_json(card, folder / "stage.json")
         log.info("%s protocol, %s: %s done in %.0f s", protocol, kind, stage, seconds)
-    return job
+    return parts
 
 
-def gather(parts: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
-    """Collect records, samples and stage times of one configuration's parts."""
-    samples = pd.concat([pd.read_parquet(file) for file in sorted(parts.rglob("samples.parquet"))])
-    stages = [read_json(file) for file in sorted(parts.rglob("stage.json"))]
-    return collect([parts]), samples.reset_index(drop=True), stages
+def part_key(config: Config, source: str, dataset: LoadDataset, cost: OperatingCost) -> str:
+    """Name of the parts that may be reused: same settings, code, versions, data and grid."""
+    versions = provenance()["versions"]
+    made_of = [source, versions, dataset.fingerprint, cost.case.fingerprint]
+    return config_hash({**identity(config), "made_of": made_of})
 
 
-def _own_config(config: Config, protocol: str, kind: str) -> Config:
-    select_by = config.paper.forecasters[kind]
-    return replace(
-        config,
-        protocol=protocol,
-        forecaster=ForecasterConfig(kind, config.forecaster.l2, select_by),
-        unlearning=replace(config.unlearning, select_by=select_by),
-    )
+def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
+    """Collect records, samples and stage times of the jobs' parts."""
+    samples = [pd.read_parquet(folder / "sensitivity" / "samples.parquet") for folder in folders]
+    stages = [read_json(file) for folder in folders for file in sorted(folder.rglob("stage.json"))]
+    return collect(folders), pd.concat(samples, ignore_index=True), stages
 
 
 def _stages(config: Config, kind: str) -> Iterator[tuple[str, Callable[[Study], Tables]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -32,7 +32,7 @@ class Tx123btConfig(DataConfig):
     source: str = "tx123bt"
     path: str | None = None
     year: int = 2019
-    n_loads: int = 14
+    n_loads: int | None = None
 
 
 @dataclass
@@ -40,7 +40,7 @@ class SyntheticConfig(DataConfig):
     """The embedded climate-load source."""
 
     source: str = "synthetic"
-    n_loads: int = 14
+    n_loads: int | None = None
     n_hours: int = 8760
     seed: int = 0
     start: str = "2019-01-01"
@@ -143,9 +143,10 @@ class EvaluationConfig:
 
 @dataclass
 class PaperConfig:
-    """What `paper` runs: forecasters and what selects their rows, protocols, λ₁ of networks, processes."""
+    """What `paper` runs: forecasters, what selects their rows, protocols, λ₁ of networks, processes."""
 
-    forecasters: dict[str, str] = MISSING
+    forecasters: list[str] = MISSING
+    select_by: dict[str, str] = MISSING
     protocols: list[str] = MISSING
     l1_budgets_network: list[float] = MISSING
     jobs: int = MISSING
@@ -171,6 +172,16 @@ class Config:
     threads: int = 1
     models: str = "results/models"
     records: list[str] = field(default_factory=list)
+
+
+def with_forecaster(config: Config, kind: str) -> Config:
+    """The configuration for one of the paper's forecasters, with the criterion that selects its rows."""
+    select_by = config.paper.select_by[kind]
+    return replace(
+        config,
+        forecaster=ForecasterConfig(kind, config.forecaster.l2, select_by),
+        unlearning=replace(config.unlearning, select_by=select_by),
+    )
 
 
 def register() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.app import experiment
+from experiments.app import experiment, write_records
 from experiments.build import build_study
-from experiments.schema import Config, ForecasterConfig
+from experiments.rows import refuse_loads_and_forms
+from experiments.schema import Config, with_forecaster
 from unlearn.evaluation import sensitivity
 from unlearn.records import write_parquet
 
@@ -18,14 +18,14 @@ from unlearn.records import write_parquet
 def main(config: Config, folder: Path) -> None:
     """Write the Pearson matrix and the samples of each forecaster in `paper.forecasters`."""
     tables = []
-    for kind, select_by in config.paper.forecasters.items():
-        forecaster = ForecasterConfig(kind, config.forecaster.l2, select_by)
-        unlearning = replace(config.unlearning, select_by=select_by)
-        study = build_study(replace(config, forecaster=forecaster, unlearning=unlearning))
+    refuse_loads_and_forms(config, "sensitivity")
+    for kind in config.paper.forecasters:
+        study = build_study(with_forecaster(config, kind))
         records, samples = sensitivity(study, config.unlearning.share, config.evaluation.draw)
+        samples = samples.assign(protocol=config.protocol, forecaster=kind)
         write_parquet(samples, folder / f"samples-{kind}.parquet")
         tables.append(records)
-    write_parquet(pd.concat(tables, ignore_index=True), folder / "records.parquet")
+    write_records(config, pd.concat(tables, ignore_index=True), folder)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.app import experiment
+from experiments.app import experiment, write_records
 from experiments.build import build_study
 from experiments.schema import Config
 from unlearn.evaluation import METRICS
 from unlearn.forecasters import save_forecaster
-from unlearn.records import write_parquet
 
 
 @experiment
@@ -20,7 +19,7 @@ def main(config: Config, folder: Path) -> None:
     table = study.records("train")
     for metric, value in study.original.means(study.priced_test_rows).items():
         table.add(metric, value, METRICS[metric], method="original", split="test")
-    write_parquet(table.to_frame(), folder / "records.parquet")
+    write_records(config, table.to_frame(), folder)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import unlearn
-from experiments.app import experiment
-from experiments.build import build_study, rows_to_unlearn
+from experiments.app import experiment, write_records
+from experiments.build import build_study
 from experiments.schema import Config
 from unlearn.evaluation import METRICS, PROTOCOLS
-from unlearn.records import write_json, write_parquet
+from unlearn.records import write_json
 
 
 @experiment
@@ -17,7 +17,7 @@ def main(config: Config, folder: Path) -> None:
     """Save the unlearnt model, what it still depends on, and its metrics on the test rows."""
     study = build_study(config)
     wanted = config.unlearning
-    rows = rows_to_unlearn(config, study)
+    rows = study.rows_to_unlearn(wanted.share)
     result = unlearn.forget(
         study.model,
         study.dataset,
@@ -25,7 +25,7 @@ def main(config: Config, folder: Path) -> None:
         criterion=config.criterion.name,
         l1_budget=wanted.l1_budget,
         grid=study.cost,
-        evaluate_on=PROTOCOLS[config.protocol],
+        evaluate_on=None if config.criterion.name is None else PROTOCOLS[config.protocol],
         loads=wanted.loads,
         linf_budget=wanted.linf_budget,
         form=wanted.form,
@@ -33,17 +33,25 @@ def main(config: Config, folder: Path) -> None:
         compare_retrained=True,
     )
     unlearn.save_forecaster(result.model, folder / "model")
-    write_json({"declared": result.declared, "statistics": result.statistics}, folder / "forgotten.json")
+    step = {**result.model.card.forgotten[-1], "data": study.dataset.fingerprint, "declared": result.declared}
+    write_json({**step, "statistics": result.statistics}, folder / "forgotten.json")
     table = study.records("unlearn")
-    share = len(rows) / len(study.training_rows)
-    columns = {"criterion": config.criterion.name, "proportion": share, "l1_budget": wanted.l1_budget}
+    columns = {
+        "criterion": config.criterion.name,
+        "proportion": len(rows) / len(study.training_rows),
+        "l1_budget": wanted.l1_budget,
+        "form": wanted.form,
+        "loads": ",".join(wanted.loads or []),
+        "damping": config.ihvp.damping,
+        "complete": result.complete,
+    }
     after = study.measure(result.model.theta, study.priced_test_rows)
     for method, hourly in (("original", study.original), ("unlearnt", after)):
         for metric, value in hourly.means(study.priced_test_rows).items():
             table.add(metric, value, METRICS[metric], method=method, split="test", **columns)
-    table.add("distance_to_retrained", result.distance_to_retrained or 0.0, "relative", method="unlearnt", **columns)
-    table.add("distance_to_original", result.distance_to_original, "relative", method="unlearnt", **columns)
-    write_parquet(table.to_frame(), folder / "records.parquet")
+    for metric in ("distance_to_retrained", "distance_to_original"):
+        table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
+    write_records(config, table.to_frame(), folder)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ a Python programmer would expect in that place.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UnlearnError(Exception):
     """Base class of every error that this library raises on purpose."""
@@ -38,3 +41,14 @@ class SingularHessianError(SolverError):
 
 class DownloadError(UnlearnError, OSError):
     """A file could not be fetched, or what came is not the file that was expected."""
+
+
+@contextmanager
+def counted_from(start: int) -> Iterator[None]:
+    """Add to an error that names an hour of a chunk where the chunk begins."""
+    try:
+        yield
+    except (InputError, SolverError) as error:
+        if not start:
+            raise
+        raise type(error)(f"{error} Hours are counted from {start}.") from error

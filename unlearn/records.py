@@ -131,10 +131,10 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def source_fingerprint() -> str:
-    """Return 12 hexadecimal digits that identify the library's source, so that results of other code are told apart."""
+def source_fingerprint(folder: Path = Path(__file__).parent) -> str:
+    """Return 12 digits that identify the Python source in a folder (by default the library)."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
+    for file in sorted(folder.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -6,12 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.paper_stages import parts_folder
+from experiments.build import build_cost
+from experiments.paper_stages import part_key
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
+from unlearn.data import make_synthetic
+from unlearn.grid import load_case
 from unlearn.records import COLUMNS, read_json
 
-ENTRY_POINTS = Path(__file__).resolve().parents[2] / "experiments"
+ROOT = Path(__file__).resolve().parents[2]
+ENTRY_POINTS = ROOT / "experiments"
 
 
 def records_of(folder: Path) -> pd.DataFrame:
@@ -102,7 +106,7 @@ def test_sensitivity_covers_the_forecasters_of_the_paper(run: Runner) -> None:
 
 
 def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -> None:
-    small = ["paper.folder=paper", "~paper.forecasters.mixer", "paper.protocols=[published]"]
+    small = ["paper.folder=paper", "paper.forecasters=[linear,cnn]", "paper.protocols=[published]"]
     run("paper", *small)
     names = {"records.parquet", "samples.parquet", "run.json", "index.html"}
     assert names <= {path.name for path in Path("paper").iterdir()}
@@ -131,6 +135,48 @@ def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.Cap
     assert "run paper first" in capsys.readouterr().out
 
 
-def test_parts_do_not_depend_on_how_many_processes_make_them() -> None:
-    assert parts_folder(composed("paper.jobs=1", "threads=2")) == parts_folder(composed())
-    assert parts_folder(composed("seed=1")) != parts_folder(composed())
+def test_parts_do_not_depend_on_how_many_processes_make_them_but_on_all_else() -> None:
+    def key(*overrides: str, source: str = "abc", seed: int = 0) -> str:
+        config = composed("experiment=tiny", *overrides)
+        cost = build_cost(config)
+        return part_key(config, source, make_synthetic(n_hours=300, seed=seed), cost)
+
+    assert key("paper.jobs=2", "threads=2", "paper.folder=elsewhere") == key()
+    assert len({key(), key("seed=1"), key(source="def"), key(seed=1), key("grid.bounds=shed_at_most_load")}) == 5
+
+
+def test_a_changed_grid_file_is_not_mistaken_for_the_old_one(tmp_path: Path) -> None:
+    text = (ROOT / "grids" / "ieee14.yaml").read_text()
+    prices = {}
+    for shedding in ("3500", "9000"):
+        (tmp_path / "my.yaml").write_text(text.replace("linear: 3500", f"linear: {shedding}"))
+        prices[shedding] = load_case(tmp_path / "my.yaml").fingerprint
+    assert prices["3500"] != prices["9000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "said"),
+    [
+        ("train", ["protocol=fairr"], "protocol: expected one of fair, published"),
+        ("unlearn", ["unlearning=time_range", "unlearning.start=null", "unlearning.end=null"], "unlearning.start"),
+        ("tradeoff", ["unlearning.loads=[load_1]"], "unlearning.loads and .form are for unlearn"),
+        ("paper", ["unlearning=mask", "unlearning.mask=m.parquet", "paper.folder=p"], "paper sweeps over shares"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_model_is_fitted(
+    run: Runner, capsys: pytest.CaptureFixture[str], name: str, overrides: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run(name, *overrides)
+    assert said in capsys.readouterr().out
+    assert not Path(run.folder, "models").exists()
+
+
+def test_records_say_which_rows_were_forgotten_and_how(run: Runner) -> None:
+    time_range = ["unlearning=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
+    records = records_of(run("unlearn", "criterion=none", "unlearning.l1_budget=0", *time_range, "seed=3"))
+    assert set(records["selection"]) == {"time_range 2019-01-02 to 2019-01-04"}
+    assert set(records["seed"]) == {3}
+    assert records["complete"].all()
+    records = records_of(run("tradeoff", *time_range, "unlearning.l1_budgets=[0,0.1]"))
+    assert records["proportion"].dropna().unique() == pytest.approx([48 / 420])

@@ -22,7 +22,7 @@ def test_it_is_solved(grid, form):
     assert solved.kkt_residual.max() <= program.tolerance
 
 
-def test_an_hour_that_fails_is_solved_again_without_equilibration(grid, monkeypatch):
+def test_an_hour_that_fails_is_solved_again_with_other_settings(grid, monkeypatch):
     program = CompiledProgram(redispatch_program(grid, "ptdf"))
     parameters = np.array([P_GEN + LOAD])
     first = program._solve_each

@@ -120,7 +120,7 @@ def test_a_singular_gram_names_the_dependent_features_and_a_damping_that_works(p
         gram.solve(rhs)
     message = str(caught.value)
     assert "dependent features: temp, sun, temp+sun." in message
-    suggested = float(re.search(r"damping of about (\S+)\.$", message).group(1))
+    suggested = float(re.search(r"IhvpOptions\(damping=(\S+)\)\.$", message).group(1))
     assert suggested > 0
     damped = GramOperator(repeated, B, weights, suggested, names).solve(rhs)
     assert damped.converged

@@ -116,7 +116,7 @@ def test_what_is_kept_is_declared(linear, cnn, dataset):
     assert any(sentence.startswith("feature scaler") for sentence in said)
     of_network = unlearn.forget(cnn, dataset, ROWS).declared
     assert any(sentence.startswith("load scale") for sentence in of_network)
-    assert not any("feature scaler" in sentence for sentence in of_network), "it saw core rows only"
+    assert any("core (294 rows" in sentence and "none of them is forgotten" in sentence for sentence in of_network)
 
 
 def test_a_regulariser_is_declared(dataset):
@@ -223,7 +223,7 @@ def test_a_singular_hessian_names_the_features_and_how_to_damp(linear, dataset):
     """Forget every hour but nights: the sun no longer varies, and its columns depend on each other."""
     sun = dataset.features[dataset.split.train][:, :, dataset.feature_names.index("shortwave_w_m2")]
     day = (sun > 0).any(axis=1)
-    with pytest.raises(SingularHessianError, match=r"dependent features: .*shortwave_w_m2.*pass a damping of about"):
+    with pytest.raises(SingularHessianError, match=r"dependent features: .*shortwave_w_m2.*pass IhvpOptions\(damping="):
         unlearn.forget(linear, dataset, day)
 
 

@@ -120,7 +120,7 @@ def test_too_few_remaining_rows_are_a_singular_hessian(linear, dataset):
     objective = linear.objective(dataset)
     rows = np.arange(objective.n_samples - 50)
     for use in (lambda: newton_update(objective, linear.theta, rows), lambda: retrain(objective, rows)):
-        with pytest.raises(SingularHessianError, match=r"50 samples remain for 89 features.*positive damping"):
+        with pytest.raises(SingularHessianError, match=r"50 samples remain for 89 features.*IhvpOptions\(damping="):
             use()
     assert newton_update(objective, linear.theta, rows, options=IhvpOptions(damping=1.0)).theta.isfinite().all()
 

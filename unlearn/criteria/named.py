@@ -18,6 +18,11 @@ def make_criterion(criterion: str | Criterion, grid: OperatingCost | GridCase | 
     Raises:
         InputError: an unknown name, or "cost" without a grid.
     """
+    if isinstance(criterion, type) or not isinstance(criterion, str | Criterion):
+        raise InputError(
+            f"criterion: expected a name ({', '.join(CRITERIA)}) or an object with name, unit and a call of forecast "
+            f"and load, got {criterion!r}; write unlearn.MSE() rather than unlearn.MSE."
+        )
     if not isinstance(criterion, str):
         return criterion
     require_choice("criterion", criterion, CRITERIA)

@@ -86,15 +86,16 @@ class LoadDataset:
             digest.update(np.ascontiguousarray(array).tobytes())
         for rows in (self.split.train, self.split.validation, self.split.test, self.split.core):
             digest.update(rows.astype(np.int64).tobytes() + b"|")
-        digest.update(repr((self.load_names, self.feature_names, self.base_mva)).encode())
+        digest.update(repr((self.load_names, self.feature_names, self.base_mva, self.fitted)).encode())
         return digest.hexdigest()
 
-    def scaled_to(self, nominal_mw: ArrayLike, over: str = "train") -> LoadDataset:
+    def scaled_to(self, nominal_mw: ArrayLike, over: str = "train", base_mva: float | None = None) -> LoadDataset:
         """Scale each load so that its maximum equals the nominal load of its bus.
 
         Args:
             nominal_mw: nominal load of each bus, shape (B,).
             over: rows that the maximum is taken over: "train", or "all" as in the published protocol.
+            base_mva: power base of the grid; None keeps the data set's.
 
         Raises:
             InputError: wrong shape, or a nominal load or maximum that is not positive.
@@ -110,7 +111,12 @@ class LoadDataset:
                 f"peak {peak.min()} MW at the smallest."
             )
         constant = FittedConstant("load scale", over, "factor per load that puts its maximum at the bus's nominal load")
-        return replace(self, load_mw=self.load_mw * (nominal / peak), fitted=(*self.fitted, constant))
+        return replace(
+            self,
+            load_mw=self.load_mw * (nominal / peak),
+            base_mva=self.base_mva if base_mva is None else base_mva,
+            fitted=(*self.fitted, constant),
+        )
 
 
 def dataset_from_frames(
@@ -135,6 +141,22 @@ def dataset_from_frames(
         DataError: no DatetimeIndex, differing indices or columns, or any fault that
             `LoadDataset` refuses.
     """
+    if not isinstance(load_mw, pd.DataFrame) or not isinstance(weather, Mapping):
+        raise DataError(
+            f"{name}: expected a DataFrame of loads and a mapping of weather variables to DataFrames, got "
+            f"{type(load_mw).__name__} and {type(weather).__name__}."
+        )
+    wrong = [f"{v} ({type(t).__name__})" for v, t in weather.items() if not isinstance(t, pd.DataFrame)]
+    if wrong or not isinstance(split, SplitSpec):
+        raise DataError(
+            f"{name}: expected a DataFrame per weather variable and a SplitSpec, got {', '.join(wrong) or repr(split)}."
+        )
+    clash = [variable for variable in weather if variable in CALENDAR_NAMES]
+    if clash or not load_mw.columns.is_unique:
+        raise DataError(
+            f"{name}: expected unique load columns and weather names other than the calendar's, got "
+            f"{', '.join(clash) or list(load_mw.columns)}."
+        )
     hours = load_mw.index
     if not isinstance(hours, pd.DatetimeIndex):
         raise DataError(f"{name} load: expected a DatetimeIndex of hours, got {type(hours).__name__}.")
@@ -164,6 +186,11 @@ def dataset_from_frames(
 
 def check_hours(where: str, timestamps: pd.DatetimeIndex) -> None:
     """Refuse missing, unsorted or duplicated hours, and gaps, naming the row."""
+    if timestamps.tz is not None:
+        raise DataError(
+            f"{where}: expected wall-clock hours without a time zone, got {timestamps.tz}. Convert to one that has no "
+            "daylight saving and drop it: hours.tz_convert('UTC').tz_localize(None)."
+        )
     if timestamps.hasnans:
         row = int(np.flatnonzero(timestamps.isna())[0])
         raise DataError(f"{where}: expected a time in every row, got none at row {row}.")

@@ -29,6 +29,7 @@ def load_dataset(
     *,
     nominal_mw: ArrayLike | None = None,
     scale_over: str = "train",
+    base_mva: float | None = None,
     **options: Any,
 ) -> LoadDataset:
     """Load a data set by the name of its source, and scale it to a grid where one is given.
@@ -38,6 +39,7 @@ def load_dataset(
         nominal_mw: nominal load of each bus with load, shape (B,). Sources that choose how many
             loads they have then provide B of them.
         scale_over: rows that each load's maximum is taken over: "train", or "all" as published.
+        base_mva: power base of the grid; None keeps 100 MVA.
         **options: arguments of the source's reader, such as `year` and `split`.
 
     Raises:
@@ -62,4 +64,4 @@ def load_dataset(
         return reader(**options)
     if "n_loads" in known and options.get("buses") is None:
         options.setdefault("n_loads", int(np.size(nominal_mw)))
-    return reader(**options).scaled_to(nominal_mw, over=scale_over)
+    return reader(**options).scaled_to(nominal_mw, scale_over, base_mva)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from unlearn.checks import IntArray
 from unlearn.data import remain_rows
+from unlearn.errors import InputError
 from unlearn.evaluation.measure import METRICS, HourlyMetrics
 from unlearn.evaluation.study import Study
 from unlearn.records import RecordTable
@@ -27,6 +28,8 @@ def completeness(study: Study, shares: Sequence[float]) -> pd.DataFrame:
         unlearnt, on test for retrained; and the relative distance of the unlearnt to the retrained
         parameters for each published form of the update.
     """
+    if study.selection == "given":
+        raise InputError("completeness: shares need a selection that can be ranked or drawn, got given rows.")
     table = study.records("completeness")
     theta = study.model.theta
     for share in tqdm(shares, desc=f"{study.model.card.kind}: complete unlearning", leave=False):

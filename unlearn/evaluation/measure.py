@@ -11,6 +11,7 @@ import torch
 from unlearn.checks import FloatArray, IntArray, require_positive
 from unlearn.criteria import MAPE, MSE
 from unlearn.data import LoadDataset
+from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost, price_hours
 
@@ -44,6 +45,8 @@ class HourlyMetrics:
     def means(self, rows: IntArray) -> dict[str, float]:
         """Average each metric over those of `rows` that were priced."""
         chosen = np.isin(self.rows, rows)
+        if not chosen.any():
+            raise InputError("evaluation.hours: none of a split's hours was priced; price more, or all (null).")
         return {metric: float(values[chosen].mean()) for metric, values in self.values.items()}
 
 

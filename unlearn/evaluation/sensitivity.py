@@ -29,6 +29,7 @@ def sensitivity(study: Study, share: float, draw: int = 1000) -> tuple[pd.DataFr
         positive where removing the sample makes the criterion worse.
     """
     removed = study.rows_to_unlearn(share)
+    share = len(removed) / study.objective.n_samples
     weights = remain_weights(study.objective, removed)
     remain = weights.numpy() > 0
     samples = pd.DataFrame({name: study.influence(name, weights)[remain] for name in CRITERIA})

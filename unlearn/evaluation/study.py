@@ -19,13 +19,13 @@ from unlearn.grid import OperatingCost
 from unlearn.influence import CriterionGradient, criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
 from unlearn.records import RecordTable
-from unlearn.unlearning import evaluation_rows, select
+from unlearn.unlearning import evaluation_rows, require_base, select
 
 #: "published" differentiates and selects on the test rows that it reports; "fair" on validation rows.
 PROTOCOLS = {"published": "test", "fair": "validation"}
 
-#: How the unlearnt rows are picked.
-SELECTIONS = ("helpful", "harmful", "random")
+#: How a share of rows to unlearn is picked; "given" rows are fixed.
+SELECTIONS = ("helpful", "harmful", "random", "given")
 
 
 @dataclass(eq=False)
@@ -38,7 +38,9 @@ class Study:
         cost: the grid that hours are priced on.
         protocol: "published" or "fair".
         select_by: criterion whose influence picks the rows to unlearn.
-        selection: "helpful", "harmful" or "random".
+        selection: "helpful", "harmful" or "random" share of rows, or "given" ones.
+        given_rows: positions in the head's training rows, for selection "given".
+        given_label: what the given rows are, for records.
         hours: hours that are priced per split, evenly spaced; None prices all.
         ihvp: how to solve with Hessians.
         linf_budget: λ_∞ of the re-weighting.
@@ -52,6 +54,8 @@ class Study:
     protocol: str = "fair"
     select_by: str = "mse"
     selection: str = "helpful"
+    given_rows: IntArray | None = None
+    given_label: str = "given"
     hours: int | None = None
     ihvp: IhvpOptions = field(default_factory=IhvpOptions)
     linf_budget: float = 1.0
@@ -62,6 +66,9 @@ class Study:
         require_choice("protocol", self.protocol, PROTOCOLS)
         require_choice("selection", self.selection, SELECTIONS)
         require_choice("select_by", self.select_by, self.criteria)
+        if (self.selection == "given") != (self.given_rows is not None):
+            raise InputError('study: given_rows go with selection="given", and the other way round.')
+        require_base(self.criteria["cost"], self.dataset)
         if (self.model.weights != 1).any():
             raise InputError("study: expected a model that has forgotten nothing; this one has. Fit it anew.")
         self._gradients: dict[str, CriterionGradient] = {}
@@ -110,7 +117,9 @@ class Study:
         return influence_scores(self.objective, self.model.theta, slope, weights, self.ihvp).numpy()
 
     def rows_to_unlearn(self, share: float) -> IntArray:
-        """Positions in the head's training rows that the study's selection picks."""
+        """Positions in the head's training rows that the study's selection picks; given rows have no share."""
+        if self.given_rows is not None:
+            return self.given_rows
         if self.selection == "random":
             return select.at_random(self.objective.n_samples, share, self.seed)
         return select.by_influence(self.influence(self.select_by), share, self.selection)
@@ -127,11 +136,16 @@ class Study:
             grid=self.cost.case.name,
             forecaster=self.model.card.kind,
             protocol=self.protocol,
-            selection=f"{self.selection}/{self.select_by}" if self.selection != "random" else "random",
+            selection=self._selection_label(),
             linf_budget=self.linf_budget,
-            seed=self.model.card.seed,
+            seed=self.seed,
             **self.labels,
         )
+
+    def _selection_label(self) -> str:
+        if self.selection == "given":
+            return self.given_label
+        return "random" if self.selection == "random" else f"{self.selection}/{self.select_by}"
 
     @cached_property
     def over_generated(self) -> FloatArray:

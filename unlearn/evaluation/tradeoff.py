@@ -33,6 +33,7 @@ def tradeoff(
     """
     table = study.records("tradeoff")
     rows = study.rows_to_unlearn(share)
+    share = len(rows) / study.objective.n_samples
     theta = study.model.theta
     retrained = retrain(study.objective, rows)
     _add(study, table, theta, retrained, method="original", proportion=share)

@@ -22,11 +22,14 @@ def make_card(
 ) -> ModelCard:
     """Describe a model fitted on `dataset`; `scaler_rows` says what the feature scaler saw."""
     fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
-    scaler = {
-        "name": "feature scaler",
-        "fitted_on": scaler_rows,
-        "description": "mean and standard deviation",
-    }
+    if head_rows == "sensitive":
+        core = f"core ({len(dataset.split.core)} rows taken as free of customers' data; none of them is forgotten)"
+        learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen weights"}]
+    else:
+        learnt = [
+            {"name": "choice of columns", "fitted_on": "train", "description": "repeated or constant ones left out"},
+            {"name": "feature scaler", "fitted_on": scaler_rows, "description": "mean and standard deviation"},
+        ]
     return ModelCard(
         kind=kind,
         data=dataset.name,
@@ -38,7 +41,7 @@ def make_card(
         seed=seed,
         l2=l2,
         settings=settings or {},
-        fitted=[*fitted, scaler],
+        fitted=[*fitted, *learnt],
         history=history or {},
         versions=provenance()["versions"],
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,15 @@ class GridCase:
     generation_cost: FloatArray
     shedding_cost: tuple[float, float]
     storage_cost: tuple[float, float]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that a price depends on."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+        return digest.hexdigest()
 
     @property
     def n_buses(self) -> int:

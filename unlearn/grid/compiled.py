@@ -27,6 +27,10 @@ PROGRESS_FROM = 5_000
 #: Clarabel's own 1e-8 makes it stall where forecasts are almost true and no bound is strongly active.
 REGULARIZATION = 1e-12
 
+#: Settings (equilibrate, regularisation) that an hour is tried with in turn. About one hour in 100,000
+#: stalls with the first; large networks want Clarabel's own regularisation.
+_ATTEMPTS = ((True, REGULARIZATION), (True, 1e-8), (False, REGULARIZATION))
+
 _REMEDY = (
     "Check that the line limits leave room for the load (bounds=published never fails on demand), "
     "that forecasts are in per unit, and that costs are of moderate size."
@@ -74,7 +78,7 @@ class CompiledProgram:
         columns = zero["param_prob"].var_id_to_col
         self.slices = {v.id: slice(columns[v.id], columns[v.id] + v.size) for v in program.problem.variables()}
         self.rhs_slope = self._probe_slope()
-        self._solver = self._clarabel()
+        self._solver = self._clarabel(*_ATTEMPTS[0])
 
     def rhs(self, parameters: FloatArray) -> FloatArray:
         """Right-hand sides b of n hours, shape (n, constraints), from parameters (n, K)."""
@@ -95,12 +99,12 @@ class CompiledProgram:
         """
         rhs = self.rhs(parameters)
         primal, dual, iterations, statuses = self._solve_each(self._solver, rhs)
-        failed = np.flatnonzero(~(self.kkt_residual(parameters, primal, dual) <= self.tolerance))
-        if failed.size:
-            # About one hour in 100,000 stalls; without equilibration it takes another path.
-            again = self._solve_each(self._clarabel(equilibrate=False), rhs[failed])
-            primal[failed], dual[failed], iterations[failed] = again[:3]
-            statuses = {int(failed[k]): status for k, status in again[3].items()}
+        for attempt in _ATTEMPTS[1:]:
+            failed = np.flatnonzero(~(self.kkt_residual(parameters, primal, dual) <= self.tolerance))
+            if failed.size:
+                again = self._solve_each(self._clarabel(*attempt), rhs[failed])
+                primal[failed], dual[failed], iterations[failed] = again[:3]
+                statuses = {int(failed[k]): status for k, status in again[3].items()}
         residual = self.check(parameters, primal, dual, statuses)
         return QpSolutions(primal, dual, residual, iterations)
 
@@ -213,12 +217,12 @@ class CompiledProgram:
             slope[:, k] = data["b"] - self.rhs_constant
         return slope
 
-    def _clarabel(self, equilibrate: bool = True) -> clarabel.DefaultSolver:
+    def _clarabel(self, equilibrate: bool, regularization: float) -> clarabel.DefaultSolver:
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         # Tighter than Clarabel's 1e-8: costs of thousands multiply what is left of the residual.
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
-        settings.static_regularization_constant = REGULARIZATION
+        settings.static_regularization_constant = regularization
         # Presolve drops rows, after which the right-hand side can no longer be updated.
         settings.presolve_enable = False
         settings.equilibrate_enable = equilibrate

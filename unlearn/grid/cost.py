@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unlearn.checks import require_choice, require_positive
-from unlearn.errors import InputError
+from unlearn.errors import InputError, counted_from
 from unlearn.grid.case import GridCase, load_case
 from unlearn.grid.compiled import CompiledProgram
 from unlearn.grid.exact import ExactLayer
@@ -159,8 +159,12 @@ def price_hours(cost: OperatingCost, forecast_pu: Tensor, load_pu: Tensor, chunk
     require_positive("chunk", chunk)
     cost.require_hours(forecast_pu, load_pu)
     with torch.no_grad():
-        pieces = zip(forecast_pu.split(chunk), load_pu.split(chunk), strict=True)
-        return CostBreakdown.concatenate([cost(forecast, load) for forecast, load in pieces])
+        priced = []
+        for start in range(0, len(forecast_pu), chunk):
+            rows = slice(start, start + chunk)
+            with counted_from(start):
+                priced.append(cost(forecast_pu[rows], load_pu[rows]))
+        return CostBreakdown.concatenate(priced)
 
 
 def _penalty(amount: Tensor, cost: tuple[float, float]) -> Tensor:

@@ -74,8 +74,20 @@ class ModuleObjective:
             raise InputError(f"module: {', '.join(unsettled)} in training mode; call module.eval() first.")
         with torch.no_grad():
             seen = self._inputs[:chunk]
-            if not torch.equal(self._outputs(self.theta, seen), self._outputs(self.theta, seen)):
+            outputs = self._outputs(self.theta, seen)
+            if not torch.equal(outputs, self._outputs(self.theta, seen)):
                 raise InputError("module: two passes over the same samples differ; its output must not be random.")
+            if outputs.shape != self._targets[:chunk].shape:
+                # Broadcasting would pair every output with every target.
+                raise InputError(
+                    f"targets: expected the shape of the outputs, (n, {', '.join(map(str, outputs.shape[1:]))}), "
+                    f"got {tuple(self._targets.shape)}."
+                )
+            losses = self._loss(outputs, self._targets[:chunk])
+            if losses.shape != (len(seen),):
+                raise InputError(
+                    f"loss: expected one value per sample, shape ({len(seen)},), got {tuple(losses.shape)}."
+                )
 
     def losses(self, theta: Tensor) -> Tensor:
         return self._loss(self._outputs(theta, self._inputs), self._targets)

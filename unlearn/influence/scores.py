@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray
 from unlearn.criteria import Criterion
-from unlearn.errors import InputError
+from unlearn.errors import ConvergenceError, InputError, counted_from
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
 
@@ -67,8 +67,9 @@ def criterion_gradient(
         with torch.no_grad():
             design = model.design(torch.from_numpy(features[rows]))
         head = theta.reshape(model.head.shape).requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), counted_from(start):
             value = criterion(design @ head.T, torch.from_numpy(load_pu[rows]))
+            _require_per_sample(criterion, value, len(design))
             (slope,) = torch.autograd.grad(value.sum(), head)
         total += slope.reshape(-1)
         values.append(value.detach())
@@ -94,7 +95,25 @@ def influence_scores(
     Returns:
         Change of the criterion per removed sample, shape (n,); positive means helpful. Samples of
         weight 0 are scored too.
+
+    Raises:
+        ConvergenceError: an iterative solve did not converge, even if `options` only asks to report it.
     """
     counted = torch.ones(objective.n_samples, dtype=theta.dtype) if weights is None else weights
     solved = inverse_hvp(objective, theta, counted, gradient, options or IhvpOptions())
+    if not solved.converged:
+        raise ConvergenceError(
+            f"influence: the Hessian system ended with status {solved.status!r}; scores would be wrong."
+        )
     return objective.gradient_products(theta, solved.value)
+
+
+def _require_per_sample(criterion: Criterion, value: object, n: int) -> None:
+    """Refuse a criterion that does not keep the protocol, whose gradient would be silently wrong."""
+    if not isinstance(value, Tensor) or value.shape != (n,) or not value.requires_grad:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        detached = " without a gradient" if isinstance(value, Tensor) and not value.requires_grad else ""
+        raise InputError(
+            f"criterion {criterion.name}: expected a differentiable tensor with one value per hour, shape ({n},), "
+            f"got {got}{detached}."
+        )

@@ -92,7 +92,7 @@ class GramOperator:
             if len(rows) < self.n_columns:
                 raise SingularHessianError(
                     f"the Hessian is singular: {len(rows)} samples remain for {self.n_columns} features. "
-                    "Keep more samples, or pass a positive damping."
+                    "Keep more samples, fit with l2 > 0, or pass IhvpOptions(damping=...)."
                 )
             triangle = torch.linalg.qr(rows, mode="r")[1]
             self._refuse_dependent(triangle, len(rows))
@@ -110,5 +110,5 @@ class GramOperator:
         listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         raise SingularHessianError(
             f"the Hessian is singular: rank {rank} of {self.n_columns}; dependent features: {listed}. "
-            f"Remove repeats, or pass a damping of about {1e-10 * float(singular[0]) ** 2:.1g}."
+            f"Remove repeats, fit with l2 > 0, or pass IhvpOptions(damping={1e-10 * float(singular[0]) ** 2:.1g})."
         )

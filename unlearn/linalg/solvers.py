@@ -76,7 +76,7 @@ def solve_dense(operator: Operator, rhs: Tensor) -> Solution:
     if int(info):
         raise SingularHessianError(
             f"the Hessian of {operator.size} parameters is not positive definite (leading minor {int(info)}). "
-            "Remove dependent features, or pass a positive damping, such as 1e-8 times its largest eigenvalue."
+            "Remove dependent features, or pass IhvpOptions(damping=...), such as 1e-8 times its largest eigenvalue."
         )
     value = torch.cholesky_solve(rhs[:, None], factor)[:, 0]
     statistics: dict[str, float | str] = {
@@ -124,6 +124,7 @@ def solve_cg(operator: Operator, rhs: Tensor, options: IhvpOptions) -> Solution:
     scale = float(rhs.norm()) or 1.0
     statistics: dict[str, float | str] = {
         "solver": "cg",
+        "status": status,
         "steps": float(steps),
         "relative_residual": best_norm / scale,
         "seconds": time.perf_counter() - start,

@@ -46,10 +46,12 @@ def check_claims(records: pd.DataFrame) -> list[Claim]:
     }
     level = tradeoff[tradeoff["method"].isin(["original", "retrained"])].set_index(["method", "metric"])["value"]
     name = FORECASTER_NAMES[str(records["forecaster"].iloc[0])]
+    starts = tradeoff["l1_budget"].min() == 0
+    several = tradeoff["l1_budget"].nunique() > 1
     return [
         _exactness(records, name),
-        _start(curves, level, name),
-        *(_monotone(curves[criterion, criterion], criterion, name) for criterion in CRITERIA),
+        *([_start(curves, level, name)] if starts else []),
+        *(_monotone(curves[criterion, criterion], criterion, name) for criterion in CRITERIA if several),
         _lowest(curves, level, name),
     ]
 

@@ -56,7 +56,7 @@ def _measured_quantities(records: pd.DataFrame, share: float) -> dict[str, float
     found = _levels(original, complete)
     for criterion in CRITERIA:
         curve = test[(test["criterion"] == criterion) & (test["metric"] == "cost")].sort_values("l1_budget")["value"]
-        found[f"cost balanced for {criterion}, largest λ₁ / complete"] = float(curve.iloc[-1] / curve.iloc[0])
+        found[f"cost balanced for {criterion}, largest λ₁ / complete"] = float(curve.iloc[-1]) / complete["cost"]
     pearson = records[(records["experiment"] == "sensitivity") & (records["split"] == "drawn")]
     for metric, value in zip(pearson["metric"], pearson["value"], strict=True):
         if metric.startswith("pearson_"):

@@ -1,7 +1,7 @@
 """Forgetting: complete, performance-aware (PAMU) and task-aware (TAMU)."""
 
 from unlearn.unlearning import select
-from unlearn.unlearning.forget import Forgotten, evaluation_rows, forget
+from unlearn.unlearning.forget import Forgotten, evaluation_rows, forget, require_base
 from unlearn.unlearning.newton import FORMS, Update, newton_update, remain_weights
 from unlearn.unlearning.retrain import relative_distance, retrain
 from unlearn.unlearning.reweight import Reweighting
@@ -12,5 +12,5 @@ __all__ = [
     # its parts
     "FORMS", "Reweighting", "Update", "newton_update", "retrain", "select",
     # helpers
-    "evaluation_rows", "relative_distance", "remain_weights",
+    "evaluation_rows", "require_base", "relative_distance", "remain_weights",
 ]  # fmt: skip

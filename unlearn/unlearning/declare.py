@@ -16,7 +16,6 @@ def kept_constants(model: Forecaster, objective: HeadObjective) -> list[str]:
     said = [
         f"{constant['name']} ({constant['description']}) was fitted on {constant['fitted_on']} rows and is kept."
         for constant in model.card.fitted
-        if not constant["fitted_on"].startswith("core")
     ]
     if objective.l2:
         said.append(f"The head is regularised with l2 = {objective.l2:g}, kept as it was.")
@@ -35,10 +34,20 @@ def why_incomplete(
             f"The result is not complete forgetting: {moved} remaining rows were re-weighted with scores computed "
             "at the original parameters; the result depends on the removed rows through that."
         )
-    if form == "first_order" or (ihvp is not None and ihvp.damping > 0):
+    if form == "first_order":
         said.append(
-            "The result is not complete forgetting: the Hessian held more than what remains (the removed rows, or "
-            "damping), so that part of their influence is kept."
+            "The result is not complete forgetting: the first-order form's Hessian still held the removed rows, so "
+            "part of their influence is kept."
+        )
+    if ihvp is not None and ihvp.damping > 0:
+        said.append(
+            f"The result is not complete forgetting: the Hessian was damped by {ihvp.damping:g}, which shortens the "
+            "step, so part of the removed rows' influence is kept."
+        )
+    residual = float(step.statistics["relative_residual"])
+    if residual > 1e-8:
+        said.append(
+            f"The result is not complete forgetting: the linear solve ended with a relative residual of {residual:.1e}."
         )
     # Far above the rounding of a least-squares fit, far below what any sample moves.
     if judge is None and form != "remain_gradient" and step.undone > 1e-8:

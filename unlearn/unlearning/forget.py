@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, IntArray, require_not_negative, require_rows
-from unlearn.criteria import Criterion, make_criterion
+from unlearn.criteria import Criterion, OperatingCostCriterion, make_criterion
 from unlearn.data import LoadDataset
-from unlearn.errors import InputError
+from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient
@@ -99,18 +100,21 @@ def forget(
     """
     start = time.perf_counter()
     reweighting = Reweighting(require_not_negative("l1_budget", l1_budget), linf_budget)
-    _require_sensible(criterion, l1_budget, loads, form)
+    _require_sensible(criterion, l1_budget, loads, form, evaluate_on)
     if loads is not None:
         _require_loads(loads, model.card.load_names)
     judge = None if criterion is None else make_criterion(criterion, grid)
     objective = model.objective(dataset)
     unlearn_rows = require_rows("rows to unlearn", rows, objective.n_samples)
     touched = touched_outputs(model, loads)
+    overlap = 0
     prepared = time.perf_counter()
     if judge is None:
         step = complete_step(model, objective, unlearn_rows, touched, form, ihvp or IhvpOptions())
     else:
+        require_base(judge, dataset)
         seen = evaluation_rows(dataset, evaluate_on)
+        overlap = len(np.intersect1d(seen, model.training_rows(dataset)[unlearn_rows]))
         slope = criterion_gradient(model, judge, dataset.features[seen], dataset.load_pu[seen])
         update = reweighting.update(objective, model.theta, unlearn_rows, slope.gradient, ihvp, common_weights(model))
         step = Step(update.theta, update.weights[:, None].expand_as(model.weights), update.solution.statistics, 0.0)
@@ -140,7 +144,7 @@ def forget(
             "unlearn": updated - prepared,
             "compare": time.perf_counter() - updated,
         },
-        declared=[*kept_constants(model, objective), *said],
+        declared=[*kept_constants(model, objective), *said, *_overlap(overlap)],
     )
 
 
@@ -160,9 +164,29 @@ def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike | None) -
     return require_rows("evaluate_on", evaluate_on, len(dataset.timestamps))
 
 
+def require_base(criterion: Criterion, dataset: LoadDataset) -> None:
+    """Refuse to price loads in per unit of another power base than the grid's."""
+    if isinstance(criterion, OperatingCostCriterion) and criterion.grid.case.base_mva != dataset.base_mva:
+        raise MismatchError(
+            f"data set and grid do not match: loads are per unit on {dataset.base_mva:g} MVA, grid "
+            f"{criterion.grid.case.name!r} on {criterion.grid.case.base_mva:g}. Load the data with base_mva="
+            f"{criterion.grid.case.base_mva:g}."
+        )
+
+
+def _overlap(rows: int) -> list[str]:
+    return [f"{rows} of the removed rows were among those that the criterion was evaluated on."] if rows else []
+
+
 def _require_sensible(
-    criterion: str | Criterion | None, l1_budget: float, loads: Sequence[str] | None, form: str
+    criterion: str | Criterion | None,
+    l1_budget: float,
+    loads: Sequence[str] | None,
+    form: str,
+    evaluate_on: str | ArrayLike | None,
 ) -> None:
+    if criterion is None and evaluate_on is not None:
+        raise InputError("evaluate_on without a criterion: complete unlearning evaluates nothing; leave it out.")
     if criterion is None and l1_budget > 0:
         raise InputError(
             f'l1_budget={l1_budget} without a criterion: name what to re-weight for ("mse", "mape", "cost"), '

@@ -1,0 +1,61 @@
+"""Which rows a configuration asks to forget, and what is refused before anything is fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from experiments.schema import Config
+from unlearn.checks import IntArray, require_choice
+from unlearn.data import LoadDataset
+from unlearn.errors import InputError
+from unlearn.evaluation import PROTOCOLS
+from unlearn.forecasters import Forecaster
+from unlearn.unlearning import select
+
+SHARES = ("helpful", "harmful", "random")
+GIVEN = ("time_range", "mask")
+
+
+def check(config: Config) -> None:
+    """Refuse a protocol or selection that cannot work."""
+    require_choice("protocol", config.protocol, PROTOCOLS)
+    wanted = config.unlearning
+    require_choice("unlearning.selection", wanted.selection, (*SHARES, *GIVEN))
+    if wanted.selection == "time_range" and not (wanted.start and wanted.end):
+        raise InputError("unlearning=time_range: expected unlearning.start and unlearning.end, such as 2007-03-01.")
+    if wanted.selection == "mask" and not wanted.mask:
+        raise InputError("unlearning=mask: expected unlearning.mask, a parquet file with one boolean column.")
+
+
+def refuse_loads_and_forms(config: Config, experiment: str) -> None:
+    """Refuse options that only `unlearn` takes, rather than ignore them."""
+    if config.unlearning.loads is not None or config.unlearning.form != "unlearn_gradient":
+        raise InputError(f"{experiment} forgets whole rows in every form; unlearning.loads and .form are for unlearn.")
+
+
+def given_rows(config: Config, dataset: LoadDataset, model: Forecaster) -> tuple[IntArray | None, str]:
+    """Rows that a time range or a mask names, with a label for records; None where a share is picked."""
+    wanted = config.unlearning
+    rows = model.training_rows(dataset)
+    if wanted.selection == "time_range":
+        start, end = str(wanted.start), str(wanted.end)
+        return select.in_time_range(dataset.timestamps[rows], start, end), f"time_range {start} to {end}"
+    if wanted.selection == "mask":
+        return select.by_mask(_read_mask(str(wanted.mask)), len(rows)), f"mask {wanted.mask}"
+    return None, ""
+
+
+def _read_mask(path: str) -> np.ndarray:
+    expected = f"unlearning.mask: {path}: expected a parquet file with one boolean column"
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{expected}, got no such file.") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{expected}, got {error}") from error
+    if table.shape[1] != 1 or not pd.api.types.is_bool_dtype(table.dtypes.iloc[0]):
+        kinds = ", ".join(f"{name} ({kind})" for name, kind in table.dtypes.items())
+        raise InputError(f"{expected}, got {kinds}.")
+    return table.iloc[:, 0].to_numpy()
