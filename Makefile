@@ -18,7 +18,7 @@ paper-offline: $(INSTALLED)
 	$(PY) -m experiments.paper data=synthetic paper.folder=results/paper-offline $(ARGS)
 
 test: lint
-	$(PY) -m pytest -m "not network" --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not network" --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

@@ -9,6 +9,7 @@ from experiments.app import experiment, write_card, write_records
 from experiments.deviations import deviations
 from experiments.paper_stages import gather, run_all
 from experiments.schema import Config
+from unlearn.grid import load_case
 from unlearn.plotting import save_all, write_report
 from unlearn.records import read_json, write_parquet
 
@@ -24,7 +25,9 @@ def main(config: Config, folder: Path) -> None:
     figures = save_all(records, samples, target / "figures")
     card = write_card(config, target, time.perf_counter() - start, stages=stages)
     published = read_json(Path(__file__).with_name("published.json"))
-    write_report(records, figures, published, card, deviations(config), target / "index.html")
+    write_report(
+        records, figures, published, card, deviations(config, load_case(config.grid.case)), target / "index.html"
+    )
 
 
 if __name__ == "__main__":

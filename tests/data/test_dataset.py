@@ -210,3 +210,26 @@ def test_scaler_refuses():
         StandardScaler(torch.zeros(2), torch.ones(3))
     with pytest.raises(InputError, match="values to scale"):
         StandardScaler.fit(np.array([[np.nan], [1.0]]))
+
+
+def test_hours_with_a_time_zone_are_refused_with_a_remedy() -> None:
+    hours = pd.date_range("2024-01-01", periods=48, freq="h", tz="Europe/Rome")
+    loads = pd.DataFrame(np.ones((48, 2)), hours, ["a", "b"])
+    with pytest.raises(DataError, match=r"without a time zone, got Europe/Rome.*tz_localize"):
+        dataset_from_frames(loads, {})
+
+
+@pytest.mark.parametrize(
+    ("loads", "weather", "options", "said"),
+    [
+        (lambda t: t["a"], {}, {}, "a DataFrame of loads"),
+        (lambda t: t, [1], {}, "a mapping of weather variables"),
+        (lambda t: t, {"wind": [1.0] * 48}, {}, r"wind \(list\)"),
+        (lambda t: t, {}, {"split": "fair"}, "a SplitSpec"),
+        (lambda t: t.set_axis(["a", "a"], axis=1), {}, {}, "unique load columns"),
+    ],
+)
+def test_tables_of_the_wrong_kind_are_named(loads, weather, options, said) -> None:
+    table = pd.DataFrame(np.ones((48, 2)), pd.date_range("2024-01-01", periods=48, freq="h"), ["a", "b"])
+    with pytest.raises(DataError, match=said):
+        dataset_from_frames(loads(table), weather, **options)

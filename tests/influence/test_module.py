@@ -152,3 +152,11 @@ def test_a_module_without_trainable_parameters_is_refused(samples):
 def test_inputs_and_targets_must_have_as_many_rows(samples):
     with pytest.raises(InputError, match=f"expected as many rows, got {N} and 3"):
         ModuleObjective(nn.Linear(D, B), samples[0], samples[1][:3])
+
+
+def test_targets_and_losses_that_would_broadcast_are_refused():
+    inputs, targets = torch.randn(20, 3).double(), torch.randn(20, 1).double()
+    with pytest.raises(InputError, match="targets: expected the shape of the outputs"):
+        ModuleObjective(torch.nn.Linear(3, 1), inputs, targets[:, 0])
+    with pytest.raises(InputError, match="loss: expected one value per sample"):
+        ModuleObjective(torch.nn.Linear(3, 1), inputs, targets, loss=torch.nn.functional.mse_loss)

@@ -148,3 +148,13 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
     assert "made &lt;up&gt;" in page
     assert "Data: other &lt;b&gt;data" in page
     assert "torch 2.13.0" in page
+
+
+def test_a_single_budget_makes_no_claim_about_curves() -> None:
+    records, _ = made_up()
+    single = records[records["l1_budget"].isna() | (records["l1_budget"] == BUDGETS[1])]
+    claims = check_claims(single)
+    assert [claim.sentence.split(": ")[1][:8] for claim in claims] == ["complete", "at the l"]
+    row = compare(single, PUBLISHED, 0.25).set_index(["forecaster", "quantity"])
+    ratio = row.loc[("linear", "cost balanced for cost, largest λ₁ / complete"), "here, published protocol"]
+    assert ratio == pytest.approx(1 - 0.5 * BUDGETS[1])
