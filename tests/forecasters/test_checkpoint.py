@@ -82,3 +82,9 @@ def test_weights_that_do_not_fit_their_card_are_refused(saved, name):
     save_file(weights, saved / WEIGHTS)
     with pytest.raises(InputError, match=r"model\.safetensors: does not fit its card"):
         unlearn.load_forecaster(saved)
+
+
+def test_the_card_says_how_the_rows_were_divided(linear):
+    split = linear.card.split
+    assert split["rows"] == {"train": 980, "validation": 140, "test": 280, "core": 294, "sensitive": 686}
+    assert split["shares"] == {"train": 0.7, "validation": 0.1, "core": 0.3, "core_choice": "random", "seed": 0}

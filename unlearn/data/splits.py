@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ class Split:
         test: rows that are only reported on.
         core: training rows assumed free of customers' data; extractors are trained on them.
         sensitive: the other training rows; analytic heads are fitted on them and unlearnt.
+        spec: how the rows were divided, if by a `SplitSpec`.
     """
 
     train: IntArray
@@ -27,6 +29,12 @@ class Split:
     test: IntArray
     core: IntArray
     sensitive: IntArray
+    spec: SplitSpec | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Counts of rows per part, and the shares and seed that gave them; plain values."""
+        parts = {name: len(getattr(self, name)) for name in ("train", "validation", "test", "core", "sensitive")}
+        return {"rows": parts, "shares": asdict(self.spec) if self.spec else None}
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class SplitSpec:
             test=hours[n_train + n_validation :],
             core=core,
             sensitive=np.setdiff1d(train, core),
+            spec=self,
         )
 
 

@@ -26,7 +26,7 @@ class ModelCard:
         fingerprint: fingerprint of that data set, loads, features and split.
         load_names: B names, in the order of the outputs.
         feature_names: F names, in the order of the inputs.
-        split: rows in each part of the split (train, validation, test, core, sensitive).
+        split: rows in each part of the split, and the shares and seed that gave them.
         head_rows: "train" or "sensitive": the rows that the head was fitted on.
         seed: seed of training.
         l2: regulariser of the head.
@@ -42,7 +42,7 @@ class ModelCard:
     fingerprint: str
     load_names: list[str]
     feature_names: list[str]
-    split: dict[str, int]
+    split: dict[str, Any]
     head_rows: str
     seed: int = 0
     l2: float = 0.0

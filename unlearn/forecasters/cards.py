@@ -36,7 +36,7 @@ def make_card(
         fingerprint=dataset.fingerprint,
         load_names=list(dataset.load_names),
         feature_names=list(dataset.feature_names),
-        split={name: len(rows) for name, rows in vars(dataset.split).items()},
+        split=dataset.split.describe(),
         head_rows=head_rows,
         seed=seed,
         l2=l2,
