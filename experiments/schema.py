@@ -88,9 +88,10 @@ class ForecasterConfig:
 
 @dataclass
 class CriterionConfig:
-    """What to re-weight for; null is complete unlearning."""
+    """What to re-weight for, null being complete unlearning, and the λ₁ that goes with it."""
 
     name: str | None = MISSING
+    l1_budget: float = MISSING
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Forget rows, completely or re-weighted: `python -m experiments.unlearn criterion=none unlearning.l1_budget=0`."""
+"""Forget rows, completely or re-weighted: `python -m experiments.unlearn criterion=none`."""
 
 from __future__ import annotations
 
