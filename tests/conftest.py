@@ -14,7 +14,7 @@ from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 
-# Derandomised: a run on a build machine repeats to the bit. Solves may be slow on a busy machine.
+# Derandomised: a run repeats to the bit. Solves may be slow.
 settings.register_profile(
     "ci",
     derandomize=True,

@@ -1,4 +1,4 @@
-"""The direction of imports: a module imports only from layers below its own (DESIGN section 2)."""
+"""The direction of imports: a module imports only from layers below its own."""
 
 import ast
 from graphlib import TopologicalSorter

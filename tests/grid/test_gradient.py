@@ -82,7 +82,7 @@ def test_the_derivative_is_finite_where_it_is_one_sided(cost, hours):
 
 
 def test_the_default_derivative_of_cvxpylayers_is_wrong(grid, hours, differences):
-    """The trap of DEPENDENCIES.md: if this fails, a newer diffcp may have mended its LSQR mode."""
+    """If this fails, a newer diffcp may have mended its LSQR mode."""
     first = slice(0, 24)
     published = OperatingCost(grid, derivative="lsqr")
     error = relative_error(published, differences[first], hours[0][first], hours[1][first])
