@@ -13,7 +13,7 @@ from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
 from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.records import config_hash, source_fingerprint
+from unlearn.records import config_hash, provenance, source_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
         "kind": config.forecaster.kind,
         "l2": config.forecaster.l2,
         "fingerprint": dataset.fingerprint,
-        "source": source_fingerprint(),
+        "made_of": [source_fingerprint(), provenance()["versions"]],
         **({"training": asdict(config.training), "seed": config.seed} if network else {}),
     }
     folder = Path(config.models) / f"{config.forecaster.kind}-{config_hash(identity)}"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from unlearn.checks import require_choice
+
 
 @dataclass
 class DataConfig:
@@ -177,6 +179,7 @@ class Config:
 
 def with_forecaster(config: Config, kind: str) -> Config:
     """The configuration for one of the paper's forecasters, with the criterion that selects its rows."""
+    require_choice("paper.forecasters", kind, config.paper.select_by)
     select_by = config.paper.select_by[kind]
     return replace(
         config,

@@ -10,7 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 import unlearn
 from experiments.app import CONF, to_config
 from experiments.build import build_cost, build_split
-from experiments.schema import Config
+from experiments.schema import Config, with_forecaster
+from unlearn.errors import InputError
 
 GROUPS = ("data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "experiment", "sweep", "hydra/launcher")
 #: What a group's choice cannot do without.
@@ -72,3 +73,8 @@ def test_a_misspelt_key_or_a_wrong_type_is_refused(override: str) -> None:
 def test_an_own_weather_table_is_added_by_name() -> None:
     config = composed("data=tables", "data.load_csv=load.csv", "+data.weather.temperature_c=t.csv")
     assert config.data.weather == {"temperature_c": "t.csv"}  # type: ignore[attr-defined]
+
+
+def test_an_unknown_forecaster_of_the_paper_is_named() -> None:
+    with pytest.raises(InputError, match=r"paper\.forecasters: expected one of cnn, linear, mixer; got 'lstm'"):
+        with_forecaster(composed("paper.forecasters=[lstm]"), "lstm")

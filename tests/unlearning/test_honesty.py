@@ -5,6 +5,7 @@ import torch
 
 import unlearn
 from unlearn.errors import ConvergenceError, InputError, MismatchError
+from unlearn.unlearning import steps
 
 
 def test_a_solve_that_did_not_converge_is_not_complete(linear, dataset):
@@ -70,3 +71,20 @@ def test_errors_count_hours_from_the_start_of_what_was_given(cost, dataset):
     zero[300, 2] = 0.0
     with pytest.raises(InputError, match=r"in hour 44; .* Hours are counted from 256"):
         unlearn.criterion_gradient(model, criterion, dataset.features[:600], zero)
+
+
+def test_the_worst_solve_of_several_decides(linear, dataset, monkeypatch):
+    """Outputs with weights of their own are solved apart; one loose solve must not hide behind an exact one."""
+    partial = unlearn.forget(linear, dataset, range(40), loads=[dataset.load_names[0]]).model
+    exact = steps.newton_update
+    residuals = iter([0.5, 0.0])
+
+    def loose_first(*arguments):
+        update = exact(*arguments)
+        update.solution.statistics["relative_residual"] = next(residuals)
+        return update
+
+    monkeypatch.setattr(steps, "newton_update", loose_first)
+    result = unlearn.forget(partial, dataset, range(40, 80))
+    assert result.statistics["relative_residual"] == 0.5
+    assert not result.complete

@@ -24,7 +24,7 @@ def make_card(
     fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
     if head_rows == "sensitive":
         core = f"core ({len(dataset.split.core)} rows taken as free of customers' data; none of them is forgotten)"
-        learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen weights"}]
+        learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen"}]
     else:
         learnt = [
             {"name": "choice of columns", "fitted_on": "train", "description": "repeated or constant ones left out"},

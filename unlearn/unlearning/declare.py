@@ -14,7 +14,7 @@ from unlearn.unlearning.steps import Step
 def kept_constants(model: Forecaster, objective: HeadObjective) -> list[str]:
     """Say what the removed rows still touch through preprocessing that is kept."""
     said = [
-        f"{constant['name']} ({constant['description']}) was fitted on {constant['fitted_on']} rows and is kept."
+        f"{constant['name']} is kept: {constant['description']}; fitted on rows: {constant['fitted_on']}."
         for constant in model.card.fitted
     ]
     if objective.l2:

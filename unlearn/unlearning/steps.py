@@ -22,7 +22,7 @@ from unlearn.unlearning.retrain import retrain
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """New head, new weights (n, B), solver statistics, and how far the old head was from its minimum."""
+    """New head, new weights (n, B), statistics of the worst solve, and how far the old head was from its minimum."""
 
     theta: Tensor
     weights: Tensor
@@ -47,16 +47,17 @@ def complete_step(
 ) -> Step:
     """Forget rows completely in some outputs, from the weights that each of them has now."""
     theta, head, weights = model.theta, model.head.clone(), model.weights.clone()
-    statistics: dict[str, float | str] = {}
+    solves: list[dict[str, float | str]] = []
     undone = 0.0
     for before, outputs in _groups(model, touched):
         update = newton_update(objective, theta, rows, form, ihvp, before)
         head[outputs] = update.theta.reshape(head.shape)[outputs]
         weights[:, outputs] = update.weights[:, None]
-        statistics = update.solution.statistics
+        solves.append(update.solution.statistics)
         left = inverse_hvp(objective, theta, before, objective.gradient(theta, before), ihvp).value
         undone = max(undone, float(left.reshape(head.shape)[outputs].norm() / model.head[outputs].norm()))
-    return Step(head.reshape(-1), weights, statistics, undone)
+    worst = max(solves, key=lambda statistics: float(statistics["relative_residual"]))
+    return Step(head.reshape(-1), weights, worst, undone)
 
 
 def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, touched: Tensor) -> Tensor:
