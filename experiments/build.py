@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def build_cost(config: Config) -> OperatingCost:
-    """Compile the grid's programs."""
+    """The grid's programs and what prices them."""
     grid = config.grid
-    return OperatingCost(unlearn.load_case(grid.case), grid.derivative, grid.form, grid.bounds)
+    return OperatingCost(unlearn.load_case(grid.case), grid.backend, grid.derivative, grid.form, grid.bounds)
 
 
 def build_split(config: Config) -> SplitSpec:

@@ -22,9 +22,11 @@ _GEFCOM_2007 = (
     "shows under the fair protocol."
 )
 
-_DERIVATIVES = {
-    "exact": "it is exact, through the active set of each hour",
-    "dense": "cvxpylayers' dense mode is used, which is right but for about one hour in a hundred",
+#: What the reader of a page is told about the gradient, by backend and, for cvxpylayers, by derivative.
+_GRADIENTS = {
+    "batched": "it is exact, through the active set",
+    "moreau": "moreau's is used",
+    "dense": "cvxpylayers' dense mode is used, which is right but for nearly degenerate hours",
     "lsqr": "that same mode is used, for comparison",
 }
 
@@ -62,11 +64,12 @@ def _evaluation(config: Config) -> list[str]:
 
 def _grid(config: Config, case: GridCase) -> list[str]:
     shedding, storage = case.shedding_cost, case.storage_cost
+    used = config.grid.derivative if config.grid.backend == "cvxpylayers" else config.grid.backend
     said = [
         "Costs: the published second-order costs of shedding and storage are not known; shedding costs "
         f"{shedding[0]:g} s² + {shedding[1]:g} s and storage {storage[0]:g} g² + {storage[1]:g} g per unit here.",
         "Derivative: the published code differentiates with cvxpylayers' default mode, whose gradient of this cost is "
-        f"wrong by tens of percent against finite differences. Here {_DERIVATIVES[config.grid.derivative]}.",
+        f"wrong by tens of percent against finite differences. Here {_GRADIENTS[used]}.",
     ]
     if config.grid.bounds != "published":
         said.append("Shedding is bounded by the load of its bus; the published programs leave it unbounded.")

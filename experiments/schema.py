@@ -60,9 +60,10 @@ class TablesConfig(DataConfig):
 
 @dataclass
 class GridConfig:
-    """A grid case (name or path), and how its programs are written and differentiated."""
+    """A grid case (name or path), what prices hours on it, and how cvxpylayers is set if it does."""
 
     case: str = MISSING
+    backend: str = MISSING
     form: str = MISSING
     derivative: str = MISSING
     bounds: str = MISSING

@@ -39,7 +39,8 @@ def test_mape_refuses_a_load_of_zero_and_names_the_hour():
 
 def test_operating_cost_criterion_is_the_total_cost(cost, hours):
     criterion = OperatingCostCriterion(cost)
-    torch.testing.assert_close(criterion(*hours), cost(*hours).total, rtol=0, atol=0)
+    # The regions that an hour is tried in may differ from call to call, and so the last bit.
+    torch.testing.assert_close(criterion(*hours), cost(*hours).total, rtol=1e-12, atol=0)
     assert criterion.grid is cost
 
 

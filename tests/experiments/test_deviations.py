@@ -16,7 +16,13 @@ def test_sentences_follow_the_configuration() -> None:
     assert "it is exact" in default
     assert "waits 20 epochs" in default
     assert "3500 s² + 3500 s" in default
-    other = said("experiment=first_core", "grid.derivative=lsqr", "training.patience=5", "data=synthetic")
+    other = said(
+        "experiment=first_core",
+        "grid.backend=cvxpylayers",
+        "grid.derivative=lsqr",
+        "training.patience=5",
+        "data=synthetic",
+    )
     assert "first 30 % of the training rows" in other
     assert "that same mode is used" in other
     assert "waits 5 epochs" in other

@@ -114,9 +114,10 @@ def test_an_infeasible_hour_is_named_through_the_layer(grid, hours):
         layer(forecast.requires_grad_())
 
 
-@pytest.mark.parametrize("needs_gradient", [False, True], ids=["direct", "layer"])
-def test_line_limits_that_leave_no_room_are_a_solver_error(grid, hours, needs_gradient):
-    narrow = OperatingCost(replace(grid, line_limit_pu=np.full(20, -0.1)))
+@pytest.mark.parametrize("backend", ["batched", "cvxpylayers"])
+@pytest.mark.parametrize("needs_gradient", [False, True], ids=["cost", "gradient"])
+def test_line_limits_that_leave_no_room_are_a_solver_error(grid, hours, backend, needs_gradient):
+    narrow = OperatingCost(replace(grid, line_limit_pu=np.full(20, -0.1)), backend)
     forecast, load = hours[0][:2].clone(), hours[1][:2]
     with pytest.raises(SolverError, match=r"dispatch.*first is hour 0.*Check that the line limits leave room"):
         narrow(forecast.requires_grad_(needs_gradient), load)
@@ -155,8 +156,13 @@ def test_a_layer_that_breaks_on_an_infeasible_hour_names_it(grid, hours, monkeyp
 def test_an_unknown_derivative_is_refused(grid):
     with pytest.raises(InputError, match="derivative: expected one of dense, lsqr"):
         ConvexLayer(dispatch_program(grid), derivative="finite")
-    with pytest.raises(InputError, match="derivative: expected one of dense, exact, lsqr"):
-        OperatingCost(grid, derivative="finite")
+    with pytest.raises(InputError, match="derivative: expected one of dense, lsqr"):
+        OperatingCost(grid, "cvxpylayers", derivative="finite")
+
+
+def test_an_unknown_backend_is_refused(grid):
+    with pytest.raises(InputError, match="backend: expected one of batched, cvxpylayers, moreau"):
+        OperatingCost(grid, "exact")
 
 
 def test_a_program_whose_parameter_scales_a_constraint_is_refused():

@@ -1,18 +1,25 @@
 """Grid cases, the dispatch and redispatch programs, and what a forecast costs on them."""
 
+from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, build_case, load_case
-from unlearn.grid.compiled import CompiledProgram, QpSolutions
-from unlearn.grid.cost import CostBreakdown, OperatingCost, price_hours
-from unlearn.grid.exact import ExactLayer
+from unlearn.grid.compiled import CompiledProgram
+from unlearn.grid.cost import BACKENDS, CostBreakdown, OperatingCost, price_hours
 from unlearn.grid.layers import ConvexLayer
+from unlearn.grid.moreau_layer import MoreauLayer
 from unlearn.grid.network import Network, build_network
+from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+from unlearn.grid.pricing import LayerPricer
 from unlearn.grid.programs import Program, dispatch_program, redispatch_program
+from unlearn.grid.qp import ParametricQp, QpSolutions
 
 __all__ = [
     # the network
     "GridCase", "Network", "build_case", "build_network", "load_case",
-    # the programs and how they are solved
-    "CompiledProgram", "ConvexLayer", "ExactLayer", "Program", "QpSolutions", "dispatch_program", "redispatch_program",
+    # the programs, as CVXPY problems and as matrices
+    "CompiledProgram", "ParametricQp", "Program", "QpSolutions",
+    "dispatch_program", "dispatch_qp", "redispatch_program", "redispatch_qp",
+    # the reference ways to solve and differentiate them
+    "ConvexLayer", "LayerPricer", "MoreauLayer",
     # money
-    "CostBreakdown", "OperatingCost", "price_hours",
+    "BACKENDS", "BookStatistics", "CostBreakdown", "OperatingCost", "price_hours",
 ]  # fmt: skip

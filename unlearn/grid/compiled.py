@@ -1,60 +1,17 @@
-"""A DPP program compiled once to an affine-parametric QP, solved by Clarabel and checked by us.
-
-The canonical form is `min ½x'Px + q'x  s.t.  Ax + s = b(π), s = 0 (first rows) or s >= 0`, where
-only the right-hand side depends on the parameters π, and affinely so (paper appendix B). Compiling
-once leaves one small solve per hour, and one place where every solution, whoever found it, has
-its KKT residual measured.
-"""
+"""A DPP program in CVXPY, compiled once to an affine-parametric QP."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import clarabel
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from unlearn.checks import FloatArray
 from unlearn.errors import SolverError
 from unlearn.grid.programs import Program
-
-#: Hours from which on a solve shows a progress bar.
-PROGRESS_FROM = 5_000
-
-#: Clarabel's own 1e-8 makes it stall where forecasts are almost true and no bound is strongly active.
-REGULARIZATION = 1e-12
-
-#: Settings (equilibrate, regularisation) that an hour is tried with in turn. About one hour in 100,000
-#: stalls with the first; large networks want Clarabel's own regularisation.
-_ATTEMPTS = ((True, REGULARIZATION), (True, 1e-8), (False, REGULARIZATION))
-
-_REMEDY = (
-    "Check that the line limits leave room for the load (bounds=published never fails on demand), "
-    "that forecasts are in per unit, and that costs are of moderate size."
-)
+from unlearn.grid.qp import ParametricQp
 
 
-@dataclass(frozen=True, eq=False)
-class QpSolutions:
-    """Solutions of n hours.
-
-    Attributes:
-        primal: shape (n, variables).
-        dual: multipliers of `Ax + s = b`, shape (n, constraints).
-        kkt_residual: largest scaled KKT violation of each hour, shape (n,).
-        iterations: solver iterations of each hour, shape (n,).
-    """
-
-    primal: FloatArray
-    dual: FloatArray
-    kkt_residual: FloatArray
-    iterations: NDArray[np.int64]
-
-
-class CompiledProgram:
+class CompiledProgram(ParametricQp):
     """Affine-parametric QP of a `Program`; parameters are stacked in the program's order."""
 
     def __init__(self, program: Program, tolerance: float = 1e-7) -> None:
@@ -63,184 +20,45 @@ class CompiledProgram:
         Args:
             program: DPP problem whose parameters enter the constraints' right-hand side only.
             tolerance: largest scaled KKT residual that a solution may have.
+
+        Raises:
+            SolverError: a parameter enters anything but the right-hand side.
         """
         self.program = program
-        self.tolerance = tolerance
-        sizes = [parameter.size for parameter in program.parameters]
-        self.n_parameters = sum(sizes)
-        self._stops = np.cumsum([0, *sizes])
-        zero = self._canonical(np.zeros(self.n_parameters))
-        self.cost_matrix: sp.csc_matrix = sp.csc_matrix(zero["P"])
-        self.cost_vector: FloatArray = zero["c"]
-        self.constraint_matrix: sp.csc_matrix = sp.csc_matrix(zero["A"])
-        self.rhs_constant: FloatArray = zero["b"]
-        self.n_equalities: int = zero["dims"].zero
+        zero = _canonical(program, np.zeros(sum(parameter.size for parameter in program.parameters)))
         columns = zero["param_prob"].var_id_to_col
+        #: Where each variable of the problem stands in x, by its CVXPY id.
         self.slices = {v.id: slice(columns[v.id], columns[v.id] + v.size) for v in program.problem.variables()}
-        self.rhs_slope = self._probe_slope()
-        self._solver = self._clarabel(*_ATTEMPTS[0])
-
-    def rhs(self, parameters: FloatArray) -> FloatArray:
-        """Right-hand sides b of n hours, shape (n, constraints), from parameters (n, K)."""
-        return self.rhs_constant + parameters @ self.rhs_slope.T
-
-    def variable(self, primal: FloatArray, which: int) -> FloatArray:
-        """Pick the program's `which`-th variable out of stacked primal solutions."""
-        return primal[:, self.slices[self.program.variables[which].id]]
-
-    def solve(self, parameters: FloatArray) -> QpSolutions:
-        """Solve every hour to high accuracy.
-
-        Args:
-            parameters: shape (n, K), the program's parameters side by side.
-
-        Raises:
-            SolverError: an hour whose solution fails the KKT check; names the hour and the status.
-        """
-        rhs = self.rhs(parameters)
-        primal, dual, iterations, statuses = self._solve_each(self._solver, rhs)
-        for attempt in _ATTEMPTS[1:]:
-            failed = np.flatnonzero(~(self.kkt_residual(parameters, primal, dual) <= self.tolerance))
-            if failed.size:
-                again = self._solve_each(self._clarabel(*attempt), rhs[failed])
-                primal[failed], dual[failed], iterations[failed] = again[:3]
-                statuses = {int(failed[k]): status for k, status in again[3].items()}
-        residual = self.check(parameters, primal, dual, statuses)
-        return QpSolutions(primal, dual, residual, iterations)
-
-    def check(
-        self,
-        parameters: FloatArray,
-        primal: FloatArray,
-        dual: FloatArray,
-        statuses: dict[int, str] | None = None,
-    ) -> FloatArray:
-        """Return each hour's KKT residual; raise if one exceeds the tolerance.
-
-        Raises:
-            SolverError: names the first such hour, its residual, the solver's status and a remedy.
-        """
-        residual = self.kkt_residual(parameters, primal, dual)
-        failed = np.flatnonzero(~(residual <= self.tolerance))
-        if failed.size:
-            hour = int(failed[0])
-            status = (statuses or {}).get(hour, "Solved")
-            raise SolverError(
-                f"{self.program.name}: {failed.size} of {len(residual)} hours have no acceptable solution; "
-                f"first is hour {hour}: solver status {status}, KKT residual {residual[hour]:.2g}, "
-                f"expected at most {self.tolerance:.0e}. {_REMEDY}"
-            )
-        return residual
-
-    def kkt_residual(self, parameters: FloatArray, primal: FloatArray, dual: FloatArray) -> FloatArray:
-        """Largest of stationarity, feasibility of both kinds and complementarity, scaled, shape (n,).
-
-        Stationarity and multipliers are measured against the largest linear cost, the duality gap
-        against the objective; constraints are per unit already.
-        """
-        slack = self.rhs(parameters) - (self.constraint_matrix @ primal.T).T
-        equality, inequality = slack[:, : self.n_equalities], slack[:, self.n_equalities :]
-        multiplier = dual[:, self.n_equalities :]
-        curvature = (self.cost_matrix @ primal.T).T
-        price = max(1.0, float(np.abs(self.cost_vector).max()))
-        objective = np.einsum("nv,nv->n", 0.5 * curvature + self.cost_vector, primal)
-        stationarity = curvature + self.cost_vector + (self.constraint_matrix.T @ dual.T).T
-        gap = np.abs(inequality * multiplier).sum(axis=1) / np.maximum(1.0, np.abs(objective))
-        parts = [
-            np.abs(stationarity).max(axis=1) / price,
-            np.abs(equality).max(axis=1),
-            np.maximum(-inequality, 0).max(axis=1),
-            np.maximum(-multiplier, 0).max(axis=1) / price,
-            gap,
-        ]
-        return np.max(parts, axis=0)
-
-    def active(self, parameters: FloatArray, solutions: QpSolutions) -> NDArray[np.bool_]:
-        """Constraints that hold with equality at each solution, shape (n, constraints).
-
-        An inequality counts as active where its multiplier, in units of the largest linear cost,
-        exceeds its slack: of the two, the solver leaves the one that should vanish far smaller.
-        """
-        slack = self.rhs(parameters) - (self.constraint_matrix @ solutions.primal.T).T
-        price = max(1.0, float(np.abs(self.cost_vector).max()))
-        active = solutions.dual / price > slack
-        active[:, : self.n_equalities] = True
-        return active
-
-    def degenerate(self, parameters: FloatArray, solutions: QpSolutions, margin: float = 1e-6) -> NDArray[np.bool_]:
-        """Mark hours where the solution map has a kink, so that its derivative is one-sided.
-
-        That is a constraint active with a vanishing multiplier, or more active constraints than
-        variables (LICQ fails, as at zero forecast error).
-        """
-        slack = (self.rhs(parameters) - (self.constraint_matrix @ solutions.primal.T).T)[:, self.n_equalities :]
-        price = max(1.0, float(np.abs(self.cost_vector).max()))
-        active = slack <= margin
-        weak = active & (solutions.dual[:, self.n_equalities :] <= margin * price)
-        crowded = active.sum(axis=1) + self.n_equalities > len(self.cost_vector)
-        return weak.any(axis=1) | crowded
-
-    def _solve_each(
-        self, solver: clarabel.DefaultSolver, rhs: FloatArray
-    ) -> tuple[FloatArray, FloatArray, NDArray[np.int64], dict[int, str]]:
-        """Solve hour by hour: the solver takes one right-hand side, all else stays in its memory."""
-        primal = np.empty((len(rhs), len(self.cost_vector)))
-        dual = np.empty_like(rhs)
-        iterations = np.zeros(len(rhs), dtype=np.int64)
-        statuses: dict[int, str] = {}
-        hours = range(len(rhs))
-        for hour in tqdm(hours, desc=self.program.name, leave=False) if len(rhs) >= PROGRESS_FROM else hours:
-            solver.update(b=rhs[hour])
-            result = solver.solve()
-            primal[hour], dual[hour], iterations[hour] = result.x, result.z, result.iterations
-            if result.status != clarabel.SolverStatus.Solved:
-                statuses[hour] = str(result.status)
-        return primal, dual, iterations, statuses
-
-    def _canonical(self, values: FloatArray) -> dict:
-        for parameter, start, stop in zip(self.program.parameters, self._stops[:-1], self._stops[1:], strict=True):
-            parameter.value = values[start:stop]
-        data, _, _ = self.program.problem.get_problem_data("CLARABEL")
-        return data
-
-    def _probe_slope(self) -> FloatArray:
-        """Read the right-hand side's slope off unit parameters, and make sure nothing else moves."""
-        slope = np.empty((len(self.rhs_constant), self.n_parameters))
-        for k, unit in enumerate(np.eye(self.n_parameters)):
-            data = self._canonical(unit)
-            moved = [
-                abs(data["A"] - self.constraint_matrix).max(),
-                np.abs(data["c"] - self.cost_vector).max(),
-            ]
-            if max(moved) > 0:
-                raise SolverError(f"{self.program.name}: parameter {k} does not enter the right-hand side only.")
-            slope[:, k] = data["b"] - self.rhs_constant
-        return slope
-
-    def _clarabel(self, equilibrate: bool, regularization: float) -> clarabel.DefaultSolver:
-        settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        # Tighter than Clarabel's 1e-8: costs of thousands multiply what is left of the residual.
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
-        settings.static_regularization_constant = regularization
-        # Presolve drops rows, after which the right-hand side can no longer be updated.
-        settings.presolve_enable = False
-        settings.equilibrate_enable = equilibrate
-        rows = len(self.rhs_constant)
-        cones = [
-            clarabel.ZeroConeT(self.n_equalities),
-            clarabel.NonnegativeConeT(rows - self.n_equalities),
-        ]
-        return clarabel.DefaultSolver(
-            sp.triu(self.cost_matrix, format="csc"),
-            self.cost_vector,
-            self.constraint_matrix,
-            self.rhs_constant,
-            cones,
-            settings,
+        super().__init__(
+            name=program.name,
+            cost_matrix=sp.csc_matrix(zero["P"]),
+            cost_vector=zero["c"],
+            constraint_matrix=sp.csc_matrix(zero["A"]),
+            rhs_constant=zero["b"],
+            rhs_slope=_probe_slope(program, zero),
+            n_equalities=zero["dims"].zero,
+            variables=tuple(self.slices[variable.id] for variable in program.variables),
+            tolerance=tolerance,
         )
 
 
-def stack_parameters(parameters: Sequence[FloatArray]) -> FloatArray:
-    """Put a program's parameters, each (n, k_i), side by side."""
-    return np.concatenate([np.atleast_2d(parameter) for parameter in parameters], axis=1)
+def _canonical(program: Program, values: FloatArray) -> dict:
+    start = 0
+    for parameter in program.parameters:
+        parameter.value = values[start : start + parameter.size]
+        start += parameter.size
+    data, _, _ = program.problem.get_problem_data("CLARABEL")
+    return data
+
+
+def _probe_slope(program: Program, zero: dict) -> FloatArray:
+    """Read the right-hand side's slope off unit parameters, and make sure nothing else moves."""
+    size = sum(parameter.size for parameter in program.parameters)
+    slope = np.empty((len(zero["b"]), size))
+    for k, unit in enumerate(np.eye(size)):
+        data = _canonical(program, unit)
+        moved = [abs(data["A"] - zero["A"]).max(), np.abs(data["c"] - zero["c"]).max()]
+        if max(moved) > 0:
+            raise SolverError(f"{program.name}: parameter {k} does not enter the right-hand side only.")
+        slope[:, k] = data["b"] - zero["b"]
+    return slope

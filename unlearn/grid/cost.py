@@ -9,14 +9,17 @@ from torch import Tensor
 
 from unlearn.checks import require_choice, require_positive
 from unlearn.errors import InputError, counted_from
+from unlearn.grid.batched import BatchedPricer
+from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, load_case
-from unlearn.grid.compiled import CompiledProgram
-from unlearn.grid.exact import ExactLayer
-from unlearn.grid.layers import LAYER_DERIVATIVES, ConvexLayer, needs_gradient
+from unlearn.grid.layers import ConvexLayer
+from unlearn.grid.moreau_layer import MoreauLayer
+from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+from unlearn.grid.pricing import LayerPricer
 from unlearn.grid.programs import dispatch_program, redispatch_program
 
-#: How the cost is differentiated.
-DERIVATIVES = ("exact", *LAYER_DERIVATIVES)
+#: What solves and differentiates the programs.
+BACKENDS = ("batched", "moreau", "cvxpylayers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,9 @@ class CostBreakdown:
         over_generated: the forecast total exceeds the true total, shape (n,), bool.
         clipped: forecasts below zero that were set to zero (and have no gradient), shape (n,).
         shed_above_load: some bus sheds more than its load (`bounds="published"`), shape (n,), bool.
-        degenerate: the derivative is one-sided here, shape (n,), bool; not known to cvxpylayers'
-            derivatives, whose hours are all False.
+        degenerate: the hour lies on the edge of a critical region, where a constraint is weakly active and the
+            derivative is one-sided: that of the region which serves the hour; shape (n,), bool. Known to the
+            batched backend alone; the others leave it False.
     """
 
     total: Tensor
@@ -54,43 +58,54 @@ class CostBreakdown:
 class OperatingCost:
     """Dispatch on the forecast, redispatch on the truth, per-hour cost; differentiable.
 
-    Hours are solved directly: the dispatch in the angle form, whose sparse matrices factor three
-    times faster, the redispatch in the PTDF form, because the angle form stalls above the KKT
-    tolerance where forecasts are almost true. The gradient is exact, through the active set; hours
-    that need one go through cvxpylayers instead if its derivative is asked for. All paths pass the
-    same KKT check.
+    Three backends price the same hours. "batched" is exact and fast: it looks an hour's critical region up and
+    evaluates the region's affine maps (`batched.py`); it learns regions as it goes. "cvxpylayers" is the
+    published way and the reference; "moreau" is the fastest batched solver otherwise. Whichever finds a
+    solution, its KKT conditions are checked here.
     """
 
     def __init__(
         self,
         case: GridCase | str,
-        derivative: str = "exact",
+        backend: str = "batched",
+        derivative: str = "dense",
         form: str = "ptdf",
         bounds: str = "published",
     ) -> None:
-        """Compile the programs of a grid.
+        """Prepare the programs of a grid.
 
         Args:
             case: a grid case, or the name or path that `load_case` takes.
-            derivative: "exact"; or cvxpylayers' "dense" or "lsqr" (wrong, for comparison).
-            form: form of the programs that cvxpylayers differentiates, "ptdf" or "angle".
+            backend: one of `BACKENDS`.
+            derivative: of cvxpylayers: "dense", or its default "lsqr", which is wrong on these programs.
+            form: form of the programs that cvxpylayers solves: "ptdf" or "angle".
             bounds: "published", or "shed_at_most_load".
+
+        Raises:
+            InputError: an unknown choice, or for "batched" a generator without a quadratic cost.
         """
         self.case = load_case(case) if not isinstance(case, GridCase) else case
-        self.bounds = bounds
-        require_choice("derivative", derivative, DERIVATIVES)
-        self._dispatch = ExactLayer(CompiledProgram(dispatch_program(self.case, "angle", bounds)))
-        self._redispatch = ExactLayer(CompiledProgram(redispatch_program(self.case, "ptdf", bounds)))
-        self._layers: tuple[ConvexLayer, ConvexLayer] | None = None
-        if derivative != "exact":
+        self.backend, self.bounds = require_choice("backend", backend, BACKENDS), bounds
+        self._pricer: BatchedPricer | LayerPricer
+        if backend == "batched":
+            self._pricer = BatchedPricer(self.case, bounds)
+        elif backend == "moreau":
+            layers = MoreauLayer(dispatch_qp(self.case, bounds)), MoreauLayer(redispatch_qp(self.case, bounds))
+            self._pricer = LayerPricer(self.case, *layers)
+        else:
             programs = dispatch_program(self.case, form, bounds), redispatch_program(self.case, form, bounds)
-            self._layers = ConvexLayer(programs[0], derivative), ConvexLayer(programs[1], derivative)
+            self._pricer = LayerPricer(self.case, *(ConvexLayer(program, derivative) for program in programs))
+
+    @property
+    def statistics(self) -> dict[str, BookStatistics]:
+        """Regions, hit rate and worst KKT residual of dispatch and redispatch so far; empty but for "batched"."""
+        return self._pricer.statistics if isinstance(self._pricer, BatchedPricer) else {}
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> CostBreakdown:
         """Price n hours.
 
         Args:
-            forecast_pu: forecast load in per unit, shape (n, B).
+            forecast_pu: forecast load in per unit, shape (n, B); any float type, on any device.
             load_pu: true load in per unit, shape (n, B).
 
         Raises:
@@ -99,41 +114,17 @@ class OperatingCost:
         """
         self.require_hours(forecast_pu, load_pu)
         load = load_pu.detach().double()
-        forecast = forecast_pu.double().clamp(min=0)
-        if self._layers is not None and needs_gradient(forecast_pu):
-            dispatch, redispatch = self._layers
-            p_gen, _ = dispatch(forecast)
-            shed, storage = redispatch(p_gen, load)
-            degenerate = torch.zeros(len(load), dtype=torch.bool)
-        else:
-            (p_gen, _), kinks = self._dispatch(forecast)
-            (shed, storage), more_kinks = self._redispatch(p_gen, load)
-            degenerate = kinks | more_kinks
-        return self._breakdown(forecast_pu, load, p_gen, shed, storage, degenerate)
-
-    def _breakdown(
-        self,
-        forecast_pu: Tensor,
-        load: Tensor,
-        p_gen: Tensor,
-        shed: Tensor,
-        storage: Tensor,
-        degenerate: Tensor,
-    ) -> CostBreakdown:
-        quadratic, linear = torch.from_numpy(self.case.generation_cost)
-        generation = p_gen.square() @ quadratic + p_gen @ linear
-        shedding = _penalty(shed, self.case.shedding_cost)
-        stored = _penalty(storage, self.case.storage_cost)
+        parts = self._pricer(forecast_pu.double(), load)
+        forecast = forecast_pu.detach()
         return CostBreakdown(
-            total=generation + shedding + stored,
-            generation=generation,
-            shedding=shedding,
-            storage=stored,
-            over_generated=forecast_pu.detach().sum(dim=1) > load.sum(dim=1),
-            clipped=(forecast_pu.detach() < 0).sum(dim=1),
-            # Above the solver's accuracy, so that zero load and zero shedding do not count.
-            shed_above_load=(shed.detach() > load + 1e-6).any(dim=1),
-            degenerate=degenerate,
+            total=parts.generation + parts.shedding + parts.storage,
+            generation=parts.generation,
+            shedding=parts.shedding,
+            storage=parts.storage,
+            over_generated=forecast.sum(dim=1) > load.sum(dim=1),
+            clipped=(forecast < 0).sum(dim=1),
+            shed_above_load=parts.shed_above_load,
+            degenerate=parts.degenerate,
         )
 
     def require_hours(self, forecast_pu: Tensor, load_pu: Tensor) -> None:
@@ -142,14 +133,15 @@ class OperatingCost:
         for name, tensor in (("forecast_pu", forecast_pu), ("load_pu", load_pu)):
             if tensor.ndim != 2 or tensor.shape[1] != self.case.n_loads:
                 raise InputError(f"{name}: expected shape {wanted}, got {tuple(tensor.shape)}.")
-            if not torch.isfinite(tensor).all():
-                hour = int((~torch.isfinite(tensor)).any(dim=1).nonzero()[0])
+            # One sum is NaN or infinite if an entry is; only then look for it.
+            if not torch.isfinite(tensor.detach().sum()) and not (finite := torch.isfinite(tensor)).all():
+                hour = int((~finite).any(dim=1).nonzero()[0])
                 raise InputError(f"{name}: expected finite loads, got NaN or infinity in hour {hour}.")
         if not len(forecast_pu):
             raise InputError("forecast_pu: expected at least one hour, got none.")
         if len(forecast_pu) != len(load_pu):
             raise InputError(f"expected as many forecasts as loads, got {len(forecast_pu)} and {len(load_pu)} hours.")
-        if (load_pu < 0).any():
+        if load_pu.detach().amin() < 0:
             hour = int((load_pu < 0).any(dim=1).nonzero()[0])
             raise InputError(f"load_pu: expected loads of at least 0, got {float(load_pu[hour].min())} in hour {hour}.")
 
@@ -165,8 +157,3 @@ def price_hours(cost: OperatingCost, forecast_pu: Tensor, load_pu: Tensor, chunk
             with counted_from(start):
                 priced.append(cost(forecast_pu[rows], load_pu[rows]))
         return CostBreakdown.concatenate(priced)
-
-
-def _penalty(amount: Tensor, cost: tuple[float, float]) -> Tensor:
-    quadratic, linear = cost
-    return quadratic * amount.square().sum(dim=1) + linear * amount.sum(dim=1)

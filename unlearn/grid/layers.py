@@ -18,8 +18,9 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, require_choice
 from unlearn.errors import SolverError
-from unlearn.grid.compiled import REGULARIZATION, CompiledProgram, stack_parameters
+from unlearn.grid.compiled import CompiledProgram
 from unlearn.grid.programs import Program
+from unlearn.grid.qp import REGULARIZATION, stack_parameters
 
 #: Derivative modes of cvxpylayers; "lsqr" is its default and the published code's.
 LAYER_DERIVATIVES = ("dense", "lsqr")
@@ -85,6 +86,9 @@ class ConvexLayer:
         return self._solve(values, last)
 
     def _solve(self, values: list[Tensor], settings: dict[str, Any]) -> tuple[Tensor, ...]:
+        if not (torch.is_grad_enabled() and any(value.requires_grad for value in values)):
+            # diffcp's forward-only path does not know the derivative's mode.
+            settings = {name: value for name, value in settings.items() if name != "mode"}
         try:
             with warnings.catch_warnings():
                 # diffcp warns about the very solver settings asked for; the KKT check decides.
@@ -118,8 +122,3 @@ class ConvexLayer:
         except SolverError as found:
             return str(found)
         return f"{type(error).__name__}: {error}"
-
-
-def needs_gradient(*tensors: Tensor) -> bool:
-    """True if autograd will ask for a derivative with respect to any of the tensors."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -1,4 +1,4 @@
-"""Dispatch and redispatch as functions of tensors, differentiated exactly through the active set.
+"""An oracle for the batched engine: hour by hour with Clarabel, differentiated through the active set.
 
 While its active set stays the same, the solution is an affine function of the parameters
 (Proposition 3), so the derivative is one linear solve with the KKT matrix of the active
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlearn.checks import FloatArray
-from unlearn.grid.compiled import CompiledProgram
+from unlearn.grid import CompiledProgram, GridCase, LayerPricer, dispatch_program, redispatch_program
 
 
 class ExactLayer:
@@ -24,39 +24,36 @@ class ExactLayer:
     def __init__(self, compiled: CompiledProgram) -> None:
         self.compiled = compiled
 
-    def __call__(self, *parameters: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def __call__(self, *parameters: Tensor) -> tuple[Tensor, ...]:
         """Solve n hours.
 
         Args:
             parameters: the program's parameters in order, each (n, k), float64.
 
         Returns:
-            The program's variables in order, each (n, size), and the hours where the derivative is
-            one-sided, (n,), bool. There the derivative of the active set that was found is used, and
-            its least-norm solution where active constraints depend on each other.
+            The program's variables in order, each (n, size). Where the derivative is one-sided, that of the
+            active set that was found is used, and its least-norm solution where active constraints depend
+            on each other.
 
         Raises:
             SolverError: an hour without an acceptable solution; names it.
         """
-        primal, degenerate = _Solve.apply(self.compiled, torch.cat(parameters, dim=1))
-        slices = (self.compiled.slices[variable.id] for variable in self.compiled.program.variables)
-        return tuple(primal[:, columns] for columns in slices), degenerate
+        primal = _Solve.apply(self.compiled, torch.cat(parameters, dim=1))
+        return tuple(primal[:, columns] for columns in self.compiled.variables)
 
 
 class _Solve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, compiled: CompiledProgram, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, compiled: CompiledProgram, parameters: Tensor) -> Tensor:
         values = parameters.detach().numpy()
         solutions = compiled.solve(values)
-        degenerate = torch.from_numpy(compiled.degenerate(values, solutions))
         ctx.compiled = compiled
         ctx.active = compiled.active(values, solutions)
-        ctx.mark_non_differentiable(degenerate)
-        return torch.from_numpy(solutions.primal), degenerate
+        return torch.from_numpy(solutions.primal)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[None, Tensor]:
-        rhs_slope = _adjoint(ctx.compiled, ctx.active, slopes[0].detach().numpy())
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor]:
+        rhs_slope = _adjoint(ctx.compiled, ctx.active, slope.detach().numpy())
         return None, torch.from_numpy(rhs_slope @ ctx.compiled.rhs_slope)
 
 
@@ -84,3 +81,14 @@ def _solve(kkt: FloatArray, right: FloatArray) -> FloatArray:
     if np.linalg.cond(kkt) < 1e12:
         return np.asarray(np.linalg.solve(kkt, right), dtype=np.float64)
     return np.asarray(np.linalg.lstsq(kkt, right, rcond=1e-12)[0], dtype=np.float64)
+
+
+def oracle_pricer(case: GridCase, bounds: str = "published") -> LayerPricer:
+    """Prices hours one by one; shares no code with the batched engine but the programs in CVXPY.
+
+    The dispatch is solved in angle form, the redispatch in PTDF form, because the angle form stalls above the
+    KKT tolerance where forecasts are almost true.
+    """
+    dispatch = CompiledProgram(dispatch_program(case, "angle", bounds))
+    redispatch = CompiledProgram(redispatch_program(case, "ptdf", bounds))
+    return LayerPricer(case, ExactLayer(dispatch), ExactLayer(redispatch))

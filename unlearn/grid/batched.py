@@ -1,0 +1,161 @@
+"""The batched engine: many hours priced at once through critical regions, with an exact gradient.
+
+Dispatch and redispatch each have a book of regions. Within a region everything is affine in the parameters, so
+an hour costs a few rows of a matrix product, its checks included, and the gradient is the region's own map:
+with p = p_gen(forecast) and C(p) the cost of redispatch, `dcost/dforecast = (dp/dforecast)' (c + 2 Q p + dC/dp)`.
+
+On a region's edge, where a constraint is weakly active, the cost has a kink. The derivative returned there is that
+of the region which serves the hour: an element of the generalised (Bouligand) Jacobian, one-sided in general.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import FloatArray, IntArray
+from unlearn.errors import counted_from
+from unlearn.grid.book import BookStatistics, RegionBook, runs
+from unlearn.grid.case import GridCase
+from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+from unlearn.grid.pricing import WEAK, Priced
+from unlearn.grid.regions import Region
+
+#: Hours that are in memory at once, with all of their checks.
+CHUNK = 8192
+
+
+class BatchedPricer:
+    """Prices hours on one grid; learns its regions from the hours it sees."""
+
+    def __init__(self, case: GridCase, bounds: str) -> None:
+        """Open the books.
+
+        Raises:
+            InputError: a generator without a quadratic cost.
+        """
+        self.case = case
+        self.dispatch = RegionBook(dispatch_qp(case, bounds), self._dispatch_outputs)
+        self.redispatch = RegionBook(redispatch_qp(case, bounds), self._redispatch_outputs)
+
+    @property
+    def statistics(self) -> dict[str, BookStatistics]:
+        """What each book did so far."""
+        return {"dispatch": self.dispatch.statistics, "redispatch": self.redispatch.statistics}
+
+    def __call__(self, forecast: Tensor, load: Tensor) -> Priced:
+        """Price n hours.
+
+        Args:
+            forecast: float64, shape (n, B); below 0 it counts as 0 and has no gradient.
+            load: float64, shape (n, B).
+
+        Raises:
+            SolverError: an hour that no region holds; names it.
+        """
+        return Priced(*_Price.apply(forecast, load, self))
+
+    def price(self, forecast: FloatArray, load: FloatArray) -> tuple[FloatArray, Slopes]:
+        """Cost parts and flags of one chunk, shape (5, n), and what its gradient needs."""
+        n, n_gens, n_loads = len(load), self.case.n_gens, self.case.n_loads
+        dispatched = self.dispatch.place(_with_ones(forecast))
+        p_gen = dispatched.outputs
+        load = load.take(dispatched.order, axis=0)
+        redispatched = self.redispatch.place(_with_ones(p_gen.T, load), dispatched.order)
+        shed, storage = redispatched.outputs[:n_loads], redispatched.outputs[n_loads : n_loads + n_gens]
+        quadratic, linear = self.case.generation_cost[:, :, None]
+        parts = np.empty((5, n))
+        first, second = dispatched.order, dispatched.order[redispatched.order]
+        parts[0, first] = (p_gen * (quadratic * p_gen + linear)).sum(axis=0)
+        parts[1, second] = _penalty(shed, self.case.shedding_cost)
+        parts[2, second] = _penalty(storage, self.case.storage_cost)
+        # Above the accuracy of the maps, so that zero load and zero shedding do not count.
+        parts[3, second] = (shed > load.take(redispatched.order, axis=0).T + WEAK).any(axis=0)
+        parts[4, first] = dispatched.margin <= WEAK
+        parts[4, second] += redispatched.margin <= WEAK
+        by_p_gen = np.empty((2 * n_gens, n))
+        by_p_gen[:, redispatched.order] = redispatched.outputs[n_loads + n_gens :]
+        slopes = Slopes(first, dispatched.region, 2 * quadratic * p_gen + linear, by_p_gen[:n_gens], by_p_gen[n_gens:])
+        return parts, slopes
+
+    def gradient(self, slopes: Slopes, upstream: FloatArray) -> FloatArray:
+        """Gradient in the forecast, (n, B), from those in generation, shedding and storage, (3, n)."""
+        own = upstream[:, slopes.order]
+        by_p_gen = (slopes.generation * own[0] + slopes.shedding * own[1] + slopes.storage * own[2]).T
+        gradient = np.empty((len(slopes.order), self.case.n_loads))
+        for start, stop in runs(slopes.region):
+            response = self.dispatch.regions[slopes.region[start]].solution[:-1, : self.case.n_gens]
+            gradient[slopes.order[start:stop]] = by_p_gen[start:stop] @ response.T
+        return gradient
+
+    def _dispatch_outputs(self, region: Region) -> FloatArray:
+        return region.solution[:, : self.case.n_gens]
+
+    def _redispatch_outputs(self, region: Region) -> FloatArray:
+        """Shedding and storage, and the slopes of their costs in p_gen, which are affine as well."""
+        n_gens, n_loads = self.case.n_gens, self.case.n_loads
+        amounts = region.solution[:, :n_loads], region.solution[:, n_loads:]
+        slopes = []
+        for amount, (quadratic, linear) in zip(amounts, (self.case.shedding_cost, self.case.storage_cost), strict=True):
+            price = 2 * quadratic * amount
+            price[-1] += linear
+            slopes.append(price @ amount[:n_gens].T)
+        return np.hstack([*amounts, *slopes])
+
+
+class Slopes(NamedTuple):
+    """Slopes of the cost parts in p_gen, each (G, n), for hours in the order of their dispatch region (n,)."""
+
+    order: IntArray
+    region: IntArray
+    generation: FloatArray
+    shedding: FloatArray
+    storage: FloatArray
+
+
+class _Price(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, forecast: Tensor, load: Tensor, pricer: BatchedPricer) -> tuple[Tensor, ...]:
+        raw, loads = forecast.detach().cpu().numpy(), load.detach().cpu().numpy()
+        parts = np.empty((5, len(raw)))
+        ctx.pricer, ctx.chunks, ctx.device = pricer, [], forecast.device
+        ctx.clipped = torch.from_numpy(raw < 0) if raw.min() < 0 else None
+        for start in range(0, len(raw), CHUNK):
+            rows = slice(start, start + CHUNK)
+            with counted_from(start):
+                parts[:, rows], slopes = pricer.price(np.maximum(raw[rows], 0.0), loads[rows])
+            if ctx.needs_input_grad[0]:
+                ctx.chunks.append((rows, slopes))
+        flags = torch.from_numpy(parts[3:] > 0).to(ctx.device)
+        ctx.mark_non_differentiable(flags[0], flags[1])
+        return *torch.from_numpy(parts[:3]).to(ctx.device).unbind(), flags[0], flags[1]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        given = torch.stack(upstream[:3]).cpu().numpy()
+        gradient = torch.empty((given.shape[1], ctx.pricer.case.n_loads), dtype=torch.float64)
+        for rows, slopes in ctx.chunks:
+            gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
+        if ctx.clipped is not None:
+            gradient.masked_fill_(ctx.clipped, 0.0)
+        return gradient.to(ctx.device), None, None
+
+
+def _with_ones(*blocks: FloatArray) -> FloatArray:
+    """Blocks of parameters (n, k) side by side, and a column of ones."""
+    width = sum(block.shape[1] for block in blocks)
+    hours = np.empty((len(blocks[0]), width + 1))
+    start = 0
+    for block in blocks:
+        hours[:, start : start + block.shape[1]] = block
+        start += block.shape[1]
+    hours[:, -1] = 1.0
+    return hours
+
+
+def _penalty(amount: FloatArray, cost: tuple[float, float]) -> FloatArray:
+    quadratic, linear = cost
+    return (amount * (quadratic * amount + linear)).sum(axis=0)

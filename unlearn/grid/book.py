@@ -1,0 +1,266 @@
+"""The book of regions: finds the critical region of every hour of a batch, learning as it goes.
+
+An hour is first tried in the regions where hours with the same signature were found before, then in every region
+known; for what is left an active-set solver finds a new region, in which the others are tried too. Whatever
+proposed a region, an hour is served by it only if all of its checks hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.checks import FloatArray, IntArray
+from unlearn.errors import SolverError
+from unlearn.grid.active_set import active_set
+from unlearn.grid.qp import ParametricQp
+from unlearn.grid.regions import Region, build_region
+from unlearn.grid.separable import Pattern, SeparableQp
+from unlearn.grid.signature import Cascade
+
+#: Smallest check (slack in per unit, multiplier in units of the largest linear cost) that counts as held.
+TOLERANCE = 1e-11
+
+#: The same in a region that a solver has just found for the hour: rounding may leave no better one.
+SOLVED_TOLERANCE = 1e-9
+
+
+@dataclass
+class BookStatistics:
+    """What a book did so far.
+
+    Attributes:
+        hours: hours placed.
+        regions: regions that the book holds.
+        hits: hours placed in a region that the book held when their batch came.
+        searched: hours that an active-set search had to place.
+        solved: those of them that needed the interior-point solver.
+        kkt_residual: largest scaled KKT residual of any hour.
+    """
+
+    hours: int = 0
+    regions: int = 0
+    hits: int = 0
+    searched: int = 0
+    solved: int = 0
+    kkt_residual: float = 0.0
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of hours that lay in a known region."""
+        return self.hits / self.hours if self.hours else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """n hours in the order of their regions.
+
+    Attributes:
+        order: hour of each column, shape (n,).
+        region: region of each column, shape (n,).
+        outputs: what was wanted of each hour, shape (O, n).
+        margin: smallest check of each column, shape (n,); near 0 the hour lies on a region's edge.
+    """
+
+    order: IntArray
+    region: IntArray
+    outputs: FloatArray
+    margin: FloatArray
+
+
+class RegionBook:
+    """Regions of one QP, and what is known about where hours lie."""
+
+    def __init__(self, qp: ParametricQp, outputs: Callable[[Region], FloatArray]) -> None:
+        """Open a book.
+
+        Args:
+            qp: strictly convex QP with a diagonal cost.
+            outputs: map (K + 1, O) of what is wanted of an hour, given its region.
+
+        Raises:
+            InputError: the cost is not strictly convex and separable.
+        """
+        self.statistics = BookStatistics()
+        self.regions: list[Region] = []
+        self._program, self._qp = qp, SeparableQp(qp)
+        self._outputs = outputs
+        self._n_checks = len(self._qp.rows)
+        self._numbers: dict[bytes, int] = {}
+        self._maps: list[FloatArray] = []
+        self._used: IntArray = np.zeros(0, dtype=np.int64)
+        self._cascade = Cascade()
+        self._learnt_hours = 0
+        # With no inequality active the equations always have a solution: a region to start searches from.
+        self._number(np.zeros(self._n_checks, dtype=bool))
+
+    def place(self, hours: FloatArray, names: IntArray | None = None) -> Placement:
+        """Find the region of every hour and evaluate what is wanted of it.
+
+        Args:
+            hours: parameters with a column of ones at the end, shape (n, K + 1).
+            names: number of each hour in messages, shape (n,); by default its position.
+
+        Raises:
+            SolverError: an hour that no solver can place; names it.
+        """
+        known = len(self.regions)
+        likely = int(self._used.argmax()) if len(self._used) else 0
+        guess = self._cascade.propose(0, hours, likely)
+        order = np.argsort(guess, kind="stable")
+        trial = _Trial(hours.take(order, axis=0), order if names is None else names[order], guess[order])
+        trial.values = self._evaluate(trial.hours, trial.region)
+        trial.margin = trial.values[: self._n_checks].min(axis=0)
+        failed = trial.failed()
+        for level in range(1, self._cascade.depth):
+            if not failed.size:
+                break
+            guess = self._cascade.propose(level, trial.hours.take(failed, axis=0), likely)
+            failed = self._try(trial, failed, guess)
+        failed = self._follow_candidates(trial, failed)
+        if failed.size:
+            self._try_all(trial, failed)
+        self._count(trial, known)
+        if failed.size:
+            self._learn(trial, failed)
+        return Placement(order, trial.region, trial.values[self._n_checks :], trial.margin)
+
+    def _evaluate(self, hours: FloatArray, region: IntArray) -> FloatArray:
+        """Checks and outputs (I + O, n) of hours sorted by region: one matrix product per region."""
+        values = np.empty((len(self._maps[0]), len(hours)))
+        for start, stop in runs(region):
+            np.matmul(self._maps[region[start]], hours[start:stop].T, out=values[:, start:stop])
+        return values
+
+    def _try(self, trial: _Trial, columns: IntArray, guess: IntArray) -> IntArray:
+        """Try columns in the regions guessed; returns those that fit none."""
+        by_region = np.argsort(guess, kind="stable")
+        columns, guess = columns[by_region], guess[by_region]
+        values = self._evaluate(trial.hours.take(columns, axis=0), guess)
+        worst = values[: self._n_checks].min(axis=0)
+        return trial.settle(columns, guess, values, worst, worst >= -TOLERANCE)
+
+    def _follow_candidates(self, trial: _Trial, failed: IntArray) -> IntArray:
+        """Try all regions that the last signature has seen hours like these in; returns those that fit none."""
+        if not failed.size or not self._cascade.depth:
+            return failed
+        failed = np.sort(failed)
+        candidates = self._cascade.candidates(trial.hours.take(failed, axis=0))
+        left = failed
+        for rank in range(1, candidates.shape[1]):
+            rows = candidates[np.searchsorted(failed, left), rank]
+            if not (rows >= 0).any():
+                break
+            still = self._try(trial, left[rows >= 0], rows[rows >= 0])
+            left = np.sort(np.concatenate([still, left[rows < 0]]))
+        return left
+
+    def _try_all(self, trial: _Trial, failed: IntArray) -> None:
+        """Try every region, and search for new ones while hours are left; fills in all of them."""
+        by_use = np.argsort(-self._used, kind="stable").tolist()
+        untried = [*by_use, *range(len(by_use), len(self.regions))]
+        nearest, best = trial.region[failed], trial.margin[failed]
+        while failed.size:
+            found = not untried
+            index = (
+                self._search(trial.hours[failed[0]], trial.names[failed[0]], nearest[0]) if found else untried.pop(0)
+            )
+            values = self._maps[index] @ trial.hours[failed].T
+            worst = values[: self._n_checks].min(axis=0)
+            held = worst >= -TOLERANCE
+            held[0] |= found
+            closer = worst > best
+            nearest, best = np.where(closer, index, nearest)[~held], np.where(closer, worst, best)[~held]
+            failed = trial.settle(failed, np.full(len(failed), index), values, worst, held)
+
+    def _search(self, hour: FloatArray, name: int, nearest: int) -> int:
+        """Find the region of one hour by the active-set solver, or else by the interior-point solver.
+
+        Raises:
+            SolverError: neither of them places the hour.
+        """
+        self.statistics.searched += 1
+        worst = -np.inf
+        for active in self._active_sets(hour, name, nearest):
+            index = None if active is None else self._number(active)
+            if index is not None:
+                worst = float((self._maps[index][: self._n_checks] @ hour).min())
+                if worst >= -SOLVED_TOLERANCE:
+                    return index
+        raise SolverError(
+            f"{self._program.name}: hour {name} has no acceptable solution: its best active set violates a check by "
+            f"{-worst:.1e}, expected at most {SOLVED_TOLERANCE:.0e}; use backend=cvxpylayers for such hours."
+        )
+
+    def _active_sets(self, hour: FloatArray, name: int, nearest: int) -> Iterator[Pattern | None]:
+        rhs = hour @ self._qp.rhs_map
+        yield active_set(self._qp, rhs, self.regions[nearest].active, max_steps=10 * self._n_checks)
+        self.statistics.solved += 1
+        parameters = hour[None, :-1]
+        solutions = self._program.solve(parameters, np.array([name]))
+        yield self._program.active(parameters, solutions)[0, self._qp.n_equalities :]
+
+    def _number(self, active: Pattern) -> int | None:
+        """Number of the region of an active set, built if it is new; None if it has no unique solution."""
+        name = active.tobytes()
+        if name not in self._numbers:
+            region = build_region(self._qp, active)
+            if region is None:
+                return None
+            self._numbers[name] = len(self.regions)
+            self.regions.append(region)
+            self._maps.append(np.ascontiguousarray(np.hstack([region.checks, self._outputs(region)]).T))
+        return self._numbers[name]
+
+    def _count(self, trial: _Trial, known: int) -> None:
+        used = np.bincount(trial.region, minlength=len(self.regions))
+        present = np.flatnonzero(used).tolist()
+        used[: len(self._used)] += self._used
+        self._used = used
+        # The equations of a region hold up to rounding wherever the hour lies; the checks are the hour's own.
+        size = float(np.abs(trial.hours).max()) * trial.hours.shape[1]
+        rounding = size * max(self.regions[index].residual for index in present)
+        statistics = self.statistics
+        statistics.hours += len(trial.region)
+        statistics.regions = int(np.count_nonzero(used))
+        statistics.hits += int((trial.region < known).sum())
+        statistics.kkt_residual = max(statistics.kkt_residual, rounding, -float(trial.margin.min()))
+
+    def _learn(self, trial: _Trial, failed: IntArray) -> None:
+        """Teach the last signature what it did not know; choose all of them anew as the book doubles."""
+        if self._cascade.depth and self.statistics.hours < 2 * self._learnt_hours:
+            self._cascade.add(trial.hours[failed], trial.region[failed])
+        else:
+            self._learnt_hours = self.statistics.hours
+            self._cascade = Cascade.learn(trial.hours, trial.region, [region.checks for region in self.regions])
+
+
+class _Trial:
+    """Hours sorted by the region first tried, and what is found of them; each is a column of `values`."""
+
+    values: FloatArray
+    margin: FloatArray
+
+    def __init__(self, hours: FloatArray, names: IntArray, region: IntArray) -> None:
+        self.hours, self.names, self.region = hours, names, region
+
+    def failed(self) -> IntArray:
+        return np.flatnonzero(~(self.margin >= -TOLERANCE))
+
+    def settle(
+        self, columns: IntArray, region: IntArray, values: FloatArray, worst: FloatArray, held: NDArray[np.bool_]
+    ) -> IntArray:
+        """Fill in the columns whose checks held; returns the others."""
+        inside = columns[held]
+        self.region[inside], self.margin[inside], self.values[:, inside] = region[held], worst[held], values[:, held]
+        return columns[~held]
+
+
+def runs(region: IntArray) -> list[tuple[int, int]]:
+    """Start and stop of each run of equal entries."""
+    edges = [0, *(np.flatnonzero(np.diff(region)) + 1).tolist(), len(region)]
+    return list(pairwise(edges))

@@ -1,0 +1,86 @@
+"""Critical regions: where the active set stays the same, the solution is an affine map of the parameters.
+
+With the active constraints known, the KKT conditions are linear equations (Proposition 3), solved once per
+region for the whole map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unlearn.checks import FloatArray
+from unlearn.grid.separable import Pattern, SeparableQp
+
+#: Condition number of a KKT system from which on its active constraints count as dependent.
+SINGULAR = 1e12
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The affine maps of one active set; `[π, 1] @ map` gives the values of n hours, π of shape (n, K).
+
+    Attributes:
+        active: which inequalities hold with equality, shape (I,).
+        solution: map to x, shape (K + 1, V).
+        checks: map to the slack of each inactive inequality and to the multiplier of each active one, in
+            units of the largest linear cost, shape (K + 1, I); the region is where all are >= 0.
+        residual: what rounding left of stationarity and of the active rows, as a coefficient of [π, 1]: an
+            hour's residual is at most `|[π, 1]|₁` times that.
+    """
+
+    active: Pattern
+    solution: FloatArray
+    checks: FloatArray
+    residual: float
+
+
+def build_region(qp: SeparableQp, active: Pattern) -> Region | None:
+    """Solve the KKT equations of an active set by LU; None if they have no unique solution."""
+    fixing, lines, free = qp.split(active)
+    fixed = qp.variable[fixing]
+    general = np.vstack([qp.equalities, qp.rows[lines]])
+    n_free, n_general = int(free.sum()), len(general)
+    if len(np.unique(fixed)) < len(fixed) or n_general > n_free:
+        return None
+    own_rhs = qp.rhs_map[:, qp.n_equalities :]
+    rhs = np.hstack([qp.rhs_map[:, : qp.n_equalities], own_rhs[:, lines]])
+    solution = np.zeros((len(rhs), len(qp.curvature)))
+    solution[:, fixed] = own_rhs[:, fixing] / qp.entry(fixing)
+    # [[P, A'], [A, 0]] [x; ν] = [-q; b - A x_fixed], for every coefficient of [π, 1] at once.
+    # Costs of thousands beside flows of 1 would make the system look singular, so they are scaled to at most 1.
+    scale = qp.curvature.max()
+    kkt = np.zeros((n_free + n_general, n_free + n_general))
+    kkt[:n_free, :n_free] = np.diag(qp.curvature[free] / scale)
+    kkt[n_free:, :n_free] = general[:, free]
+    kkt[:n_free, n_free:] = general[:, free].T
+    right = np.zeros((n_free + n_general, len(rhs)))
+    right[:n_free, -1] = -qp.linear[free] / scale
+    right[n_free:] = (rhs - solution @ general.T).T
+    solved = _solve(kkt, right)
+    if solved is None:
+        return None
+    solution[:, free] = solved[:n_free].T
+    price = scale * solved[n_free:].T
+    # Stationarity of the fixed variables gives the multipliers of their bounds.
+    slope = solution * qp.curvature + price @ general
+    slope[-1] += qp.linear
+    checks = own_rhs - solution @ qp.rows.T
+    checks[:, lines] = price[:, qp.n_equalities :] / qp.price
+    checks[:, fixing] = -slope[:, fixed] / qp.entry(fixing) / qp.price
+    left = np.abs(slope[:, free]).max(initial=0.0) / qp.price, np.abs(solution @ general.T - rhs).max()
+    return Region(active, solution, checks, float(max(left)))
+
+
+def _solve(kkt: FloatArray, right: FloatArray) -> FloatArray | None:
+    """Solve by LU with one step of refinement; None if the matrix is singular in working precision."""
+    try:
+        both = np.linalg.solve(kkt, np.hstack([right, np.eye(len(kkt))]))
+    except np.linalg.LinAlgError:
+        return None
+    solved, inverse = both[:, : right.shape[1]], both[:, right.shape[1] :]
+    condition = np.abs(kkt).sum(axis=0).max() * np.abs(inverse).sum(axis=0).max()
+    if not condition < SINGULAR:
+        return None
+    return solved + inverse @ (right - kkt @ solved)

@@ -1,0 +1,99 @@
+"""A strictly convex QP with a diagonal cost: the linear algebra of its active sets.
+
+Active bounds fix their variable, so only the active balance and line rows are left, a handful of equations;
+their Schur complement with the diagonal cost is solved by LU.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.checks import FloatArray, IntArray
+from unlearn.errors import InputError
+from unlearn.grid.qp import ParametricQp
+
+Pattern = NDArray[np.bool_]
+
+
+class SeparableQp:
+    """The dense matrices of a `ParametricQp`, with bounds told apart from rows over several variables.
+
+    Attributes:
+        n_equalities: E.
+        curvature: diagonal of P, positive, shape (V,).
+        linear: q, shape (V,).
+        equalities: shape (E, V).
+        rows: inequalities, shape (I, V).
+        rhs_map: b as a map of [π, 1], shape (K + 1, E + I).
+        bounds: inequalities on one variable, shape (I,).
+        variable: the variable that each bound is on, shape (I,).
+        price: unit of multipliers.
+        stiffness: `a' P⁻¹ a` of every inequality, shape (I,).
+    """
+
+    def __init__(self, qp: ParametricQp) -> None:
+        """Take the matrices apart.
+
+        Raises:
+            InputError: the cost is not strictly convex and separable.
+        """
+        diagonal = qp.cost_matrix.diagonal()
+        if abs(qp.cost_matrix).sum() > np.abs(diagonal).sum() or (diagonal <= 0).any():
+            raise InputError(
+                f"{qp.name}: backend=batched needs strictly convex costs, got a smallest quadratic cost of "
+                f"{diagonal.min():g}; give every generator a quadratic cost above 0, or use backend=cvxpylayers."
+            )
+        rows = qp.constraint_matrix.toarray()
+        self.name = qp.name
+        self.n_equalities = qp.n_equalities
+        self.curvature, self.linear = diagonal, qp.cost_vector
+        self.equalities, self.rows = rows[: qp.n_equalities], rows[qp.n_equalities :]
+        self.rhs_map = np.vstack([qp.rhs_slope.T, qp.rhs_constant])
+        self.bounds = np.count_nonzero(self.rows, axis=1) == 1
+        self.variable = np.abs(self.rows).argmax(axis=1)
+        self.price = qp.price
+        self.stiffness = self.rows**2 @ (1 / diagonal)
+        self._entry = self.rows[np.arange(len(self.rows)), self.variable]
+
+    def split(self, active: Pattern) -> tuple[IntArray, IntArray, Pattern]:
+        """Active bounds, active rows over several variables, and the variables left free."""
+        fixing = np.flatnonzero(active & self.bounds)
+        free = np.ones(len(self.curvature), dtype=bool)
+        free[self.variable[fixing]] = False
+        return fixing, np.flatnonzero(active & ~self.bounds), free
+
+    def entry(self, bounds: IntArray) -> FloatArray:
+        """The one coefficient of each of these bounds, +1 or -1."""
+        return self._entry[bounds]
+
+    def minimiser(self, rhs: FloatArray, active: Pattern) -> tuple[FloatArray, FloatArray]:
+        """Minimise with the active inequalities as equations: x (V,) and their multipliers (I,), 0 elsewhere."""
+        fixing, lines, free = self.split(active)
+        own = rhs[self.n_equalities :]
+        x = np.zeros(len(self.curvature))
+        x[self.variable[fixing]] = own[fixing] / self._entry[fixing]
+        general = np.vstack([self.equalities, self.rows[lines]])
+        target = np.concatenate([rhs[: self.n_equalities], own[lines]]) - general @ x
+        weighted = general[:, free] / self.curvature[free]
+        price = np.linalg.solve(weighted @ general[:, free].T, -target - weighted @ self.linear[free])
+        slope = self.linear + price @ general
+        x[free] = -slope[free] / self.curvature[free]
+        return x, self._multipliers(slope + self.curvature * np.where(free, 0.0, x), price, fixing, lines)
+
+    def direction(self, active: Pattern, entering: int) -> tuple[FloatArray, FloatArray]:
+        """How x (V,) and the active multipliers (I,) move per unit of the entering constraint's multiplier."""
+        fixing, lines, free = self.split(active)
+        general = np.vstack([self.equalities, self.rows[lines]])
+        weighted = general[:, free] / self.curvature[free]
+        normal = self.rows[entering]
+        price = np.linalg.solve(weighted @ general[:, free].T, -weighted @ normal[free])
+        slope = normal + price @ general
+        dx = np.where(free, -slope / self.curvature, 0.0)
+        return dx, self._multipliers(slope, price, fixing, lines)
+
+    def _multipliers(self, slope: FloatArray, price: FloatArray, fixing: IntArray, lines: IntArray) -> FloatArray:
+        multipliers = np.zeros(len(self.rows))
+        multipliers[fixing] = -slope[self.variable[fixing]] / self._entry[fixing]
+        multipliers[lines] = price[self.n_equalities :]
+        return multipliers
