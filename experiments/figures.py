@@ -9,7 +9,7 @@ import pandas as pd
 from experiments.app import experiment
 from experiments.schema import Config
 from unlearn.errors import InputError
-from unlearn.plotting import save_all
+from unlearn.plotting import is_spread, save_all, save_spread
 
 
 @experiment
@@ -23,7 +23,10 @@ def main(config: Config, folder: Path) -> None:
         )
     records = pd.concat([pd.read_parquet(f / "records.parquet") for f in folders], ignore_index=True)
     samples = pd.concat([pd.read_parquet(f / "samples.parquet") for f in folders], ignore_index=True)
-    save_all(records, samples, folder / "figures")
+    if is_spread(records):
+        save_spread(records, folder / "figures")
+    else:
+        save_all(records, samples, folder / "figures")
 
 
 if __name__ == "__main__":

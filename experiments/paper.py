@@ -10,7 +10,7 @@ from experiments.deviations import deviations
 from experiments.paper_stages import gather, run_all
 from experiments.schema import Config
 from unlearn.grid import load_case
-from unlearn.plotting import save_all, write_report
+from unlearn.plotting import is_spread, save_all, save_spread, write_report
 from unlearn.records import read_json, write_parquet
 
 
@@ -22,7 +22,8 @@ def main(config: Config, folder: Path) -> None:
     records, samples, stages = gather(run_all(config))
     write_records(config, records, target)
     write_parquet(samples, target / "samples.parquet")
-    figures = save_all(records, samples, target / "figures")
+    draw = target / "figures"
+    figures = save_spread(records, draw) if is_spread(records) else save_all(records, samples, draw)
     card = write_card(config, target, time.perf_counter() - start, stages=stages)
     published = read_json(Path(__file__).with_name("published.json"))
     write_report(

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,47 @@ from experiments.rows import SHARES, check, refuse_loads_and_forms
 from experiments.schema import Config, with_forecaster
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError
-from unlearn.evaluation import METRICS, Study, completeness, sensitivity, tradeoff
+from unlearn.evaluation import METRICS, Study, completeness, published_derivative, sensitivity, tradeoff
 from unlearn.grid import OperatingCost
 from unlearn.records import collect, config_hash, provenance, read_json, source_fingerprint, write_json, write_parquet
 
 log = logging.getLogger(__name__)
 
-Job = tuple[str, str]
 Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One forecaster under one protocol, for one seed and, where the data has years, one year."""
+
+    protocol: str
+    kind: str
+    seed: int
+    year: int | None
+
+    def configure(self, config: Config) -> Config:
+        """The configuration of this job alone."""
+        data = config.data if self.year is None else replace(config.data, year=self.year)
+        split = replace(config.split, seed=self.seed)
+        # Lists of what else is run are no part of this job, so that a longer list reuses what is done.
+        paper = replace(config.paper, protocols=[self.protocol], forecasters=[self.kind], seeds=None, years=None)
+        own = replace(config, protocol=self.protocol, seed=self.seed, split=split, data=data, paper=paper)
+        return with_forecaster(own, self.kind)
+
+
+def jobs_of(config: Config) -> list[Job]:
+    """All jobs of a run; networks first, whose training takes longest, so that the last ones to end are short."""
+    paper = config.paper
+    if paper.years and not hasattr(config.data, "year"):
+        raise InputError(f"paper.years: data={config.data.source} has no years; use gefcom2012 or tx123bt.")
+    by_length = sorted(paper.forecasters, key=("mixer", "cnn", "linear").index)
+    return [
+        Job(protocol, kind, seed, year)
+        for kind in by_length
+        for year in paper.years or [None]
+        for seed in paper.seeds or [config.seed]
+        for protocol in paper.protocols
+    ]
 
 
 def run_all(config: Config) -> list[Path]:
@@ -37,7 +70,7 @@ def run_all(config: Config) -> list[Path]:
     refuse_loads_and_forms(config, "paper")
     if config.unlearning.selection not in SHARES:
         raise InputError(f"paper sweeps over shares; unlearning={config.unlearning.selection} has none. Use tradeoff.")
-    jobs = [(protocol, kind) for protocol in config.paper.protocols for kind in config.paper.forecasters]
+    jobs = jobs_of(config)
     # Fingerprints are taken here, once: the source may be edited while the jobs run.
     source = source_fingerprint() + source_fingerprint(Path(__file__).parent)
     work = (joblib.delayed(run_job)(config, job, source) for job in jobs)
@@ -45,7 +78,7 @@ def run_all(config: Config) -> list[Path]:
         # Bars of several processes would overwrite each other; each tells its finished stages instead.
         os.environ["TQDM_DISABLE"] = "1"
     pool = joblib.Parallel(n_jobs=config.paper.jobs, return_as="generator_unordered")
-    folders = list(tqdm(pool(work), total=len(jobs), desc="forecasters and protocols"))
+    folders = list(tqdm(pool(work), total=len(jobs), desc="jobs"))
     os.environ.pop("TQDM_DISABLE", None)
     return sorted(folders)
 
@@ -55,25 +88,33 @@ def run_job(config: Config, job: Job, source: str) -> Path:
     torch.set_num_threads(config.threads)
     if not logging.getLogger().handlers:  # a process of its own starts without any
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-    protocol, kind = job
-    own = with_forecaster(replace(config, protocol=protocol), kind)
+    own = job.configure(config)
     cost = build_cost(own)
     dataset = build_dataset(own, cost)
-    parts = Path(config.paper.folder) / "parts" / part_key(config, source, dataset, cost) / protocol / kind
+    parts = Path(config.paper.folder) / "parts" / part_key(own, source, dataset, cost) / job.protocol / job.kind
     study: Study | None = None
-    for stage, run in _stages(config, kind):
+    for stage, run in _stages(own, job.kind):
         folder = parts / stage
         if (folder / "stage.json").is_file():
             continue
         start = time.perf_counter()
         study = study or build_study(own, cost, dataset)
         for name, table in run(study).items():
-            write_parquet(table.assign(protocol=protocol, forecaster=kind), folder / f"{name}.parquet")
+            write_parquet(table.assign(protocol=job.protocol, forecaster=job.kind), folder / f"{name}.parquet")
         seconds = time.perf_counter() - start
         # The card comes last: a stage without one is run again.
-        card = {"protocol": protocol, "forecaster": kind, "stage": stage, "seconds": seconds}
+        card = {"protocol": job.protocol, "forecaster": job.kind, "seed": job.seed, "data": dataset.name}
+        card |= {"stage": stage, "seconds": seconds}
         write_json(card, folder / "stage.json")
-        log.info("%s protocol, %s: %s done in %.0f s", protocol, kind, stage, seconds)
+        log.info(
+            "%s, %s protocol, seed %d, %s: %s done in %.1f s",
+            dataset.name,
+            job.protocol,
+            job.seed,
+            job.kind,
+            stage,
+            seconds,
+        )
     return parts
 
 
@@ -99,6 +140,8 @@ def _stages(config: Config, kind: str) -> Iterator[tuple[str, Callable[[Study], 
     yield "completeness", lambda study: {"records": completeness(study, wanted.shares)}
     yield "tradeoff", lambda study: {"records": tradeoff(study, wanted.share, budgets)}
     yield "sensitivity", lambda study: _sensitivity(study, wanted.share, config.evaluation.draw)
+    if config.protocol in config.paper.derivative_protocols:
+        yield "derivative", lambda study: {"records": published_derivative(study, wanted.share, budgets)}
 
 
 def _train(study: Study) -> Tables:

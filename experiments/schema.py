@@ -147,14 +147,36 @@ class EvaluationConfig:
 
 @dataclass
 class PaperConfig:
-    """What `paper` runs: forecasters, what selects their rows, protocols, λ₁ of networks, processes."""
+    """What `paper` runs: forecasters, what selects their rows, protocols, λ₁ of networks, processes.
+
+    Several seeds or years make it a spread: figures with bands. `derivative_protocols` are those under which
+    TAMU is also run with the published code's cost gradient.
+    """
 
     forecasters: list[str] = MISSING
     select_by: dict[str, str] = MISSING
     protocols: list[str] = MISSING
     l1_budgets_network: list[float] = MISSING
+    seeds: list[int] | None = None
+    years: list[int] | None = None
+    derivative_protocols: list[str] = MISSING
     jobs: int = MISSING
     folder: str = MISSING
+
+
+@dataclass
+class BenchmarkConfig:
+    """What `benchmark` times: which parts, how often, on how many hours and which grids."""
+
+    parts: list[str] = MISSING
+    repeats: int = MISSING
+    grids: list[str] = MISSING
+    hours: list[int] = MISSING
+    sample_hours: int = MISSING
+    stream_hours: list[int] = MISSING
+    scaling_grids: list[str] = MISSING
+    sequential_steps: int = MISSING
+    paper: str = MISSING
 
 
 @dataclass
@@ -171,6 +193,7 @@ class Config:
     split: SplitConfig = field(default_factory=SplitConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     paper: PaperConfig = field(default_factory=PaperConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1

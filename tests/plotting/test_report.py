@@ -127,7 +127,7 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
     figures = save_all(records, samples, tmp_path / "figures")
     card = {
         "config": {"unlearning": {"share": 0.25}, "data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
-        | {"evaluation": {"hours": 12}},
+        | {"evaluation": {"hours": 12}, "paper": {"jobs": 2}},
         "config_hash": "abc",
         "source": "def",
         "seconds": 12.0,
@@ -148,6 +148,8 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
     assert "made &lt;up&gt;" in page
     assert "Data: other &lt;b&gt;data" in page
     assert "torch 2.13.0" in page
+    assert "2 jobs at a time" in page
+    assert "<td>linear</td><td>1.5</td>" in page
 
 
 def test_a_single_budget_makes_no_claim_about_curves() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_positive
 from unlearn.criteria import MAPE, MSE
@@ -62,7 +63,11 @@ def measure(model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: Opera
     Raises:
         SolverError: an hour that cannot be priced; names it.
     """
-    forecast = torch.from_numpy(model.forecast(dataset.features[rows]))
+    return measure_forecast(torch.from_numpy(model.forecast(dataset.features[rows])), dataset, rows, cost)
+
+
+def measure_forecast(forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost) -> HourlyMetrics:
+    """Evaluate forecasts in p.u., shape (n, B), of some rows of a data set; see `measure`."""
     load = torch.from_numpy(dataset.load_pu[rows])
     priced = price_hours(cost, forecast, load)
     columns = {

@@ -2,5 +2,6 @@
 
 from unlearn.plotting.figures import paper_figures, save_all
 from unlearn.plotting.report import write_report
+from unlearn.plotting.spread import is_spread, save_spread
 
-__all__ = ["paper_figures", "save_all", "write_report"]
+__all__ = ["is_spread", "paper_figures", "save_all", "save_spread", "write_report"]

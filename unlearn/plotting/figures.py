@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from unlearn.plotting.panels import draw_completeness, draw_distance, draw_sensitivity, draw_tradeoff
+from unlearn.plotting.panels import draw_completeness, draw_derivative, draw_distance, draw_sensitivity, draw_tradeoff
 from unlearn.plotting.style import FORECASTER_NAMES, new_figure, protocols_of, save_figure
 
 #: Number of the paper's figure per network.
@@ -35,6 +35,8 @@ def paper_figures(records: pd.DataFrame, samples: pd.DataFrame) -> Iterator[tupl
                 yield from _linear_figures(own, points, protocol)
             else:
                 yield _network_figure(own, points, protocol, forecaster)
+        if (records.loc[records["protocol"] == protocol, "experiment"] == "derivative").any():
+            yield _derivative_figure(records[records["protocol"] == protocol], protocol)
 
 
 def save_all(records: pd.DataFrame, samples: pd.DataFrame, folder: Path) -> list[tuple[str, str, Path]]:
@@ -73,6 +75,17 @@ def _network_figure(
     number = NETWORK_FIGURES[forecaster]
     caption = f"Fig {number}. {name}: complete unlearning, sensitivity, PAMU and TAMU."
     return f"fig{number}_{protocol}", caption, figure
+
+
+def _derivative_figure(records: pd.DataFrame, protocol: str) -> tuple[str, str, Figure]:
+    kinds = [kind for kind in FORECASTER_NAMES if kind in set(records["forecaster"])]
+    figure, axes = new_figure(1, len(kinds), f"TAMU by two gradients ({protocol})")
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        draw_derivative(axis, records[records["forecaster"] == kind])
+        axis.set_title(FORECASTER_NAMES[kind])
+    axes[0][-1].legend(title="gradient", loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    caption = "TAMU by the exact gradient and by cvxpylayers' default derivative in the angle form, as published."
+    return f"derivative_{protocol}", caption, figure
 
 
 def _share(records: pd.DataFrame) -> str:

@@ -91,6 +91,17 @@ def draw_distance(axis: Axes, records: pd.DataFrame) -> None:
     axis.legend(lines, [str(line.get_label()) for line in lines], loc="upper center")
 
 
+@styled
+def draw_derivative(axis: Axes, records: pd.DataFrame) -> None:
+    """Operating cost against λ₁ when TAMU follows the exact gradient and when it follows the published code's."""
+    cost = records[(records["metric"] == "cost") & (records["criterion"] == "cost")]
+    for experiment, line, name in (("tradeoff", "o-", "exact"), ("derivative", "s--", "cvxpylayers' default")):
+        curve = _select(cost, experiment=experiment).sort_values("l1_budget")
+        colour = CRITERION_COLOURS["cost"] if experiment == "tradeoff" else "0.45"
+        axis.plot(curve["l1_budget"], curve["value"], line, color=colour, label=name)
+    axis.set(xlabel="$\\lambda_1$", ylabel=METRIC_LABELS["cost"])
+
+
 def _influence_label(criterion: str) -> str:
     return f"influence on {METRIC_LABELS[criterion].replace('Operating', 'operating')}"
 

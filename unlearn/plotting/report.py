@@ -11,8 +11,9 @@ import jinja2
 import pandas as pd
 import yaml
 
-from unlearn.plotting.claims import check_claims, summarise
+from unlearn.plotting.claims import Claim, check_claims, compare_gradients, summarise
 from unlearn.plotting.comparison import compare
+from unlearn.plotting.spread import count_claims, is_spread, summarise_spread
 from unlearn.plotting.style import FORECASTER_NAMES, protocols_of
 from unlearn.records import write_atomically
 
@@ -42,28 +43,29 @@ def write_report(
         path: where the page goes.
     """
     share = float(card["config"]["unlearning"]["share"])
-    sections = [
-        {
+    spread = is_spread(records)
+    sections = []
+    for protocol in protocols_of(records):
+        own = records[records["protocol"] == protocol]
+        drawn = [(name, caption, png) for name, caption, png in figures if name.endswith(f"_{protocol}")]
+        section = {
             "protocol": protocol,
             "about": _PROTOCOLS[protocol],
-            "summary": [summarise(own) for own in _by_forecaster(records[records["protocol"] == protocol])],
-            "claims": [
-                claim for own in _by_forecaster(records[records["protocol"] == protocol]) for claim in check_claims(own)
-            ],
+            "summary": summarise_spread(own) if spread else _summary(own),
+            "claims": count_claims(own) if spread else _claims(own),
             "figures": [
                 {"caption": caption, "name": name, "png": base64.b64encode(png.read_bytes()).decode()}
-                for name, caption, png in figures
-                if name.endswith(f"_{protocol}")
+                for name, caption, png in drawn
             ],
         }
-        for protocol in protocols_of(records)
-    ]
+        sections.append(section)
     template = jinja2.Template(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8"), autoescape=True, trim_blocks=True
     )
     page = template.render(
         sections=sections,
-        comparison=_rows(compare(records, published, share)),
+        comparison=None if spread else _rows(compare(records, published, share)),
+        stages=_stage_table(card["stages"]),
         source=published["source"],
         deviations=deviations,
         card=card,
@@ -71,6 +73,36 @@ def write_report(
         n_records=len(records),
     )
     return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+
+
+def _summary(records: pd.DataFrame) -> list[str]:
+    return [*(summarise(own) for own in _by_forecaster(records)), *compare_gradients(records)]
+
+
+def _claims(records: pd.DataFrame) -> list[Claim]:
+    return [claim for own in _by_forecaster(records) for claim in check_claims(own)]
+
+
+def _stage_table(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Seconds of each stage by protocol and forecaster, summed over seeds and years, with totals."""
+    if not stages:
+        return {"columns": [], "rows": []}
+    frame = pd.DataFrame(list(stages))
+    table = frame.pivot_table(
+        index=["protocol", "forecaster"],
+        columns="stage",
+        values="seconds",
+        aggfunc="sum",
+        margins=True,
+        margins_name="all",
+        sort=False,
+    )
+    rows = [[*names, *(f"{value:.1f}" if pd.notna(value) else "–" for value in row)] for names, row in _rows_of(table)]
+    return {"columns": ["protocol", "forecaster", *table.columns], "rows": rows}
+
+
+def _rows_of(table: pd.DataFrame) -> list[tuple[tuple[str, ...], list[float]]]:
+    return [(names, row.tolist()) for names, row in zip(table.index, table.to_numpy(), strict=True)]
 
 
 def _by_forecaster(records: pd.DataFrame) -> list[pd.DataFrame]:
