@@ -86,7 +86,7 @@ def test_gram_solve_equals_a_dense_solve(problem, damping):
     solution = gram.solve(rhs)
     torch.testing.assert_close(solution.value, torch.from_numpy(expected), rtol=1e-12, atol=1e-14)
     assert solution.converged
-    assert solution.statistics["solver"] == "gram-qr"
+    assert solution.statistics["solver"] == "gram-cholesky"
     assert solution.statistics["relative_residual"] == pytest.approx(relative_residual(gram, solution.value, rhs))
     singular = np.linalg.cond(dense_matrix(gram).numpy())
     assert solution.statistics["condition"] == pytest.approx(singular, rel=1e-6)

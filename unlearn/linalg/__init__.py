@@ -4,6 +4,7 @@ from unlearn.linalg.gram import GramOperator
 from unlearn.linalg.objective import Objective, inverse_hvp
 from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix
 from unlearn.linalg.solvers import IhvpOptions, Solution, relative_residual, solve_cg, solve_dense
+from unlearn.linalg.statistics import ACCURACY, SufficientStatistics
 
 __all__ = [
     # curvature
@@ -11,5 +12,5 @@ __all__ = [
     # solving
     "IhvpOptions", "Solution", "inverse_hvp", "relative_residual", "solve_cg", "solve_dense",
     # training problems
-    "Objective",
+    "ACCURACY", "Objective", "SufficientStatistics",
 ]  # fmt: skip
