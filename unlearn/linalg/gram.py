@@ -12,7 +12,7 @@ Hessian `G = (2/B) Σ_i w_i φ_i φ_i' + λ I`. The rule for solving with it:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
-from unlearn.linalg.solvers import Solution
+from unlearn.linalg.solvers import Preconditioner, Solution
 
 #: Up to here a refinement step gains at least five digits; see the rule above.
 CHOLESKY_CONDITION = 1e10
@@ -105,7 +105,7 @@ class GramOperator:
         }
         return Solution(value, True, "solved", statistics)
 
-    def preconditioner(self) -> Callable[[Tensor], Tensor]:
+    def preconditioner(self) -> Preconditioner:
         """The exact inverse of the blocks, for CG on this or on a nearby operator.
 
         Raises:
