@@ -123,6 +123,19 @@ def test_the_error_estimate_follows_the_condition_and_the_noise():
     assert statistics.remove(disturbed, target[:20]).solve().statistics["error_estimate"] < 1e-13
 
 
+@pytest.mark.parametrize("scale", [1e4, 1e5, 1e6, 1e7])
+def test_the_estimate_bounds_what_removing_far_larger_rows_leaves_behind(scale):
+    """Rows 10^4 to 10^7 times as large leave rounding errors that count against the small ones that remain."""
+    design, target = problem(10)
+    design[:20] *= scale
+    solution = SufficientStatistics.of(design, target).remove(design[:10], target[:10])
+    solution = solution.remove(design[10:20], target[10:20]).solve()
+    error = distance(solution, exact_head(design[20:], target[20:]))
+    estimate = solution.statistics["error_estimate"]
+    assert error <= estimate <= 1e4 * max(error, 1e-16)
+    assert solution.converged == (estimate <= ACCURACY)
+
+
 def test_beyond_their_accuracy_statistics_say_so():
     design, target = problem(5, condition_root=1e4)
     solution = SufficientStatistics.of(design, target).remove(design[:20], target[:20], noise=1e-13).solve()

@@ -106,7 +106,7 @@ class Forecaster(nn.Module):
         event: dict[str, Any] | None = None,
         statistics: HeadStatistics | None = None,
     ) -> Forecaster:
-        """Return a copy with another head.
+        """Return a copy with another head; frozen parts (extractor, scaler, card, statistics) are shared.
 
         Args:
             theta: the head as a flat vector, shape (P,).
@@ -114,12 +114,12 @@ class Forecaster(nn.Module):
             event: the step that led to it, for the card.
             statistics: the sums over the rows with these weights; None if they are not known.
         """
-        # Card and statistics are never changed in place.
-        shared = {id(part): part for part in (self.card, self.statistics) if part is not None}
-        other = copy.deepcopy(self, shared)
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
         other.head = theta.detach().reshape(self.head.shape).clone()
+        other.weights = (self.weights if weights is None else weights).detach().clone()
         if weights is not None:
-            other.weights, other.statistics = weights.detach().clone(), statistics
+            other.statistics = statistics
         if event is not None:
             other.card = replace(self.card, forgotten=[*self.card.forgotten, event])
         return other

@@ -44,7 +44,8 @@ class SufficientStatistics:
     Attributes:
         moments: high and low part of `Σ w zz'`, shape (2, D + B, D + B).
         rounding: b >= 0, shape (D + B,): entry (j, k) of the moments is off by about
-            `sqrt(b_j b_k)` at most; it grows with everything added or removed.
+            `sqrt(b_j b_k)` at most; it grows with everything added or removed (as a sum of squares,
+            for rounding errors are independent).
         total: `Σ w`.
         n_columns: D.
     """
@@ -120,7 +121,7 @@ class SufficientStatistics:
         Residuals are computed with split products, so that refinement ends at full accuracy as long
         as the condition number is well below 1e16. `error_estimate` in the solution's statistics
         bounds the relative error of W: the rounding of the statistics times the inverse of the
-        smallest eigenvalue (both with columns scaled to unit norm), plus the last correction. It is
+        smallest eigenvalue (both with columns scaled to unit norm), plus what refinement leaves. It is
         `converged` if that is at most `ACCURACY`.
 
         Args:
@@ -142,20 +143,22 @@ class SufficientStatistics:
         factor = torch.linalg.cholesky(scale[:, None] * gram * scale)
         head, residual = torch.zeros_like(cross.T), cross.T
         reference = float(residual.norm()) or 1.0
-        size, step, steps = 0.0, 1.0, 0
-        while step > 2 * ROUNDOFF and steps < MAX_REFINEMENTS:
+        size, step, left, steps = 0.0, 1.0, 1.0, 0
+        while left > ROUNDOFF and steps < MAX_REFINEMENTS:
             correction = torch.cholesky_solve((scale * residual).T, factor).T
             head = head + scale * correction
             size = float((head / scale).norm())
             before, step = step, float(correction.norm()) / (size or 1.0)
+            # Corrections shrink by the same factor each time.
+            left = step * step / before
             residual = -self.slope(head, outputs, ridge)
             steps += 1
-            if steps > 1 and step > 0.5 * before:
+            if step > 0.5 * before and steps > 1:
                 break
         # In the columns' own norms: (E W + e) / (smallest eigenvalue of the Gram matrix).
         chosen = slice(None) if outputs is None else outputs
         of_target = float((share * self.rounding[self.n_columns :][chosen].sum()).sqrt())
-        error = (float(share) + (of_target / size if size else 0.0)) / float(spectrum[0]) + step + ROUNDOFF
+        error = (float(share) + (of_target / size if size else 0.0)) / float(spectrum[0]) + left + ROUNDOFF
         statistics: dict[str, float | str] = {
             "solver": "statistics",
             "relative_residual": float(residual.norm()) / reference,
@@ -181,8 +184,9 @@ class SufficientStatistics:
         d = self.n_columns
         chosen = slice(None) if outputs is None else outputs
         moments = self.moments.sum(dim=0)
-        cross, squares = moments[:d, d:][:, chosen], moments.diagonal()[d:][chosen]
-        found = squares - ((2 * cross - moments[:d, :d] @ head.T) * head.T).sum(dim=0)
+        cross, squares = moments[:d, d:][:, chosen].T, moments.diagonal()[d:][chosen]
+        # The slope is 0 up to rounding at a minimum; squares of an ill-conditioned head cancel badly.
+        found = squares - ((cross - self.slope(head, outputs)) * head).sum(dim=1)
         return found / squares.abs().clamp_min(torch.finfo(torch.float64).tiny)
 
     def _changed(
@@ -198,7 +202,7 @@ class SufficientStatistics:
             if (weights != 1).any():
                 rows = rows * weights.sqrt()[:, None]
                 # The scaled rows are rounded, alike whenever they are added or removed.
-                rounding += 2 * ROUNDOFF * rows[weights != 1].square().sum(dim=0)
+                rounding = torch.hypot(rounding, 2 * ROUNDOFF * rows[weights != 1].square().sum(dim=0))
         high, low = self.moments
         for chunk in rows.split(CHUNK) if len(rows) else ():
             main, rest, bounds = split_gram(chunk)
@@ -206,8 +210,8 @@ class SufficientStatistics:
                 high, error = two_sum(high, sign * part)
                 low = low + error
             squares = main.diagonal()
-            # Rows that are off by independent errors: they average out.
-            rounding += bounds + (2 * noise / len(chunk) ** 0.5 + ROUNDOFF**2) * squares
+            # Errors of the rows, like those of the sums, are independent: they add up as squares.
+            rounding = torch.hypot(rounding, bounds + (2 * noise / len(chunk) ** 0.5 + ROUNDOFF**2) * squares)
         return SufficientStatistics(
             torch.stack(two_sum(high, low)), rounding, self.total + sign * total, self.n_columns
         )

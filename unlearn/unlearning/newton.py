@@ -81,19 +81,23 @@ def remain_weights(objective: Objective, unlearn: IntArray, weights: Tensor | No
     return weights_without(rows, ones if weights is None else weights)
 
 
-def weights_without(rows: IntArray, weights: Tensor) -> Tensor:
-    """Weights, shape (n,) or (n, B), with 0 on valid rows to unlearn; refuses an empty or total set."""
+def weights_without(rows: IntArray, weights: Tensor, outputs: Tensor | None = None) -> Tensor:
+    """Weights, shape (n,) or (n, B), with 0 on valid rows to unlearn; refuses an empty or total set.
+
+    With `outputs`, shape (B',), only in those of the B columns.
+    """
     if not rows.size:
         raise InputError("rows to unlearn: expected at least one, got none; nothing to forget.")
-    if len(rows) == len(weights):
+    if rows.size == len(weights):
         raise InputError(
-            f"rows to unlearn: got all {len(rows)} training rows; nothing would remain to define the model. "
+            f"rows to unlearn: got all {rows.size} training rows; nothing would remain to define the model. "
             "Keep some rows, or discard the model."
         )
-    if not weights[rows].any():
-        raise InputError(f"rows to unlearn: all {len(rows)} were forgotten before; they have no weight in this model.")
+    where = torch.from_numpy(rows) if outputs is None else (torch.from_numpy(rows)[:, None], outputs)
+    if not weights[where].any():
+        raise InputError(f"rows to unlearn: all {rows.size} were forgotten before; they have no weight in this model.")
     after = weights.clone()
-    after[rows] = 0.0
+    after[where] = 0.0
     if not after.any(dim=0).all():
         raise InputError("rows to unlearn: these are all that is left; nothing would remain to define the model.")
     return after

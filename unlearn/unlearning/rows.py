@@ -89,7 +89,7 @@ def forget_rows(
         )
     head = step.theta.reshape(model.head.shape)
     for group in sums.members(outputs):
-        if not model.card.l2 and (sums.of_output(int(group[0])).unexplained(head[group], group) < -SLACK).any():
+        if (sums.of_output(int(group[0])).unexplained(head[group], group) < -SLACK).any():
             raise MismatchError(
                 "rows to unlearn: they cannot have been among the training rows; without them the sum of squared "
                 "residuals is negative. Check that load_pu are their loads, in p.u. as the model was fitted on."

@@ -38,7 +38,7 @@ class Step:
         theta: new head, shape (P,).
         weights: new weights, shape (n, B).
         statistics: of the worst solve.
-        undone: how far the old head was from its minimum, relatively.
+        undone: how far the old head was from its minimum, relatively, where the form keeps that.
         sums: sufficient statistics at the new weights.
         accurate: whether the solve itself says that it is accurate.
     """
@@ -63,8 +63,7 @@ def with_weight(model: Forecaster, rows: IntArray, touched: Tensor) -> tuple[Ten
     Raises:
         InputError: no rows or all of them, all forgotten before, or the last ones left.
     """
-    after = model.weights.clone()
-    after[:, touched] = weights_without(rows, model.weights[:, touched])
+    after = weights_without(rows, model.weights, touched)
     return after, touched[(model.weights[rows][:, touched] > 0).any(dim=0)]
 
 
@@ -142,10 +141,12 @@ def statistics_step(
         now, then = sums.of_output(int(group[0])), before.of_output(int(group[0]))
         solutions.append(now.solve(group, ridge, model.column_names()))
         old = model.head[group]
+        head[group] = solutions[-1].value.reshape(old.shape)
+        if form == "remain_gradient":
+            continue
         slope = then.slope(old, group, ridge)
         left = float(then.newton_step(slope, ridge).norm() / old.norm())
-        head[group] = solutions[-1].value.reshape(old.shape)
-        if form == "unlearn_gradient" and left > AT_MINIMUM:
+        if left > AT_MINIMUM:
             head[group] += now.newton_step(slope, ridge)
         undone = max(undone, left)
     worst = max((s.statistics for s in solutions), key=lambda statistics: float(statistics["error_estimate"]))
