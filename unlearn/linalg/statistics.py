@@ -38,8 +38,8 @@ ACCURACY = 1e-9
 class SufficientStatistics:
     """`Z'WZ` of the rows `z = [φ, y]`, kept as an unevaluated sum of two matrices, with a running error bound.
 
-    Products are split and sums compensated, so the error is some 1e-22 of what was ever added or
-    removed: it hardly grows with the number of removals, and not with their size.
+    Products are split and sums compensated, so the error is some 1e-22 of all that was ever added or
+    removed, in however many pieces.
 
     Attributes:
         moments: high and low part of `Σ w zz'`, shape (2, D + B, D + B).
@@ -119,10 +119,10 @@ class SufficientStatistics:
         """Minimise `Σ w ‖W φ − y‖² + ridge ‖W‖²`: one Cholesky factorisation for all outputs, refined.
 
         Residuals are computed with split products, so that refinement ends at full accuracy as long
-        as the condition number is well below 1e16. `error_estimate` in the solution's statistics
-        bounds the relative error of W: the rounding of the statistics times the inverse of the
-        smallest eigenvalue (both with columns scaled to unit norm), plus what refinement leaves. It is
-        `converged` if that is at most `ACCURACY`.
+        as the condition number is well below 1e16. The solution's statistics report, with
+        columns scaled to unit norm, the condition number and `error_estimate`, of the relative error of
+        W: the rounding of the statistics over the smallest eigenvalue, plus what refinement leaves. It
+        is `converged` if that is at most `ACCURACY`.
 
         Args:
             outputs: positions of the outputs to solve for, shape (B',); None means all.
@@ -139,8 +139,7 @@ class SufficientStatistics:
         start = time.perf_counter()
         high, low, cross, _ = self._normal_equations(outputs, require_not_negative("ridge", ridge))
         gram = high + low
-        scale, share, spectrum = self._scaling(gram, names)
-        factor = torch.linalg.cholesky(scale[:, None] * gram * scale)
+        scale, factor, spectrum, share = self._factor(gram, names)
         head, residual = torch.zeros_like(cross.T), cross.T
         reference = float(residual.norm()) or 1.0
         size, step, left, steps = 0.0, 1.0, 1.0, 0
@@ -239,8 +238,8 @@ class SufficientStatistics:
             low = low + error
         return high, low, cross[0], cross[1]
 
-    def _scaling(self, gram: Tensor, names: Sequence[str] | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale that gives columns unit norm, error of the scaled matrix, its eigenvalues; refuses what is singular."""
+    def _factor(self, gram: Tensor, names: Sequence[str] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scale that gives columns unit norm; of the scaled matrix, Cholesky factor, eigenvalues, error (in norm)."""
         noise, squares = self.rounding[: self.n_columns], gram.diagonal()
         if (squares < -noise).any():
             raise InputError(NEVER_ADDED)
@@ -251,12 +250,13 @@ class SufficientStatistics:
         floor = float(share + ROUNDOFF * self.n_columns * spectrum[-1])
         if spectrum[0] < -floor:
             raise InputError(NEVER_ADDED)
-        if spectrum[0] <= floor:
-            rank = int((spectrum > floor).sum())
+        factor, failed = torch.linalg.cholesky_ex(scaled)
+        rank = min(int((spectrum > floor).sum()), self.n_columns - int(failed > 0))
+        if rank < self.n_columns:
             null = torch.linalg.eigh(scaled).eigenvectors[:, : self.n_columns - rank].T
-            listed = dependent_columns(null, names)
             raise SingularHessianError(
                 f"the Hessian is singular to the accuracy of these statistics: rank {rank} of {self.n_columns}; "
-                f"dependent features: {listed}. Keep more rows, fit with l2 > 0, or go back to the data."
+                f"dependent features: {dependent_columns(null, names)}. Keep more rows, fit with l2 > 0, or go back "
+                "to the data."
             )
-        return scale, share, spectrum
+        return scale, factor, spectrum, share
