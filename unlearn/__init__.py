@@ -21,7 +21,7 @@ from unlearn.forecasters import (
 from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning import Forgotten, Reweighting, forget, newton_update, retrain, select
+from unlearn.unlearning import Forgotten, Reweighting, forget, forget_rows, newton_update, retrain, select
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,8 @@ __all__ = [
     "MAPE", "MSE", "Criterion", "OperatingCostCriterion", "criterion_gradient", "influence_scores",
     "make_criterion",
     # forgetting
-    "Forgotten", "IhvpOptions", "Reweighting", "forget", "newton_update", "retrain", "select",
+    "Forgotten", "IhvpOptions", "Reweighting", "forget", "forget_rows", "newton_update", "retrain",
+    "select",
     # errors
     "UnlearnError",
 ]  # fmt: skip

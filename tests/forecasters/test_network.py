@@ -163,3 +163,14 @@ def test_unusable_training_options_are_refused(options, message):
 def test_fractional_counts_are_refused(name):
     with pytest.raises(InputError, match=rf"training\.{name}: expected a whole number"):
         unlearn.TrainingOptions(**{name: 2.5})
+
+
+def test_features_of_a_row_hardly_depend_on_its_batch(cnn, mixer, linear, dataset):
+    """`design_noise` bounds how far they do, which removals from statistics count on; a linear design is exact."""
+    for model in (cnn, mixer, linear):
+        rows = model.training_rows(dataset)
+        whole = model.design_of(dataset, rows)
+        for size in (1, 3, 17, 200):
+            some = np.random.default_rng(size).choice(len(rows), size, replace=False)
+            again = model.design(torch.from_numpy(dataset.features[rows[some]]))
+            assert float((again - whole[some]).norm()) <= model.design_noise * float(again.norm())

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearn.criteria import MAPE, MSE, OperatingCostCriterion
 from unlearn.errors import InputError
+from unlearn.forecasters import HeadObjective
 from unlearn.grid import price_hours
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
@@ -137,3 +139,27 @@ def test_weights_choose_the_hessian_and_all_rows_are_scored(linear, dataset, sli
     assert (scores[:300] != 0).any()
     damped = influence_scores(objective, theta, slope, options=IhvpOptions(damping=10.0))
     assert damped.norm() < influence_scores(objective, theta, slope).norm()
+
+
+def test_scores_of_all_samples_are_matrix_products(linear, dataset):
+    """As many operations for all samples as for ten: nothing loops over samples."""
+
+    class Counter(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.calls += 1
+            return function(*args, **(kwargs or {}))
+
+    whole = linear.objective(dataset)
+    ten = HeadObjective(whole.design[:10], whole.target[:10])
+    vector = torch.ones_like(linear.theta)
+    calls = []
+    for objective in (whole, ten):
+        with Counter() as counter:
+            scores = objective.gradient_products(linear.theta, vector)
+        calls.append(counter.calls)
+        assert len(scores) == objective.n_samples
+    assert calls[0] == calls[1] < 20
+    gradients = whole.per_sample_gradients(linear.theta)
+    torch.testing.assert_close(whole.gradient_products(linear.theta, vector), gradients @ vector, rtol=1e-9, atol=1e-9)

@@ -86,7 +86,7 @@ def test_gram_solve_equals_a_dense_solve(problem, damping):
     solution = gram.solve(rhs)
     torch.testing.assert_close(solution.value, torch.from_numpy(expected), rtol=1e-12, atol=1e-14)
     assert solution.converged
-    assert solution.statistics["solver"] == "gram-qr"
+    assert solution.statistics["solver"] == "gram-cholesky"
     assert solution.statistics["relative_residual"] == pytest.approx(relative_residual(gram, solution.value, rhs))
     singular = np.linalg.cond(dense_matrix(gram).numpy())
     assert solution.statistics["condition"] == pytest.approx(singular, rel=1e-6)
@@ -108,6 +108,22 @@ def test_gram_keeps_the_digits_that_normal_equations_lose():
     # Badly scaled but well conditioned after scaling: the backward error is that of QR, 1e-15 times cond.
     torch.testing.assert_close(gram.solve(gram.matvec(truth)).value, truth, rtol=1e-4, atol=0)
     assert gram.solve(gram.matvec(truth)).statistics["relative_residual"] < 1e-12
+
+
+@pytest.mark.parametrize("exponent", [1, 4, 7, 9, 9.9, 10.1, 12])
+def test_both_routes_are_as_accurate_as_the_condition_allows(exponent):
+    random = torch.Generator().manual_seed(2)
+    left = torch.linalg.qr(torch.randn(80, D, generator=random, dtype=torch.float64))[0]
+    right = torch.linalg.qr(torch.randn(D, D, generator=random, dtype=torch.float64))[0]
+    design = left * torch.logspace(0, -exponent / 2, D, dtype=torch.float64) @ right
+    gram = GramOperator(design, B, torch.ones(80, dtype=torch.float64))
+    truth = torch.randn(B * D, generator=random, dtype=torch.float64)
+    solution = gram.solve(gram.matvec(truth))
+    assert float((solution.value - truth).norm() / truth.norm()) <= 1e-15 * 10**exponent
+    # The condition that decides is that of columns scaled to unit norm.
+    unit = design / design.norm(dim=0)
+    expected = "gram-cholesky" if np.linalg.cond(unit.numpy()) ** 2 <= 1e10 else "gram-qr"
+    assert solution.statistics["solver"] == expected
 
 
 def test_a_singular_gram_names_the_dependent_features_and_a_damping_that_works(problem):

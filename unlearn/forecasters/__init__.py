@@ -5,13 +5,14 @@ from unlearn.forecasters.checkpoint import load_forecaster, save_forecaster
 from unlearn.forecasters.head import HeadObjective
 from unlearn.forecasters.linear import LinearForecaster, fit_linear
 from unlearn.forecasters.network import NetworkForecaster, fit_network
+from unlearn.forecasters.statistics import HeadStatistics
 from unlearn.forecasters.training import TrainingOptions, train_network
 
 __all__ = [
     # models
     "Forecaster", "LinearForecaster", "ModelCard", "NetworkForecaster",
     # fitting
-    "HeadObjective", "TrainingOptions", "fit_linear", "fit_network", "train_network",
+    "HeadObjective", "HeadStatistics", "TrainingOptions", "fit_linear", "fit_network", "train_network",
     # on disk
     "load_forecaster", "save_forecaster",
 ]  # fmt: skip

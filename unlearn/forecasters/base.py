@@ -14,6 +14,7 @@ from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, requ
 from unlearn.data import LoadDataset
 from unlearn.errors import MismatchError
 from unlearn.forecasters.head import HeadObjective
+from unlearn.forecasters.statistics import HeadStatistics
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,21 @@ class Forecaster(nn.Module):
     extractor live inside it. `head` is W, shape (B, D). `weights` says what W is the minimiser for:
     the weight of each of the head's n training rows for each output, shape (n, B), ones when fitted
     and 0 where a measurement was forgotten. With it, a model can forget again and again.
+    `statistics` are the sums over the rows with these weights, enough to forget rows without the
+    others; None in a model that was saved before they were kept (see `with_statistics`).
+
+    `design_noise` is how far, relatively, φ of a row may be from φ of the same row in another batch.
     """
 
     head: Tensor
     weights: Tensor
+    statistics: HeadStatistics | None
+    design_noise = 0.0
 
     def __init__(self, card: ModelCard, n_columns: int) -> None:
         super().__init__()
         self.card = card
+        self.statistics = None
         # Weights of the head's training rows, one column per output: 0 where forgotten.
         self.register_buffer("weights", torch.ones((0, len(card.load_names)), dtype=torch.float64))
         self.register_buffer("head", torch.full((len(card.load_names), n_columns), torch.nan, dtype=torch.float64))
@@ -92,16 +100,39 @@ class Forecaster(nn.Module):
         return self.head.detach().reshape(-1).clone()
 
     def with_theta(
-        self, theta: Tensor, weights: Tensor | None = None, event: dict[str, Any] | None = None
+        self,
+        theta: Tensor,
+        weights: Tensor | None = None,
+        event: dict[str, Any] | None = None,
+        statistics: HeadStatistics | None = None,
     ) -> Forecaster:
-        """Return a copy with another head, and the weights and the step that led to it if given."""
-        other = copy.deepcopy(self)
+        """Return a copy with another head; frozen parts (extractor, scaler, card, statistics) are shared.
+
+        Args:
+            theta: the head as a flat vector, shape (P,).
+            weights: weights that it goes with, shape (n, B); None keeps weights and statistics.
+            event: the step that led to it, for the card.
+            statistics: the sums over the rows with these weights; None if they are not known.
+        """
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
         other.head = theta.detach().reshape(self.head.shape).clone()
+        other.weights = (self.weights if weights is None else weights).detach().clone()
         if weights is not None:
-            other.weights = weights.detach().clone()
+            other.statistics = statistics
         if event is not None:
             other.card = replace(self.card, forgotten=[*self.card.forgotten, event])
         return other
+
+    def with_statistics(self, dataset: LoadDataset) -> Forecaster:
+        """Return a copy with its sufficient statistics summed up anew from the data, at its present weights.
+
+        Raises:
+            MismatchError: the data set is not the one this model was fitted on.
+        """
+        objective = self.objective(dataset)
+        statistics = HeadStatistics.of(objective.design, objective.target, self.weights)
+        return self.with_theta(self.theta, self.weights, statistics=statistics)
 
     def training_rows(self, dataset: LoadDataset) -> IntArray:
         """Rows of the data set that the head is fitted on: all training rows, or the sensitive part."""
@@ -129,7 +160,8 @@ class Forecaster(nn.Module):
         """Return a copy whose head minimises the training problem, all weights one."""
         objective = self.objective(dataset)
         ones = torch.ones((objective.n_samples, objective.n_outputs), dtype=torch.float64)
-        return self.with_theta(objective.fit(), ones)
+        statistics = HeadStatistics.of(objective.design, objective.target, ones)
+        return self.with_theta(objective.fit(), ones, statistics=statistics)
 
     def forecast(self, features: FloatArray) -> FloatArray:
         """Forecast loads in p.u. for raw features (n, B, F).

@@ -1,4 +1,4 @@
-"""Models on disk: weights as safetensors, everything else as a JSON card."""
+"""Models on disk: weights and sufficient statistics as safetensors, everything else as a JSON card."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from unlearn.forecasters.base import Forecaster, ModelCard
 from unlearn.forecasters.extractors import EXTRACTORS
 from unlearn.forecasters.linear import LinearForecaster
 from unlearn.forecasters.network import NetworkForecaster
+from unlearn.forecasters.statistics import PREFIX, HeadStatistics
 from unlearn.records import read_json, write_atomically, write_json
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -24,6 +25,8 @@ def save_forecaster(model: Forecaster, folder: str | Path) -> Path:
     """Write `model.safetensors` and `card.json` into a folder; the card comes last."""
     folder = Path(folder)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if model.statistics is not None:
+        tensors |= model.statistics.to_tensors()
     write_atomically(folder / WEIGHTS, lambda file: save_file(tensors, file))
     write_json(model.card.to_dict(), folder / CARD)
     return folder
@@ -31,6 +34,9 @@ def save_forecaster(model: Forecaster, folder: str | Path) -> Path:
 
 def load_forecaster(folder: str | Path) -> Forecaster:
     """Read a model that `save_forecaster` wrote.
+
+    One that an earlier version wrote has no sufficient statistics: `forget` sums them up when it
+    first needs them, `forget_rows` refuses (see `Forecaster.with_statistics`).
 
     Raises:
         InputError: a missing or broken file; names it.
@@ -50,8 +56,9 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     try:
         # As many rows as the file has; everything else has the shape that the card gives.
         model.weights = torch.empty_like(weights["weights"]) if "weights" in weights else model.weights
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+        model.load_state_dict({name: value for name, value in weights.items() if not name.startswith(PREFIX)})
+        model.statistics = HeadStatistics.from_tensors(weights, *model.head.shape)
+    except (RuntimeError, InputError) as error:
         raise InputError(f"{folder / WEIGHTS}: does not fit its card: {error}") from error
     return model
 

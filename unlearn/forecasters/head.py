@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
-from unlearn.linalg import GramOperator
+from unlearn.linalg import GramOperator, Preconditioner
 
 
 class HeadObjective:
@@ -56,6 +56,10 @@ class HeadObjective:
 
     def hessian(self, theta: Tensor, weights: Tensor, damping: float = 0.0) -> GramOperator:
         return GramOperator(self.design, self.n_outputs, weights, self.l2 + damping, self.names)
+
+    def preconditioner(self, theta: Tensor, weights: Tensor, damping: float = 0.0) -> Preconditioner:
+        """The exact inverse of the Hessian, block by block."""
+        return self.hessian(theta, weights, damping).preconditioner()
 
     def fit(self, weights: Tensor | None = None) -> Tensor:
         """Minimise L by an SVD-based least-squares solve, from the data and not from any θ.

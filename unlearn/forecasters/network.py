@@ -19,6 +19,9 @@ from unlearn.forecasters.training import TrainingOptions, train_network
 class NetworkForecaster(Forecaster):
     """`ŷ = W [φ(x), 1]` with a frozen extractor φ; only W has seen the sensitive rows (section IV-B)."""
 
+    # Float64 products of an extractor differ in their last bits between batches (measured: 8e-16).
+    design_noise = 1e-15
+
     def __init__(self, card: ModelCard, extractor: nn.Module, scaler: StandardScaler) -> None:
         super().__init__(card, N_FEATURES + 1)
         self.extractor = extractor.double().requires_grad_(False)

@@ -12,7 +12,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
-from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator
+from unlearn.influence.preconditioner import block_preconditioner
+from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
 
 PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -119,6 +120,29 @@ class ModuleObjective:
         curvature = 2.0 / self._targets.shape[1] * weights[:, None]
         return GaussNewtonOperator(
             lambda point: self._outputs(point, self._inputs), theta, curvature, damping + self.l2
+        )
+
+    def preconditioner(self, theta: Tensor, weights: Tensor, damping: float = 0.0) -> Preconditioner:
+        """Blocks of the linear layers, exact in the last one; see `unlearn.influence.preconditioner`.
+
+        Raises:
+            InputError: the loss is not `mean_squared_error`, or no trainable linear layer comes last.
+        """
+        if self._loss is not mean_squared_error:
+            raise InputError(
+                'block preconditioner: expected the loss mean_squared_error, got another; use preconditioner="none".'
+            )
+        positions, start = {}, 0
+        for name, shape in self._shapes.items():
+            positions[name] = start + torch.arange(shape.numel()).reshape(shape)
+            start += shape.numel()
+        return block_preconditioner(
+            self._module,
+            lambda point: self._outputs(point, self._inputs),
+            positions,
+            theta,
+            weights,
+            damping + self.l2,
         )
 
     def _outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:

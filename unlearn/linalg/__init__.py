@@ -3,13 +3,16 @@
 from unlearn.linalg.gram import GramOperator
 from unlearn.linalg.objective import Objective, inverse_hvp
 from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix
-from unlearn.linalg.solvers import IhvpOptions, Solution, relative_residual, solve_cg, solve_dense
+from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_cg, solve_dense
+from unlearn.linalg.statistics import ACCURACY, SufficientStatistics
 
 __all__ = [
     # curvature
     "GaussNewtonOperator", "GramOperator", "HessianOperator", "Operator", "dense_matrix",
     # solving
-    "IhvpOptions", "Solution", "inverse_hvp", "relative_residual", "solve_cg", "solve_dense",
+    "IhvpOptions", "Preconditioner", "Solution", "inverse_hvp", "relative_residual", "solve_cg", "solve_dense",
     # training problems
     "Objective",
+    # sums over training rows
+    "ACCURACY", "SufficientStatistics",
 ]  # fmt: skip

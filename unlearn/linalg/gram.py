@@ -1,21 +1,48 @@
 """The Hessian of a linear head under squared error: `I_B ⊗ G` with `G` a weighted Gram matrix.
 
 For `L(W) = Σ_i w_i (1/B)‖W φ_i − y_i‖²` with `W` of shape (B, D), every output has the same
-Hessian `G = (2/B) Σ_i w_i φ_i φ_i' + λ I`. `G` is never formed: a QR factorisation of the weighted
-design keeps its condition number at the square root.
+Hessian `G = (2/B) Σ_i w_i φ_i φ_i' + λ I`. The rule for solving with it:
+
+- condition number of G, columns scaled to unit norm, up to `CHOLESKY_CONDITION`: one Cholesky
+  factorisation of G for all outputs, refined with residuals from the rows themselves;
+- above, or if the factorisation fails: QR of the weighted design, which keeps the condition number
+  at the square root, and names the columns that depend on each other if G is singular.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
-from unlearn.linalg.solvers import Solution
+from unlearn.linalg.solvers import Preconditioner, Solution
+
+#: Up to here a refinement step gains at least five digits; see the rule above.
+CHOLESKY_CONDITION = 1e10
+
+
+def require_weights(weights: Tensor, n: int) -> None:
+    """Refuse weights that are not n finite numbers of at least 0."""
+    if weights.shape != (n,):
+        raise InputError(f"weights: expected one per sample, shape ({n},), got {tuple(weights.shape)}.")
+    if not torch.isfinite(weights).all() or (weights < 0).any():
+        raise InputError(
+            f"weights: expected finite numbers of at least 0, got {float(weights.min())}; "
+            "negative weights make the Hessian indefinite (keep linf_budget at most 1)."
+        )
+
+
+def dependent_columns(null: Tensor, names: Sequence[str] | None) -> str:
+    """List the columns that the vectors of a null space, shape (k, D), involve."""
+    labels = list(names) if names is not None else [f"column {i}" for i in range(null.shape[1])]
+    involved = null.abs().max(dim=0).values > 1e-3
+    listed = [name for name, use in zip(labels, involved.tolist(), strict=True) if use]
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
 
 
 class GramOperator:
@@ -41,18 +68,13 @@ class GramOperator:
         Raises:
             InputError: a negative or non-finite weight.
         """
-        if not torch.isfinite(weights).all() or (weights < 0).any():
-            raise InputError(
-                f"weights: expected finite numbers of at least 0, got {float(weights.min())}; "
-                "negative weights make the Hessian indefinite (keep linf_budget at most 1)."
-            )
+        require_weights(weights, len(design))
         self.damping = require_not_negative("damping", damping)
         self.n_outputs, self.n_columns = n_outputs, design.shape[1]
         self.size = n_outputs * self.n_columns
-        self._names = list(names) if names is not None else [f"column {i}" for i in range(self.n_columns)]
+        self._names = names
         kept = weights > 0
         self._rows = design[kept] * (2.0 / n_outputs * weights[kept]).sqrt()[:, None]
-        self._triangle: Tensor | None = None
 
     def matvec(self, vector: Tensor) -> Tensor:
         head = vector.reshape(self.n_outputs, self.n_columns)
@@ -60,44 +82,84 @@ class GramOperator:
         return product.reshape(-1)
 
     def solve(self, rhs: Tensor) -> Solution:
-        """Solve for all outputs at once, with one step of iterative refinement.
+        """Solve for all outputs at once, refined iteratively.
 
         Raises:
             SingularHessianError: names the features that depend on each other, and how to damp.
         """
         start = time.perf_counter()
-        triangle = self._factor()
-        value = self._substitute(triangle, rhs)
-        value = value + self._substitute(triangle, rhs - self.matvec(value))
+        structured = self._cholesky is not None
+        value = self._substitute(rhs)
+        correction = self._substitute(rhs - self.matvec(value))
+        value = value + correction
+        if structured and float(correction.norm()) > 1e-8 * float(value.norm()):
+            # Corrections shrink by as much as the first one did.
+            value = value + self._substitute(rhs - self.matvec(value))
         scale = float(rhs.norm())
         residual = float((rhs - self.matvec(value)).norm()) / scale if scale else 0.0
-        singular = torch.linalg.svdvals(triangle)
         statistics: dict[str, float | str] = {
-            "solver": "gram-qr",
+            "solver": "gram-cholesky" if structured else "gram-qr",
             "relative_residual": residual,
-            "condition": float((singular[0] / singular[-1]) ** 2),
+            "condition": self._condition,
             "seconds": time.perf_counter() - start,
         }
         return Solution(value, True, "solved", statistics)
 
-    def _substitute(self, triangle: Tensor, rhs: Tensor) -> Tensor:
-        columns = rhs.reshape(self.n_outputs, self.n_columns).T
-        half = torch.linalg.solve_triangular(triangle.T, columns, upper=False)
-        return torch.linalg.solve_triangular(triangle, half, upper=True).T.reshape(-1)
+    def preconditioner(self) -> Preconditioner:
+        """The exact inverse of the blocks, for CG on this or on a nearby operator.
 
-    def _factor(self) -> Tensor:
-        if self._triangle is None:
-            ridge = self.damping**0.5 * torch.eye(self.n_columns, dtype=self._rows.dtype)
-            rows = torch.cat([self._rows, ridge]) if self.damping else self._rows
-            if len(rows) < self.n_columns:
-                raise SingularHessianError(
-                    f"the Hessian is singular: {len(rows)} samples remain for {self.n_columns} features. "
-                    "Keep more samples, fit with l2 > 0, or pass IhvpOptions(damping=...)."
-                )
-            triangle = torch.linalg.qr(rows, mode="r")[1]
-            self._refuse_dependent(triangle, len(rows))
-            self._triangle = triangle
-        return self._triangle
+        Raises:
+            SingularHessianError: see `solve`.
+        """
+        return self._substitute
+
+    def _substitute(self, rhs: Tensor) -> Tensor:
+        columns = rhs.reshape(self.n_outputs, self.n_columns).T
+        if self._cholesky is not None:
+            scale, factor = self._cholesky
+            solved = scale[:, None] * torch.cholesky_solve(scale[:, None] * columns, factor)
+        else:
+            half = torch.linalg.solve_triangular(self._triangle.T, columns, upper=False)
+            solved = torch.linalg.solve_triangular(self._triangle, half, upper=True)
+        return solved.T.reshape(-1)
+
+    @cached_property
+    def _gram(self) -> Tensor:
+        return self._rows.T @ self._rows + self.damping * torch.eye(self.n_columns, dtype=self._rows.dtype)
+
+    @cached_property
+    def _cholesky(self) -> tuple[Tensor, Tensor] | None:
+        """Scale of the columns and factor of the scaled Gram matrix; None where QR is called for."""
+        squares = self._gram.diagonal()
+        if not bool((squares > 0).all()):
+            return None
+        scale = squares.rsqrt()
+        scaled = scale[:, None] * self._gram * scale
+        spectrum = torch.linalg.eigvalsh(scaled)
+        if not float(spectrum[-1]) <= CHOLESKY_CONDITION * float(spectrum[0]):
+            return None
+        return scale, torch.linalg.cholesky(scaled)
+
+    @cached_property
+    def _condition(self) -> float:
+        if self._cholesky is not None:
+            spectrum = torch.linalg.eigvalsh(self._gram)
+            return float(spectrum[-1] / spectrum[0])
+        singular = torch.linalg.svdvals(self._triangle)
+        return float((singular[0] / singular[-1]) ** 2)
+
+    @cached_property
+    def _triangle(self) -> Tensor:
+        ridge = self.damping**0.5 * torch.eye(self.n_columns, dtype=self._rows.dtype)
+        rows = torch.cat([self._rows, ridge]) if self.damping else self._rows
+        if len(rows) < self.n_columns:
+            raise SingularHessianError(
+                f"the Hessian is singular: {len(rows)} samples remain for {self.n_columns} features. "
+                "Keep more samples, fit with l2 > 0, or pass IhvpOptions(damping=...)."
+            )
+        triangle = torch.linalg.qr(rows, mode="r")[1]
+        self._refuse_dependent(triangle, len(rows))
+        return triangle
 
     def _refuse_dependent(self, triangle: Tensor, n_rows: int) -> None:
         _, singular, right = torch.linalg.svd(triangle)
@@ -105,9 +167,7 @@ class GramOperator:
         rank = int((singular > floor).sum())
         if rank == self.n_columns:
             return
-        involved = right[rank:].abs().max(dim=0).values > 1e-3
-        names = [name for name, use in zip(self._names, involved.tolist(), strict=True) if use]
-        listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        listed = dependent_columns(right[rank:], self._names)
         raise SingularHessianError(
             f"the Hessian is singular: rank {rank} of {self.n_columns}; dependent features: {listed}. "
             f"Remove repeats, fit with l2 > 0, or pass IhvpOptions(damping={1e-10 * float(singular[0]) ** 2:.1g})."

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unlearn.errors import InputError
 from unlearn.linalg.operators import Operator
-from unlearn.linalg.solvers import IhvpOptions, Solution, solve_cg, solve_dense
+from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, solve_cg, solve_dense
 
 
 class Objective(Protocol):
@@ -38,7 +38,7 @@ def inverse_hvp(objective: Objective, theta: Tensor, weights: Tensor, rhs: Tenso
     """Solve `H x = rhs` with the weighted Hessian of an objective at θ.
 
     Raises:
-        InputError: NaN in θ or in the right-hand side.
+        InputError: NaN in θ or in the right-hand side; a block preconditioner for an objective without one.
         SingularHessianError: direct solve of a singular Hessian.
         ConvergenceError: CG did not reach its tolerance.
     """
@@ -48,6 +48,20 @@ def inverse_hvp(objective: Objective, theta: Tensor, weights: Tensor, rhs: Tenso
         raise InputError("right-hand side of the Hessian system: expected finite values, got NaN or infinity.")
     operator = objective.hessian(theta, weights, options.damping)
     if options.solver == "cg":
-        return solve_cg(operator, rhs, options)
+        return solve_cg(operator, rhs, options, _preconditioner(objective, theta, weights, options))
     structured = getattr(operator, "solve", None)
     return structured(rhs) if structured is not None else solve_dense(operator, rhs)
+
+
+def _preconditioner(
+    objective: Objective, theta: Tensor, weights: Tensor, options: IhvpOptions
+) -> Preconditioner | None:
+    if options.preconditioner == "none":
+        return None
+    build = getattr(objective, "preconditioner", None)
+    if build is None:
+        raise InputError(
+            f'ihvp.preconditioner="block": {type(objective).__name__} offers none; use preconditioner="none".'
+        )
+    made: Preconditioner = build(theta, weights, options.damping)
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,10 @@ from unlearn.errors import ConvergenceError, InputError, SingularHessianError
 from unlearn.linalg.operators import Operator, dense_matrix
 
 SOLVERS = ("direct", "cg")
+PRECONDITIONERS = ("none", "block")
+
+#: A symmetric positive definite map on flat vectors that approximates the inverse of an operator.
+Preconditioner = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class IhvpOptions:
         rtol: relative residual that CG must reach.
         max_steps: CG steps; None means ten times the number of parameters.
         on_failure: "raise", or "report" in the returned status.
+        preconditioner: of CG: "none", or "block": the block structure of the objective, see its
+            `preconditioner`.
     """
 
     solver: str = "direct"
@@ -49,9 +56,16 @@ class IhvpOptions:
     rtol: float = 1e-12
     max_steps: int | None = None
     on_failure: str = "raise"
+    preconditioner: str = "none"
 
     def __post_init__(self) -> None:
         require_choice("ihvp.solver", self.solver, SOLVERS)
+        require_choice("ihvp.preconditioner", self.preconditioner, PRECONDITIONERS)
+        if self.solver != "cg" and self.preconditioner != "none":
+            raise InputError(
+                f'ihvp.preconditioner: expected "none" with solver={self.solver!r}, got {self.preconditioner!r}; only '
+                'solver="cg" is preconditioned.'
+            )
         require_choice("ihvp.on_failure", self.on_failure, ("raise", "report"))
         require_not_negative("ihvp.damping", self.damping)
         require_positive("ihvp.rtol", self.rtol)
@@ -87,14 +101,23 @@ def solve_dense(operator: Operator, rhs: Tensor) -> Solution:
     return Solution(value, True, "solved", statistics)
 
 
-def solve_cg(operator: Operator, rhs: Tensor, options: IhvpOptions) -> Solution:
+def solve_cg(
+    operator: Operator, rhs: Tensor, options: IhvpOptions, preconditioner: Preconditioner | None = None
+) -> Solution:
     """Solve by conjugate gradients; the reported residual is the true one, not the recurrence's.
 
     CG keeps the iterate whose true residual is smallest and restarts from it when the recurrence
     has drifted, until the tolerance is met or `max_steps` are spent.
 
+    Args:
+        operator: H, symmetric.
+        rhs: b, shape (P,).
+        options: tolerance, steps and what to do on failure.
+        preconditioner: M, close to the inverse of H; the residual that must meet the tolerance stays
+            that of H.
+
     Raises:
-        InputError: a right-hand side that is not finite.
+        InputError: a right-hand side that is not finite, or M that is not positive definite.
         ConvergenceError: the tolerance is not met, or curvature `p'Hp <= 0` is found (unless
             `options.on_failure` is "report").
     """
@@ -108,7 +131,7 @@ def solve_cg(operator: Operator, rhs: Tensor, options: IhvpOptions) -> Solution:
     residual = rhs.clone()
     best_value, best_norm = value, float(residual.norm())
     while best_norm > target and steps < limit and status == "solved":
-        value, used, curvature = _cg_sweep(operator, best_value, residual, target, limit - steps)
+        value, used, curvature = _cg_sweep(operator, best_value, residual, target, limit - steps, preconditioner)
         steps += used
         residual = rhs - operator.matvec(value)
         norm = float(residual.norm())
@@ -138,15 +161,26 @@ def solve_cg(operator: Operator, rhs: Tensor, options: IhvpOptions) -> Solution:
 
 
 def _cg_sweep(
-    operator: Operator, value: Tensor, residual: Tensor, target: float, limit: int
+    operator: Operator,
+    value: Tensor,
+    residual: Tensor,
+    target: float,
+    limit: int,
+    preconditioner: Preconditioner | None,
 ) -> tuple[Tensor, int, float]:
-    """Run plain CG from `value`; return the iterate, the steps used and the last curvature."""
+    """Run CG from `value`; return the iterate, the steps used and the last curvature."""
     value, residual = value.clone(), residual.clone()
-    direction = residual.clone()
-    square = residual.dot(residual)
+    ahead = residual if preconditioner is None else preconditioner(residual)
+    direction = ahead.clone()
+    square = residual.dot(ahead)
     curvature = 1.0
     steps = 0
-    while steps < limit and float(square.sqrt()) > target:
+    while steps < limit and float(residual.norm()) > target:
+        if square <= 0:
+            raise InputError(
+                f"preconditioner: expected a positive definite map, got r'Mr = {float(square):.2g}; use "
+                'IhvpOptions(preconditioner="none").'
+            )
         product = operator.matvec(direction)
         curvature = float(direction.dot(product))
         steps += 1
@@ -155,7 +189,8 @@ def _cg_sweep(
         step = square / curvature
         value += step * direction
         residual -= step * product
-        fresh = residual.dot(residual)
-        direction = residual + (fresh / square) * direction
+        ahead = residual if preconditioner is None else preconditioner(residual)
+        fresh = residual.dot(ahead)
+        direction = ahead + (fresh / square) * direction
         square = fresh
     return value, steps, curvature

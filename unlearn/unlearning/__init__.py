@@ -5,10 +5,11 @@ from unlearn.unlearning.forget import Forgotten, evaluation_rows, forget, requir
 from unlearn.unlearning.newton import FORMS, Update, newton_update, remain_weights
 from unlearn.unlearning.retrain import relative_distance, retrain
 from unlearn.unlearning.reweight import Reweighting
+from unlearn.unlearning.rows import forget_rows
 
 __all__ = [
-    # the one call
-    "Forgotten", "forget",
+    # the one call, and the one that needs no other data
+    "Forgotten", "forget", "forget_rows",
     # its parts
     "FORMS", "Reweighting", "Update", "newton_update", "retrain", "select",
     # helpers

@@ -6,19 +6,19 @@ import numpy as np
 
 from unlearn.checks import IntArray
 from unlearn.criteria import Criterion
-from unlearn.forecasters import Forecaster, HeadObjective
+from unlearn.forecasters import Forecaster
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.steps import Step
+from unlearn.unlearning.steps import AT_MINIMUM, Step
 
 
-def kept_constants(model: Forecaster, objective: HeadObjective) -> list[str]:
+def kept_constants(model: Forecaster) -> list[str]:
     """Say what the removed rows still touch through preprocessing that is kept."""
     said = [
         f"{constant['name']} is kept: {constant['description']}; fitted on rows: {constant['fitted_on']}."
         for constant in model.card.fitted
     ]
-    if objective.l2:
-        said.append(f"The head is regularised with l2 = {objective.l2:g}, kept as it was.")
+    if model.card.l2:
+        said.append(f"The head is regularised with l2 = {model.card.l2:g}, kept as it was.")
     return said
 
 
@@ -27,9 +27,11 @@ def why_incomplete(
 ) -> list[str]:
     """Say why the result is not complete forgetting; nothing said means that it is."""
     said = []
-    others = np.setdiff1d(np.arange(len(step.weights)), rows)
-    moved = int(((step.weights[others] != 1) & (model.weights[others] > 0)).any(dim=1).sum())
-    if judge is not None and moved:
+    moved = 0
+    if judge is not None:
+        others = np.setdiff1d(np.arange(len(step.weights)), rows)
+        moved = int(((step.weights[others] != 1) & (model.weights[others] > 0)).any(dim=1).sum())
+    if moved:
         said.append(
             f"The result is not complete forgetting: {moved} remaining rows were re-weighted with scores computed "
             "at the original parameters; the result depends on the removed rows through that."
@@ -49,8 +51,7 @@ def why_incomplete(
         said.append(
             f"The result is not complete forgetting: the linear solve ended with a relative residual of {residual:.1e}."
         )
-    # Far above the rounding of a least-squares fit, far below what any sample moves.
-    if judge is None and form != "remain_gradient" and step.undone > 1e-8:
+    if judge is None and form != "remain_gradient" and step.undone > AT_MINIMUM:
         said.append(
             f"The result is not complete forgetting: the parameters were {step.undone:.1e} (relative) away from the "
             "minimum of their training problem, and this form keeps that; form='remain_gradient' does not."

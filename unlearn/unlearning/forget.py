@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, IntArray, require_not_negative, require_rows
+from unlearn.checks import FloatArray, IntArray, require_choice, require_not_negative, require_rows
 from unlearn.criteria import Criterion, OperatingCostCriterion, make_criterion
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError, MismatchError
@@ -18,9 +18,20 @@ from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.linalg import IhvpOptions
 from unlearn.unlearning.declare import kept_constants, why_incomplete
+from unlearn.unlearning.newton import FORMS
 from unlearn.unlearning.retrain import relative_distance
 from unlearn.unlearning.reweight import Reweighting
-from unlearn.unlearning.steps import Step, common_weights, complete_step, retrained_head, touched_outputs
+from unlearn.unlearning.steps import (
+    Step,
+    common_weights,
+    exact_step,
+    newton_step,
+    require_trained,
+    retrained_head,
+    summed_up,
+    touched_outputs,
+    with_weight,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,50 +112,72 @@ def forget(
     start = time.perf_counter()
     reweighting = Reweighting(require_not_negative("l1_budget", l1_budget), linf_budget)
     _require_sensible(criterion, l1_budget, loads, form, evaluate_on)
-    if loads is not None:
-        _require_loads(loads, model.card.load_names)
+    require_choice("form", form, FORMS)
+    require_loads(loads, model.card.load_names)
     judge = None if criterion is None else make_criterion(criterion, grid)
-    objective = model.objective(dataset)
-    unlearn_rows = require_rows("rows to unlearn", rows, objective.n_samples)
+    model.require_match(dataset)
+    require_trained(model)
+    unlearn_rows = require_rows("rows to unlearn", rows, len(model.weights))
     touched = touched_outputs(model, loads)
+    after, outputs = with_weight(model, unlearn_rows, touched)
     overlap = 0
     prepared = time.perf_counter()
-    if judge is None:
-        step = complete_step(model, objective, unlearn_rows, touched, form, ihvp or IhvpOptions())
-    else:
+    options = ihvp or IhvpOptions()
+    if judge is not None:
         require_base(judge, dataset)
         seen = evaluation_rows(dataset, evaluate_on)
         overlap = len(np.intersect1d(seen, model.training_rows(dataset)[unlearn_rows]))
         slope = criterion_gradient(model, judge, dataset.features[seen], dataset.load_pu[seen])
+        objective = model.objective(dataset)
         update = reweighting.update(objective, model.theta, unlearn_rows, slope.gradient, ihvp, common_weights(model))
-        step = Step(update.theta, update.weights[:, None].expand_as(model.weights), update.solution.statistics, 0.0)
+        weights = update.weights[:, None].expand_as(model.weights)
+        step = Step(update.theta, weights, update.solution.statistics, 0.0, summed_up(objective, weights))
+    elif form == "first_order" or options.solver == "cg" or options.damping:
+        step = newton_step(model, model.objective(dataset), unlearn_rows, outputs, form, options)
+    else:
+        step = exact_step(model, dataset, unlearn_rows, after, outputs, form)
     updated = time.perf_counter()
     distance = None
     if compare_retrained:
-        distance = relative_distance(step.theta, retrained_head(model, objective, unlearn_rows, touched))
+        retrained = retrained_head(model, model.objective(dataset), unlearn_rows, outputs)
+        distance = relative_distance(step.theta, retrained)
     said = why_incomplete(model, step, unlearn_rows, form, ihvp, judge)
+    seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
+    result = concluded(
+        model, step, unlearn_rows, loads, said, seconds, None if judge is None else judge.name, l1_budget
+    )
+    return replace(result, distance_to_retrained=distance, declared=[*result.declared, *_overlap(overlap)])
+
+
+def concluded(
+    model: Forecaster,
+    step: Step,
+    rows: IntArray,
+    loads: Sequence[str] | None,
+    said: list[str],
+    seconds: dict[str, float],
+    criterion: str | None = None,
+    l1_budget: float = 0.0,
+) -> Forgotten:
+    """The result of a step, not compared with retraining; `said` is why it is incomplete, nothing if it is not."""
     event = {
-        "rows": len(unlearn_rows),
+        "rows": len(rows),
         "loads": None if loads is None else list(loads),
-        "criterion": None if judge is None else judge.name,
+        "criterion": criterion,
         "l1_budget": float(l1_budget),
         "complete": not said,
     }
     return Forgotten(
-        model=model.with_theta(step.theta, step.weights, event),
-        unlearn_rows=unlearn_rows,
-        weights=step.weights[:, touched[0]].numpy(),
+        model=model.with_theta(step.theta, step.weights, event, step.sums),
+        unlearn_rows=rows,
+        weights=step.weights[:, touched_outputs(model, loads)[0]].numpy(),
         distance_to_original=relative_distance(step.theta, model.theta),
-        distance_to_retrained=distance,
-        criterion=None if judge is None else judge.name,
+        distance_to_retrained=None,
+        criterion=criterion,
         complete=not said,
         statistics=step.statistics,
-        seconds={
-            "prepare": prepared - start,
-            "unlearn": updated - prepared,
-            "compare": time.perf_counter() - updated,
-        },
-        declared=[*kept_constants(model, objective), *said, *_overlap(overlap)],
+        seconds=seconds,
+        declared=[*kept_constants(model), *said],
     )
 
 
@@ -198,7 +231,10 @@ def _require_sensible(
         raise InputError(f"form={form!r} with a criterion: forms are those of complete unlearning (criterion=None).")
 
 
-def _require_loads(loads: Sequence[str], names: Sequence[str]) -> None:
+def require_loads(loads: Sequence[str] | None, names: Sequence[str]) -> None:
+    """Refuse loads that are no list of some of the names; None stands for all of them."""
+    if loads is None:
+        return
     if isinstance(loads, str):
         raise InputError(f"loads: expected a list of names, got {loads!r}; write [{loads!r}].")
     unknown = [name for name in loads if name not in names]

@@ -1,33 +1,54 @@
 """One step of forgetting on a model: which outputs change, from which weights, to which head.
 
 The Hessian is block diagonal over outputs, so outputs whose weights differ (because single loads were
-forgotten before) are problems of their own.
+forgotten before) are problems of their own. Which route an exact step takes:
+
+1. the model's sufficient statistics, downdated by the removed rows, if the error they estimate for
+   the head is at most `ACCURACY`;
+2. statistics summed up anew from what remains, if that helps;
+3. Newton steps with the weighted design (its Cholesky or QR route, see `unlearn.linalg.gram`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from unlearn.checks import IntArray
-from unlearn.errors import InputError
-from unlearn.forecasters import Forecaster, HeadObjective
+from unlearn.data import LoadDataset
+from unlearn.errors import InputError, SingularHessianError
+from unlearn.forecasters import Forecaster, HeadObjective, HeadStatistics
 from unlearn.linalg import IhvpOptions, inverse_hvp
-from unlearn.unlearning.newton import newton_update
+from unlearn.unlearning.newton import newton_update, weights_without
 from unlearn.unlearning.retrain import retrain
+
+#: Relative distance up to which a head counts as the minimum of its training problem: far above the
+#: rounding of a least-squares fit, far below what any sample moves.
+AT_MINIMUM = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """New head, new weights (n, B), statistics of the worst solve, and how far the old head was from its minimum."""
+    """What a step leads to.
+
+    Attributes:
+        theta: new head, shape (P,).
+        weights: new weights, shape (n, B).
+        statistics: of the worst solve.
+        undone: how far the old head was from its minimum, relatively, where the form keeps that.
+        sums: sufficient statistics at the new weights.
+        accurate: whether the solve itself says that it is accurate.
+    """
 
     theta: Tensor
     weights: Tensor
     statistics: dict[str, float | str]
     undone: float
+    sums: HeadStatistics | None = None
+    accurate: bool = True
 
 
 def touched_outputs(model: Forecaster, loads: Sequence[str] | None) -> Tensor:
@@ -36,35 +57,137 @@ def touched_outputs(model: Forecaster, loads: Sequence[str] | None) -> Tensor:
     return torch.tensor([i for i, name in enumerate(names) if loads is None or name in loads])
 
 
+def with_weight(model: Forecaster, rows: IntArray, touched: Tensor) -> tuple[Tensor, Tensor]:
+    """New weights (n, B), and those of the touched outputs in which the rows still had weight.
+
+    Raises:
+        InputError: no rows or all of them, all forgotten before, or the last ones left.
+    """
+    after = weights_without(rows, model.weights, touched)
+    return after, touched[(model.weights[rows][:, touched] > 0).any(dim=0)]
+
+
 def _groups(model: Forecaster, outputs: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Outputs that share their weights: (weights (n,), positions). One group unless single loads were forgotten."""
     columns, group = torch.unique(model.weights[:, outputs], dim=1, return_inverse=True)
     return [(columns[:, g], outputs[group == g]) for g in range(columns.shape[1])]
 
 
-def complete_step(
-    model: Forecaster, objective: HeadObjective, rows: IntArray, touched: Tensor, form: str, ihvp: IhvpOptions
+def exact_step(
+    model: Forecaster, dataset: LoadDataset, rows: IntArray, after: Tensor, outputs: Tensor, form: str
 ) -> Step:
-    """Forget rows completely in some outputs, from the weights that each of them has now."""
+    """Forget rows completely by the first of the three routes that is accurate enough.
+
+    Args:
+        model: the model before the step.
+        dataset: the data set it was fitted on.
+        rows: positions in the head's training rows.
+        after: new weights, shape (n, B).
+        outputs: positions of the outputs that change.
+        form: "unlearn_gradient" or "remain_gradient".
+
+    Raises:
+        SingularHessianError: what remains does not determine the parameters.
+    """
+    before = model.statistics or summed_up(model.objective(dataset), model.weights)
+    where = model.training_rows(dataset)[rows]
+    target = torch.from_numpy(dataset.load_pu[where])
+    design = model.design_of(dataset, where)
+    sums = before.remove(design, target, model.weights[rows], outputs, model.design_noise)
+    step = _step_if_accurate(model, before, sums, after, outputs, form)
+    if step is None:
+        objective = model.objective(dataset)
+        sums = summed_up(objective, after)
+        step = _step_if_accurate(model, before, sums, after, outputs, form)
+        if step is None:
+            step = newton_step(model, objective, rows, outputs, form, IhvpOptions())
+    return replace(step, sums=sums)
+
+
+def _step_if_accurate(
+    model: Forecaster, before: HeadStatistics, sums: HeadStatistics, after: Tensor, outputs: Tensor, form: str
+) -> Step | None:
+    try:
+        step = statistics_step(model, before, sums, after, outputs, form)
+    except (InputError, SingularHessianError):
+        return None  # too ill-conditioned for statistics; the data decides
+    return step if step.accurate else None
+
+
+def statistics_step(
+    model: Forecaster, before: HeadStatistics, sums: HeadStatistics, after: Tensor, outputs: Tensor, form: str
+) -> Step:
+    """The step to the minimum that the statistics at the new weights define.
+
+    The form "unlearn_gradient" keeps the step that training left undone, H_R⁻¹ times the old
+    gradient: 0 up to rounding, and left out, for a head at its minimum.
+
+    Args:
+        model: the model before the step.
+        before: statistics at its weights.
+        sums: statistics at the new weights.
+        after: new weights, shape (n, B).
+        outputs: positions of the outputs that change.
+        form: "unlearn_gradient" or "remain_gradient".
+
+    Raises:
+        InputError: statistics of rows that had never been added.
+        SingularHessianError: what remains does not determine the parameters.
+    """
+    head, undone = model.head.clone(), 0.0
+    ridge = 0.5 * model.card.l2 * len(head)  # (l2/2)‖W‖² in units of the loss's 1/B
+    solutions = []
+    for group in sums.members(outputs):
+        now, then = sums.of_output(int(group[0])), before.of_output(int(group[0]))
+        solutions.append(now.solve(group, ridge, model.column_names()))
+        old = model.head[group]
+        head[group] = solutions[-1].value.reshape(old.shape)
+        if form == "remain_gradient":
+            continue
+        slope = then.slope(old, group, ridge)
+        left = float(then.newton_step(slope, ridge).norm() / old.norm())
+        if left > AT_MINIMUM:
+            head[group] += now.newton_step(slope, ridge)
+        undone = max(undone, left)
+    worst = max((s.statistics for s in solutions), key=lambda statistics: float(statistics["error_estimate"]))
+    accurate = all(s.converged for s in solutions) and bool(head.isfinite().all())
+    return Step(head.reshape(-1), after, worst, undone, sums, accurate)
+
+
+def newton_step(
+    model: Forecaster, objective: HeadObjective, rows: IntArray, outputs: Tensor, form: str, ihvp: IhvpOptions
+) -> Step:
+    """Forget rows in some outputs by a Newton step of any form, from the weights that each of them has now."""
     theta, head, weights = model.theta, model.head.clone(), model.weights.clone()
     solves: list[dict[str, float | str]] = []
     undone = 0.0
-    for before, outputs in _groups(model, touched):
+    for before, group in _groups(model, outputs):
         update = newton_update(objective, theta, rows, form, ihvp, before)
-        head[outputs] = update.theta.reshape(head.shape)[outputs]
-        weights[:, outputs] = update.weights[:, None]
+        head[group] = update.theta.reshape(head.shape)[group]
+        weights[:, group] = update.weights[:, None]
         solves.append(update.solution.statistics)
         left = inverse_hvp(objective, theta, before, objective.gradient(theta, before), ihvp).value
-        undone = max(undone, float(left.reshape(head.shape)[outputs].norm() / model.head[outputs].norm()))
+        undone = max(undone, float(left.reshape(head.shape)[group].norm() / model.head[group].norm()))
     worst = max(solves, key=lambda statistics: float(statistics["relative_residual"]))
-    return Step(head.reshape(-1), weights, worst, undone)
+    return Step(head.reshape(-1), weights, worst, undone, summed_up(objective, weights))
 
 
-def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, touched: Tensor) -> Tensor:
+def summed_up(objective: HeadObjective, weights: Tensor) -> HeadStatistics:
+    """Sufficient statistics from the data, at weights (n, B)."""
+    return HeadStatistics.of(objective.design, objective.target, weights)
+
+
+def require_trained(model: Forecaster) -> None:
+    """Refuse a head with NaN or infinite parameters."""
+    if not bool(model.head.isfinite().all()):
+        raise InputError("parameters: expected finite values, got NaN or infinity; was the model trained?")
+
+
+def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, outputs: Tensor) -> Tensor:
     """The head that refitting those outputs on what remains gives, shape (P,)."""
     head = model.head.clone()
-    for before, outputs in _groups(model, touched):
-        head[outputs] = retrain(objective, rows, before).reshape(head.shape)[outputs]
+    for before, group in _groups(model, outputs):
+        head[group] = retrain(objective, rows, before).reshape(head.shape)[group]
     return head.reshape(-1)
 
 
