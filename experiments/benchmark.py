@@ -1,0 +1,48 @@
+"""Peers and ours side by side: `python -m experiments.benchmark`, or parts of it: `'benchmark.parts=[curvature]'`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from experiments.app import experiment, write_records
+from experiments.benchmarks.cold import add_paper_stages, time_cold_start
+from experiments.benchmarks.curvature import time_curvature
+from experiments.benchmarks.dispatch import time_dispatch
+from experiments.benchmarks.scaling import scale_grids, scale_hours
+from experiments.benchmarks.tables import as_text
+from experiments.schema import Config
+from unlearn.checks import require_choice
+from unlearn.records import RecordTable, write_atomically
+
+log = logging.getLogger(__name__)
+
+PARTS = ("dispatch", "curvature", "scaling", "cold_start")
+
+
+@experiment
+def main(config: Config, folder: Path) -> None:
+    """Time every part, write the records and the tables, and print the tables."""
+    for part in config.benchmark.parts:
+        require_choice("benchmark.parts", part, PARTS)
+    table = RecordTable(experiment="benchmark", seed=config.seed)
+    if "dispatch" in config.benchmark.parts:
+        time_dispatch(config, table)
+    if "curvature" in config.benchmark.parts:
+        time_curvature(config, table)
+    if "scaling" in config.benchmark.parts:
+        scale_hours(config, table, folder)
+        scale_grids(config, table)
+    if "cold_start" in config.benchmark.parts:
+        time_cold_start(config, table)
+        add_paper_stages(config, table)
+    records = table.to_frame()
+    write_records(config, records, folder)
+    text = as_text(records)
+    write_atomically(folder / "benchmark.md", lambda file: file.write_text(text, encoding="utf-8"))
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

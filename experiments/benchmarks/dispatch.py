@@ -1,0 +1,102 @@
+"""Dispatch and redispatch, forward and backward: every backend and form on the same hours."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from experiments.benchmarks.hours import Hours, forecast_hours
+from experiments.benchmarks.timing import add_timing, repeat
+from experiments.schema import Config
+from unlearn.grid import GridCase, OperatingCost, load_case
+from unlearn.records import RecordTable
+
+log = logging.getLogger(__name__)
+
+#: Peers: what they are called, and how `OperatingCost` is told to be one.
+PEERS = {
+    "cvxpylayers default, angle (published)": {"backend": "cvxpylayers", "derivative": "lsqr", "form": "angle"},
+    "cvxpylayers default, PTDF": {"backend": "cvxpylayers", "derivative": "lsqr", "form": "ptdf"},
+    "cvxpylayers dense, angle": {"backend": "cvxpylayers", "derivative": "dense", "form": "angle"},
+    "cvxpylayers dense, PTDF": {"backend": "cvxpylayers", "derivative": "dense", "form": "ptdf"},
+    "moreau, PTDF": {"backend": "moreau"},
+}
+
+#: A row of a gradient counts as off if it differs by more than this share of its largest entry.
+OFF = 1e-3
+
+
+def time_dispatch(config: Config, table: RecordTable) -> None:
+    """Time every backend on every grid and number of hours; record agreement with the batched one."""
+    for grid in config.benchmark.grids:
+        case = load_case(grid)
+        hours = forecast_hours(config, case)
+        for n in config.benchmark.hours:
+            rows = hours.test[:n] if n <= len(hours.test) else torch.arange(min(n, len(hours.load)))
+            _time_batched(table, case, hours, rows, config.benchmark.repeats)
+        _time_peers(config, table, case, hours)
+
+
+def _time_batched(table: RecordTable, case: GridCase, hours: Hours, rows: Tensor, repeats: int) -> None:
+    """Ours in three states: no region known, those of the training hours known, all known."""
+    forecast, load = hours.forecast[rows], hours.load[rows]
+    learnt = OperatingCost(case)
+    gradient(learnt, hours.forecast[hours.train], hours.load[hours.train])
+    costs: list[OperatingCost] = []
+    states = {
+        "cold": lambda: costs.append(OperatingCost(case)),
+        "first pass": lambda: costs.append(copy.deepcopy(learnt)),
+        "warm": None,
+    }
+    for state, prepare in states.items():
+        columns = {"grid": case.name, "method": "batched", "state": state, "hours": len(rows)}
+        for what, call in (("forward + backward", gradient), ("forward", price)):
+            timing = repeat(lambda call=call: call(costs[-1], forecast, load), repeats, prepare)
+            add_timing(table, timing, len(rows), "us/h", 1e6, what=what, **columns)
+        for book, statistics in costs[-1].statistics.items():
+            table.add("regions", statistics.regions, "", book=book, **columns)
+            table.add("hit_rate", statistics.hit_rate, "share", book=book, **columns)
+            table.add("kkt_residual", statistics.kkt_residual, "", book=book, **columns)
+
+
+def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours) -> None:
+    n = config.benchmark.sample_hours
+    rows = hours.test[torch.linspace(0, len(hours.test) - 1, n).round().long()]
+    forecast, load = hours.forecast[rows], hours.load[rows]
+    truth, slope = gradient(OperatingCost(case), forecast, load)
+    for name, options in tqdm(PEERS.items(), desc=f"{case.name}: peers", leave=False):
+        if options["backend"] == "moreau" and importlib.util.find_spec("moreau") is None:
+            log.warning("moreau is not installed, so it is left out: pip install 'unlearn[moreau]'")
+            continue
+        peer = OperatingCost(case, **options)
+        columns = {"grid": case.name, "method": name, "state": "", "hours": n}
+        for what, call in (("forward + backward", gradient), ("forward", price)):
+            timing = repeat(lambda call=call, peer=peer: call(peer, forecast, load), config.benchmark.repeats)
+            add_timing(table, timing, n, "us/h", 1e6, what=what, **columns)
+        found, own_slope = gradient(peer, forecast, load)
+        scale = slope.abs().amax(dim=1)
+        off = (own_slope - slope).abs().amax(dim=1) / torch.where(scale > 0, scale, 1.0)
+        table.add("cost_difference", float(((found - truth).abs() / truth.abs()).max()), "relative", **columns)
+        table.add("gradients_off", float((off > OFF).double().mean()), "share", **columns)
+        table.add("gradient_error", float(off.median()), "relative", **columns)
+
+
+def price(cost: OperatingCost, forecast: Tensor, load: Tensor) -> Tensor:
+    """Cost of every hour, without a gradient."""
+    with torch.no_grad():
+        return cost(forecast, load).total
+
+
+def gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
+    """Cost of every hour, (n,), and its gradient in the forecast, (n, B)."""
+    asked = forecast.clone().requires_grad_()
+    total = cost(asked, load).total
+    total.sum().backward()
+    if asked.grad is None:
+        raise RuntimeError("autograd left no gradient")
+    return total.detach(), asked.grad

@@ -1,0 +1,144 @@
+"""The tables of a benchmark as Markdown, from its records."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+PUBLISHED = "cvxpylayers default, angle (published)"
+
+
+def as_text(records: pd.DataFrame) -> str:
+    """All tables that the records allow."""
+    # Parts that were not run have left no columns.
+    missing = [column for column in ("state", "hours", "what", "part", "buses", "stage") if column not in records]
+    records = records.assign(**dict.fromkeys(missing))
+    parts = [_dispatch(records), _curvature(records), _scaling(records), _cold(records), _stages(records)]
+    return "\n".join(part for part in parts if part)
+
+
+def _dispatch(records: pd.DataFrame) -> str:
+    dispatch = records[records["unit"].eq("us/h") & records["what"].isin(["forward + backward", "forward"])]
+    rows = []
+    for (grid, method, state, hours), own in dispatch.groupby(["grid", "method", "state", "hours"], sort=False):
+        peers = dispatch[(dispatch["grid"] == grid) & (dispatch["method"] == PUBLISHED)]
+        facts = records[
+            (records["grid"] == grid)
+            & (records["method"] == method)
+            & (records["state"] == state)
+            & (records["hours"] == hours)
+        ]
+        row = {"grid": grid, "backend": f"{method}, {state}" if state else method, "hours": int(hours)}
+        for what in ("forward + backward", "forward"):
+            times = own[own["what"] == what].set_index("metric")["value"]
+            reference = _value(peers[peers["what"] == what], "time_median")
+            row[f"{what} [us/h]"] = _spread(times)
+            row[f"{what}: times faster than published"] = (
+                "" if pd.isna(reference) else f"{reference / times['time_median']:,.0f}"
+            )
+        row |= {name: _format(_value(facts, metric)) for name, metric in _AGREEMENT.items()}
+        row["regions"] = _by_book(facts, "regions", "{:.0f}")
+        row["hit rate"] = _by_book(facts, "hit_rate", "{:.4f}")
+        row["worst KKT residual"] = _format(facts.loc[facts["metric"] == "kkt_residual", "value"].max())
+        rows.append(row)
+    return _markdown("Dispatch and redispatch", rows)
+
+
+_AGREEMENT = {
+    "largest cost difference": "cost_difference",
+    "gradient rows off by > 1e-3": "gradients_off",
+    "median gradient error": "gradient_error",
+}
+
+
+def _curvature(records: pd.DataFrame) -> str:
+    curvature = records[records["part"] == "curvature"]
+    rows = []
+    for (what, method), own in curvature.groupby(["what", "method"], sort=False):
+        times = own[own["metric"].str.startswith("time_")].set_index("metric")["value"]
+        row = {"what": what, "method": method, "time [ms]": _spread(1e3 * times)}
+        row["error"] = _format(_value(own, "error"))
+        row["condition"] = _format(_value(own, "condition"))
+        rows.append(row)
+    return _markdown("Curvature", rows)
+
+
+def _scaling(records: pd.DataFrame) -> str:
+    rows = []
+    streamed = records[records["state"].eq("streamed")]
+    for hours, own in streamed.groupby("hours"):
+        times = own[own["metric"].str.startswith("time_")].set_index("metric")["value"]
+        memory, regions = _value(own, "peak_memory"), _value(own, "regions")
+        rows.append(
+            {
+                "hours": f"{int(hours):,}",
+                "time [s]": _spread(times),
+                "peak memory [MB]": f"{memory:.0f}",
+                "regions": f"{regions:.0f}",
+            }
+        )
+    text = _markdown("Hours, streamed in chunks, with gradients", rows)
+    grids = records[records["what"].eq("grids") & records["buses"].notna()]
+    rows = []
+    for (grid, buses), own in grids.groupby(["grid", "buses"], sort=False):
+        times = own[own["metric"].str.startswith("time_")].set_index("metric")["value"]
+        regions = f"{_value(own, 'regions'):.0f}"
+        rows.append({"grid": grid, "buses": int(buses), "warm [us/h]": _spread(times), "regions": regions})
+    text += _markdown("Grids, warm, forward + backward", rows)
+    exponents = records[records["metric"] == "exponent"]
+    for what, value in zip(exponents["what"], exponents["value"], strict=True):
+        text += f"Fitted exponent of time over {what}: {value:.2f}\n"
+    return text
+
+
+def _cold(records: pd.DataFrame) -> str:
+    rows = []
+    for what, own in records[records["state"].eq("cold start")].groupby("what", sort=False):
+        rows.append({"from a fresh process": what, "time [s]": _spread(own.set_index("metric")["value"])})
+    return _markdown("Cold start", rows)
+
+
+def _stages(records: pd.DataFrame) -> str:
+    stages = records[records["metric"] == "stage_time"]
+    if stages.empty:
+        return ""
+    table = stages.pivot_table(
+        index="stage", columns=["protocol", "forecaster"], values="value", aggfunc="sum", sort=False
+    )
+    rows = [
+        {
+            "stage": stage,
+            **{f"{forecaster}, {protocol}": f"{value:.1f}" for (protocol, forecaster), value in row.items()},
+        }
+        for stage, row in table.iterrows()
+    ]
+    wall = float(records.loc[records["metric"] == "wall_time", "value"].iloc[0])
+    return _markdown(f"make paper: {wall:.0f} s of wall time; seconds by stage", rows)
+
+
+def _value(records: pd.DataFrame, metric: str) -> float:
+    """The first value of a metric; NaN if there is none."""
+    values = records.loc[records["metric"] == metric, "value"]
+    return float(values.iloc[0]) if len(values) else float("nan")
+
+
+def _spread(times: pd.Series) -> str:
+    return f"{times['time_median']:.3g} ({times['time_min']:.3g} to {times['time_max']:.3g})"
+
+
+def _by_book(records: pd.DataFrame, metric: str, pattern: str) -> str:
+    values = records[records["metric"] == metric]
+    return " + ".join(pattern.format(value) for value in values["value"])
+
+
+def _format(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2g}"
+
+
+def _markdown(title: str, rows: list[dict[str, object]]) -> str:
+    if not rows:
+        return ""
+    names = list(rows[0])
+    kept = [name for name in names if any(str(row[name]) for row in rows)]
+    lines = ["| " + " | ".join(kept) + " |", "|" + " --- |" * len(kept)]
+    lines += ["| " + " | ".join(str(row[name]) for name in kept) + " |" for row in rows]
+    return "\n".join([f"## {title}", "", *lines, "", ""])
