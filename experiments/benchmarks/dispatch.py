@@ -58,10 +58,15 @@ def _time_batched(table: RecordTable, case: GridCase, hours: Hours, rows: Tensor
         for what, call in (("forward + backward", gradient), ("forward", price)):
             timing = repeat(lambda call=call: call(costs[-1], forecast, load), repeats, prepare)
             add_timing(table, timing, len(rows), "us/h", 1e6, what=what, **columns)
-        for book, statistics in costs[-1].statistics.items():
-            table.add("regions", statistics.regions, "", book=book, **columns)
-            table.add("hit_rate", statistics.hit_rate, "share", book=book, **columns)
-            table.add("kkt_residual", statistics.kkt_residual, "", book=book, **columns)
+        if prepare is not None:
+            prepare()
+        before = copy.deepcopy(costs[-1].statistics)
+        gradient(costs[-1], forecast, load)
+        for book, after in costs[-1].statistics.items():
+            hits = (after.hits - before[book].hits) / (after.hours - before[book].hours)
+            table.add("regions", after.regions, "", book=book, **columns)
+            table.add("hit_rate", hits, "share", book=book, **columns)
+            table.add("kkt_residual", after.kkt_residual, "", book=book, **columns)
 
 
 def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours) -> None:
