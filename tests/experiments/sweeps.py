@@ -1,5 +1,6 @@
 """Sweeps as users start them, in a process of their own, and the tables they leave."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,17 +37,26 @@ def start(folder: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
 def sweep(folder: Path, out: str, *overrides: str) -> str:
     """Run a sweep to its end; return what it said."""
     process = start(folder, out, *overrides)
-    said, _ = process.communicate(timeout=600)
+    try:
+        said, _ = process.communicate()
+    finally:  # nothing runs on when a test is interrupted
+        kill(process)
     assert process.returncode == 0, said[-3000:]
     return said
 
 
 def kill_after(process: subprocess.Popen[str], out: Path, n_jobs: int) -> None:
-    """Kill a sweep and all its processes as soon as so many of its jobs are complete."""
+    """Kill a sweep as soon as so many of its jobs are complete."""
     while len(cards(out)) < n_jobs and process.poll() is None:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    kill(process)
     process.communicate()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a sweep and the processes that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def cards(out: Path) -> dict[Path, int]:

@@ -1,8 +1,11 @@
 """Sweeps on a Ray cluster of two nodes that run on this machine."""
 
+import contextlib
 import os
+import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,27 +19,42 @@ pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="Ray has an envir
 PORT = 6411
 
 
-def ray(folder: Path, *arguments: str) -> None:
-    """Run Ray's command line in a folder, with the library where its workers find it."""
+@contextlib.contextmanager
+def node(folder: Path, *arguments: str) -> Iterator[None]:
+    """A node of a core that is started in a folder, with the library where its workers find it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [str(Path(sys.executable).with_name("ray")), *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+    log = folder / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen([*command, *arguments], cwd=folder, env=environment, stdout=stream, stderr=stream)
+    try:
+        while "Ray runtime started" not in log.read_text():
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()  # it takes its own processes with it, and no other cluster's, as `ray stop` would
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes and sweeps of a cluster know each other by a token; this one is the test's own."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """Two nodes of a core each; their folder is not the one that the sweep starts in."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    """Two nodes whose folders are not the one that the sweep starts in."""
     address = f"127.0.0.1:{PORT}"
-    common = ["--num-cpus=1", "--disable-usage-stats"]
-    ray(elsewhere, "start", "--head", f"--port={PORT}", "--node-ip-address=127.0.0.1", *common)
-    try:
-        ray(elsewhere, "start", f"--address={address}", *common)
+    for name in ("head", "worker"):
+        (tmp_path / name).mkdir()
+    with (
+        node(tmp_path / "head", "--head", f"--port={PORT}", "--node-ip-address=127.0.0.1"),
+        node(tmp_path / "worker", f"--address={address}"),
+    ):
         yield address
-    finally:
-        ray(elsewhere, "stop", "--force")
 
 
 def test_24_jobs_of_two_nodes_give_the_table_of_one_process(tmp_path: Path, cluster: str) -> None:
