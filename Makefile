@@ -1,14 +1,20 @@
-# make paper  trains, unlearns, prices every choice and writes results/paper/index.html
-# make test   passes the tests
-# Both install what they need into .venv first, once per lock file.
+# make paper        trains, unlearns, prices every choice and writes results/paper/index.html
+# make test         passes the tests
+# make test-extras  passes the tests of extra packages, which it adds to .venv
+# make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
+# Each installs what it needs first, once per lock file.
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+EXTRAS := $(VENV)/.extras
+RAY := .venv-ray
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+COVERAGE := --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90
 ARGS ?=
 
-.PHONY: paper paper-offline test test-network lint clean
+.PHONY: paper paper-offline test test-extras test-ray test-network lint clean
 .DELETE_ON_ERROR:
 
 paper: $(INSTALLED)
@@ -18,7 +24,15 @@ paper-offline: $(INSTALLED)
 	$(PY) -m experiments.paper data=synthetic paper.folder=results/paper-offline $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not network" --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not network and not extras and not ray" $(COVERAGE) $(ARGS)
+
+# Coverage is judged on both together: it goes on from what `make test` has left, where it has.
+test-extras: $(EXTRAS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadscope -m "extras and not network" \
+	  $(if $(wildcard .coverage),$(COVERAGE) --cov-append) $(ARGS)
+
+test-ray: $(RAY)/.installed
+	OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest -m ray $(ARGS)
 
 # The paper's claims on real loads, and the real download; needs a package index.
 test-network: $(INSTALLED)
@@ -31,12 +45,25 @@ lint: $(INSTALLED)
 
 # The stamp is newer than the lock file, so a second call installs nothing.
 $(INSTALLED): requirements.lock pyproject.toml
+	$(call install,$(VENV),requirements.lock)
+	touch $@
+
+$(EXTRAS): $(INSTALLED) requirements-extras.lock
+	$(PY) $(PIP_INSTALL) -r requirements-extras.lock -c requirements.lock
+	touch $@
+
+$(RAY)/.installed: requirements-ray.lock pyproject.toml
+	$(call install,$(RAY),requirements-ray.lock)
+	touch $@
+
+# $(1): environment, $(2): lock file
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python >= 3.11 is needed, got $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $(INSTALLED)
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python $(PIP_INSTALL) -r $(2)
+	$(1)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+endef
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(RAY) build *.egg-info

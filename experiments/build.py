@@ -10,10 +10,11 @@ import unlearn
 from experiments.rows import check, given_rows
 from experiments.schema import Config
 from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
+from unlearn.errors import InputError
 from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.records import config_hash, provenance, source_fingerprint
+from unlearn.records import config_hash, create_folder, provenance, source_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,10 @@ def build_dataset(config: Config, cost: OperatingCost) -> LoadDataset:
 
 
 def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
-    """Fit the forecaster, or take the same one from the folder of models."""
+    """Fit the forecaster, or take the same one from the folder of models.
+
+    Jobs that run at the same time may fit the same model; all go on with the one that was saved first.
+    """
     network = config.forecaster.kind != "linear"
     identity = {
         "kind": config.forecaster.kind,
@@ -63,7 +67,9 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
         **({"training": asdict(config.training), "seed": config.seed} if network else {}),
     }
     folder = Path(config.models) / f"{config.forecaster.kind}-{config_hash(identity)}"
-    if (folder / "card.json").is_file():
+    if folder.exists():
+        if not (folder / "card.json").is_file():
+            raise InputError(f"{folder}: expected a model or nothing, got a folder without card.json. Delete it.")
         log.info("model from %s", folder)
         return unlearn.load_forecaster(folder)
     model: Forecaster
@@ -72,9 +78,9 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
         model = unlearn.fit_network(dataset, config.forecaster.kind, training, config.seed, config.forecaster.l2)
     else:
         model = unlearn.fit_linear(dataset, config.forecaster.l2)
-    unlearn.save_forecaster(model, folder)
-    log.info("model fitted and saved to %s", folder)
-    return model
+    if create_folder(folder, lambda temporary: unlearn.save_forecaster(model, temporary)):
+        log.info("model fitted and saved to %s", folder)
+    return unlearn.load_forecaster(folder)
 
 
 def build_study(config: Config, cost: OperatingCost | None = None, dataset: LoadDataset | None = None) -> Study:

@@ -1,27 +1,48 @@
-"""After a sweep: the records of all its jobs in one table."""
+"""One table of many jobs: after a sweep, or `python -m experiments.collect 'records=[/shared/results]'`."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from experiments.app import experiment
+from experiments.jobs import RECORDS, gather
+from experiments.schema import Config
+from unlearn.errors import InputError
 from unlearn.records import collect, write_parquet
 
 log = logging.getLogger(__name__)
 
 
 class CollectRecords(Callback):
-    """Gather each job's `records.parquet` into `table.parquet` in the sweep's folder."""
+    """Gather the records of a sweep's complete jobs into `table.parquet` in the sweep's folder."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        if not any(folder.rglob("records.parquet")):
-            log.warning("no job of %s wrote records", folder)
-            return
-        table = collect([folder])
-        write_parquet(table, folder / "table.parquet")
-        log.info("%d records of all jobs in %s", len(table), folder / "table.parquet")
+        try:
+            write_table([folder], folder)
+        except InputError as error:
+            log.warning("no table: %s", error)
+
+
+def write_table(folders: Iterable[str | Path], target: Path) -> None:
+    """Write `table.parquet`: the records of the complete jobs in and below some folders, each job once."""
+    jobs = gather(folders)
+    table = collect([job / RECORDS for job in jobs])
+    write_parquet(table, target / "table.parquet")
+    log.info("%d records of %d jobs in %s", len(table), len(jobs), target / "table.parquet")
+
+
+@experiment
+def main(config: Config, folder: Path) -> None:
+    """Gather the folders in `records` (default: all sweeps) into one table in this run's folder."""
+    write_table(config.records or ["results/sweeps"], folder)
+
+
+if __name__ == "__main__":
+    main()

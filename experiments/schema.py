@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
 from unlearn.checks import require_choice
@@ -212,9 +213,14 @@ def with_forecaster(config: Config, kind: str) -> Config:
     )
 
 
+#: Launchers of Hydra's plugins that `conf/hydra/launcher` tunes under the plugin's own name, and the extra to install.
+LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+
+
 def register() -> None:
     """Put the schemas where the YAML files find them."""
     store = ConfigStore.instance()
+    _rename_launchers(store)
     store.store(name="schema", node=Config)
     groups: dict[str, dict[str, type]] = {
         "data": {
@@ -232,3 +238,14 @@ def register() -> None:
     for group, nodes in groups.items():
         for name, node in nodes.items():
             store.store(group=group, name=f"{name}_schema", node=node)
+
+
+def _rename_launchers(store: ConfigStore) -> None:
+    """Make the plugins' configurations schemas of our files: of two with one name, Hydra would take ours and warn."""
+    Plugins.instance()  # finds the plugins that are installed, which register themselves
+    launchers = store.repo["hydra"]["launcher"]
+    for name, extra in LAUNCHERS.items():
+        found = launchers.pop(f"{name}.yaml", None)
+        # Without its plugin a choice still composes; this is what Hydra then says that it cannot load.
+        absent = {"_target_": f"hydra_plugins.{name} (absent: pip install 'unlearn[{extra}]')"}
+        store.store(group="hydra/launcher", name=f"{name}_schema", node=found.node if found else absent)

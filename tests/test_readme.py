@@ -1,9 +1,13 @@
 """The README's Python runs as it stands, and its shell lines name things that exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+from experiments.schema import LAUNCHERS
+from tests.experiments.test_config import composed
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,8 +36,19 @@ def test_shell_lines_name_targets_experiments_and_choices_that_exist() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
     for name in re.findall(r"experiments\.([a-z]+)", TEXT):
         assert (ROOT / "experiments" / f"{name}.py").is_file(), name
-    for group, choice in re.findall(r"\b(forecaster|sweep|experiment|hydra/launcher|data)=([a-z_0-9]+)", TEXT):
+    for group, choice in re.findall(
+        r"\b(forecaster|criterion|sweep|experiment|hydra/launcher|data)=([a-z_0-9]+)", TEXT
+    ):
         assert (ROOT / "conf" / group / f"{choice}.yaml").is_file(), (group, choice)
+
+
+def test_every_launcher_is_told_and_every_override_composes() -> None:
+    assert set(LAUNCHERS) == set(re.findall(r"`(?:hydra/launcher=)?(joblib|submitit_[a-z]+|ray)`", TEXT))
+    lines = re.findall(r"python -m experiments\.\w+ (.*?)(?:#.*)?$", "\n".join(blocks("sh")), flags=re.MULTILINE)
+    assert len(lines) >= 7
+    for line in lines:
+        words = [word for word in shlex.split(line) if word != "--multirun"]
+        assert composed(*(word if "[" in word else word.split(",")[0] for word in words))
 
 
 def test_pictures_and_files_it_names_exist() -> None:

@@ -1,6 +1,8 @@
 """Records on disk: all or nothing, and back again unchanged."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -63,6 +65,37 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
         records.write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_many_that_create_one_folder_the_first_wins_and_no_mixture_is_seen(tmp_path):
+    target, n_writers = tmp_path / "deep" / "model", 8
+    ready = threading.Barrier(n_writers)
+
+    def create(number):
+        def fill(folder):
+            (folder / "a").write_text(str(number))
+            ready.wait()  # all are half done at the same time
+            assert not target.exists() or (target / "b").exists()
+            (folder / "b").write_text(str(number))
+
+        return records.create_folder(target, fill)
+
+    with ThreadPoolExecutor(n_writers) as pool:
+        created = list(pool.map(create, range(n_writers)))
+    assert sum(created) == 1
+    winner = str(created.index(True))
+    assert [(target / name).read_text() for name in ("a", "b")] == [winner, winner]
+    assert list(target.parent.iterdir()) == [target]
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_that_cannot_be_filled_is_not_created(tmp_path):
+    def fail(folder):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        records.create_folder(tmp_path / "model", fail)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nan_is_no_json_and_the_old_file_stays(tmp_path):

@@ -13,9 +13,11 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from errno import EEXIST, ENOTEMPTY
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,32 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def create_folder(path: str | Path, fill: Callable[[Path], object]) -> bool:
+    """Let `fill` fill a temporary folder beside `path`, then rename it into place unless something is there.
+
+    Of several processes or machines that create the same folder at once, the first to finish wins; the others' work
+    is dropped, and no reader sees a mixture.
+
+    Returns:
+        Whether this call created the folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        fill(temporary)
+        # mkdtemp makes private folders; results are for everyone who may read the folder above.
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno not in (EEXIST, ENOTEMPTY):
+            raise
+        return False
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return True
 
 
 def write_parquet(frame: pd.DataFrame, path: str | Path) -> Path:

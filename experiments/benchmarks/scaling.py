@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def scale_hours(config: Config, table: RecordTable, folder: Path) -> None:
     torch.save({"forecast": hours.forecast, "load": hours.load}, saved)
     seconds = []
     for n in tqdm(config.benchmark.stream_hours, desc="hours", leave=False):
-        runs = [_stream_in_a_process(config.grid.case, saved, n) for _ in range(config.benchmark.repeats)]
+        runs = [
+            _stream_in_a_process(config.grid.case, saved, n, config.threads) for _ in range(config.benchmark.repeats)
+        ]
         columns = {"grid": case.name, "method": "batched", "state": "streamed", "hours": n}
         for metric, pick in (("median", np.median), ("min", np.min), ("max", np.max)):
             value = float(pick([run["seconds"] for run in runs]))
@@ -69,9 +72,10 @@ def add_exponent(table: RecordTable, sizes: list[int], seconds: list[float], **c
         table.add("exponent", slope, "", method="batched", **columns)
 
 
-def _stream_in_a_process(case: str, saved: Path, n: int) -> dict[str, float]:
+def _stream_in_a_process(case: str, saved: Path, n: int, threads: int) -> dict[str, float]:
     command = [sys.executable, "-m", "experiments.benchmarks.scaling", case, str(saved), str(n)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SolverError(f"pricing {n} hours in a process of its own failed: {done.stderr[-500:]}")
     return json.loads(done.stdout)

@@ -1,6 +1,8 @@
 import hashlib
 import subprocess
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +23,7 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server.site
         wanted = self.headers.get("Range")
         site.ranges.append(wanted)
+        site.gate.wait()
         if site.failures:
             self.send_error(site.failures.pop(0))
             return
@@ -50,6 +53,8 @@ class _Site:
         self.cuts: list[int] = []
         self.ranges: list[str | None] = []
         self.url = ""
+        self.gate = threading.Event()
+        self.gate.set()
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def get(site, path, **options):
 def test_fetches_verifies_and_leaves_no_part(site, tmp_path):
     path = get(site, tmp_path / "deep" / "archive.zip")
     assert path.read_bytes() == CONTENT
-    assert [file.name for file in path.parent.iterdir()] == ["archive.zip"]
+    assert [file.name for file in path.parent.iterdir() if not file.name.startswith(".")] == ["archive.zip"]
 
 
 def test_accepts_sha256_and_unknown_length(site, tmp_path):
@@ -138,6 +143,25 @@ def test_wrong_hash_is_refused_and_forgotten(site, tmp_path):
     with pytest.raises(DownloadError, match=rf"a: expected md5 {'0' * 32}, got {MD5} \(1024000 bytes from http"):
         get(site, tmp_path / "a", md5="0" * 32)
     assert list(tmp_path.glob("a*")) == []
+
+
+def test_two_that_want_the_same_file_fetch_it_once(site, tmp_path, caplog):
+    site.gate.clear()
+    with caplog.at_level("INFO"), ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(get, site, tmp_path / "a") for _ in range(2)]
+        while "another process is fetching it; waiting" not in caplog.text:
+            assert not any(task.done() for task in both)
+            time.sleep(0.001)
+        site.gate.set()
+        assert [task.result().read_bytes() for task in both] == [CONTENT, CONTENT]
+    assert site.ranges == [None]
+
+
+def test_one_that_failed_does_not_keep_the_other_waiting(site, tmp_path):
+    site.failures = [404]
+    with pytest.raises(DownloadError, match="404"):
+        get(site, tmp_path / "a")
+    assert get(site, tmp_path / "a").read_bytes() == CONTENT
 
 
 def test_a_file_that_is_there_is_not_fetched_again(site, tmp_path):

@@ -24,6 +24,11 @@ class Runner:
         module.main()
         return out
 
+    def sweep(self, name: str, *overrides: str) -> Path:
+        """The same as a sweep; return the sweep's folder."""
+        self(name, "hydra.mode=MULTIRUN", f"hydra.sweep.dir={self.folder / 'out'}", *overrides)
+        return self.folder / "out"
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:

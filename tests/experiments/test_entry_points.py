@@ -1,5 +1,6 @@
 """Every entry point runs in a tiny mode and leaves records, a card and what it promises."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def records_of(folder: Path) -> pd.DataFrame:
 
 
 def test_entry_points_are_thin() -> None:
-    names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures"]
+    names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect"]
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
     assert max(lengths.values()) < 60, lengths
 
@@ -124,7 +125,9 @@ def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -
     second = pd.read_parquet("paper/records.parquet")
     pd.testing.assert_frame_equal(first, second)
 
-    folder = run("figures", "records=[paper]")
+    for machine in ("one", "two"):  # the same run, found twice, counts once
+        shutil.copytree("paper", Path("shared", machine, "paper"))
+    folder = run("figures", "records=[shared]")
     again = (folder / "figures" / "fig6_published.pdf").read_bytes()
     assert again == Path("paper/figures/fig6_published.pdf").read_bytes()
 
@@ -132,7 +135,7 @@ def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -
 def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("figures", "records=[nowhere]")
-    assert "run paper first" in capsys.readouterr().out
+    assert "figures draw what paper writes" in capsys.readouterr().out
 
 
 def test_parts_do_not_depend_on_how_many_processes_make_them_but_on_all_else() -> None:

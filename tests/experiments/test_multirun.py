@@ -1,8 +1,5 @@
-"""Sweeps: jobs of the basic and the joblib launcher give one table, and the same one."""
+"""Sweeps: launchers give one table, and the same one; a killed sweep goes on where it stopped."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,31 +8,81 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments.app import CONF
-
-ROOT = Path(__file__).resolve().parents[2]
-SWEEP = ["experiment=tiny", "sweep=l1_budgets", "data.n_hours=600", "evaluation.hours=24"]
-JOBS = ["hydra.sweeper.params={unlearning.l1_budget: '0,0.1', criterion: 'mse,mape'}"]
-
-
-def sweep(folder: Path, launcher: str) -> pd.DataFrame:
-    out = folder / launcher
-    command = [sys.executable, "-m", "experiments.unlearn", *SWEEP, *JOBS, f"hydra/launcher={launcher}"]
-    command += [f"hydra.sweep.dir={out}", f"models={folder / 'models'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    table = pd.read_parquet(out / "table.parquet")
-    assert len(list(out.glob("*/records.parquet"))) == 4
-    keys = ["criterion", "l1_budget", "method", "metric"]
-    return table.sort_values(keys).set_index(keys)[["value"]]
+from tests.experiments.conftest import Runner
+from tests.experiments.sweeps import FOUR, MANY, assert_same, cards, kill_after, start, sweep, table
+from unlearn.records import read_json
 
 
-def test_both_launchers_collect_the_same_table(tmp_path: Path) -> None:
-    basic = sweep(tmp_path, "basic")
-    parallel = sweep(tmp_path, "joblib")
-    assert len(basic) == 4 * 22
-    # One thread a job, so the same sums in the same order.
-    pd.testing.assert_frame_equal(basic, parallel, rtol=1e-12)
+def test_24_jobs_on_all_cores_give_the_table_of_one_process(tmp_path: Path) -> None:
+    sweep(tmp_path, "one", *MANY)
+    sweep(tmp_path, "all", *MANY, "hydra/launcher=joblib", "models=others")
+    expected = table(tmp_path / "one")
+    assert len(expected) == 24 * 22
+    assert expected["config_hash"].nunique() == len(cards(tmp_path / "all")) == 24
+    assert_same(table(tmp_path / "all"), expected)
+
+
+def test_a_killed_sweep_started_again_runs_only_what_is_missing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kill_after(start(tmp_path, "out", *FOUR), out, 1)
+    complete = cards(out)
+    assert 1 <= len(complete) < 4
+    assert not (out / "table.parquet").exists()
+    said = sweep(tmp_path, "out", *FOUR)
+    assert said.count("complete already") == len(complete)
+    first, again = table(out), cards(out)
+    assert len(again) == 4
+    assert complete.items() <= again.items()
+
+    lost = min(again)
+    lost.unlink()
+    said = sweep(tmp_path, "out", *FOUR, "hydra/launcher=joblib")
+    assert said.count("complete already") == 3
+    last = cards(out)
+    assert {card for card in last if last[card] != again[card]} == {lost}
+    assert_same(table(out), first)
+
+
+def test_a_job_that_fails_does_not_stop_the_others(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.sweep("train", "protocol=fairr,fair")
+    said = capsys.readouterr()
+    assert "expected one of fair, published; got 'fairr'" in said.out + said.err
+    (card,) = cards(run.folder / "out")
+    assert read_json(card)["config"]["protocol"] == "fair"
+
+
+def test_a_job_runs_again_when_a_file_it_reads_has_changed(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = ["unlearning=mask", "unlearning.mask=mask.parquet", "criterion=mse"]
+    for n_rows, skipped in ((40, 0), (40, 1), (30, 0)):
+        pd.DataFrame({"poisoned": [True] * n_rows + [False] * (420 - n_rows)}).to_parquet("mask.parquet")
+        out = run.sweep("unlearn", *mask)
+        assert capsys.readouterr().out.count("complete already") == skipped
+        assert table(out).index.unique("proportion").tolist() == pytest.approx([n_rows / 420])
+
+
+def test_sweeps_that_start_in_the_same_second_have_folders_of_their_own() -> None:
+    with initialize_config_dir(config_dir=CONF, version_base="1.3"):
+        raws = [compose("config", overrides=["hydra.job.name=train"], return_hydra_config=True) for _ in range(5)]
+    for part in ("run", "sweep"):
+        folders = [raw.hydra[part].dir for raw in raws]
+        assert len(set(folders)) == len(folders)
+        assert [raw.hydra[part].dir for raw in raws] == folders  # one sweep has one folder
+        assert all(Path(folder).is_absolute() for folder in folders)
+
+
+def job_folder(*overrides: str) -> str:
+    with initialize_config_dir(config_dir=CONF, version_base="1.3"):
+        return compose("config", overrides=list(overrides), return_hydra_config=True).hydra.sweep.subdir
+
+
+def test_a_jobs_folder_is_its_experiment_and_configuration() -> None:
+    train = job_folder("hydra.job.name=train")
+    assert train.startswith("train-")
+    neutral = ["threads=2", "models=elsewhere", "paper.jobs=1", "hydra/launcher=joblib", "hydra.sweep.dir=x"]
+    assert job_folder("hydra.job.name=train", *neutral) == train
+    assert job_folder("hydra.job.name=train", "seed=1") != train
+    assert job_folder("hydra.job.name=unlearn") == train.replace("train", "unlearn")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from unlearn.errors import DownloadError, InputError
@@ -46,7 +48,8 @@ def fetch(
 
     The bytes go to `<path>.part`; a server that supports byte ranges only sends what is missing, and
     with one that does not the file starts afresh. A file that stands at `path` already and has the
-    right hash is not fetched again.
+    right hash is not fetched again. Of several processes that want the same file, one fetches it while the
+    others wait (on `.<name>.lock` beside it, which stays).
 
     Args:
         url: where the file is.
@@ -74,27 +77,11 @@ def fetch(
         verify_hash(path, expected)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    for attempt in range(1, attempts + 1):
-        try:
-            _transfer(url, part, progress)
-            break
-        except (OSError, HTTPException) as error:
-            if attempt == attempts or not _may_recover(error):
-                raise DownloadError(
-                    f"{path}: expected a file from {url}, got {type(error).__name__}: {error} in try "
-                    f"{attempt} of {attempts}. Call again to go on where it stopped, or put "
-                    f"the file at {path} by hand."
-                ) from error
-            logger.warning("%s: try %d of %d failed (%s)", url, attempt, attempts, error)
-            time.sleep(backoff_s * 2 ** (attempt - 1))
-    try:
-        verify_hash(part, expected, source=url, final=path)
-    except DownloadError:
-        # Going on after wrong bytes can never end well: the next call starts afresh.
-        part.unlink()
-        raise
-    part.replace(path)
+    with _alone(path):
+        if path.is_file():  # another process fetched it meanwhile
+            verify_hash(path, expected)
+        else:
+            _fetch(url, path, expected, progress, attempts, backoff_s)
     return path
 
 
@@ -151,6 +138,45 @@ def verify_hash(path: Path, expected: Mapping[str, str], source: str = "", final
             f"bytes{origin}). The file is damaged or another version: delete it and fetch again, or put the "
             f"right file at {final or path} by hand."
         )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from fetching the same file; a process that dies lets go."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.info("%s: another process is fetching it; waiting", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(url: str, path: Path, expected: Mapping[str, str], progress: bool, attempts: int, backoff_s: float) -> None:
+    part = path.with_name(path.name + ".part")
+    for attempt in range(1, attempts + 1):
+        try:
+            _transfer(url, part, progress)
+            break
+        except (OSError, HTTPException) as error:
+            if attempt == attempts or not _may_recover(error):
+                raise DownloadError(
+                    f"{path}: expected a file from {url}, got {type(error).__name__}: {error} in try "
+                    f"{attempt} of {attempts}. Call again to go on where it stopped, or put "
+                    f"the file at {path} by hand."
+                ) from error
+            logger.warning("%s: try %d of %d failed (%s)", url, attempt, attempts, error)
+            time.sleep(backoff_s * 2 ** (attempt - 1))
+    try:
+        verify_hash(part, expected, source=url, final=path)
+    except DownloadError:
+        # Going on after wrong bytes can never end well: the next call starts afresh.
+        part.unlink()
+        raise
+    part.replace(path)
 
 
 def _transfer(url: str, part: Path, progress: bool) -> None:

@@ -1,0 +1,119 @@
+"""Jobs and their folders: what a job was made of, when it is complete, and gathering many of them once each.
+
+A job is complete when `run.json`, which is written last, stands beside its `records.parquet`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.schema import Config
+from unlearn.errors import InputError
+from unlearn.grid import load_case
+from unlearn.records import config_hash, provenance, read_json, source_fingerprint
+
+CARD, RECORDS = "run.json", "records.parquet"
+log = logging.getLogger(__name__)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The configuration without what changes no result: processes, threads, folders."""
+    settings = asdict(config)
+    for neutral in ("threads", "models", "records"):
+        settings.pop(neutral)
+    for neutral in ("jobs", "folder"):
+        settings["paper"].pop(neutral)
+    settings["benchmark"].pop("paper")
+    return settings
+
+
+def made_of(config: Config) -> str:
+    """Return 12 digits of what a job depends on besides its configuration.
+
+    These are the source of the library and of the experiments, the versions, the grid, and the files
+    that the configuration names.
+    """
+    files = {name: _digest(Path(name)) for name in _texts(identity(config)) if name and Path(name).exists()}
+    source = [source_fingerprint(), source_fingerprint(Path(__file__).parent)]
+    grid = load_case(config.grid.case).fingerprint
+    return config_hash({"source": source, "versions": provenance()["versions"], "grid": grid, "files": files})
+
+
+def is_complete(folder: Path, wanted: dict[str, str]) -> bool:
+    """Say whether a folder holds a complete job whose card agrees with `wanted`."""
+    card = _card(folder)
+    return card is not None and (folder / RECORDS).is_file() and all(card.get(k) == v for k, v in wanted.items())
+
+
+def gather(folders: Iterable[str | Path]) -> list[Path]:
+    """Find the complete jobs in folders and all folders below them, each job once.
+
+    Jobs of the same experiments and the same configuration are one job that was repeated, for
+    example on another machine or after a kill: the newest complete one counts.
+
+    Args:
+        folders: folders to search, such as a results folder that several machines share.
+
+    Returns:
+        Folders of the jobs, sorted.
+
+    Raises:
+        InputError: a folder without a complete job.
+    """
+    complete: dict[Path, dict[str, Any]] = {}
+    started: set[Path] = set()
+    for folder in map(Path, folders):
+        jobs = {job.resolve() for job in (file.parent for file in folder.rglob(RECORDS)) if (job / CARD).is_file()}
+        own = {job: card for job in jobs if (card := _card(job)) is not None}
+        if not own:
+            raise InputError(
+                f"records: expected complete jobs ({RECORDS} beside {CARD}) in {folder}, got none. Name the folder of "
+                "a run or a sweep, or run one first; figures draw what paper writes."
+            )
+        complete |= own
+        started |= {mark.parent.resolve() for mark in folder.rglob(".hydra") if not (mark.parent / CARD).is_file()}
+    newest: dict[tuple[str, ...], tuple[str, Path]] = {}
+    for job, card in complete.items():
+        experiments = sorted(pd.read_parquet(job / RECORDS, columns=["experiment"])["experiment"].unique())
+        key = (*experiments, card["config_hash"])
+        newest[key] = max(newest.get(key, ("", job)), (card["written_utc"], job))
+    if len(complete) > len(newest):
+        log.info("%d jobs are repeated ones: of each, the newest complete one counts", len(complete) - len(newest))
+    if started:
+        log.warning("%d jobs are not complete and do not count, such as %s", len(started), min(started))
+    return sorted(job for _, job in newest.values())
+
+
+def _card(folder: Path) -> dict[str, Any] | None:
+    """Read a job's card; None where there is none or a disk that failed has damaged it."""
+    if not (folder / CARD).is_file():
+        return None
+    try:
+        return read_json(folder / CARD)
+    except InputError as error:
+        log.warning("%s; the job counts as not complete", error)
+        return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _digest(path: Path) -> str:
+    """Identify a file by its bytes, a folder by names, sizes and times: it may hold thousands of files."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    stamps = [(str(file.relative_to(path)), file.stat()) for file in sorted(path.rglob("*"))]
+    return config_hash({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stamps})

@@ -1,0 +1,141 @@
+"""Jobs in folders that machines share: which are complete, which are one, and what a job was made of."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.app import CONF
+from experiments.build import build_cost, build_dataset, build_model
+from experiments.jobs import gather, is_complete, made_of
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from unlearn import fit_linear, save_forecaster
+from unlearn.errors import InputError
+from unlearn.records import RecordTable, write_json, write_parquet
+
+
+def job(folder: Path, config_hash: str, hour: int, experiment: str = "train", value: float = 1.0) -> Path:
+    """Write what a job that ended at `hour` leaves."""
+    table = RecordTable(experiment=experiment, config_hash=config_hash)
+    table.add("mse", value)
+    write_parquet(table.to_frame(), folder / "records.parquet")
+    write_json({"config_hash": config_hash, "written_utc": f"2026-01-01T{hour:02}:00:00+00:00"}, folder / "run.json")
+    (folder / ".hydra").mkdir()
+    return folder
+
+
+def test_jobs_of_all_machines_are_found_at_any_depth(tmp_path: Path) -> None:
+    jobs = {job(tmp_path / "here" / "deep" / "a", "a", 1), job(tmp_path / "there" / "b", "b", 1)}
+    assert set(gather([tmp_path])) == jobs
+    assert gather([tmp_path, tmp_path / "there"]) == sorted(jobs)
+
+
+def test_of_a_repeated_job_the_newest_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    job(tmp_path / "z", "a", 1)
+    newest = job(tmp_path / "m", "a", 3)
+    job(tmp_path / "a", "a", 2)
+    other = job(tmp_path / "other", "a", 1, experiment="influence")  # the same configuration, but another experiment
+    with caplog.at_level(logging.INFO):
+        assert gather([tmp_path]) == [newest, other]
+    assert "2 jobs are repeated ones" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["killed", "no card", "half a card"])
+def test_a_job_that_is_not_complete_does_not_count(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    complete = job(tmp_path / "old", "a", 1)
+    broken = job(tmp_path / "new", "a", 2)
+    if damage == "killed":
+        (broken / "records.parquet").unlink()
+    if damage == "half a card":
+        (broken / "run.json").write_text("{")
+    else:
+        (broken / "run.json").unlink()
+    assert gather([tmp_path]) == [complete]
+    assert "not complete" in caplog.text
+    assert str(broken) in caplog.text
+    assert not is_complete(broken, {"config_hash": "a"})
+    assert is_complete(complete, {"config_hash": "a"})
+    assert not is_complete(complete, {"config_hash": "b"})
+
+
+def test_a_folder_without_jobs_is_named(tmp_path: Path) -> None:
+    job(tmp_path / "some", "a", 1)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"expected complete jobs \(records.parquet beside run.json\) in .*none, got"):
+        gather([tmp_path / "some", tmp_path / "none"])
+
+
+def test_what_a_job_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = ["data=tables", "data.load_csv=load", "+data.weather.temperature_c=t.csv", "grid.case=my.yaml"]
+    grid = (Path(CONF).parent / "grids" / "ieee14.yaml").read_text()
+    (tmp_path / "load").mkdir()
+    made = []
+    for name, text in (
+        ("my.yaml", grid),
+        ("my.yaml", grid.replace("linear: 3500", "linear: 9000")),
+        ("t.csv", "1"),
+        ("t.csv", "2"),
+        ("load/day1.csv", "1"),
+        ("load/day2.csv", "1"),
+    ):
+        (tmp_path / name).write_text(text)
+        made.append(made_of(composed(*own)))
+    monkeypatch.setattr("experiments.jobs.source_fingerprint", lambda *_: "edited")
+    made.append(made_of(composed(*own)))
+    assert len(set(made)) == len(made)
+
+
+def test_a_job_is_not_made_of_what_changes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = made_of(composed())
+    for name in ("results/models/linear", "results/paper"):
+        (tmp_path / name).mkdir(parents=True)
+    assert made_of(composed("threads=2", "models=results/models", "records=[results]")) == made
+
+
+def test_one_table_of_two_machines(run: Runner) -> None:
+    shared = run.folder / "shared"
+    for machine in ("one", "two"):
+        shutil.move(run("train"), shared / machine)
+    shutil.move(run("train", "seed=1"), shared / "three")
+    table = pd.read_parquet(run("collect", f"records=[{shared}]") / "table.parquet")
+    assert len(table) == 2 * table["metric"].nunique()
+    assert sorted(table["seed"].unique()) == [0, 1]
+
+
+def test_the_model_that_was_saved_first_is_the_one_that_all_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = composed("experiment=tiny", "data.n_hours=300", f"models={tmp_path}")
+    dataset = build_dataset(config, build_cost(config))
+    first = fit_linear(dataset, l2=1.0)
+
+    def overtaken(*arguments: object) -> object:
+        """While this job fits, another one saves."""
+        (temporary,) = [save_forecaster(first, tmp_path / "other")]
+        temporary.rename(folder)
+        return fit(*arguments)
+
+    fit = fit_linear
+    build_model(config, dataset)
+    (folder,) = tmp_path.iterdir()
+    shutil.rmtree(folder)
+    monkeypatch.setattr("unlearn.fit_linear", overtaken)
+    model = build_model(config, dataset)
+    assert (model.theta == first.theta).all()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_of_models_that_holds_half_a_model_is_named(tmp_path: Path) -> None:
+    config = composed("experiment=tiny", "data.n_hours=300", f"models={tmp_path}")
+    dataset = build_dataset(config, build_cost(config))
+    build_model(config, dataset)
+    next(tmp_path.glob("*/card.json")).unlink()
+    with pytest.raises(InputError, match=r"linear-\w+: expected a model or nothing, got a folder without card.json"):
+        build_model(config, dataset)
