@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from pypower.case14 import case14
+from pypower.case30 import case30
 
 import unlearn
 from unlearn.errors import InputError
@@ -33,6 +34,11 @@ def test_every_constant_of_the_published_case_is_in_the_case(grid):
     assert grid.shedding_cost == (3500, 3500)
     assert grid.storage_cost == (700, 700)
     np.testing.assert_allclose(grid.p_gen_max_pu, [3.324, 1.4, 1.0, 1.0, 1.0])
+
+
+def test_the_published_case_is_the_same_to_the_bit(grid):
+    """Its fingerprint stands in results and models."""
+    assert grid.fingerprint == "5b0e1696526d009e11507c45f650487603966b8adc2b94ce178d2c7edc8999bb"
 
 
 def test_topology_is_that_of_pypowers_case14(grid):
@@ -87,7 +93,7 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path, content):
 
 def test_a_file_that_holds_no_mapping_is_refused(tmp_path):
     (tmp_path / "mine.yaml").write_text("- 1\n- 2\n")
-    with pytest.raises(InputError, match=r"mine\.yaml: missing keys .*base_case"):
+    with pytest.raises(InputError, match=r"mine\.yaml: expected keys among name, base_case, .*got \[1, 2\]"):
         load_case(tmp_path / "mine.yaml")
 
 
@@ -98,43 +104,108 @@ def test_the_message_names_the_file_and_the_key(tmp_path, settings):
         load_case(tmp_path / "mine.yaml")
 
 
-def test_a_missing_key_is_named(settings):
-    del settings["storage_cost"]
-    with pytest.raises(InputError, match=r"missing keys \['storage_cost'\]"):
-        build_case(settings)
+def test_only_the_base_case_is_needed(settings):
+    with pytest.raises(InputError, match="missing base_case"):
+        build_case({key: value for key, value in settings.items() if key != "base_case"})
+    case, raw = build_case({"base_case": "case30"}), case30()
+    assert (case.name, case.base_mva, case.slack_bus) == ("case30", 100.0, 0)
+    np.testing.assert_array_equal(case.line_limit_pu, raw["branch"][:, 5] / 100)
+    np.testing.assert_array_equal(case.p_gen_max_pu, raw["gen"][:, 8] / 100)
+    np.testing.assert_array_equal(case.nominal_load_mw, raw["bus"][raw["bus"][:, 2] > 0, 2])
+    # gencost is c2 P² + c1 P + c0 with P in MW.
+    np.testing.assert_allclose(case.generation_cost, [raw["gencost"][:, 4] * 1e4, raw["gencost"][:, 5] * 100])
+    assert case.shedding_cost == pytest.approx((50 * 325, 50 * 325))
+    assert case.storage_cost == pytest.approx((10 * 325, 10 * 325))
 
 
-def test_a_misspelt_key_is_named(settings):
-    settings["slackbus"] = settings.pop("slack_bus")
-    with pytest.raises(InputError, match=r"missing keys \['slack_bus'\], unknown keys \['slackbus'\]"):
-        build_case(settings)
+def test_null_and_a_missing_key_are_the_same(settings):
+    for key in set(settings) - {"base_case"}:
+        short = {k: v for k, v in settings.items() if k != key}
+        assert build_case({**short, key: None}).fingerprint == build_case(short).fingerprint
+
+
+def test_costs_follow_the_power_base():
+    """The same money for the same megawatts, and the same flows, on another base."""
+    one, other = (build_case({"base_case": "case30", "base_mva": base}) for base in (100.0, 50.0))
+    p_mw = np.array([30.0, 20, 10, 5, 8, 12])
+    money = [(case.generation_cost[0] * (p_mw / case.base_mva) ** 2).sum() for case in (one, other)]
+    assert money[0] == pytest.approx(money[1], rel=1e-12)
+    np.testing.assert_allclose(other.reactance_pu * 2, one.reactance_pu)
+    np.testing.assert_allclose(other.line_limit_pu * 50, one.line_limit_pu * 100)
+
+
+def test_one_number_stands_for_all(settings):
+    settings["line_limit_mw"] = 75
+    settings["generation_cost"] = {"quadratic": 3}
+    case = build_case(settings)
+    np.testing.assert_array_equal(case.line_limit_pu, np.full(20, 0.75))
+    np.testing.assert_array_equal(case.generation_cost[0], np.full(5, 3.0))
+    np.testing.assert_array_equal(case.generation_cost[1], case14()["gencost"][:, 5] * 100)
+
+
+def test_a_line_without_limit_gets_one_that_no_flow_reaches(settings):
+    settings["line_limit_mw"] = [*[50] * 19, float("inf")]
+    case = build_case(settings)
+    np.testing.assert_array_equal(case.line_limit_pu[:19], np.full(19, 0.5))
+    assert case.line_limit_pu[19] == pytest.approx(10 * (7.724 + case.nominal_load_mw.sum() / 100))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"slackbus": 1}, "grid settings: unknown key 'slackbus'; did you mean 'slack_bus'"),
+        ({7: 1}, "grid settings: unknown key 7; expected one of name, base_case"),
+        ({"left_out": ["tap"]}, "left_out: unknown name 'tap'; did you mean 'taps'"),
+        ({"left_out": "taps"}, "left_out: expected a list, got 'taps'"),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_the_nearest_name(settings, wrong, message):
+    with pytest.raises(InputError, match=message):
+        build_case({**settings, **wrong})
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("line_limit_mw", [1.0, 2.0], r"line_limit_mw: expected shape \(20\), got \(2,\)"),
-        ("line_limit_mw", [-5.0] * 20, "line_limit_mw: expected finite numbers of at least 0, got -5"),
+        ("line_limit_mw", [-5.0] * 20, "line_limit_mw: expected numbers above 0 .* got -5"),
+        (
+            "line_limit_mw",
+            [0.0] * 20,
+            r"line_limit_mw: .*above 0 \(.inf for a line without limit\), got 0",
+        ),
+        ("line_limit_mw", float("nan"), "line_limit_mw: expected numbers above 0 .* got nan"),
         ("line_limit_mw", ["a"] * 20, "line_limit_mw: expected numbers"),
         ("p_gen_max_mw", [1.0], r"p_gen_max_mw: expected shape \(5\)"),
+        ("p_gen_max_mw", [1, 1, 1, 1, -2], "p_gen_max_mw: expected finite numbers of at least 0, got -2"),
         ("base_case", "case15x", "base_case 'case15x' is no PYPOWER case"),
         ("base_case", "runpf", "base_case 'runpf' is no PYPOWER case"),
-        ("base_case", None, "base_case None is no PYPOWER case"),
+        ("base_case", None, "missing base_case"),
+        ("base_case", 14, "base_case 14 is no PYPOWER case"),
         ("slack_bus", 99, "slack_bus 99 is no bus of case14"),
         ("slack_bus", [1], r"slack_bus \[1\] is no bus of case14"),
         ("base_mva", "hundred", "base_mva: expected a number above 0, got 'hundred'"),
-        ("shedding_cost", {"quadratic": 1.0}, r"shedding_cost: missing keys \['linear'\]"),
+        ("shedding_cost", {"quadratic": 1.0}, "shedding_cost: missing linear"),
         ("shedding_cost", {"quadratic": 0.0, "linear": 1.0}, "shedding_cost.quadratic: expected a number above 0"),
-        ("storage_cost", 7.0, r"storage_cost: missing keys \['linear', 'quadratic'\]"),
+        ("storage_cost", 7.0, "storage_cost: expected keys among quadratic, linear, got 7.0"),
         ("storage_cost", {"quadratic": 1.0, "linear": -1.0}, "storage_cost.linear: expected a number above 0"),
         ("generation_cost", {"quadratic": [1.0], "linear": None}, r"generation_cost.quadratic: expected shape \(5\)"),
-        ("generation_cost", {"quadratc": None, "linear": None}, r"generation_cost: .* unknown keys \['quadratc'\]"),
-        ("generation_cost", [1, 2], r"generation_cost: missing keys \['linear', 'quadratic'\]"),
-        ("load", {"scale": 2.0, "fil": None}, r"load: missing keys \['fill'\], unknown keys \['fil'\]"),
-        ("load", {"fill": None}, r"load: missing keys \['scale'\]"),
+        (
+            "generation_cost",
+            {"quadratc": None, "linear": None},
+            "generation_cost: unknown key 'quadratc'; did you mean 'quadratic'",
+        ),
+        ("generation_cost", [1, 2], r"generation_cost: expected keys among quadratic, linear, got \[1, 2\]"),
+        (
+            "generation_cost",
+            {"quadratic": [1, 1, 0, 1, 1]},
+            r"generation_cost.quadratic: expected numbers above 0, got 0 for generator 3 of 5 \(bus 3\); give",
+        ),
+        ("generation_cost", {"linear": -1}, "generation_cost.linear: expected finite numbers of at least 0, got -1"),
+        ("load", {"scale": 2.0, "fil": None}, "load: unknown key 'fil'; did you mean 'fill'"),
         ("load", {"scale": 0, "fill": None}, "load.scale: expected a number above 0"),
         ("load", {"scale": 1, "fill": {"rule": "median", "cap": 1}}, "load.fill.rule: expected mean_sqrt"),
-        ("load", {"scale": 1, "fill": {"rule": "mean_sqrt"}}, r"load.fill: missing keys \['cap'\]"),
+        ("load", {"scale": 1, "fill": {"rule": "mean_sqrt"}}, "load.fill: missing cap"),
         ("load", {"scale": 1, "fill": {"rule": "mean_sqrt", "cap": 0}}, "load.fill.cap: expected a number above 0"),
     ],
 )
