@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import SolverError
-from unlearn.grid.active_set import active_set
+from unlearn.grid.active_set import propose_active_sets
 from unlearn.grid.qp import ParametricQp
 from unlearn.grid.regions import Region, build_region
 from unlearn.grid.separable import Pattern, SeparableQp
@@ -186,7 +186,7 @@ class RegionBook:
         self.statistics.searched += 1
         worst = -np.inf
         for active in self._active_sets(hour, name, nearest):
-            index = None if active is None else self._number(active)
+            index = self._number(active)
             if index is not None:
                 worst = float((self._maps[index][: self._n_checks] @ hour).min())
                 if worst >= -SOLVED_TOLERANCE:
@@ -196,9 +196,9 @@ class RegionBook:
             f"{-worst:.1e}, expected at most {SOLVED_TOLERANCE:.0e}; use backend=cvxpylayers for such hours."
         )
 
-    def _active_sets(self, hour: FloatArray, name: int, nearest: int) -> Iterator[Pattern | None]:
+    def _active_sets(self, hour: FloatArray, name: int, nearest: int) -> Iterator[Pattern]:
         rhs = hour @ self._qp.rhs_map
-        yield active_set(self._qp, rhs, self.regions[nearest].active, max_steps=10 * self._n_checks)
+        yield from propose_active_sets(self._qp, rhs, self.regions[nearest].active, 10 * self._n_checks)
         self.statistics.solved += 1
         parameters = hour[None, :-1]
         solutions = self._program.solve(parameters, np.array([name]))
