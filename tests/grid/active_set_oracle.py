@@ -24,7 +24,6 @@ from torch import Tensor
 from unlearn.checks import FloatArray
 from unlearn.grid import CompiledProgram, GridCase, LayerPricer, dispatch_program, redispatch_program
 
-
 #: What rounding may leave of a slack (per unit) or a multiplier (in units of the largest linear cost).
 EXACT = 1e-10
 
@@ -88,11 +87,11 @@ class _StrictlyConvex:
             left.append(max(-check.min(), np.abs(slack[active]).max()))
             if left[-1] <= EXACT:
                 return x, active, float(check.min())
-        raise AssertionError(f"no active set fulfils the KKT conditions: at best {min(left, default=np.inf):.1g} is left")
+        raise AssertionError(
+            f"no active set fulfils the KKT conditions: at best {min(left, default=np.inf):.1g} is left"
+        )
 
-    def _active_sets(
-        self, rhs: FloatArray, near: FloatArray, shown: NDArray[np.bool_]
-    ) -> Iterator[NDArray[np.bool_]]:
+    def _active_sets(self, rhs: FloatArray, near: FloatArray, shown: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
         """What may be the active set, the most trustworthy first; the rank and the KKT conditions decide."""
         yield self._least_distance(rhs)
         yield shown
