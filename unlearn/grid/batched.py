@@ -24,7 +24,7 @@ from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
 from unlearn.grid.pricing import WEAK, Priced
 from unlearn.grid.regions import Region
 
-#: Hours that are in memory at once, with all of their checks.
+#: Hours that are in memory at once, with all of their checks; fewer where a book may hold fewer regions.
 CHUNK = 8192
 
 
@@ -39,7 +39,12 @@ class BatchedPricer:
         """
         self.case = case
         self.dispatch = RegionBook(dispatch_qp(case, bounds), self._dispatch_outputs)
-        self.redispatch = RegionBook(redispatch_qp(case, bounds), self._redispatch_outputs)
+        self.redispatch = RegionBook(redispatch_qp(case, bounds), self._redispatch_outputs, case.n_gens)
+
+    @property
+    def chunk(self) -> int:
+        """Hours priced at once: each may add a region to the books, which must not outgrow their memory by much."""
+        return min(CHUNK, self.dispatch.capacity, self.redispatch.capacity)
 
     @property
     def statistics(self) -> dict[str, BookStatistics]:
@@ -78,7 +83,11 @@ class BatchedPricer:
         parts[4, second] += redispatched.margin <= WEAK
         by_p_gen = np.empty((2 * n_gens, n))
         by_p_gen[:, redispatched.order] = redispatched.outputs[n_loads + n_gens :]
-        slopes = Slopes(first, dispatched.region, 2 * quadratic * p_gen + linear, by_p_gen[:n_gens], by_p_gen[n_gens:])
+        responses = [
+            (start, stop, self.dispatch.regions[dispatched.region[start]].solution[:-1, :n_gens].T)
+            for start, stop in runs(dispatched.region)
+        ]
+        slopes = Slopes(first, responses, 2 * quadratic * p_gen + linear, by_p_gen[:n_gens], by_p_gen[n_gens:])
         return parts, slopes
 
     def gradient(self, slopes: Slopes, upstream: FloatArray) -> FloatArray:
@@ -86,9 +95,8 @@ class BatchedPricer:
         own = upstream[:, slopes.order]
         by_p_gen = (slopes.generation * own[0] + slopes.shedding * own[1] + slopes.storage * own[2]).T
         gradient = np.empty((len(slopes.order), self.case.n_loads))
-        for start, stop in runs(slopes.region):
-            response = self.dispatch.regions[slopes.region[start]].solution[:-1, : self.case.n_gens]
-            gradient[slopes.order[start:stop]] = by_p_gen[start:stop] @ response.T
+        for start, stop, response in slopes.responses:
+            gradient[slopes.order[start:stop]] = by_p_gen[start:stop] @ response
         return gradient
 
     def _dispatch_outputs(self, region: Region) -> FloatArray:
@@ -107,10 +115,14 @@ class BatchedPricer:
 
 
 class Slopes(NamedTuple):
-    """Slopes of the cost parts in p_gen, each (G, n), for hours in the order of their dispatch region (n,)."""
+    """Slopes of the cost parts in p_gen, each (G, n), for hours in the order of their dispatch region (n,).
+
+    `responses` holds the columns of each region, from and to, and its dp_gen/dforecast, shape (G, B): the maps
+    themselves, because the book may have forgotten the region when the gradient is asked for.
+    """
 
     order: IntArray
-    region: IntArray
+    responses: list[tuple[int, int, FloatArray]]
     generation: FloatArray
     shedding: FloatArray
     storage: FloatArray
@@ -123,8 +135,8 @@ class _Price(torch.autograd.Function):
         parts = np.empty((5, len(raw)))
         ctx.pricer, ctx.chunks, ctx.device = pricer, [], forecast.device
         ctx.clipped = torch.from_numpy(raw < 0) if raw.min() < 0 else None
-        for start in range(0, len(raw), CHUNK):
-            rows = slice(start, start + CHUNK)
+        for start in range(0, len(raw), pricer.chunk):
+            rows = slice(start, start + pricer.chunk)
             with counted_from(start):
                 parts[:, rows], slopes = pricer.price(np.maximum(raw[rows], 0.0), loads[rows])
             if ctx.needs_input_grad[0]:

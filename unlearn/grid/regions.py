@@ -16,6 +16,9 @@ from unlearn.grid.separable import Pattern, SeparableQp
 #: Condition number of a KKT system from which on its active constraints count as dependent.
 SINGULAR = 1e12
 
+#: Rounding of a product or sum relative to its terms.
+EPS = float(np.finfo(np.float64).eps)
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -26,14 +29,14 @@ class Region:
         solution: map to x, shape (K + 1, V).
         checks: map to the slack of each inactive inequality and to the multiplier of each active one, in
             units of the largest linear cost, shape (K + 1, I); the region is where all are >= 0.
-        residual: what rounding left of stationarity and of the active rows, as a coefficient of [π, 1]: an
-            hour's residual is at most `|[π, 1]|₁` times that.
+        residual: what rounding leaves of stationarity (in units of the largest linear cost) and of the active
+            rows (per unit), shape (K + 1,): an hour's is at most `|[π, 1]| @ residual`.
     """
 
     active: Pattern
     solution: FloatArray
     checks: FloatArray
-    residual: float
+    residual: FloatArray
 
 
 def build_region(qp: SeparableQp, active: Pattern) -> Region | None:
@@ -69,8 +72,20 @@ def build_region(qp: SeparableQp, active: Pattern) -> Region | None:
     checks = own_rhs - solution @ qp.rows.T
     checks[:, lines] = price[:, qp.n_equalities :] / qp.price
     checks[:, fixing] = -slope[:, fixed] / qp.entry(fixing) / qp.price
-    left = np.abs(slope[:, free]).max(initial=0.0) / qp.price, np.abs(solution @ general.T - rhs).max()
-    return Region(active, solution, checks, float(max(left)))
+    return Region(active, solution, checks, _residual(qp, solution, price, general, rhs, free))
+
+
+def _residual(
+    qp: SeparableQp, solution: FloatArray, price: FloatArray, general: FloatArray, rhs: FloatArray, free: Pattern
+) -> FloatArray:
+    """What the equations leave of each coefficient of [π, 1], and what evaluating the maps may add, (K + 1,)."""
+    slope = solution * qp.curvature + price @ general
+    slope[-1] += qp.linear
+    terms = np.abs(solution) * qp.curvature + np.abs(price) @ np.abs(general)
+    terms[-1] += np.abs(qp.linear)
+    stationarity = (np.where(free, np.abs(slope), 0.0) + EPS * terms).max(axis=1) / qp.price
+    rows = np.abs(solution @ general.T - rhs) + EPS * (np.abs(solution) @ np.abs(general).T + np.abs(rhs))
+    return np.asarray(np.maximum(stationarity, rows.max(axis=1)))
 
 
 def _solve(kkt: FloatArray, right: FloatArray) -> FloatArray | None:

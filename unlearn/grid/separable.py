@@ -15,6 +15,13 @@ from unlearn.grid.qp import ParametricQp
 
 Pattern = NDArray[np.bool_]
 
+#: Growth of a constraint's slack along a step, relative to that without any active constraint among the same free
+#: variables, below which its row counts as dependent on the active ones.
+DEPENDENT = 1e-11
+
+#: Share of a row that lies on the free variables below which it counts as none.
+NEGLIGIBLE = 1e-20
+
 
 class SeparableQp:
     """The dense matrices of a `ParametricQp`, with bounds told apart from rows over several variables.
@@ -29,7 +36,6 @@ class SeparableQp:
         bounds: inequalities on one variable, shape (I,).
         variable: the variable that each bound is on, shape (I,).
         price: unit of multipliers.
-        stiffness: `a' P⁻¹ a` of every inequality, shape (I,).
     """
 
     def __init__(self, qp: ParametricQp) -> None:
@@ -53,7 +59,6 @@ class SeparableQp:
         self.bounds = np.count_nonzero(self.rows, axis=1) == 1
         self.variable = np.abs(self.rows).argmax(axis=1)
         self.price = qp.price
-        self.stiffness = self.rows**2 @ (1 / diagonal)
         self._entry = self.rows[np.arange(len(self.rows)), self.variable]
 
     def split(self, active: Pattern) -> tuple[IntArray, IntArray, Pattern]:
@@ -81,8 +86,13 @@ class SeparableQp:
         x[free] = -slope[free] / self.curvature[free]
         return x, self._multipliers(slope + self.curvature * np.where(free, 0.0, x), price, fixing, lines)
 
-    def direction(self, active: Pattern, entering: int) -> tuple[FloatArray, FloatArray]:
-        """How x (V,) and the active multipliers (I,) move per unit of the entering constraint's multiplier."""
+    def direction(self, active: Pattern, entering: int) -> tuple[FloatArray, FloatArray, float]:
+        """How x (V,) and the active multipliers (I,) move per unit of the entering constraint's multiplier.
+
+        Returns:
+            The change of x, that of the multipliers, and how fast the entering constraint's slack grows: 0 if
+            its row depends on the active ones, where rounding would decide what the multipliers do as well.
+        """
         fixing, lines, free = self.split(active)
         general = np.vstack([self.equalities, self.rows[lines]])
         weighted = general[:, free] / self.curvature[free]
@@ -90,7 +100,9 @@ class SeparableQp:
         price = np.linalg.solve(weighted @ general[:, free].T, -weighted @ normal[free])
         slope = normal + price @ general
         dx = np.where(free, -slope / self.curvature, 0.0)
-        return dx, self._multipliers(slope, price, fixing, lines)
+        growth, alone = -float(normal @ dx), float(normal[free] ** 2 @ (1 / self.curvature[free]))
+        independent = growth > DEPENDENT * alone and alone > NEGLIGIBLE * float(normal**2 @ (1 / self.curvature))
+        return dx, self._multipliers(slope, price, fixing, lines), growth if independent else 0.0
 
     def _multipliers(self, slope: FloatArray, price: FloatArray, fixing: IntArray, lines: IntArray) -> FloatArray:
         multipliers = np.zeros(len(self.rows))
