@@ -1,4 +1,5 @@
 # make paper        trains, unlearns, prices every choice and writes results/paper/index.html
+# make benchmark    times every backend beside its peers, and prints tables
 # make test         passes the tests
 # make test-extras  passes the tests of extra packages, which it adds to .venv
 # make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
@@ -14,11 +15,14 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 COVERAGE := --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90
 ARGS ?=
 
-.PHONY: paper paper-offline test test-extras test-ray test-network lint clean
+.PHONY: paper paper-offline benchmark test test-extras test-ray test-network lint clean
 .DELETE_ON_ERROR:
 
 paper: $(INSTALLED)
 	$(PY) -m experiments.paper $(ARGS)
+
+benchmark: $(EXTRAS)
+	$(PY) -m experiments.benchmark $(ARGS)
 
 paper-offline: $(INSTALLED)
 	$(PY) -m experiments.paper data=synthetic paper.folder=results/paper-offline $(ARGS)

@@ -127,7 +127,7 @@ def _sequence(table: RecordTable, objective: HeadObjective, shuffled: Tensor, st
 
 def _sizes(table: RecordTable, objective: HeadObjective, shuffled: Tensor, repeats: int) -> None:
     statistics = SufficientStatistics.of(objective.design, objective.target)
-    for size in SIZES:
+    for size in (size for size in SIZES if size <= len(shuffled) // 2):
         rows = shuffled[:size]
         timing = repeat(
             lambda rows=rows: statistics.remove(objective.design[rows], objective.target[rows]).solve(), repeats

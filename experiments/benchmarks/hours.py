@@ -32,7 +32,8 @@ def forecast_hours(config: Config, case: GridCase) -> Hours:
     """A year of forecasts: the configured data on the configured grid, synthetic data on any other."""
     own = replace(config, protocol="published")
     if case.name != unlearn.load_case(config.grid.case).name:
-        own = replace(own, data=SyntheticConfig(), grid=replace(config.grid, case=case.name))
+        size = getattr(config.data, "n_hours", SyntheticConfig.n_hours)
+        own = replace(own, data=SyntheticConfig(n_hours=size), grid=replace(config.grid, case=case.name))
     dataset = build_dataset(own, OperatingCost(case))
     forecast = unlearn.fit_linear(dataset).forecast(dataset.features)
     return Hours(

@@ -22,6 +22,8 @@ from unlearn.errors import SolverError
 from unlearn.grid import OperatingCost, load_case
 from unlearn.records import RecordTable
 
+_ROOT = Path(__file__).resolve().parents[2]
+
 #: Hours that a process prices before it is timed.
 LEARNT = 100_000
 
@@ -73,9 +75,9 @@ def add_exponent(table: RecordTable, sizes: list[int], seconds: list[float], **c
 
 
 def _stream_in_a_process(case: str, saved: Path, n: int, threads: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "experiments.benchmarks.scaling", case, str(saved), str(n)]
+    command = [sys.executable, "-m", "experiments.benchmarks.scaling", case, str(saved.resolve()), str(n)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SolverError(f"pricing {n} hours in a process of its own failed: {done.stderr[-500:]}")
     return json.loads(done.stdout)

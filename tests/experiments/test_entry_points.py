@@ -30,7 +30,7 @@ def records_of(folder: Path) -> pd.DataFrame:
 
 
 def test_entry_points_are_thin() -> None:
-    names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect"]
+    names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect", "benchmark"]
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
     assert max(lengths.values()) < 60, lengths
 
@@ -183,3 +183,19 @@ def test_records_say_which_rows_were_forgotten_and_how(run: Runner) -> None:
     assert records["complete"].all()
     records = records_of(run("tradeoff", *time_range, "unlearning.l1_budgets=[0,0.1]"))
     assert records["proportion"].dropna().unique() == pytest.approx([48 / 420])
+
+
+def test_a_paper_run_over_seeds_is_drawn_with_bands(run: Runner) -> None:
+    run("paper", "paper.folder=paper", "paper.forecasters=[linear]", "paper.protocols=[fair]", "paper.seeds=[0,1]")
+    records = pd.read_parquet(run.folder / "paper" / "records.parquet")
+    assert set(records["seed"]) == {0, 1}
+    assert (run.folder / "paper" / "figures" / "spread_linear_fair.png").is_file()
+    page = (run.folder / "paper" / "index.html").read_text()
+    assert "in 2 of 2 runs" in page
+    assert "Beside the published numbers" not in page
+
+
+def test_years_are_refused_where_the_data_has_none(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("paper", "paper.folder=paper", "paper.years=[2004,2005]")
+    assert "paper.years: data=synthetic has no years" in capsys.readouterr().out

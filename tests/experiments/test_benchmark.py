@@ -1,0 +1,97 @@
+"""The benchmark runs in a tiny mode: every part leaves its records and its table; what it times is what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments.benchmarks.hours import Hours, stream
+from experiments.benchmarks.scaling import add_exponent
+from experiments.benchmarks.timing import Timing, add_timing, repeat
+from tests.experiments.conftest import Runner
+from unlearn.records import RecordTable
+
+TINY = ["benchmark.repeats=1", "data.n_hours=400", "benchmark.paper=nowhere"]
+
+
+@pytest.fixture
+def tables(run: Runner):
+    def read(part: str, *overrides: str) -> tuple[pd.DataFrame, str]:
+        folder = run("benchmark", f"benchmark.parts=[{part}]", *TINY, *overrides)
+        return pd.read_parquet(folder / "records.parquet"), (folder / "benchmark.md").read_text()
+
+    return read
+
+
+def test_dispatch_compares_every_backend(tables) -> None:
+    sizes = ["benchmark.grids=[ieee14]", "benchmark.hours=[40]", "benchmark.sample_hours=2"]
+    records, text = tables("dispatch", *sizes)
+    times = records[records["metric"] == "time_median"]
+    assert set(times.loc[times["method"] == "batched", "state"]) == {"cold", "first pass", "warm"}
+    assert set(times["what"]) == {"forward", "forward + backward"}
+    assert (times["value"] > 0).all()
+    warm = records[(records["state"] == "warm") & (records["metric"] == "hit_rate")]
+    assert (warm["value"] == 1).all()
+    dense = records[(records["method"] == "cvxpylayers dense, PTDF")].set_index("metric")["value"]
+    assert dense["cost_difference"] < 1e-4
+    assert dense["gradients_off"] == 0
+    assert "| ieee14 | cvxpylayers default, angle (published) | 2 |" in text
+
+
+def test_curvature_is_exact_however_it_is_solved(tables) -> None:
+    records, text = tables("curvature", "benchmark.sequential_steps=5", "grid.case=ieee9")
+    errors = records[records["metric"] == "error"].set_index("method")["value"]
+    assert errors["kept statistics: downdate, one Cholesky"] < 1e-9
+    assert (errors < 1e-6).all()
+    assert "sequence" in text
+
+
+def test_scaling_streams_and_fits_an_exponent(tables) -> None:
+    records, text = tables("scaling", "benchmark.stream_hours=[50,100]", "benchmark.scaling_grids=[ieee9,ieee14]")
+    assert set(records.loc[records["metric"] == "exponent", "what"]) == {"hours", "grids"}
+    memory = records.loc[records["metric"] == "peak_memory", "value"]
+    assert ((memory > 50) & (memory < 2000)).all()
+    assert "Fitted exponent of time over hours" in text
+
+
+def test_cold_start_and_the_stages_of_a_paper_run(tables, run: Runner, tmp_path: Path) -> None:
+    paper = ["paper.folder=paper", "paper.forecasters=[linear]", "paper.protocols=[fair]"]
+    run("paper", *paper)
+    records, text = tables("cold_start", "benchmark.paper=paper")
+    cold = records[(records["state"] == "cold start") & (records["metric"] == "time_median")]
+    assert set(cold["what"]) == {"import unlearn", "first price", "first fitted forecaster"}
+    assert set(records.loc[records["metric"] == "stage_time", "stage"]) >= {"train", "completeness", "tradeoff"}
+    assert "## make paper" in text
+
+
+def test_repeat_warms_up_and_prepares_each_call() -> None:
+    calls: list[str] = []
+    timing = repeat(lambda: calls.append("call"), 3, lambda: calls.append("prepare"))
+    assert calls == ["prepare", "call"] * 4
+    assert len(timing.seconds) == 3
+
+
+def test_timings_are_median_and_range() -> None:
+    table = RecordTable()
+    add_timing(table, Timing(np.array([4.0, 1.0, 2.0])), per=2, unit="ms/h", scale=1e3)
+    values = table.to_frame().set_index("metric")["value"]
+    assert values.to_dict() == {"time_median": 1000.0, "time_min": 500.0, "time_max": 2000.0}
+
+
+def test_the_exponent_is_that_of_a_power_law() -> None:
+    table = RecordTable()
+    add_exponent(table, [10, 100, 1000], [2.0 * n**0.97 for n in (10, 100, 1000)], what="hours")
+    assert table.to_frame()["value"][0] == pytest.approx(0.97)
+
+
+def test_streamed_hours_are_scaled_hours_of_the_year() -> None:
+    load = torch.rand(20, 3, dtype=torch.float64)
+    year = Hours(2 * load, load, torch.arange(10), torch.arange(10, 20))
+    chunks = list(stream(year, 10_000))
+    assert [len(forecast) for forecast, _ in chunks] == [8192, 1808]
+    for forecast, truth in chunks:
+        torch.testing.assert_close(forecast, 2 * truth)
+        shape = truth / truth.sum(dim=1, keepdim=True)
+        assert torch.cdist(shape, load / load.sum(dim=1, keepdim=True)).amin(dim=1).max() < 1e-7
