@@ -56,8 +56,8 @@ def solve_exactly(compiled: CompiledProgram, parameters: FloatArray) -> Exact:
     shown = compiled.active(parameters, clarabel)
     solved = [program.solve(b, x, active) for b, x, active in zip(rhs, clarabel.primal, shown, strict=True)]
     primal, active, margin = (np.array(part) for part in zip(*solved, strict=True))
-    # Multipliers that Clarabel leaves at 1e-7 of the price move its solution by about as much.
-    np.testing.assert_allclose(primal, clarabel.primal, rtol=0, atol=1e-5)
+    # A coarse comparison: near an edge Clarabel is off by the root of its accuracy. The KKT conditions decide.
+    np.testing.assert_allclose(primal, clarabel.primal, rtol=0, atol=1e-4)
     return Exact(primal, active, margin)
 
 
