@@ -1,5 +1,6 @@
 """Every bundled grid: its size, the rule behind its limits, its prices and their gradient (see `oracles.py`)."""
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,6 +75,14 @@ def test_sizes_and_capacity(given):
 
 def test_every_grid_of_the_folder_is_checked():
     assert {path.stem for path in oracles.GRIDS.glob("*.yaml")} == set(GRIDS)
+
+
+def test_the_table_of_the_readme_says_the_same():
+    readme = (oracles.GRIDS.parent / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(ieee\d+)` \|(.*)\|.*\|$", readme, flags=re.MULTILINE))
+    assert set(rows) == set(GRIDS)
+    for name, cells in rows.items():
+        assert [float(cell) for cell in cells.split("|")] == pytest.approx(GRIDS[name].size, abs=0.05), name
 
 
 def test_prices_equal_those_of_highs_on_its_own_matrices(given):
