@@ -12,7 +12,7 @@ from tests.grid.active_set_oracle import OraclePricer
 from tests.grid.test_backends import EDGE, ask, assert_close, draw
 from unlearn.checks import FloatArray
 from unlearn.errors import SolverError
-from unlearn.grid import OperatingCost, ParametricQp, dispatch_qp, redispatch_qp
+from unlearn.grid import GridCase, OperatingCost, ParametricQp, dispatch_qp, redispatch_qp
 from unlearn.grid.book import RegionBook
 
 
@@ -98,6 +98,49 @@ def test_no_network_is_too_tight(grid, seed, closed, level):
         # The KKT conditions of a convex program are a proof, whoever found the point.
         assert kkt_parts(dispatch_qp(tight, bounds), pricer.dispatch, with_ones(forecast.numpy()))[0].max() <= 1e-9
         assert kkt_parts(redispatch_qp(tight, bounds), pricer.redispatch, hours)[0].max() <= 1e-9
+
+
+def network(random: np.random.Generator) -> GridCase:
+    """A tree of up to 8 buses with a few more lines, some of them parallel, some closed."""
+    n_buses = int(random.integers(2, 9))
+    ends = [(int(random.integers(0, bus)), bus) for bus in range(1, n_buses)]
+    ends += [tuple(random.choice(n_buses, 2, replace=False)) for _ in range(random.integers(0, n_buses))]
+    start, end = np.array(ends).T
+    n_gens, n_loads = int(random.integers(1, 5)), int(random.integers(1, n_buses + 1))
+    return GridCase(
+        name="random",
+        base_mva=100.0,
+        bus_numbers=np.arange(n_buses) + 1,
+        slack_bus=0,
+        line_from=start,
+        line_to=end,
+        reactance_pu=np.round(random.uniform(0.02, 0.5, len(ends)), 2),
+        line_limit_pu=np.round(random.uniform(0, 2, len(ends)), 1) * (random.random(len(ends)) > 0.2),
+        gen_bus=random.integers(0, n_buses, n_gens),
+        p_gen_max_pu=np.round(random.uniform(0, 3, n_gens), 1),
+        load_bus=np.sort(random.choice(n_buses, n_loads, replace=False)),
+        nominal_load_mw=random.uniform(10, 200, n_loads),
+        generation_cost=np.stack([random.uniform(0.1, 20, n_gens), random.uniform(0, 80, n_gens)]),
+        shedding_cost=(3500.0, 3500.0),
+        storage_cost=(700.0, 700.0),
+    )
+
+
+@given(seed=st.integers(0, 10_000))
+def test_random_networks_are_solved_to_the_last_digits(seed):
+    random = np.random.default_rng(seed)
+    case, n = network(random), 20
+    load = random.uniform(0, 3, (n, case.n_loads)) * case.nominal_load_mw / 100
+    load[random.random(load.shape) < 0.15] = 0.0
+    forecast = np.clip(load + random.normal(0, random.choice([0, 1e-12, 1e-9, 0.1]), load.shape), 0, None)
+    for bounds in ("published", "shed_at_most_load"):
+        cost = OperatingCost(case, bounds=bounds)
+        cost(torch.from_numpy(forecast), torch.from_numpy(load))
+        dispatch, redispatch = cost._pricer.dispatch, cost._pricer.redispatch
+        placed = dispatch.place(with_ones(forecast))
+        hours = with_ones(placed.outputs.T, load[placed.order])
+        assert kkt_parts(dispatch_qp(case, bounds), dispatch, with_ones(forecast))[0].max() <= 1e-9
+        assert kkt_parts(redispatch_qp(case, bounds), redispatch, hours)[0].max() <= 1e-9
 
 
 def test_numbers_of_another_unit_are_priced_as_they_are(grid):
