@@ -13,6 +13,7 @@ from tqdm import tqdm
 from experiments.benchmarks.hours import Hours, forecast_hours
 from experiments.benchmarks.timing import add_timing, repeat
 from experiments.schema import Config
+from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, load_case
 from unlearn.records import RecordTable
 
@@ -80,10 +81,15 @@ def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours
             continue
         peer = OperatingCost(case, **options)
         columns = {"grid": case.name, "method": name, "state": "", "hours": n}
+        try:
+            found, own_slope = gradient(peer, forecast, load)
+        except SolverError as error:
+            log.warning("%s, %s: %s", case.name, name, error)
+            table.add("failed", 1.0, "", **columns)
+            continue
         for what, call in (("forward + backward", gradient), ("forward", price)):
             timing = repeat(lambda call=call, peer=peer: call(peer, forecast, load), config.benchmark.repeats)
             add_timing(table, timing, n, "us/h", 1e6, what=what, **columns)
-        found, own_slope = gradient(peer, forecast, load)
         scale = slope.abs().amax(dim=1)
         off = (own_slope - slope).abs().amax(dim=1) / torch.where(scale > 0, scale, 1.0)
         table.add("cost_difference", float(((found - truth).abs() / truth.abs()).max()), "relative", **columns)

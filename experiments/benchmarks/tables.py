@@ -40,7 +40,9 @@ def _dispatch(records: pd.DataFrame) -> str:
         row["hit rate"] = _by_book(facts, "hit_rate", "{:.4f}")
         row["worst KKT residual"] = _format(facts.loc[facts["metric"] == "kkt_residual", "value"].max())
         rows.append(row)
-    return _markdown("Dispatch and redispatch", rows)
+    failed = records[records["metric"] == "failed"]
+    said = [f"{row.method} found no acceptable solution for some hours of {row.grid}." for row in failed.itertuples()]
+    return _markdown("Dispatch and redispatch", rows) + "".join(f"{sentence}\n\n" for sentence in said)
 
 
 _AGREEMENT = {
