@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
 
 from tests.grid.active_set_oracle import OraclePricer
@@ -269,3 +270,18 @@ def test_every_field_of_a_breakdown_has_one_entry_an_hour(cost):
     assert isinstance(priced, CostBreakdown)
     assert {len(value) for value in vars(priced).values()} == {5}
     assert all(first == second for first, second in pairwise(value.device for value in vars(priced).values()))
+
+
+def test_blas_runs_on_one_thread_while_hours_are_priced_and_as_before_afterwards(grid, monkeypatch):
+    def threads() -> list[int]:
+        # NumPy's own: scipy brings another, which the engine makes no use of.
+        return [pool["num_threads"] for pool in threadpool_info() if "numpy" in pool["filepath"]]
+
+    cost = OperatingCost(grid)
+    inside = []
+    price = cost._pricer.price
+    monkeypatch.setattr(cost._pricer, "price", lambda *hours: (inside.append(threads()), price(*hours))[1])
+    with threadpool_limits(2, user_api="blas"):
+        cost(*draw(20, 2))
+        assert threads() == [2]
+    assert inside == [[1]]

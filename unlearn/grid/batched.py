@@ -10,10 +10,13 @@ of the region which serves the hour: an element of the generalised (Bouligand) J
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray
@@ -137,7 +140,7 @@ class _Price(torch.autograd.Function):
         ctx.clipped = torch.from_numpy(raw < 0) if raw.min() < 0 else None
         for start in range(0, len(raw), pricer.chunk):
             rows = slice(start, start + pricer.chunk)
-            with counted_from(start):
+            with counted_from(start), one_blas_thread():
                 parts[:, rows], slopes = pricer.price(np.maximum(raw[rows], 0.0), loads[rows])
             if ctx.needs_input_grad[0]:
                 ctx.chunks.append((rows, slopes))
@@ -149,11 +152,22 @@ class _Price(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         given = torch.stack(upstream[:3]).cpu().numpy()
         gradient = torch.empty((given.shape[1], ctx.pricer.case.n_loads), dtype=torch.float64)
-        for rows, slopes in ctx.chunks:
-            gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
+        with one_blas_thread():
+            for rows, slopes in ctx.chunks:
+                gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
         if ctx.clipped is not None:
             gradient.masked_fill_(ctx.clipped, 0.0)
         return gradient.to(ctx.device), None, None
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Hold BLAS to one thread: on products this small, waking the others takes up to 20 times as long."""
+    return _controller().limit(limits=1, user_api="blas")
 
 
 def _with_ones(*blocks: FloatArray) -> FloatArray:
