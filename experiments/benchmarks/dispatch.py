@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def _time_batched(table: RecordTable, case: GridCase, hours: Hours, rows: Tensor
     }
     for state, prepare in states.items():
         columns = {"grid": case.name, "method": "batched", "state": state, "hours": len(rows)}
-        for what, call in (("forward + backward", gradient), ("forward", price)):
+        for what, call in TIMED.items():
             timing = repeat(lambda call=call: call(costs[-1], forecast, load), repeats, prepare)
             add_timing(table, timing, len(rows), "us/h", 1e6, what=what, **columns)
         if prepare is not None:
@@ -87,7 +88,7 @@ def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours
             log.warning("%s, %s: %s", case.name, name, error)
             table.add("failed", 1.0, "", **columns)
             continue
-        for what, call in (("forward + backward", gradient), ("forward", price)):
+        for what, call in TIMED.items():
             timing = repeat(lambda call=call, peer=peer: call(peer, forecast, load), config.benchmark.repeats)
             add_timing(table, timing, n, "us/h", 1e6, what=what, **columns)
         scale = slope.abs().amax(dim=1)
@@ -103,6 +104,11 @@ def price(cost: OperatingCost, forecast: Tensor, load: Tensor) -> Tensor:
         return cost(forecast, load).total
 
 
+def price_for_gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> Tensor:
+    """Cost of every hour, ready for a backward pass that does not come."""
+    return cost(forecast.clone().requires_grad_(), load).total
+
+
 def gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
     """Cost of every hour, (n,), and its gradient in the forecast, (n, B)."""
     asked = forecast.clone().requires_grad_()
@@ -111,3 +117,11 @@ def gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> tuple[Tenso
     if asked.grad is None:
         raise RuntimeError("autograd left no gradient")
     return total.detach(), asked.grad
+
+
+#: What is timed. cvxpylayers prepares the derivative in its forward pass if one may be asked for, as in training.
+TIMED: dict[str, Callable[[OperatingCost, Tensor, Tensor], object]] = {
+    "forward + backward": gradient,
+    "forward, ready for backward": price_for_gradient,
+    "forward": price,
+}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from experiments.benchmarks.dispatch import TIMED
+
 PUBLISHED = "cvxpylayers default, angle (published)"
 
 
@@ -17,7 +19,7 @@ def as_text(records: pd.DataFrame) -> str:
 
 
 def _dispatch(records: pd.DataFrame) -> str:
-    dispatch = records[records["unit"].eq("us/h") & records["what"].isin(["forward + backward", "forward"])]
+    dispatch = records[records["unit"].eq("us/h") & records["what"].isin(TIMED)]
     rows = []
     for (grid, method, state, hours), own in dispatch.groupby(["grid", "method", "state", "hours"], sort=False):
         peers = dispatch[(dispatch["grid"] == grid) & (dispatch["method"] == PUBLISHED)]
@@ -28,13 +30,11 @@ def _dispatch(records: pd.DataFrame) -> str:
             & (records["hours"] == hours)
         ]
         row = {"grid": grid, "backend": f"{method}, {state}" if state else method, "hours": int(hours)}
-        for what in ("forward + backward", "forward"):
+        for what in TIMED:
             times = own[own["what"] == what].set_index("metric")["value"]
             reference = _value(peers[peers["what"] == what], "time_median")
             row[f"{what} [us/h]"] = _spread(times)
-            row[f"{what}: times faster than published"] = (
-                "" if pd.isna(reference) else f"{reference / times['time_median']:,.0f}"
-            )
+            row[f"{what}: published / this"] = "" if pd.isna(reference) else f"{reference / times['time_median']:,.0f}"
         row |= {name: _format(_value(facts, metric)) for name, metric in _AGREEMENT.items()}
         row["regions"] = _by_book(facts, "regions", "{:.0f}")
         row["hit rate"] = _by_book(facts, "hit_rate", "{:.4f}")

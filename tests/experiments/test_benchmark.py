@@ -30,7 +30,7 @@ def test_dispatch_compares_every_backend(tables) -> None:
     records, text = tables("dispatch", *sizes)
     times = records[records["metric"] == "time_median"]
     assert set(times.loc[times["method"] == "batched", "state"]) == {"cold", "first pass", "warm"}
-    assert set(times["what"]) == {"forward", "forward + backward"}
+    assert set(times["what"]) == {"forward", "forward, ready for backward", "forward + backward"}
     assert (times["value"] > 0).all()
     warm = records[(records["state"] == "warm") & (records["metric"] == "hit_rate")]
     assert (warm["value"] == 1).all()

@@ -66,13 +66,14 @@ class BatchedPricer:
         """
         return Priced(*_Price.apply(forecast, load, self))
 
-    def price(self, forecast: FloatArray, load: FloatArray) -> tuple[FloatArray, Slopes]:
-        """Cost parts and flags of one chunk, shape (5, n), and what its gradient needs."""
+    def price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None]:
+        """Cost parts and flags of one chunk, shape (5, n), and if asked for, what its gradient needs."""
         n, n_gens, n_loads = len(load), self.case.n_gens, self.case.n_loads
         dispatched = self.dispatch.place(_with_ones(forecast))
         p_gen = dispatched.outputs
         load = load.take(dispatched.order, axis=0)
-        redispatched = self.redispatch.place(_with_ones(p_gen.T, load), dispatched.order)
+        n_outputs = n_loads + (3 if slopes else 1) * n_gens
+        redispatched = self.redispatch.place(_with_ones(p_gen.T, load), dispatched.order, n_outputs)
         shed, storage = redispatched.outputs[:n_loads], redispatched.outputs[n_loads : n_loads + n_gens]
         quadratic, linear = self.case.generation_cost[:, :, None]
         parts = np.empty((5, n))
@@ -84,14 +85,16 @@ class BatchedPricer:
         parts[3, second] = (shed > load.take(redispatched.order, axis=0).T + WEAK).any(axis=0)
         parts[4, first] = dispatched.margin <= WEAK
         parts[4, second] += redispatched.margin <= WEAK
+        if not slopes:
+            return parts, None
         by_p_gen = np.empty((2 * n_gens, n))
         by_p_gen[:, redispatched.order] = redispatched.outputs[n_loads + n_gens :]
         responses = [
             (start, stop, self.dispatch.regions[dispatched.region[start]].solution[:-1, :n_gens].T)
             for start, stop in runs(dispatched.region)
         ]
-        slopes = Slopes(first, responses, 2 * quadratic * p_gen + linear, by_p_gen[:n_gens], by_p_gen[n_gens:])
-        return parts, slopes
+        of_generation = 2 * quadratic * p_gen + linear
+        return parts, Slopes(first, responses, of_generation, by_p_gen[:n_gens], by_p_gen[n_gens:])
 
     def gradient(self, slopes: Slopes, upstream: FloatArray) -> FloatArray:
         """Gradient in the forecast, (n, B), from those in generation, shedding and storage, (3, n)."""
@@ -141,9 +144,9 @@ class _Price(torch.autograd.Function):
         for start in range(0, len(raw), pricer.chunk):
             rows = slice(start, start + pricer.chunk)
             with counted_from(start), one_blas_thread():
-                parts[:, rows], slopes = pricer.price(np.maximum(raw[rows], 0.0), loads[rows])
-            if ctx.needs_input_grad[0]:
-                ctx.chunks.append((rows, slopes))
+                forecasts = raw[rows] if ctx.clipped is None else np.maximum(raw[rows], 0.0)
+                parts[:, rows], slopes = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[0])
+            ctx.chunks.append((rows, slopes))
         flags = torch.from_numpy(parts[3:] > 0).to(ctx.device)
         ctx.mark_non_differentiable(flags[0], flags[1])
         return *torch.from_numpy(parts[:3]).to(ctx.device).unbind(), flags[0], flags[1]

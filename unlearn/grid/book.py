@@ -70,7 +70,7 @@ class Placement:
     Attributes:
         order: hour of each column, shape (n,).
         region: region of each column, shape (n,); a number that holds until the book's next batch.
-        outputs: what was wanted of each hour, shape (O, n).
+        outputs: what was wanted of each hour, shape (O, n); memory that the book's next batch uses again.
         margin: smallest check of each column, shape (n,); near 0 the hour lies on a region's edge.
     """
 
@@ -110,6 +110,7 @@ class RegionBook:
         self._nudge[qp.rhs_slope.shape[1] if differentiated is None else differentiated :] = 0.0
         self._numbers: dict[bytes, int] = {}
         self._maps: list[FloatArray] = []
+        self._values = np.empty((0, 0))
         self._residuals = np.zeros((0, len(self._qp.rhs_map)))
         self._used: IntArray = np.zeros(0, dtype=np.int64)
         self._cascade = Cascade()
@@ -118,12 +119,13 @@ class RegionBook:
         self._number(np.zeros(self._n_checks, dtype=bool))
         self.capacity = max(2, MAPS_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
 
-    def place(self, hours: FloatArray, names: IntArray | None = None) -> Placement:
+    def place(self, hours: FloatArray, names: IntArray | None = None, n_outputs: int | None = None) -> Placement:
         """Find the region of every hour and evaluate what is wanted of it.
 
         Args:
             hours: parameters with a column of ones at the end, shape (n, K + 1).
             names: number of each hour in messages, shape (n,); by default its position.
+            n_outputs: outputs wanted, the first ones; by default all O.
 
         Raises:
             SolverError: an hour that no solver can place; names it.
@@ -135,7 +137,8 @@ class RegionBook:
         guess = self._cascade.propose(0, hours, likely)
         order = np.argsort(guess, kind="stable")
         trial = _Trial(hours.take(order, axis=0), order if names is None else names[order], guess[order])
-        trial.values = self._evaluate(trial.hours, trial.region)
+        n_rows = len(self._maps[0]) if n_outputs is None else self._n_checks + n_outputs
+        trial.values = self._evaluate(trial.hours, trial.region, self._workspace(n_rows, len(hours)))
         trial.margin = trial.values[: self._n_checks].min(axis=0)
         failed = trial.failed()
         for level in range(1, self._cascade.depth):
@@ -151,18 +154,24 @@ class RegionBook:
             self._learn(trial, failed)
         return Placement(order, trial.region, trial.values[self._n_checks :], trial.margin)
 
-    def _evaluate(self, hours: FloatArray, region: IntArray) -> FloatArray:
-        """Checks and outputs (I + O, n) of hours sorted by region: one matrix product per region."""
-        values = np.empty((len(self._maps[0]), len(hours)))
+    def _workspace(self, n_rows: int, n: int) -> FloatArray:
+        """Memory for the values of a batch, used again by the next of its size: fresh pages take long."""
+        if self._values.shape != (n_rows, n):
+            self._values = np.empty((n_rows, n))
+        return self._values
+
+    def _evaluate(self, hours: FloatArray, region: IntArray, values: FloatArray) -> FloatArray:
+        """Checks and first outputs (rows, n) of hours sorted by region, into `values`: one product per region."""
+        n_rows = len(values)
         for start, stop in runs(region):
-            np.matmul(self._maps[region[start]], hours[start:stop].T, out=values[:, start:stop])
+            np.matmul(self._maps[region[start]][:n_rows], hours[start:stop].T, out=values[:, start:stop])
         return values
 
     def _try(self, trial: _Trial, columns: IntArray, guess: IntArray) -> IntArray:
         """Try columns in the regions guessed; returns those that fit none."""
         by_region = np.argsort(guess, kind="stable")
         columns, guess = columns[by_region], guess[by_region]
-        values = self._evaluate(trial.hours.take(columns, axis=0), guess)
+        values = self._evaluate(trial.hours.take(columns, axis=0), guess, np.empty((len(trial.values), len(columns))))
         worst = values[: self._n_checks].min(axis=0)
         return trial.settle(columns, guess, values, worst, worst >= -TOLERANCE)
 
@@ -191,7 +200,7 @@ class RegionBook:
             index = (
                 self._search(trial.hours[failed[0]], trial.names[failed[0]], nearest[0]) if found else untried.pop(0)
             )
-            values = self._maps[index] @ trial.hours[failed].T
+            values = self._maps[index][: len(trial.values)] @ trial.hours[failed].T
             worst = values[: self._n_checks].min(axis=0)
             held = worst >= -TOLERANCE
             held[0] |= found
@@ -264,12 +273,12 @@ class RegionBook:
         used[: len(self._used)] += self._used
         self._used = used
         # The equations of a region hold up to rounding wherever the hour lies; the checks are the hour's own.
-        size = np.maximum(trial.hours.max(axis=0), -trial.hours.min(axis=0))
-        residual = float((self._residuals[present] @ size).max()) + max(0.0, -float(trial.margin.min()))
+        size = max(float(trial.hours.max()), -float(trial.hours.min()))
+        residual = size * float(self._residuals[present].sum(axis=1).max()) + max(0.0, -float(trial.margin.min()))
         statistics = self.statistics
         statistics.hours += len(trial.region)
         statistics.regions = int(np.count_nonzero(used))
-        statistics.hits += int((trial.region < known).sum())
+        statistics.hits += len(trial.region) if known == len(self.regions) else int((trial.region < known).sum())
         statistics.kkt_residual = max(statistics.kkt_residual, residual)
 
     def _learn(self, trial: _Trial, failed: IntArray) -> None:

@@ -116,13 +116,16 @@ class OperatingCost:
         load = load_pu.detach().double()
         parts = self._pricer(forecast_pu.double(), load)
         forecast = forecast_pu.detach()
+        clipped = torch.zeros(len(load), dtype=torch.int64, device=load.device)
+        if forecast.amin() < 0:
+            clipped = (forecast < 0).sum(dim=1)
         return CostBreakdown(
             total=parts.generation + parts.shedding + parts.storage,
             generation=parts.generation,
             shedding=parts.shedding,
             storage=parts.storage,
             over_generated=forecast.sum(dim=1) > load.sum(dim=1),
-            clipped=(forecast < 0).sum(dim=1),
+            clipped=clipped,
             shed_above_load=parts.shed_above_load,
             degenerate=parts.degenerate,
         )

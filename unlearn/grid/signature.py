@@ -28,9 +28,11 @@ class Signature:
 
     def __init__(self, functions: FloatArray) -> None:
         """Start without knowledge; `functions` has shape (S, K + 1)."""
-        self._functions = functions
-        # Integers whose sums a float64 holds exactly, so that a sum names its set of signs.
-        self._weights = np.random.default_rng(0).integers(1, 2**42, len(functions)).astype(np.float64)
+        # Single precision is enough for proposals, and half the work.
+        self._functions = functions.astype(np.float32)
+        # Integers whose sums a float32 holds exactly; a pair of sums names a set of signs.
+        largest = 2**24 // (len(functions) + 1)
+        self._weights = np.random.default_rng(0).integers(1, largest, (2, len(functions))).astype(np.float32)
         self._seen: dict[float, Counter[int]] = {}
         self._keys = np.zeros(0)
         self._candidates = np.full((1, CANDIDATES), -1)
@@ -67,8 +69,9 @@ class Signature:
 
     def _name(self, hours: FloatArray) -> FloatArray:
         """A number for each hour's signs, shape (n,)."""
-        negative = self._functions @ hours.T < 0
-        return self._weights @ negative.astype(np.float64)
+        negative = self._functions @ hours.astype(np.float32).T < 0
+        high, low = self._weights @ negative.astype(np.float32)
+        return high.astype(np.float64) * 2**24 + low
 
     def _rows(self, hours: FloatArray) -> IntArray:
         names = self._name(hours)
