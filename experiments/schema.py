@@ -125,6 +125,7 @@ class IhvpConfig:
     rtol: float = MISSING
     max_steps: int | None = None
     on_failure: str = MISSING
+    preconditioner: str = MISSING
 
 
 @dataclass

@@ -80,12 +80,13 @@ def test_the_published_gradient_is_drawn_beside_the_exact_one_and_compared() -> 
     tamu = (records["experiment"] == "tradeoff") & (records["criterion"] == "cost") & (records["metric"] == "cost")
     other = records[tamu].assign(experiment="derivative", value=records.loc[tamu, "value"] + 50)
     difference = {"experiment": "derivative", "metric": "gradient_difference", "criterion": "cost", "value": 0.38}
-    gap = pd.DataFrame([{**difference, "forecaster": "linear", "protocol": "published"}])
+    rows = [difference, {**difference, "metric": "gradient_cosine", "value": 0.95}]
+    gap = pd.DataFrame(rows).assign(forecaster="linear", protocol="published")
     both = pd.concat([records, other, gap], ignore_index=True)
     figures = {name: figure for name, _, figure in paper_figures(both, samples)}
     drawn = {line.get_label(): line.get_ydata() for line in figures["derivative_published"].axes[0].get_lines()}
     np.testing.assert_allclose(drawn["cvxpylayers' default"] - drawn["exact"], 50)
     (sentence,) = compare_gradients(both)
-    assert "off by 38 %" in sentence
+    assert "off by 38 % (cosine 0.950)" in sentence
     assert "ends at 1,850 an hour at λ₁ = 0.2; with the exact one at 1,800." in sentence
     assert compare_gradients(records) == []
