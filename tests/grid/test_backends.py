@@ -207,7 +207,8 @@ def test_a_forecast_below_zero_counts_as_zero_without_a_gradient(cost):
     forecast[1, 4] = -0.2
     parts, gradient = ask(cost, forecast, load)
     clipped, _ = ask(cost, forecast.clamp(min=0), load)
-    assert torch.equal(parts, clipped)
+    # The regions that an hour is tried in may differ from call to call, and so the last bit.
+    torch.testing.assert_close(parts, clipped, rtol=1e-12, atol=1e-12)
     assert torch.equal(gradient == 0, forecast < 0)
 
 
