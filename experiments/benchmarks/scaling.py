@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from experiments.benchmarks.dispatch import gradient
@@ -32,8 +33,8 @@ def scale_hours(config: Config, table: RecordTable, folder: Path) -> None:
     """Price more and more hours with their gradients, each number in a process of its own to see its memory."""
     case = load_case(config.grid.case)
     hours = forecast_hours(config, case)
-    saved = folder / "hours.pt"
-    torch.save({"forecast": hours.forecast, "load": hours.load}, saved)
+    saved = folder / "hours.safetensors"
+    save_file({"forecast": hours.forecast.contiguous(), "load": hours.load.contiguous()}, saved)
     seconds = []
     for n in tqdm(config.benchmark.stream_hours, desc="hours", leave=False):
         runs = [
@@ -85,7 +86,7 @@ def _stream_in_a_process(case: str, saved: Path, n: int, threads: int) -> dict[s
 
 def stream_once(case: str, saved: Path, n: int) -> dict[str, float]:
     """Price n streamed hours with gradients; seconds, peak memory of this process, regions found."""
-    year = torch.load(saved, weights_only=True)
+    year = load_file(saved)
     nothing = torch.zeros(0, dtype=torch.int64)
     hours = Hours(year["forecast"], year["load"], nothing, nothing)
     cost = OperatingCost(case)
