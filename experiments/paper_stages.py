@@ -19,6 +19,7 @@ from experiments.app import identity
 from experiments.build import build_cost, build_dataset, build_study
 from experiments.rows import SHARES, check, refuse_loads_and_forms
 from experiments.schema import Config, with_forecaster
+from unlearn.checks import require_choice
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError
 from unlearn.evaluation import METRICS, Study, completeness, published_derivative, sensitivity, tradeoff
@@ -42,7 +43,8 @@ class Job:
     def configure(self, config: Config) -> Config:
         """The configuration of this job alone."""
         data = config.data if self.year is None else replace(config.data, year=self.year)
-        split = replace(config.split, seed=self.seed)
+        # Only a run over seeds draws the core anew for each; otherwise split.seed is what was asked for.
+        split = config.split if config.paper.seeds is None else replace(config.split, seed=self.seed)
         # Lists of what else is run are no part of this job, so that a longer list reuses what is done.
         paper = replace(config.paper, protocols=[self.protocol], forecasters=[self.kind], seeds=None, years=None)
         own = replace(config, protocol=self.protocol, seed=self.seed, split=split, data=data, paper=paper)
@@ -54,6 +56,8 @@ def jobs_of(config: Config) -> list[Job]:
     paper = config.paper
     if paper.years and not hasattr(config.data, "year"):
         raise InputError(f"paper.years: data={config.data.source} has no years; use gefcom2012 or tx123bt.")
+    for kind in paper.forecasters:
+        require_choice("paper.forecasters", kind, paper.select_by)
     by_length = sorted(paper.forecasters, key=("mixer", "cnn", "linear").index)
     return [
         Job(protocol, kind, seed, year)

@@ -109,7 +109,10 @@ def _stages(records: pd.DataFrame) -> str:
     rows = [
         {
             "stage": stage,
-            **{f"{forecaster}, {protocol}": f"{value:.1f}" for (protocol, forecaster), value in row.items()},
+            **{
+                f"{forecaster}, {protocol}": "–" if pd.isna(value) else f"{value:.1f}"
+                for (protocol, forecaster), value in row.items()
+            },
         }
         for stage, row in table.iterrows()
     ]

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from experiments.build import build_cost
-from experiments.paper_stages import part_key
+from experiments.paper_stages import jobs_of, part_key
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from unlearn.data import make_synthetic
+from unlearn.errors import InputError
 from unlearn.grid import load_case
 from unlearn.records import COLUMNS, read_json
 
@@ -199,3 +200,17 @@ def test_years_are_refused_where_the_data_has_none(run: Runner, capsys: pytest.C
     with pytest.raises(SystemExit):
         run("paper", "paper.folder=paper", "paper.years=[2004,2005]")
     assert "paper.years: data=synthetic has no years" in capsys.readouterr().out
+
+
+def test_a_job_keeps_the_seed_of_the_split_unless_the_run_is_over_seeds() -> None:
+    (single,) = jobs_of(composed("split.seed=5", "seed=2", "paper.forecasters=[linear]", "paper.protocols=[fair]"))
+    own = single.configure(composed("split.seed=5", "seed=2"))
+    assert (own.seed, own.split.seed) == (2, 5)
+    over_seeds = composed("split.seed=5", "paper.seeds=[3,4]", "paper.forecasters=[linear]", "paper.protocols=[fair]")
+    seeds = [(own.seed, own.split.seed) for own in (job.configure(over_seeds) for job in jobs_of(over_seeds))]
+    assert seeds == [(3, 3), (4, 4)]
+
+
+def test_an_unknown_forecaster_of_a_paper_run_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"paper.forecasters: expected one of cnn, linear, mixer; got 'tree'"):
+        jobs_of(composed("paper.forecasters=[linear,tree]"))
