@@ -1,14 +1,18 @@
 """Curvature operators, solvers and the objectives they act on."""
 
+from unlearn.linalg.cg import solve_cg
 from unlearn.linalg.gram import GramOperator
 from unlearn.linalg.objective import Objective, inverse_hvp
-from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix
-from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_cg, solve_dense
+from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
+from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_dense
+from unlearn.linalg.spectrum import DampingChoice, Extremes, damping_for_condition, lanczos_extremes
 from unlearn.linalg.statistics import ACCURACY, SufficientStatistics
 
 __all__ = [
     # curvature
-    "GaussNewtonOperator", "GramOperator", "HessianOperator", "Operator", "dense_matrix",
+    "GaussNewtonOperator", "GramOperator", "HessianOperator", "Operator", "dense_matrix", "products",
+    # spectrum and damping
+    "DampingChoice", "Extremes", "damping_for_condition", "lanczos_extremes",
     # solving
     "IhvpOptions", "Preconditioner", "Solution", "inverse_hvp", "relative_residual", "solve_cg", "solve_dense",
     # training problems

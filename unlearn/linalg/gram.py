@@ -77,12 +77,17 @@ class GramOperator:
         self._rows = design[kept] * (2.0 / n_outputs * weights[kept]).sqrt()[:, None]
 
     def matvec(self, vector: Tensor) -> Tensor:
-        head = vector.reshape(self.n_outputs, self.n_columns)
-        product = (head @ self._rows.T) @ self._rows + self.damping * head
-        return product.reshape(-1)
+        columns = self._by_column(vector)
+        return self._flat(self._rows.T @ (self._rows @ columns) + self.damping * columns, vector)
+
+    def matmat(self, block: Tensor) -> Tensor:
+        return self.matvec(block)
 
     def solve(self, rhs: Tensor) -> Solution:
         """Solve for all outputs at once, refined iteratively.
+
+        Args:
+            rhs: b, shape (P,), or several, (P, k).
 
         Raises:
             SingularHessianError: names the features that depend on each other, and how to damp.
@@ -114,14 +119,21 @@ class GramOperator:
         return self._substitute
 
     def _substitute(self, rhs: Tensor) -> Tensor:
-        columns = rhs.reshape(self.n_outputs, self.n_columns).T
+        columns = self._by_column(rhs)
         if self._cholesky is not None:
             scale, factor = self._cholesky
             solved = scale[:, None] * torch.cholesky_solve(scale[:, None] * columns, factor)
         else:
             half = torch.linalg.solve_triangular(self._triangle.T, columns, upper=False)
             solved = torch.linalg.solve_triangular(self._triangle, half, upper=True)
-        return solved.T.reshape(-1)
+        return self._flat(solved, rhs)
+
+    def _by_column(self, heads: Tensor) -> Tensor:
+        """Heads (P,) or (P, k) as a matrix (D, B k), a row for each column of the design."""
+        return heads.reshape(self.n_outputs, self.n_columns, -1).transpose(0, 1).reshape(self.n_columns, -1)
+
+    def _flat(self, columns: Tensor, like: Tensor) -> Tensor:
+        return columns.reshape(self.n_columns, self.n_outputs, -1).transpose(0, 1).reshape(like.shape)
 
     @cached_property
     def _gram(self) -> Tensor:

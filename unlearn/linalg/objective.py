@@ -7,8 +7,9 @@ from typing import Protocol
 from torch import Tensor
 
 from unlearn.errors import InputError
+from unlearn.linalg.cg import solve_cg
 from unlearn.linalg.operators import Operator
-from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, solve_cg, solve_dense
+from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, solve_dense
 
 
 class Objective(Protocol):
@@ -35,7 +36,7 @@ class Objective(Protocol):
 
 
 def inverse_hvp(objective: Objective, theta: Tensor, weights: Tensor, rhs: Tensor, options: IhvpOptions) -> Solution:
-    """Solve `H x = rhs` with the weighted Hessian of an objective at θ.
+    """Solve `H x = rhs`, rhs of shape (P,) or (P, k), with the weighted Hessian of an objective at θ.
 
     Raises:
         InputError: NaN in θ or in the right-hand side; a block preconditioner for an objective without one.
