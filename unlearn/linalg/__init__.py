@@ -2,6 +2,7 @@
 
 from unlearn.linalg.cg import solve_cg
 from unlearn.linalg.gram import GramOperator
+from unlearn.linalg.nystrom import nystrom_preconditioner
 from unlearn.linalg.objective import Objective, inverse_hvp
 from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
 from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_dense
@@ -14,7 +15,8 @@ __all__ = [
     # spectrum and damping
     "DampingChoice", "Extremes", "damping_for_condition", "lanczos_extremes",
     # solving
-    "IhvpOptions", "Preconditioner", "Solution", "inverse_hvp", "relative_residual", "solve_cg", "solve_dense",
+    "IhvpOptions", "Preconditioner", "Solution", "inverse_hvp", "nystrom_preconditioner", "relative_residual",
+    "solve_cg", "solve_dense",
     # training problems
     "Objective",
     # sums over training rows
