@@ -21,7 +21,16 @@ from unlearn.forecasters import (
 from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning import Forgotten, Reweighting, forget, forget_rows, newton_update, retrain, select
+from unlearn.unlearning import (
+    Forgotten,
+    Reweighting,
+    TrainedModule,
+    forget,
+    forget_rows,
+    newton_update,
+    retrain,
+    select,
+)
 
 __version__ = "0.1.0"
 
@@ -38,6 +47,8 @@ __all__ = [
     # forgetting
     "Forgotten", "IhvpOptions", "Reweighting", "forget", "forget_rows", "newton_update", "retrain",
     "select",
+    # any PyTorch model; more of it in unlearn.influence
+    "TrainedModule",
     # errors
     "UnlearnError",
 ]  # fmt: skip

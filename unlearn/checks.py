@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, RowError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -86,7 +86,8 @@ def require_rows(name: str, rows: ArrayLike, size: int) -> IntArray:
     """Return `rows` as sorted, unique indices into `size` rows; a boolean mask is accepted.
 
     Raises:
-        InputError: not integers, out of range, or duplicated.
+        InputError: not integers, or duplicated.
+        RowError: out of range; an `InputError` and an `IndexError`.
     """
     array = np.asarray(rows)
     if array.ndim != 1:
@@ -99,7 +100,7 @@ def require_rows(name: str, rows: ArrayLike, size: int) -> IntArray:
     array = array.astype(np.int64)
     outside = array[(array < 0) | (array >= size)]
     if outside.size:
-        raise InputError(
+        raise RowError(
             f"{name}: expected rows from 0 to {size - 1}, got {outside.size} outside, first {int(outside[0])}."
         )
     unique, counts = np.unique(array, return_counts=True)

@@ -19,6 +19,10 @@ class InputError(UnlearnError, ValueError):
     """An argument is unusable; nothing has been computed or written yet."""
 
 
+class RowError(InputError, IndexError):
+    """A row index lies outside of the data."""
+
+
 class DataError(InputError):
     """A data file or array holds something that cannot be used (names file, column and row)."""
 

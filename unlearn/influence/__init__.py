@@ -1,12 +1,19 @@
-"""Influence of training samples on what a forecaster is judged by."""
+"""Influence of training samples on what a model is judged by: forecasters and criteria, or any PyTorch model.
 
+The second half takes the place of torch-influence: its names, arguments and meanings.
+"""
+
+from unlearn.influence.base import BaseInfluenceModule
+from unlearn.influence.cg import CGInfluenceModule
+from unlearn.influence.direct import AutogradInfluenceModule
+from unlearn.influence.lissa import LiSSAInfluenceModule
 from unlearn.influence.module import ModuleObjective, mean_squared_error
+from unlearn.influence.objective import BaseObjective
 from unlearn.influence.scores import CriterionGradient, criterion_gradient, influence_scores
 
 __all__ = [
-    "CriterionGradient",
-    "ModuleObjective",
-    "criterion_gradient",
-    "influence_scores",
-    "mean_squared_error",
-]
+    # forecasters
+    "CriterionGradient", "ModuleObjective", "criterion_gradient", "influence_scores", "mean_squared_error",
+    # any model
+    "AutogradInfluenceModule", "BaseInfluenceModule", "BaseObjective", "CGInfluenceModule", "LiSSAInfluenceModule",
+]  # fmt: skip

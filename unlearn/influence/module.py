@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
-from unlearn.influence.preconditioner import block_preconditioner
+from unlearn.influence.preconditioner import BlockCurvature, squared_error_curvature
 from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
 
 PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
@@ -136,14 +136,13 @@ class ModuleObjective:
         for name, shape in self._shapes.items():
             positions[name] = start + torch.arange(shape.numel()).reshape(shape)
             start += shape.numel()
-        return block_preconditioner(
-            self._module,
+        blocks = BlockCurvature(self._module, positions, theta)
+        blocks.add(
             lambda point: self._outputs(point, self._inputs),
-            positions,
-            theta,
+            lambda outputs: squared_error_curvature(outputs, weights),
             weights,
-            damping + self.l2,
         )
+        return blocks.inverse(damping + self.l2)
 
     def _outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
         parameters, start = {}, 0

@@ -1,9 +1,10 @@
-"""A block preconditioner for networks that end in a linear layer, under mean squared error.
+"""A block preconditioner for networks that end in a linear layer.
 
 Each linear layer has a block `A ⊗ S + λ I` of the Gauss-Newton matrix (K-FAC; Martens & Grosse, ICML
-2015), which its eigenvectors invert: `A = Σ_i w_i a_i a_i'` is the Gram matrix of the layer's inputs,
-`S` the mean of `g g'` over samples and random signs u, `g = (2/B)^½ ∂(u'f)/∂(layer's outputs)`. In the
-last layer the loss is quadratic and `S = (2/B) I`: there the block is that of the Hessian, exactly. All other
+2015), which its eigenvectors invert: `A = Σ_i w_i a_i a_i'` is the Gram matrix of the layer's inputs, `S` the
+mean of `g g'` over samples and random signs u, with `g_i = (∂f_i/∂(layer's outputs))' C_i^½ u` and C the
+curvature of the loss in the model's outputs f. In the last layer S is the mean of C: for the mean squared
+error, whose C is the same for every sample, the block is that of the Hessian, exactly. All other
 parameters have the diagonal of the Gauss-Newton matrix, estimated with the same signs.
 """
 
@@ -26,6 +27,19 @@ FLOOR = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
+class OutputCurvature:
+    """Curvature C of per-sample losses in the outputs of n samples.
+
+    Attributes:
+        root: u (n, B) -> `C_i^½ u_i` (n, B).
+        total: `Σ_i w_i C_i`, shape (B, B).
+    """
+
+    root: Callable[[Tensor], Tensor]
+    total: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """A trainable linear layer: its name, its inputs (n, d) and its outputs (n, h), in the graph of the module."""
 
@@ -34,66 +48,111 @@ class Layer:
     outputs: Tensor
 
 
-def block_preconditioner(
-    module: nn.Module,
-    run: Callable[[Tensor], Tensor],
-    positions: Mapping[str, Tensor],
-    theta: Tensor,
-    weights: Tensor,
-    damping: float,
-) -> Preconditioner:
-    """Build the preconditioner.
+class BlockCurvature:
+    """Sums over samples that the blocks are made of; samples come in any number of pieces."""
 
-    Args:
-        module: model.
-        run: evaluates it on all samples at flat parameters, (P,) -> (n, B).
-        positions: positions in θ of the entries of each trainable parameter, in its shape.
-        theta: θ, shape (P,).
-        weights: w >= 0 of the samples, shape (n,).
-        damping: λ >= 0, damping and regulariser together.
+    def __init__(self, module: nn.Module, positions: Mapping[str, Tensor], theta: Tensor) -> None:
+        """Start with no samples.
 
-    Raises:
-        InputError: no trainable linear layer gives the module's outputs.
-    """
-    point = theta.detach().clone().requires_grad_(True)
-    with torch.enable_grad():
-        layers, result = _linear_layers(module, lambda: run(point))
-    if not layers or layers[-1].outputs is not result:
-        raise InputError(
-            f"block preconditioner: expected a module that ends in a trainable nn.Linear, got {type(module).__name__}; "
-            'use preconditioner="none".'
-        )
-    n_outputs = result.shape[1]
-    signals = [torch.zeros((layer.outputs.shape[1],) * 2, dtype=theta.dtype) for layer in layers]
-    diagonal = torch.zeros_like(theta)
-    curvature = (2.0 / n_outputs * weights).sqrt()[:, None]
-    random = torch.Generator().manual_seed(0)
-    for _ in range(PROBES):
-        signs = 2.0 * torch.randint(0, 2, result.shape, generator=random) - 1.0
-        slopes = torch.autograd.grad(
-            result,
-            [*(layer.outputs for layer in layers), point],
-            curvature * signs,
-            retain_graph=True,
-            materialize_grads=True,
-        )
-        for signal, slope in zip(signals, slopes, strict=False):
-            signal += slope.T @ slope / (PROBES * float(weights.sum()))
-        diagonal += slopes[-1].square() / PROBES
-    signals[-1] = 2.0 / n_outputs * torch.eye(n_outputs, dtype=theta.dtype)
-    diagonal = _floored(diagonal, damping)
-    blocks = [
-        _kronecker_inverse(layer, positions, weights, signal, damping)
-        for layer, signal in zip(layers, signals, strict=True)
-    ]
+        Args:
+            module: model.
+            positions: positions in θ of the entries of each trainable parameter, in its shape.
+            theta: θ, shape (P,).
+        """
+        self._module, self._positions, self._theta = module, positions, theta.detach()
+        self._grams: dict[str, Tensor] = {}
+        self._signals: dict[str, Tensor] = {}
+        self._diagonal = torch.zeros_like(theta, dtype=torch.float64)
+        self._weight = 0.0
+        self._random = torch.Generator().manual_seed(0)
 
-    def apply(vector: Tensor) -> Tensor:
-        solved = vector / diagonal
-        for at, inverse in blocks:
-            solved[at] = inverse(vector[at])
-        return solved
+    def add(
+        self,
+        run: Callable[[Tensor], Tensor],
+        curvature: Callable[[Tensor], OutputCurvature],
+        weights: Tensor,
+    ) -> None:
+        """Add samples.
 
-    return apply
+        Args:
+            run: evaluates the model on them at flat parameters, (P,) -> (n, B).
+            curvature: gives C at these outputs.
+            weights: w >= 0 of the samples, shape (n,).
+
+        Raises:
+            InputError: no trainable linear layer gives the module's outputs.
+        """
+        point = self._theta.clone().requires_grad_(True)
+        with torch.enable_grad():
+            layers, result = _linear_layers(self._module, lambda: run(point))
+        if not layers or layers[-1].outputs is not result:
+            raise InputError(
+                "block preconditioner: expected a module that ends in a trainable nn.Linear, got "
+                f'{type(self._module).__name__}; use preconditioner="none".'
+            )
+        shape_of_outputs = curvature(result.detach())
+        root_of_weights = weights.sqrt()[:, None]
+        for layer in layers:
+            rows = self._inputs(layer).double()
+            self._add(self._grams, layer.name, (weights[:, None] * rows).T @ rows)
+        # A linear model is its last layer: nothing is left to estimate.
+        alone = len(layers) == 1 and self._at(layers[0].name).numel() == len(self._theta)
+        for _ in range(0 if alone else PROBES):
+            signs = 2.0 * torch.randint(0, 2, result.shape, generator=self._random).to(result) - 1.0
+            slopes = torch.autograd.grad(
+                result,
+                [*(layer.outputs for layer in layers), point],
+                shape_of_outputs.root(signs) * root_of_weights,
+                retain_graph=True,
+                materialize_grads=True,
+            )
+            for layer, slope in zip(layers[:-1], slopes, strict=False):
+                self._add(self._signals, layer.name, (slope.T @ slope).double() / PROBES)
+            self._diagonal += slopes[-1].double().square() / PROBES
+        self._add(self._signals, layers[-1].name, shape_of_outputs.total.double())
+        self._weight += float(weights.sum())
+
+    def inverse(self, damping: float) -> Preconditioner:
+        """The inverse of the blocks, with λ = damping and regulariser together, for (P,) or (P, k)."""
+        diagonal = _floored(self._diagonal, damping)
+        blocks = [
+            _kronecker_inverse(self._at(name), self._grams[name], self._signals[name] / self._weight, damping)
+            for name in self._grams
+        ]
+
+        def apply(vectors: Tensor) -> Tensor:
+            columns = vectors.reshape(len(diagonal), -1)
+            solved = columns / diagonal[:, None]
+            for at, inverse in blocks:
+                solved[at] = inverse(columns[at])
+            return solved.reshape(vectors.shape)
+
+        return apply
+
+    @staticmethod
+    def _add(sums: dict[str, Tensor], name: str, part: Tensor) -> None:
+        sums[name] = sums[name] + part if name in sums else part
+
+    def _inputs(self, layer: Layer) -> Tensor:
+        if _parameter(layer.name, "bias") not in self._positions:
+            return layer.inputs
+        return torch.cat([layer.inputs, torch.ones_like(layer.inputs[:, :1])], dim=1)
+
+    def _at(self, name: str) -> Tensor:
+        """Positions (h, D) in θ of a layer's parameters, bias last."""
+        at, bias = self._positions[_parameter(name, "weight")], self._positions.get(_parameter(name, "bias"))
+        return at if bias is None else torch.cat([at, bias[:, None]], dim=1)
+
+
+def squared_error_curvature(outputs: Tensor, weights: Tensor) -> OutputCurvature:
+    """C of the squared error averaged over outputs: `(2/B) I`."""
+    n_outputs = outputs.shape[1]
+    eye = torch.eye(n_outputs, dtype=torch.float64, device=outputs.device)
+    return OutputCurvature(lambda signs: (2.0 / n_outputs) ** 0.5 * signs, float(weights.sum()) * 2.0 / n_outputs * eye)
+
+
+def _parameter(layer: str, kind: str) -> str:
+    return f"{layer}.{kind}" if layer else kind
 
 
 def _linear_layers(module: nn.Module, run: Callable[[], Tensor]) -> tuple[list[Layer], Tensor]:
@@ -115,20 +174,16 @@ def _linear_layers(module: nn.Module, run: Callable[[], Tensor]) -> tuple[list[L
 
 
 def _kronecker_inverse(
-    layer: Layer, positions: Mapping[str, Tensor], weights: Tensor, signal: Tensor, damping: float
+    at: Tensor, gram: Tensor, signal: Tensor, damping: float
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Positions (h, D) in θ of a layer's parameters, and the inverse of `A ⊗ S + λ I` on them."""
-    prefix = f"{layer.name}." if layer.name else ""
-    inputs, at = layer.inputs, positions[f"{prefix}weight"]
-    if f"{prefix}bias" in positions:
-        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
-        at = torch.cat([at, positions[f"{prefix}bias"][:, None]], dim=1)
-    values, basis = torch.linalg.eigh((weights[:, None] * inputs).T @ inputs)
+    """Positions (h, D), and the inverse of `A ⊗ S + λ I` on blocks (h, D, k) there."""
+    values, basis = torch.linalg.eigh(gram)
     of_outputs, rotation = torch.linalg.eigh(signal)
-    curvature = _floored(of_outputs.clamp_min(0)[:, None] * values.clamp_min(0), damping)
+    curvature = _floored(of_outputs.clamp_min(0)[:, None] * values.clamp_min(0), damping)[..., None]
 
     def inverse(block: Tensor) -> Tensor:
-        return rotation @ ((rotation.T @ block @ basis) / curvature) @ basis.T
+        turned = torch.einsum("ah,adk,db->hbk", rotation, block, basis) / curvature
+        return torch.einsum("ah,hbk,db->adk", rotation, turned, basis)
 
     return at, inverse
 

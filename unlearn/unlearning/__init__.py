@@ -6,10 +6,13 @@ from unlearn.unlearning.newton import FORMS, Update, newton_update, remain_weigh
 from unlearn.unlearning.retrain import relative_distance, retrain
 from unlearn.unlearning.reweight import Reweighting
 from unlearn.unlearning.rows import forget_rows
+from unlearn.unlearning.trained import ForgottenModule, TrainedModule
 
 __all__ = [
     # the one call, and the one that needs no other data
     "Forgotten", "forget", "forget_rows",
+    # any trained module
+    "ForgottenModule", "TrainedModule",
     # its parts
     "FORMS", "Reweighting", "Update", "newton_update", "retrain", "select",
     # helpers

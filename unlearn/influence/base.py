@@ -1,0 +1,265 @@
+"""The core of every influence module: gradients, scores, and what a subclass needs to invert the Hessian.
+
+*Sign convention, as everywhere in this library*: the influence of a training row on the test loss is the
+change of the test loss if the row is removed and the model refitted. Positive means helpful.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from unlearn.checks import IntArray, require_not_negative, require_positive, require_rows
+from unlearn.errors import InputError
+from unlearn.influence.checkpoint import ScoreStore
+from unlearn.influence.curvature import RiskOperator
+from unlearn.influence.flat import FlatModel
+from unlearn.influence.objective import BaseObjective
+from unlearn.influence.risk import TrainingRisk, require_finite_gradient, require_finite_loss
+from unlearn.influence.samples import Samples
+from unlearn.influence.subclassing import SubclassHelpers
+from unlearn.linalg import DampingChoice, Solution, damping_for_condition
+
+#: Condition number that `damp="auto"` allows the damped Hessian.
+CONDITION = 1e6
+
+
+class BaseInfluenceModule(SubclassHelpers, abc.ABC):
+    """Influence of training rows on the mean test loss, for any model and objective.
+
+    With `L(θ) = (1/N) Σ_i ℓ_i(θ) + r(θ)` and its minimiser θ*, row i is scored by
+    `∇C' (∇²L + λI)⁻¹ ∇(ℓ_i + r) / N`, C the mean test loss (Koh & Liang, ICML 2017): what removing the row
+    and refitting the mean over the others changes, to first order.
+
+    Attributes:
+        model: on the device, in evaluation mode.
+        objective: its losses.
+        train_loader: as given.
+        test_loader: as given.
+        device: where everything is computed.
+        solution: status and statistics of the last inverse-Hessian product, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: BaseObjective,
+        train_loader: DataLoader,
+        test_loader: DataLoader,
+        device: torch.device | str,
+        *,
+        memory_mb: float = 256.0,
+    ) -> None:
+        """Put the model on the device and in evaluation mode, and check that its rows can be scored.
+
+        Args:
+            model: trained model; parameters that do not require gradients stay fixed.
+            objective: its losses.
+            train_loader: gives the training rows, their batch size and how to collate them.
+            test_loader: the same of the rows that the model is judged on.
+            device: where to compute.
+            memory_mb: what intermediate results may take; decides how many rows are handled at once, never
+                the result.
+
+        Raises:
+            InputError: a loader that shuffles, drops or skips rows; a loss that is not finite, not a mean
+                over independent rows, or differs between two passes; no trainable parameter.
+        """
+        require_positive("memory_mb", memory_mb)
+        model.eval()
+        self.model = model.to(device)
+        self.objective = objective
+        self.train_loader, self.test_loader = train_loader, test_loader
+        self.device = torch.device(device)
+        self.solution: Solution | None = None
+        self._train = Samples("train_loader", train_loader, device)
+        self._test = Samples("test_loader", test_loader, device)
+        self._flat = FlatModel(self.model)
+        self._memory = memory_mb * 2**20
+        self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
+        self._require_test_loss()
+
+    @abc.abstractmethod
+    def inverse_hvp(self, vec: Tensor) -> Tensor:
+        """`(∇²L + λI)⁻¹ vec` for a flat vector (P,)."""
+
+    def inverse_hvps(self, vectors: Tensor) -> Tensor:
+        """The same for every column of a matrix (P, k)."""
+        return torch.stack([self.inverse_hvp(column) for column in vectors.T], dim=1)
+
+    def train_loss_grad(self, train_idxs: Sequence[int]) -> Tensor:
+        """Gradient of the mean regularised loss over training rows, shape (P,).
+
+        Raises:
+            IndexError: a row out of range.
+            ValueError: a row given twice, none given, or a gradient that is not finite.
+        """
+        return self.risk.gradient(self._flat.theta, self._rows("train_idxs", train_idxs, self._train, some=True))
+
+    def train_loss_grads(self, train_idxs: Sequence[int]) -> Tensor:
+        """Gradient of the regularised loss of each of these training rows, shape (n, P).
+
+        Holds n × P numbers; `influences` does without.
+        """
+        return self.risk.gradients(self._flat.theta, self._rows("train_idxs", train_idxs, self._train))
+
+    def test_loss_grad(self, test_idxs: Sequence[int]) -> Tensor:
+        """Gradient of the mean loss over test rows, shape (P,); errors as for `train_loss_grad`."""
+        rows = self._rows("test_idxs", test_idxs, self._test, some=True)
+        theta = self._flat.theta
+        point = theta.requires_grad_(True)
+        total = torch.zeros_like(theta)
+        for start in range(0, len(rows), self._test.batch_size):
+            part = rows[start : start + self._test.batch_size]
+            with torch.enable_grad():
+                loss = self._flat.call(point, self.objective.test_loss, point, self._test.take(part))
+            require_finite_loss(loss, part, "test")
+            (slope,) = torch.autograd.grad(loss, point, materialize_grads=True)
+            require_finite_gradient(slope, part, "test")
+            total += slope * len(part)
+        return total / len(rows)
+
+    def mean_test_loss(self, theta: Tensor | None = None) -> float:
+        """Mean loss over all test rows, at the model's parameters or at others, shape (P,)."""
+        point = self._flat.theta if theta is None else theta
+        total = 0.0
+        with torch.no_grad():
+            for batch, n in self._test.sweep(self._test.batch_size):
+                total += float(self._flat.call(point, self.objective.test_loss, point, batch)) * n
+        return total / self._test.size
+
+    def stest(self, test_idxs: Sequence[int]) -> Tensor:
+        """`(∇²L + λI)⁻¹ ∇C`, C the mean loss over these test rows, shape (P,); reusable in `influences`."""
+        return self.inverse_hvp(self.test_loss_grad(test_idxs))
+
+    def stests(self, test_idxs: Sequence[int]) -> Tensor:
+        """`stest` of each of these test rows by itself, a column each, shape (P, k), solved together."""
+        rows = self._rows("test_idxs", test_idxs, self._test, some=True)
+        return self.inverse_hvps(torch.stack([self.test_loss_grad([row]) for row in rows.tolist()], dim=1))
+
+    def influences(
+        self,
+        train_idxs: Sequence[int],
+        test_idxs: Sequence[int],
+        stest: Tensor | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+    ) -> Tensor:
+        """Estimated change of the mean test loss if a training row were removed and the model refitted.
+
+        Args:
+            train_idxs: rows to score.
+            test_idxs: rows of the mean test loss; not used if `stest` is given.
+            stest: the result of `stest` (P,), or of `stests` (P, k), to reuse.
+            checkpoint: folder that keeps `stest` and finished scores, so that an interrupted call goes on
+                where it stopped; it refuses to go on with another model, rows or settings.
+
+        Returns:
+            A score per training row on the CPU, shape (n,), in the order given; (n, k) for several stests.
+
+        Raises:
+            IndexError: a row out of range.
+            ValueError: a row given twice, a loss or gradient that is not finite, a stest that does not fit.
+        """
+        rows = self._rows("train_idxs", train_idxs, self._train)
+        theta = self._flat.theta
+        if stest is None:
+            self._rows("test_idxs", test_idxs, self._test, some=True)
+        else:
+            stest = self._require_stest(stest)
+        if checkpoint is None:
+            solved = self.stest(test_idxs) if stest is None else stest
+            scores = self._scores(theta, rows, solved)
+        else:
+            given = np.zeros(0) if stest is None else stest.detach().cpu().double().numpy()
+            identity = (theta.cpu().numpy(), rows, np.asarray(test_idxs), given, self._settings())
+            store = ScoreStore(Path(checkpoint), identity, len(rows))
+            solved = store.stest(lambda: self.stest(test_idxs) if stest is None else stest).to(self.device)
+            scores = store.scores(lambda part: self._scores(theta, rows[part], solved))
+        return scores
+
+    def influence_matrix(
+        self, train_idxs: Sequence[int], test_idxs: Sequence[int], stests: Tensor | None = None
+    ) -> Tensor:
+        """Influence of each training row on each test row by itself, shape (n, k)."""
+        solved = self.stests(test_idxs) if stests is None else stests
+        return self.influences(train_idxs, test_idxs, solved)
+
+    def operator(
+        self, gauss_newton: bool = False, damping: float = 0.0, rows: Sequence[int] | None = None
+    ) -> RiskOperator:
+        """Products with the (damped) Hessian or Gauss-Newton matrix of L, over these training rows or all."""
+        chosen = None if rows is None else self._rows("rows", rows, self._train, some=True)
+        return RiskOperator(self.risk, self._flat.theta, gauss_newton, damping, chosen)
+
+    def damping_choice(self, gauss_newton: bool = False, rows: Sequence[int] | None = None) -> DampingChoice:
+        """What `damp="auto"` means: the smallest λ that makes `H + λI` positive definite with condition at most 1e6.
+
+        Found by Lanczos, with as many vectors as the memory allows (200 at most; few of them make λ larger).
+        """
+        steps = max(10, min(200, int(self._memory / (8 * self._flat.size))))
+        return damping_for_condition(self.operator(gauss_newton, 0.0, rows), CONDITION, steps)
+
+    def _damping(self, damp: float | str, gauss_newton: bool) -> float:
+        """λ: the number given, or for "auto" the smallest one that bounds the condition number."""
+        if damp == "auto":
+            return self.damping_choice(gauss_newton).damping
+        if isinstance(damp, str):
+            raise InputError(f'damp: expected a number of at least 0 or "auto", got {damp!r}.')
+        return require_not_negative("damp", damp)
+
+    def _scores(self, theta: Tensor, rows: IntArray, stest: Tensor) -> Tensor:
+        vectors = stest.reshape(len(theta), -1)
+        return (self.risk.scores(theta, rows, vectors) / self._train.size).reshape(-1, *stest.shape[1:]).cpu()
+
+    def _require_stest(self, stest: Tensor) -> Tensor:
+        if stest.ndim not in (1, 2) or len(stest) != self._flat.size:
+            raise InputError(
+                f"stest: expected shape ({self._flat.size},) or ({self._flat.size}, k), got {tuple(stest.shape)}."
+            )
+        if not bool(stest.isfinite().all()):
+            raise InputError("stest: expected finite values, got NaN or infinity.")
+        return stest.detach().to(device=self.device, dtype=self._flat.dtype)
+
+    def _require_vector(self, vec: Tensor) -> Tensor:
+        """A vector (P,) or columns (P, k) to solve for, on the device."""
+        if vec.ndim not in (1, 2) or len(vec) != self._flat.size:
+            raise InputError(
+                f"vec: expected shape ({self._flat.size},), a number per parameter, got {tuple(vec.shape)}."
+            )
+        if not bool(vec.isfinite().all()):
+            raise InputError("vec: expected finite values, got NaN or infinity.")
+        return vec.detach().to(self.device)
+
+    def _settings(self) -> str:
+        """What besides model and rows decides the scores, for checkpoints."""
+        public = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | bool) and k[0] != "_"}
+        return f"{type(self).__qualname__} {sorted(public.items())}"
+
+    def _rows(self, name: str, idxs: Sequence[int], samples: Samples, some: bool = False) -> IntArray:
+        """Valid rows in the order given."""
+        array = np.asarray(idxs)
+        valid = require_rows(name, array if array.size else array.astype(np.int64), samples.size)
+        if some and not len(valid):
+            raise InputError(f"{name}: expected at least one row, got none.")
+        return valid if array.dtype == bool else array.astype(np.int64)
+
+    def _require_test_loss(self) -> None:
+        rows = np.arange(min(self._test.batch_size, self._test.size))
+        theta = self._flat.theta
+        with torch.no_grad():
+            losses = [
+                self._flat.call(theta, self.objective.test_loss, theta, self._test.take_first()) for _ in range(2)
+            ]
+        require_finite_loss(losses[0], rows, "test")
+        if not torch.isclose(losses[0], losses[1], rtol=100 * torch.finfo(theta.dtype).eps, atol=0.0):
+            raise InputError(
+                f"test loss: two passes over the same batch give {float(losses[0]):.6g} and {float(losses[1]):.6g}; "
+                "expected a deterministic model and data. Switch off dropout and random augmentation."
+            )

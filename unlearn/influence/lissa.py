@@ -1,0 +1,131 @@
+"""LiSSA: inverse-Hessian products from stochastic Neumann series (Agarwal, Bullins & Hazan, JMLR 2017)."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from unlearn.checks import require_positive
+from unlearn.errors import ConvergenceError, InputError
+from unlearn.influence.base import BaseInfluenceModule
+from unlearn.influence.curvature import RiskOperator, batch_product
+from unlearn.influence.objective import BaseObjective
+from unlearn.influence.risk import PATIENCE
+from unlearn.linalg import Solution, lanczos_extremes, relative_residual
+
+#: Relative residual above which the series has diverged; the zero vector has 1.
+DIVERGED = 1e3
+
+
+class LiSSAInfluenceModule(BaseInfluenceModule):
+    """Mean of `repeat` estimates; each runs `h <- v + h − (H_batch h + damp h)/scale` and gives `h/scale`.
+
+    Batches of the loader's size are drawn with replacement from the global generator
+    (`torch.manual_seed`). The estimate is noisy: `solution.statistics["relative_residual"]` says how far it is
+    from solving the full system.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: BaseObjective,
+        train_loader: DataLoader,
+        test_loader: DataLoader,
+        device: torch.device | str,
+        damp: float | str,
+        repeat: int,
+        depth: int,
+        scale: float,
+        gnh: bool = False,
+        debug_callback: Callable[[int, int, Tensor], None] | None = None,
+        *,
+        memory_mb: float = 256.0,
+    ) -> None:
+        """Fix the recursion.
+
+        Args:
+            model: trained model.
+            objective: its losses.
+            train_loader: training rows; its batch size is that of the draws.
+            test_loader: test rows.
+            device: where to compute.
+            damp: λ >= 0, or "auto": the smallest one with condition number at most 1e6.
+            repeat: estimates to average.
+            depth: steps of each.
+            scale: above the largest eigenvalue of any batch's damped Hessian, or the series diverges.
+            gnh: Gauss-Newton matrices instead of Hessians.
+            debug_callback: called with (repeat, step, h) after each step.
+            memory_mb: what intermediate results may take.
+
+        Raises:
+            ValueError: repeat, depth or scale not above 0, or not whole.
+        """
+        super().__init__(model, objective, train_loader, test_loader, device, memory_mb=memory_mb)
+        for name, count in (("repeat", repeat), ("depth", depth)):
+            if require_positive(name, count) != int(count):
+                raise InputError(f"{name}: expected a whole number, got {count!r}.")
+        self.repeat, self.depth, self.scale = int(repeat), int(depth), require_positive("scale", scale)
+        self.gnh, self.debug_callback = gnh, debug_callback
+        self.damp = self._damping(damp, gnh)
+
+    def inverse_hvp(self, vec: Tensor) -> Tensor:
+        """Estimate `(∇²L + λI)⁻¹ vec`, shape (P,).
+
+        Raises:
+            ConvergenceError: the series diverged; says which scale it needs.
+        """
+        vec = self._require_vector(vec)
+        start = time.perf_counter()
+        theta = self._flat.theta
+        total = torch.zeros_like(vec)
+        bar = tqdm(total=self.repeat * self.depth, desc="LiSSA", leave=False, delay=PATIENCE)
+        with bar:
+            for r in range(self.repeat):
+                estimate = vec.clone()
+                for t, (batch, _) in enumerate(self._loader_wrapper(train=True, sample_n_batches=self.depth)):
+                    curved = batch_product(self.risk, theta, batch, estimate, self.gnh) + self.damp * estimate
+                    estimate = vec + estimate - curved / self.scale
+                    if self.debug_callback is not None:
+                        self.debug_callback(r, t, estimate)
+                    bar.update()
+                self._require_bounded(estimate)
+                total += estimate / self.scale
+        result = total / self.repeat
+        operator = self.operator(self.gnh, self.damp)
+        residual = relative_residual(operator, result, vec)
+        self._require_useful(operator, residual)
+        self.solution = Solution(
+            result,
+            residual <= 1.0,
+            "estimated",
+            {
+                "solver": "lissa",
+                "steps": float(self.repeat * self.depth),
+                "relative_residual": residual,
+                "seconds": time.perf_counter() - start,
+            },
+        )
+        return result
+
+    def _require_bounded(self, estimate: Tensor) -> None:
+        if not bool(estimate.isfinite().all()):
+            self._require_useful(self.operator(self.gnh, self.damp), float("inf"))
+
+    def _require_useful(self, operator: RiskOperator, residual: float) -> None:
+        if residual <= 1.0:
+            return
+        largest = lanczos_extremes(operator, steps=20).largest
+        message = (
+            f"LiSSA: the estimate has a relative residual of {residual:.2g}, and 0 would have 1. The damped "
+            f"Hessian's largest eigenvalue is {largest:.3g}, that of a batch is larger; scale is {self.scale:g}. "
+            "Raise scale, and depth with it, use larger batches, or CGInfluenceModule."
+        )
+        if not residual <= DIVERGED:
+            raise ConvergenceError(message)
+        warnings.warn(message, stacklevel=3)

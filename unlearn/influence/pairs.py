@@ -1,0 +1,67 @@
+"""The objective of the common case: batches of (inputs, targets), one loss, and a ridge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unlearn.checks import require_not_negative
+from unlearn.errors import InputError
+from unlearn.influence.objective import BaseObjective
+
+#: Maps outputs and targets to the mean loss of a batch, such as `torch.nn.functional.mse_loss`.
+MeanLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+class PairObjective(BaseObjective):
+    """`loss(model(x), y) + (l2/2) ‖θ‖²` on training batches (x, y); `judge(model(x), y)` on test batches."""
+
+    def __init__(self, loss: MeanLoss, l2: float = 0.0, judge: MeanLoss | None = None) -> None:
+        """Fix the losses.
+
+        Args:
+            loss: training loss, a mean over samples.
+            l2: regulariser of the mean, >= 0.
+            judge: test loss; None means `loss`.
+        """
+        for name, function in (("loss", loss), ("judge", judge or loss)):
+            if not callable(function):
+                raise InputError(f"{name}: expected a function of outputs and targets, got {type(function).__name__}.")
+        self.loss, self.judge = loss, judge or loss
+        self.l2 = require_not_negative("l2", l2)
+
+    def train_outputs(self, model: nn.Module, batch: Any) -> Tensor:
+        outputs: Tensor = model(_pair(batch)[0])
+        return outputs
+
+    def train_loss_on_outputs(self, outputs: Tensor, batch: Any) -> Tensor:
+        return _mean_loss(self.loss, outputs, _pair(batch)[1])
+
+    def train_regularization(self, params: Tensor) -> Tensor:
+        return 0.5 * self.l2 * params.square().sum() if self.l2 else torch.zeros((), dtype=params.dtype)
+
+    def test_loss(self, model: nn.Module, params: Tensor, batch: Any) -> Tensor:
+        inputs, targets = _pair(batch)
+        return _mean_loss(self.judge, model(inputs), targets)
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        what = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+        raise InputError(
+            f"batch: expected (inputs, targets), got a {what}; for other batches subclass "
+            "unlearn.influence.BaseObjective."
+        )
+    return batch[0], batch[1]
+
+
+def _mean_loss(loss: MeanLoss, outputs: Tensor, targets: Tensor) -> Tensor:
+    if targets.is_floating_point() and outputs.shape != targets.shape:
+        # Broadcasting would pair every output with every target.
+        raise InputError(
+            f"targets: expected the shape of the outputs, {tuple(outputs.shape)}, got {tuple(targets.shape)}."
+        )
+    return loss(outputs, targets)

@@ -1,0 +1,214 @@
+"""Influence and unlearning for a trained module of one's own: a model, two loaders and a loss."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+from torch.utils.data import DataLoader
+
+from unlearn.checks import FloatArray, IntArray, require_choice, require_rows
+from unlearn.errors import InputError
+from unlearn.influence.cg import CGInfluenceModule
+from unlearn.influence.flat import FlatModel
+from unlearn.influence.pairs import MeanLoss, PairObjective
+from unlearn.unlearning.damped import ENOUGH, damped_step
+
+#: "gauss_newton" is positive semi-definite anywhere, and the Hessian itself for a model linear in its parameters.
+CURVATURES = ("gauss_newton", "hessian")
+
+#: Relative size of the gradient on the remaining rows up to which the result is their minimiser, per dtype.
+AT_MINIMUM = {torch.float64: 1e-8, torch.float32: 1e-4}
+
+
+@dataclass(frozen=True, eq=False)
+class ForgottenModule:
+    """A module without some of its training rows.
+
+    Attributes:
+        model: a new module; the original is untouched.
+        unlearn_rows: rows of the training data set that were removed.
+        complete: whether the result minimises the training loss of the remaining rows, so that it equals
+            retraining if that minimum is unique.
+        statistics: damping, steps and residual of the solve; `gain`, the decrease of the loss as a share of what the
+            step's quadratic model promised; of the removed rows' gradient, the share that the step `left`, and how
+            large what training had left `undone` is beside it; mean test loss before and after; relative change of
+            the parameters.
+        declared: why it is not complete, and what else saw the removed rows, in sentences.
+    """
+
+    model: nn.Module
+    unlearn_rows: IntArray
+    complete: bool
+    statistics: dict[str, float]
+    declared: list[str] = field(default_factory=list)
+
+
+class TrainedModule:
+    """A trained module with its data and its loss: scores of its training rows, and the module without some of them.
+
+    Works on a copy in evaluation mode. All trainable parameters take part; freeze an extractor
+    (`requires_grad_(False)`) to score and unlearn the head alone, which is far more accurate where the head is linear.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: MeanLoss,
+        train_loader: DataLoader,
+        test_loader: DataLoader,
+        *,
+        l2: float = 0.0,
+        judge: MeanLoss | None = None,
+        curvature: str = "gauss_newton",
+        damp: float | str = "auto",
+        device: torch.device | str = "cpu",
+        memory_mb: float = 256.0,
+    ) -> None:
+        """Take what training used.
+
+        Args:
+            model: trained module.
+            loss: its training loss, `loss(model(x), y)`, a mean over samples.
+            train_loader: its training rows, batches (x, y), not shuffled.
+            test_loader: the rows that it is judged on.
+            l2: its regulariser, `(l2/2)‖θ‖²` beside the mean loss.
+            judge: what it is judged by on the test rows; None means `loss`.
+            curvature: one of `CURVATURES`.
+            damp: λ >= 0, or "auto": the smallest one that bounds the condition number by 1e6, 0 where that is
+                met already; see also `forget`.
+            device: where to compute.
+            memory_mb: what intermediate results may take.
+
+        Raises:
+            InputError: what `CGInfluenceModule` refuses.
+        """
+        require_choice("curvature", curvature, CURVATURES)
+        self._gauss_newton = curvature == "gauss_newton"
+        self._wanted_damp = damp
+        self._influence = CGInfluenceModule(
+            copy.deepcopy(model),
+            PairObjective(loss, l2, judge),
+            train_loader,
+            test_loader,
+            device,
+            damp,
+            self._gauss_newton,
+            memory_mb=memory_mb,
+        )
+        self._scores: FloatArray | None = None
+
+    @property
+    def damping(self) -> float:
+        """λ in use for scores."""
+        return self._influence.damp
+
+    def influences(self, checkpoint: str | Path | None = None) -> FloatArray:
+        """Estimated change of the mean test loss if a training row were removed and the model refitted.
+
+        Args:
+            checkpoint: folder to go on from after an interruption.
+
+        Returns:
+            One score per training row, shape (n,); positive means helpful. Computed once.
+
+        Raises:
+            ConvergenceError: the Hessian system was not solved.
+        """
+        if self._scores is None:
+            rows, tests = self._all(self._influence.train_loader), self._all(self._influence.test_loader)
+            found = self._influence.influences(rows, tests, checkpoint=checkpoint)
+            self._scores = found.double().numpy()
+        return self._scores
+
+    def most_harmful(self, count: int) -> IntArray:
+        """The rows whose removal should lower the test loss most, worst first."""
+        return self._extreme(count, self.influences())
+
+    def most_helpful(self, count: int) -> IntArray:
+        """The rows whose removal should raise the test loss most, first the one that matters most."""
+        return self._extreme(count, -self.influences())
+
+    def forget(self, rows: ArrayLike) -> ForgottenModule:
+        """Remove rows by one Newton step, `θ* + (H_R + λI)⁻¹ Σ_U ∇L_j / |R|` (paper eq. 8, for means).
+
+        With `damp="auto"` λ also grows, tenfold each time, until the step lowers the loss of the remaining
+        rows by a quarter at least of what its quadratic model promises: far from quadratic, a bare Newton step
+        can ruin a network.
+
+        Args:
+            rows: rows of the training data set, or a boolean mask.
+
+        Raises:
+            InputError: no rows, all rows, rows out of range or repeated.
+            ConvergenceError: the system of the remaining rows was not solved.
+        """
+        risk = self._influence.risk
+        unlearn = require_rows("rows to unlearn", rows, risk.samples.size)
+        if not 0 < len(unlearn) < risk.samples.size:
+            raise InputError(
+                f"rows to unlearn: expected some of the {risk.samples.size} training rows, not {len(unlearn)}."
+            )
+        theta = risk.flat.theta
+        step = damped_step(self._influence, unlearn, self._wanted_damp)
+        model = copy.deepcopy(self._influence.model)
+        FlatModel(model).load(step.theta)
+        statistics = {
+            "damping": step.damping,
+            "steps": float(step.steps),
+            "relative_residual": step.relative_residual,
+            "gain": step.gain,
+            "left": step.left,
+            "undone": step.undone,
+            "test_loss_before": self._influence.mean_test_loss(theta),
+            "test_loss_after": self._influence.mean_test_loss(step.theta),
+            "relative_change": float((step.theta - theta).norm() / theta.norm()),
+        }
+        complete = max(step.left, step.undone) <= AT_MINIMUM[theta.dtype]
+        return ForgottenModule(model, unlearn, complete, statistics, self._declared(complete, statistics))
+
+    def _declared(self, complete: bool, statistics: dict[str, float]) -> list[str]:
+        model = self._influence.model
+        said: list[str] = []
+        if not complete:
+            said.append(
+                "The result is not complete forgetting: of the removed rows' pull on the parameters (their gradient) "
+                f"the step left {statistics['left']:.1%}, because the loss is not quadratic or the step was damped; "
+                f"and the model was {statistics['undone']:.2g} times that gradient away from a minimum before."
+            )
+        if statistics["gain"] < ENOUGH:
+            said.append(
+                f"The step gained {statistics['gain']:.2g} of the decrease in the remaining rows' loss that its "
+                'quadratic model promised: it went too far. Pass damp="auto" or a larger damp.'
+            )
+        if statistics["damping"] > 0:
+            said.append(
+                f"The curvature was damped by {statistics['damping']:.2g}, which shortens the step: part of the "
+                "removed rows' influence is kept."
+            )
+        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+        for kind, names in (("Frozen parameters", frozen), ("Buffers", [name for name, _ in model.named_buffers()])):
+            if names:
+                said.append(
+                    f"{kind} are kept as they were; if training rows shaped them, they still do: {', '.join(names)}."
+                )
+        said.append(
+            "What happened before the module is not covered: scalers, feature selection, early stopping and "
+            "hyperparameters that saw the removed rows."
+        )
+        return said
+
+    @staticmethod
+    def _all(loader: DataLoader) -> range:
+        return range(len(loader.dataset))  # type: ignore[arg-type]
+
+    @staticmethod
+    def _extreme(count: int, scores: FloatArray) -> IntArray:
+        if not 0 < count <= len(scores):
+            raise InputError(f"count: expected 1 to {len(scores)} rows, got {count}.")
+        return np.argsort(scores, kind="stable")[:count].astype(np.int64)
