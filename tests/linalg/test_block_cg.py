@@ -60,11 +60,13 @@ class Single(Matrix):
     rank=st.integers(1, 12),
     exponent=st.floats(0, 5),
     blocks=st.booleans(),
+    apart=st.floats(-17, 0),
 )
-def test_every_column_reaches_its_true_residual(seed, size, width, rank, exponent, blocks):
+def test_every_column_reaches_its_true_residual(seed, size, width, rank, exponent, blocks, apart):
     matrix = spd(seed, size, 10**exponent)
-    # Dependent where rank < width, of very different lengths, one of them zero.
-    rhs = normal(seed, size, rank) @ normal(seed + 1, rank, width) * torch.logspace(0, -6, width, dtype=torch.float64)
+    # Dependent but for a share where rank < width, of very different lengths, one of them zero.
+    rhs = normal(seed, size, rank) @ normal(seed + 1, rank, width) + 10**apart * normal(seed + 2, size, width)
+    rhs = rhs * torch.logspace(0, -6, width, dtype=torch.float64)
     rhs[:, width // 2] = 0.0
     found = solve_cg(Counted(matrix) if blocks else Matrix(matrix), rhs, TIGHT)
     assert found.converged
@@ -112,6 +114,17 @@ def test_columns_that_converge_early_cost_no_more_products():
     assert found.converged
     assert operator.widths[0] == 8
     assert sum(width == 0 for width in operator.widths) > 0.8 * found.statistics["steps"]  # single vectors
+
+
+@pytest.mark.parametrize("apart", [1e-13, 1e-10, 1e-7, 1e-4, 1e-1])
+@pytest.mark.parametrize("seed", range(3))
+def test_nearly_dependent_right_hand_sides_converge_as_fast_as_independent_ones(seed, apart):
+    matrix, noise = spd(seed, 40, 1e4), normal(seed + 1, 40, 8)
+    apart_from_one = solve_cg(Matrix(matrix), normal(seed, 40, 1) + apart * noise, TIGHT)
+    one = solve_cg(Matrix(matrix), normal(seed, 40), TIGHT)
+    assert apart_from_one.converged
+    assert apart_from_one.statistics["steps"] <= one.statistics["steps"]
+    assert apart_from_one.statistics["products"] <= 2 * one.statistics["products"] + 8
 
 
 def test_more_right_hand_sides_than_parameters():
