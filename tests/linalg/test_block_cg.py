@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from tqdm import tqdm
 
 from tests.linalg.test_preconditioning import head_problem
 from tests.linalg.test_solvers import Matrix, random_spd
 from unlearn.errors import ConvergenceError, InputError
-from unlearn.linalg import IhvpOptions, cg, inverse_hvp, solve_cg
+from unlearn.influence import ModuleObjective
+from unlearn.linalg import IhvpOptions, cg, dense_matrix, inverse_hvp, solve_cg
 
 TIGHT = IhvpOptions("cg", rtol=1e-9)
 
@@ -200,6 +202,20 @@ def test_blocks_of_the_gram_operator_serve_many_right_hand_sides():
     found = inverse_hvp(objective, theta, weights, sides, options)
     assert found.statistics["steps"] <= 2
     assert float((found.value - direct.value).norm()) <= 1e-8 * float(direct.value.norm())
+
+
+def test_blocks_of_a_network_serve_many_right_hand_sides():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
+    objective = ModuleObjective(module, torch.randn(50, 3), torch.randn(50, 2))
+    theta, weights = objective.theta, torch.ones(50, dtype=torch.float64)
+    operator = objective.gauss_newton(theta, weights, damping=1e-3)
+    rhs = normal(0, operator.size, 5)
+    plain = solve_cg(operator, rhs, TIGHT)
+    found = solve_cg(operator, rhs, TIGHT, objective.preconditioner(theta, weights, 1e-3))
+    exact = torch.linalg.solve(dense_matrix(operator), rhs)
+    assert found.statistics["steps"] < plain.statistics["steps"]
+    assert float((found.value - exact).norm()) <= 1e-5 * float(exact.norm())
 
 
 def test_an_indefinite_preconditioner_is_refused_for_a_block():

@@ -38,8 +38,10 @@ DEPENDENT = 1e-8
 NEGLIGIBLE = 0.01
 
 #: Relative curvature below which the sign is rounding error, in float64.
-TINY = torch.finfo(torch.float64).tiny
 FLAT = 10 * torch.finfo(torch.float64).eps
+
+#: Keeps divisions by a norm of 0 finite.
+TINY = torch.finfo(torch.float64).tiny
 
 
 def solve_cg(
@@ -186,6 +188,8 @@ class _Search:
                 break
             ahead = self._precondition(Q, rho)
             P, _ = _independent(ahead - P @ ((W.T @ ahead) / curvature[:, None]), ahead.norm(dim=0))
+            if not P.shape[1]:
+                break
             W = self.multiply(P)
             self.steps += 1
             self.bar.update()
