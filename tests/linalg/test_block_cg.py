@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from tqdm import tqdm
 
 from tests.linalg.test_preconditioning import head_problem
 from tests.linalg.test_solvers import Matrix, random_spd
 from unlearn.errors import ConvergenceError, InputError
-from unlearn.linalg import IhvpOptions, cg, inverse_hvp, solve_cg
+from unlearn.influence import ModuleObjective
+from unlearn.linalg import IhvpOptions, cg, dense_matrix, inverse_hvp, solve_cg
 
 TIGHT = IhvpOptions("cg", rtol=1e-9)
 
@@ -60,11 +62,13 @@ class Single(Matrix):
     rank=st.integers(1, 12),
     exponent=st.floats(0, 5),
     blocks=st.booleans(),
+    apart=st.floats(-17, 0),
 )
-def test_every_column_reaches_its_true_residual(seed, size, width, rank, exponent, blocks):
+def test_every_column_reaches_its_true_residual(seed, size, width, rank, exponent, blocks, apart):
     matrix = spd(seed, size, 10**exponent)
-    # Dependent where rank < width, of very different lengths, one of them zero.
-    rhs = normal(seed, size, rank) @ normal(seed + 1, rank, width) * torch.logspace(0, -6, width, dtype=torch.float64)
+    # Dependent but for a share where rank < width, of very different lengths, one of them zero.
+    rhs = normal(seed, size, rank) @ normal(seed + 1, rank, width) + 10**apart * normal(seed + 2, size, width)
+    rhs = rhs * torch.logspace(0, -6, width, dtype=torch.float64)
     rhs[:, width // 2] = 0.0
     found = solve_cg(Counted(matrix) if blocks else Matrix(matrix), rhs, TIGHT)
     assert found.converged
@@ -112,6 +116,17 @@ def test_columns_that_converge_early_cost_no_more_products():
     assert found.converged
     assert operator.widths[0] == 8
     assert sum(width == 0 for width in operator.widths) > 0.8 * found.statistics["steps"]  # single vectors
+
+
+@pytest.mark.parametrize("apart", [1e-13, 1e-10, 1e-7, 1e-4, 1e-1])
+@pytest.mark.parametrize("seed", range(3))
+def test_nearly_dependent_right_hand_sides_converge_as_fast_as_independent_ones(seed, apart):
+    matrix, noise = spd(seed, 40, 1e4), normal(seed + 1, 40, 8)
+    apart_from_one = solve_cg(Matrix(matrix), normal(seed, 40, 1) + apart * noise, TIGHT)
+    one = solve_cg(Matrix(matrix), normal(seed, 40), TIGHT)
+    assert apart_from_one.converged
+    assert apart_from_one.statistics["steps"] <= one.statistics["steps"]
+    assert apart_from_one.statistics["products"] <= 2 * one.statistics["products"] + 8
 
 
 def test_more_right_hand_sides_than_parameters():
@@ -187,6 +202,20 @@ def test_blocks_of_the_gram_operator_serve_many_right_hand_sides():
     found = inverse_hvp(objective, theta, weights, sides, options)
     assert found.statistics["steps"] <= 2
     assert float((found.value - direct.value).norm()) <= 1e-8 * float(direct.value.norm())
+
+
+def test_blocks_of_a_network_serve_many_right_hand_sides():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
+    objective = ModuleObjective(module, torch.randn(50, 3), torch.randn(50, 2))
+    theta, weights = objective.theta, torch.ones(50, dtype=torch.float64)
+    operator = objective.gauss_newton(theta, weights, damping=1e-3)
+    rhs = normal(0, operator.size, 5)
+    plain = solve_cg(operator, rhs, TIGHT)
+    found = solve_cg(operator, rhs, TIGHT, objective.preconditioner(theta, weights, 1e-3))
+    exact = torch.linalg.solve(dense_matrix(operator), rhs)
+    assert found.statistics["steps"] < plain.statistics["steps"]
+    assert float((found.value - exact).norm()) <= 1e-5 * float(exact.norm())
 
 
 def test_an_indefinite_preconditioner_is_refused_for_a_block():

@@ -38,13 +38,14 @@ def operators(dtype=torch.float64):
     }
 
 
-@given(name=st.sampled_from(["hessian", "linear", "gauss-newton", "gram"]), width=st.integers(1, 2 * CHUNK + 1))
+@given(name=st.sampled_from(["hessian", "linear", "gauss-newton", "gram"]), width=st.integers(0, 2 * CHUNK + 1))
 def test_a_block_is_multiplied_as_its_columns_are(name, width):
     operator = operators()[name]
     block = torch.randn(operator.size, width, dtype=torch.float64)
-    expected = torch.stack([operator.matvec(column) for column in block.T], dim=1)
-    torch.testing.assert_close(operator.matmat(block), expected)
+    expected = torch.stack([operator.matvec(column) for column in block.T], dim=1) if width else block
     torch.testing.assert_close(products(operator, block), expected)
+    if width:
+        torch.testing.assert_close(operator.matmat(block), expected)
 
 
 class Refused(torch.autograd.Function):

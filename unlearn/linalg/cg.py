@@ -30,14 +30,18 @@ ROUNDOFF_FACTOR = 10.0
 #: Seconds after which a solve shows its progress.
 PROGRESS_DELAY = 3.0
 
-#: Directions that depend on the others up to this share are left out of a block.
-DEPENDENT = 1e-12
+#: Directions that depend on the others up to this share are left out of a block: half the digits, so that neither
+#: what is left out nor the rounding errors of what is kept costs more than the other half of its orthogonality.
+DEPENDENT = 1e-8
 
 #: A combination of residuals that all columns could leave as it is, as a share of what they may leave.
 NEGLIGIBLE = 0.01
 
 #: Relative curvature below which the sign is rounding error, in float64.
 FLAT = 10 * torch.finfo(torch.float64).eps
+
+#: Keeps divisions by a norm of 0 finite.
+TINY = torch.finfo(torch.float64).tiny
 
 
 def solve_cg(
@@ -175,15 +179,17 @@ class _Search:
         value = start[:, here]
         if not bool(residual[:, here].isfinite().all()):
             return value
-        Q, rho = torch.linalg.qr(residual[:, here])
+        basis, triangle = torch.linalg.qr(residual[:, here])
+        Q, rho = _significant(basis, triangle, target[here])
         P, W, curvature = Q[:, :0], Q[:, :0], Q[0, :0]
         while self.may_step:
-            enough = torch.maximum(target[here], self.roundoff(value)).clamp_min(torch.finfo(torch.float64).tiny)
+            enough = torch.maximum(target[here], self.roundoff(value)).clamp_min(TINY)
             if bool((rho.norm(dim=0) <= enough).all()):
                 break
-            Q, rho = _significant(Q, rho, enough)
             ahead = self._precondition(Q, rho)
-            P = _independent(ahead - P @ ((W.T @ ahead) / curvature[:, None]), ahead.norm(dim=0))
+            P, _ = _independent(ahead - P @ ((W.T @ ahead) / curvature[:, None]), ahead.norm(dim=0))
+            if not P.shape[1]:
+                break
             W = self.multiply(P)
             self.steps += 1
             self.bar.update()
@@ -194,7 +200,7 @@ class _Search:
                 break
             step = (P.T @ Q) / curvature[:, None]
             value = value + P @ (step @ rho)
-            Q, change = torch.linalg.qr(Q - W @ step)
+            Q, change = _independent(Q - W @ step, (W @ step).norm(dim=0))
             rho = change @ rho
             if self._callback is not None:
                 whole = start.clone()
@@ -230,23 +236,22 @@ class _Search:
         return P @ rotation[:, keep], W @ rotation[:, keep], curvature[keep]
 
 
-def _significant(Q: Tensor, rho: Tensor, enough: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave out of `Q ρ` the directions that no column needs any more, and those that are rounding error."""
-    if len(rho) == 1:
-        return Q, rho
-    left, singular, _ = torch.linalg.svd(rho / enough, full_matrices=False)
+def _significant(Q: Tensor, rho: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave out of `Q ρ` the directions that all columns may keep; once a search runs, its recurrence needs all."""
+    left, singular, _ = torch.linalg.svd(rho / target.clamp_min(TINY), full_matrices=False)
     keep = singular > NEGLIGIBLE / len(singular)
     return (Q, rho) if bool(keep.all()) else (Q @ left[:, keep], left[:, keep].T @ rho)
 
 
-def _independent(block: Tensor, size: Tensor) -> Tensor:
-    """Orthonormal basis of the columns, without what cancellation left of their size before it (k,)."""
-    scaled = block / torch.maximum(size, block.norm(dim=0)).clamp_min(torch.finfo(torch.float64).tiny)
-    basis, triangle = torch.linalg.qr(scaled)
-    if block.shape[1] == 1:
-        return basis
+def _independent(block: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal basis of a block, without what cancellation left of the size (k,) before it, and coefficients."""
+    size = torch.maximum(size, block.norm(dim=0)).clamp_min(TINY)
+    basis, triangle = torch.linalg.qr(block / size)
     left, singular, _ = torch.linalg.svd(triangle)
-    return basis @ left[:, singular > DEPENDENT]
+    keep = singular > DEPENDENT
+    if bool(keep.all()):
+        return basis, triangle * size
+    return basis @ left[:, keep], (left[:, keep].T @ triangle) * size
 
 
 def _on_blocks(preconditioner: Preconditioner) -> Preconditioner:

@@ -137,10 +137,12 @@ def products(operator: Operator, block: Tensor) -> Tensor:
     Returns:
         H V, shape (P, k), in the precision and on the device of V, whatever those of H.
     """
+    if not block.shape[1]:
+        return block.clone()
     given = block.to(dtype=getattr(operator, "dtype", None), device=getattr(operator, "device", None))
     together = getattr(operator, "matmat", None)
     if together is None or block.shape[1] == 1:
-        done = _columnwise(operator, given) if block.shape[1] else given
+        done = _columnwise(operator, given)
     else:
         done = torch.cat([together(part) for part in given.split(CHUNK, dim=1)], dim=1)
     return done.detach().to(block)

@@ -54,7 +54,7 @@ class IhvpOptions:
             `preconditioner`.
         atol: absolute residual that CG may stop at: it is solved when `‖r‖ <= max(rtol ‖b‖, atol)`.
         roundoff: relative error of the operator's products, such as 1.2e-7 for a model in single
-            precision: a residual of at most `ROUNDOFF_FACTOR * roundoff ‖H‖ ‖x‖` then counts as solved,
+            precision: a residual of at most `10 roundoff ‖H‖ ‖x‖` (`cg.ROUNDOFF_FACTOR`) then counts as solved,
             for x solves a system as close to the given one as the products are.
     """
 
