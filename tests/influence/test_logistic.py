@@ -53,7 +53,7 @@ METHODS = {
     "direct": (AutogradInfluenceModule, {}),
     "CG": (CGInfluenceModule, {"atol": 1e-8, "maxiter": 300}),
     "CG, Gauss-Newton": (CGInfluenceModule, {"gnh": True}),
-    "LiSSA": (LiSSAInfluenceModule, {"repeat": 1, "depth": 1500, "scale": 10.0}),
+    "LiSSA": (LiSSAInfluenceModule, {"repeat": 1, "depth": 800, "scale": 8.0}),
 }
 
 

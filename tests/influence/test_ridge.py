@@ -15,7 +15,7 @@ METHODS = {
     "CG, blocks": (CGInfluenceModule, {"preconditioner": "block"}),
     "CG, Nystrom": (CGInfluenceModule, {"preconditioner": "nystrom"}),
 }
-LISSA = {"repeat": 4, "depth": 300, "scale": 20.0}
+LISSA = {"repeat": 2, "depth": 200, "scale": 20.0}
 EXACT = {torch.float64: {"rtol": 1e-8, "atol": 1e-9}, torch.float32: {"rtol": 2e-4, "atol": 2e-4}}
 
 
@@ -80,7 +80,7 @@ def test_scores_agree_with_leave_one_out_refits(problem, method):
 @pytest.mark.parametrize("gnh", [False, True], ids=["Hessian", "Gauss-Newton"])
 def test_lissa_estimates_the_closed_form(problem, gnh):
     torch.manual_seed(0)
-    module = problem.module(LiSSAInfluenceModule, 64, damp=0.02, gnh=gnh, repeat=10, depth=300, scale=30.0)
+    module = problem.module(LiSSAInfluenceModule, 64, damp=0.02, gnh=gnh, repeat=4, depth=120, scale=25.0)
     vector = torch.randn(problem.X.shape[1], dtype=problem.dtype)
     expected = torch.linalg.solve(problem.hessian(0.02), vector.double())
     found = module.inverse_hvp(vector)
