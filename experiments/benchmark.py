@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from experiments.app import experiment, write_records
+from experiments.benchmarks.any_model import time_influence
 from experiments.benchmarks.cold import add_paper_stages, time_cold_start
 from experiments.benchmarks.curvature import time_curvature
 from experiments.benchmarks.dispatch import time_dispatch
@@ -18,7 +19,7 @@ from unlearn.records import RecordTable, write_atomically
 
 log = logging.getLogger(__name__)
 
-PARTS = ("dispatch", "curvature", "scaling", "cold_start")
+PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start")
 
 
 @experiment
@@ -31,6 +32,8 @@ def main(config: Config, folder: Path) -> None:
         time_dispatch(config, table)
     if "curvature" in config.benchmark.parts:
         time_curvature(config, table)
+    if "influence" in config.benchmark.parts:
+        time_influence(config, table)
     if "scaling" in config.benchmark.parts:
         scale_hours(config, table, folder)
         scale_grids(config, table)

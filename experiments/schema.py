@@ -178,6 +178,11 @@ class BenchmarkConfig:
     stream_hours: list[int] = MISSING
     scaling_grids: list[str] = MISSING
     sequential_steps: int = MISSING
+    influence_rows: int = MISSING
+    scored_rows: int = MISSING
+    network_rows: int = MISSING
+    network_width: int = MISSING
+    network_threads: int = MISSING
     paper: str = MISSING
 
 

@@ -14,7 +14,14 @@ def as_text(records: pd.DataFrame) -> str:
     # Parts that were not run have left no columns.
     missing = [column for column in ("state", "hours", "what", "part", "buses", "stage") if column not in records]
     records = records.assign(**dict.fromkeys(missing))
-    parts = [_dispatch(records), _curvature(records), _scaling(records), _cold(records), _stages(records)]
+    parts = [
+        _dispatch(records),
+        _curvature(records),
+        _influence(records),
+        _scaling(records),
+        _cold(records),
+        _stages(records),
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -62,6 +69,27 @@ def _curvature(records: pd.DataFrame) -> str:
         row["condition"] = _format(_value(own, "condition"))
         rows.append(row)
     return _markdown("Curvature", rows)
+
+
+_NETWORK = {"peak_memory": "peak memory [MB]", "steps": "steps", "spearman": "Spearman with the tight solve"}
+
+
+def _influence(records: pd.DataFrame) -> str:
+    influence = records[records["part"] == "influence"]
+    rows = []
+    for what, problem in influence.groupby("what", sort=False):
+        slowest = problem.loc[problem["metric"] == "time_median", "value"].max()
+        for method, own in problem.groupby("method", sort=False):
+            times = own[own["metric"].str.startswith("time_")].set_index("metric")["value"]
+            row = {"what": what, "method": method, "time [ms]": _spread(1e3 * times)}
+            row["slowest / this"] = f"{slowest / times['time_median']:,.1f}"
+            row["error"] = _format(_value(own, "error"))
+            row["condition"] = _format(_value(own, "condition"))
+            for metric, name in _NETWORK.items():
+                value = _value(own, metric)
+                row[name] = "" if pd.isna(value) else f"{value:,.4g}"
+            rows.append(row)
+    return _markdown("Influence functions of any model", rows)
 
 
 def _scaling(records: pd.DataFrame) -> str:

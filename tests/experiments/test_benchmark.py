@@ -48,6 +48,19 @@ def test_curvature_is_exact_however_it_is_solved(tables) -> None:
     assert "sequence" in text
 
 
+def test_influence_agrees_with_the_plain_ways(tables) -> None:
+    sizes = ["benchmark.influence_rows=500", "benchmark.scored_rows=200", "benchmark.network_rows=100"]
+    records, text = tables("influence", *sizes, "benchmark.network_width=16", "benchmark.network_threads=1")
+    errors = records[records["metric"] == "error"].set_index("method")["value"]
+    assert errors["CG with blocks"] < 1e-9
+    assert errors["one backward pass per row"] < 1e-9
+    assert errors["a pass through the loader, as torch-influence"] < 1e-9
+    assert (errors < 0.02).all()
+    assert records.loc[records["metric"] == "spearman", "value"].item() > 0.99
+    assert records.loc[records["metric"] == "condition", "value"].item() > 3e4
+    assert "| scores of 200 rows, solved before | one backward pass per row |" in text
+
+
 def test_scaling_streams_and_fits_an_exponent(tables) -> None:
     records, text = tables("scaling", "benchmark.stream_hours=[50,100]", "benchmark.scaling_grids=[ieee9,ieee14]")
     assert set(records.loc[records["metric"] == "exponent", "what"]) == {"hours", "grids"}

@@ -338,3 +338,27 @@ def test_progress_shows_in_long_solves_only(monkeypatch, delay, shown):
     monkeypatch.setattr(cg, "PROGRESS_DELAY", delay)
     solve_cg(Matrix(spd(0, 30, 1e3)), normal(0, 30), TIGHT)
     assert ("CG" in screen.getvalue()) == shown
+
+
+def test_single_precision_under_a_preconditioner_stops_at_rounding_error():
+    """Directions of a preconditioned search have small curvature, which must not pass for the norm of H."""
+    random = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(300, 300, generator=random, dtype=torch.float64))[0]
+    values = torch.logspace(0, -5, 300, dtype=torch.float64)
+    matrix = (basis * values) @ basis.T
+
+    class Single:
+        size, dtype = 300, torch.float32
+
+        def matvec(self, vector):
+            return matrix.float() @ vector
+
+    half = (basis * values.pow(-0.9)) @ basis.T
+    rhs = basis[:, -20:].sum(dim=1)
+    options = IhvpOptions("cg", rtol=1e-9, roundoff=torch.finfo(torch.float32).eps, on_failure="report")
+    found = solve_cg(Single(), rhs, options, lambda vector: half @ vector)
+    assert found.converged
+    assert found.statistics["stopped_by"] == "roundoff"
+    assert found.statistics["largest_curvature"] == pytest.approx(1.0, rel=0.1)
+    exact = torch.linalg.solve(matrix, rhs)
+    assert float((found.value - exact).norm() / exact.norm()) < 0.1

@@ -9,6 +9,7 @@ from unlearn.influence.direct import AutogradInfluenceModule
 from unlearn.influence.lissa import LiSSAInfluenceModule
 from unlearn.influence.module import ModuleObjective, mean_squared_error
 from unlearn.influence.objective import BaseObjective
+from unlearn.influence.pairs import PairObjective
 from unlearn.influence.scores import CriterionGradient, criterion_gradient, influence_scores
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "CriterionGradient", "ModuleObjective", "criterion_gradient", "influence_scores", "mean_squared_error",
     # any model
     "AutogradInfluenceModule", "BaseInfluenceModule", "BaseObjective", "CGInfluenceModule", "LiSSAInfluenceModule",
+    "PairObjective",
 ]  # fmt: skip

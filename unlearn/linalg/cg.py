@@ -23,6 +23,7 @@ from tqdm import tqdm
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.linalg.operators import Operator, products
 from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution
+from unlearn.linalg.spectrum import lanczos_extremes
 
 #: A residual of `ROUNDOFF_FACTOR * roundoff ‖H‖ ‖x‖` is what products of that accuracy allow.
 ROUNDOFF_FACTOR = 10.0
@@ -36,6 +37,10 @@ DEPENDENT = 1e-8
 
 #: A combination of residuals that all columns could leave as it is, as a share of what they may leave.
 NEGLIGIBLE = 0.01
+
+#: Steps after which ‖H‖ is measured where directions of a preconditioned search would underestimate it, and the
+#: Lanczos steps that this takes.
+MEASURED_AFTER, LANCZOS_STEPS = 20, 8
 
 #: Relative curvature below which the sign is rounding error, in float64.
 FLAT = 10 * torch.finfo(torch.float64).eps
@@ -100,6 +105,8 @@ def solve_cg(
             tried = search.sweep(value, residual, target, here)
             left = sides[:, here] - search.multiply(tried)
             found, before = left.norm(dim=0), norms[here]
+            if not bool((found <= target[here]).all()):
+                search.measure_norm()
             # A restart that gains less than half is at the accuracy that the products allow, or NaN.
             active[here] = (found <= 0.5 * before) & ~(found <= target[here])
             better = found < before
@@ -156,7 +163,7 @@ class _Search:
     ) -> None:
         self._operator, self._callback, self._shape = operator, callback, shape
         self._preconditioner = None if preconditioner is None else _on_blocks(preconditioner)
-        self._roundoff = options.roundoff
+        self._roundoff, self._measured = options.roundoff, False
         self._limit = options.max_steps or 10 * operator.size
         self.steps, self.products = 0, 0
         self.curvature, self.indefinite = 0.0, False
@@ -174,6 +181,14 @@ class _Search:
         """What rounding errors of the products alone leave of each column's residual, shape (k,) or ()."""
         return self._roundoff * self.curvature * (value.norm(dim=0) if self._roundoff else value.new_zeros(()))
 
+    def measure_norm(self) -> None:
+        """Raise the estimate of ‖H‖, once, where it decides what counts as rounding error."""
+        if self._roundoff and self._preconditioner is not None and not self._measured:
+            self._measured = True
+            found = lanczos_extremes(self._operator, LANCZOS_STEPS)
+            self.products += found.steps + 2
+            self.curvature = max(self.curvature, abs(found.largest), abs(found.smallest))
+
     def sweep(self, start: Tensor, residual: Tensor, target: Tensor, here: Tensor) -> Tensor:
         """Run CG from the columns `here` of the iterate (P, k) and its residual; return the new ones."""
         value = start[:, here]
@@ -183,6 +198,8 @@ class _Search:
         Q, rho = _significant(basis, triangle, target[here])
         P, W, curvature = Q[:, :0], Q[:, :0], Q[0, :0]
         while self.may_step:
+            if self.steps == MEASURED_AFTER:
+                self.measure_norm()
             enough = torch.maximum(target[here], self.roundoff(value)).clamp_min(TINY)
             if bool((rho.norm(dim=0) <= enough).all()):
                 break
