@@ -52,8 +52,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(call install,$(VENV),requirements.lock)
 	touch $@
 
-$(EXTRAS): $(INSTALLED) requirements-extras.lock
+$(EXTRAS): $(INSTALLED) requirements-extras.lock requirements-kfac.lock
 	$(PY) $(PIP_INSTALL) -r requirements-extras.lock -c requirements.lock
+	$(PY) $(PIP_INSTALL) --no-deps -r requirements-kfac.lock
 	touch $@
 
 $(RAY)/.installed: requirements-ray.lock pyproject.toml

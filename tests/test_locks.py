@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.lock", "requirements-extras.lock", "requirements-ray.lock")
+LOCKS = ("requirements.lock", "requirements-extras.lock", "requirements-kfac.lock", "requirements-ray.lock")
+#: Those that are installed on top of requirements.lock.
+ADDED = ("requirements-extras.lock", "requirements-kfac.lock")
 #: What the Ray launcher cannot take as it is elsewhere, and what only lint and types need.
 OTHER_ON_RAY = {"cloudpickle", "joblib", "python-dateutil"}
 NOT_ON_RAY = {"ast-serialize", "librt", "mypy", "mypy-extensions", "pandas-stubs", "pathspec", "ruff", "types-pyyaml",
@@ -29,7 +31,13 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def test_extras_only_add() -> None:
-    assert not pins("requirements-extras.lock").keys() & pins("requirements.lock").keys()
+    names = [package for lock in ("requirements.lock", *ADDED) for package in pins(lock)]
+    assert len(names) == len(set(names))
+
+
+def test_kfac_comes_without_torchvision() -> None:
+    assert not pins("requirements-kfac.lock").keys() & {"torchvision", "backpack-for-pytorch"}
+    assert "$(PIP_INSTALL) --no-deps -r requirements-kfac.lock" in (ROOT / "Makefile").read_text()
 
 
 def test_the_environment_of_ray_differs_in_what_is_told() -> None:
@@ -43,11 +51,12 @@ def test_the_environment_of_ray_differs_in_what_is_told() -> None:
     [
         ("requirements.lock", ["experiments", "dev", "joblib"]),
         ("requirements-extras.lock", ["slurm", "moreau"]),
+        ("requirements-kfac.lock", ["kfac"]),
         ("requirements-ray.lock", ["experiments", "joblib", "ray"]),
     ],
 )
 def test_every_requirement_is_pinned(lock: str, extras: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"]] if lock != "requirements-extras.lock" else []
+    wanted = [*project["dependencies"]] if lock not in ADDED else []
     wanted += [requirement for extra in extras for requirement in project["optional-dependencies"][extra]]
     assert {name(requirement) for requirement in wanted} <= pins(lock).keys()

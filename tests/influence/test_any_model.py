@@ -99,7 +99,26 @@ class Attention(nn.Module):
         return self.out(self.norm(weights @ tokens).mean(dim=1))
 
 
+class SharedParameter(nn.Module):
+    """One matrix in two modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.out = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, B)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.second(torch.tanh(self.first(x)))))
+
+
+def module_in_two_places():
+    layer = nn.Linear(D, D)
+    return nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), nn.Linear(D, B))
+
+
 MODELS = {
+    "shared parameter": SharedParameter,
+    "module in two places": module_in_two_places,
     "MLP": lambda: nn.Sequential(nn.Linear(D, 5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, B)),
     "batch norm": lambda: nn.Sequential(nn.Linear(D, 5), nn.BatchNorm1d(5), nn.GELU(), nn.Linear(5, B)),
     "convolution": lambda: nn.Sequential(
@@ -146,6 +165,8 @@ def test_models(model):
     module = module_of(model)
     check_everything(module)
     assert module.risk.mode == "vectorised"
+    assert all(isinstance(parameter, nn.Parameter) for parameter in module.model.parameters())
+    assert list(module.model.state_dict()) == list(MODELS[model]().state_dict())
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -156,7 +177,7 @@ def test_batches(batch, memory_mb):
     assert (module.risk.chunk < N) == (memory_mb < 1)
 
 
-@pytest.mark.parametrize("model", ["MLP", "convolution", "tied and frozen", "attention"])
+@pytest.mark.parametrize("model", ["MLP", "convolution", "tied and frozen", "shared parameter", "attention"])
 @pytest.mark.parametrize("gnh", [False, True], ids=["Hessian", "Gauss-Newton"])
 def test_products_do_not_depend_on_chunks(model, gnh):
     """In one kept graph, in streamed chunks, and (Hessian) as second differences of the gradient."""

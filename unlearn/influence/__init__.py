@@ -6,6 +6,7 @@ The second half takes the place of torch-influence: its names, arguments and mea
 from unlearn.influence.base import BaseInfluenceModule
 from unlearn.influence.cg import CGInfluenceModule
 from unlearn.influence.direct import AutogradInfluenceModule
+from unlearn.influence.kfac import KFACInfluenceModule
 from unlearn.influence.lissa import LiSSAInfluenceModule
 from unlearn.influence.module import ModuleObjective, mean_squared_error
 from unlearn.influence.objective import BaseObjective
@@ -16,6 +17,6 @@ __all__ = [
     # forecasters
     "CriterionGradient", "ModuleObjective", "criterion_gradient", "influence_scores", "mean_squared_error",
     # any model
-    "AutogradInfluenceModule", "BaseInfluenceModule", "BaseObjective", "CGInfluenceModule", "LiSSAInfluenceModule",
-    "PairObjective",
+    "AutogradInfluenceModule", "BaseInfluenceModule", "BaseObjective", "CGInfluenceModule", "KFACInfluenceModule",
+    "LiSSAInfluenceModule", "PairObjective",
 ]  # fmt: skip

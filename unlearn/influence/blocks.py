@@ -46,7 +46,7 @@ def risk_blocks(risk: TrainingRisk, theta: Tensor) -> RiskBlocks:
             lambda outputs, batch=batch, weights=weights: _curvature(risk, outputs, batch, weights),  # type: ignore[misc]
             weights,
         )
-    return RiskBlocks(blocks, _prior_curvature(risk, theta))
+    return RiskBlocks(blocks, prior_curvature(risk, theta))
 
 
 def _matrix(outputs: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def _curvature(risk: TrainingRisk, outputs: Tensor, batch: Any, weights: Tensor)
     return OutputCurvature(root, torch.einsum("n,nbc->bc", weights.double(), matrices))
 
 
-def _prior_curvature(risk: TrainingRisk, theta: Tensor) -> float:
+def prior_curvature(risk: TrainingRisk, theta: Tensor) -> float:
     """Mean of the diagonal of ∇²r, by one random sign vector: exact for multiples of ‖θ‖²."""
     random = torch.Generator().manual_seed(0)
     signs = (2.0 * torch.randint(0, 2, theta.shape, generator=random) - 1.0).to(theta)

@@ -34,6 +34,14 @@ class FlatModel:
         self.size = sum(p.numel() for p in trainable.values())
         self.dtype = dtypes.pop()
         self._host = _Host(model)
+        # A parameter may belong to several modules, and a module may stand in several places: each module once.
+        names = {id(parameter): name for name, parameter in trainable.items()}
+        self._places = {
+            f"model.{place}.{attribute}" if place else f"model.{attribute}": names[id(parameter)]
+            for place, module in model.named_modules()
+            for attribute, parameter in module._parameters.items()
+            if id(parameter) in names
+        }
 
     @property
     def theta(self) -> Tensor:
@@ -55,8 +63,9 @@ class FlatModel:
 
     def call(self, theta: Tensor, function: Callable[..., T], *args: Any) -> T:
         """`function(model, *args)` while the model's parameters are θ; differentiable in θ."""
-        parameters = {f"model.{name}": value for name, value in self.split(theta).items()}
-        result: T = functional_call(self._host, parameters, (function, *args))
+        parameters = self.split(theta)
+        placed = {place: parameters[name] for place, name in self._places.items()}
+        result: T = functional_call(self._host, placed, (function, *args), tie_weights=False)
         return result
 
     def load(self, theta: Tensor) -> None:

@@ -179,11 +179,11 @@ def _kronecker_inverse(
     """Positions (h, D), and the inverse of `A ⊗ S + λ I` on blocks (h, D, k) there."""
     values, basis = torch.linalg.eigh(gram)
     of_outputs, rotation = torch.linalg.eigh(signal)
-    curvature = _floored(of_outputs.clamp_min(0)[:, None] * values.clamp_min(0), damping)[..., None]
+    curvature = _floored(of_outputs.clamp_min(0)[:, None] * values.clamp_min(0), damping)
 
     def inverse(block: Tensor) -> Tensor:
-        turned = torch.einsum("ah,adk,db->hbk", rotation, block, basis) / curvature
-        return torch.einsum("ah,hbk,db->adk", rotation, turned, basis)
+        turned = rotation.T @ block.movedim(2, 0) @ basis / curvature
+        return (rotation @ turned @ basis.T).movedim(0, 2)
 
     return at, inverse
 

@@ -177,9 +177,9 @@ class TrainedModule:
         said: list[str] = []
         if not complete:
             said.append(
-                "The result is not complete forgetting: of the removed rows' pull on the parameters (their gradient) "
-                f"the step left {statistics['left']:.1%}, because the loss is not quadratic or the step was damped; "
-                f"and the model was {statistics['undone']:.2g} times that gradient away from a minimum before."
+                "The result is not complete forgetting: the gradient that it leaves on the remaining rows is "
+                f"{statistics['left']:.2g} times what the removed rows had, because the loss is not quadratic or the "
+                f"step was damped; training had left {statistics['undone']:.2g} times as much. A minimum has 0."
             )
         if statistics["gain"] < ENOUGH:
             said.append(
