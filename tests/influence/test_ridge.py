@@ -133,3 +133,16 @@ def test_per_sample_gradients_are_those_of_single_rows():
     rows = [5, 99, 0, 42]
     expected = torch.stack([problem.gradient(problem.solution(), [row], train=True) for row in rows])
     torch.testing.assert_close(module.train_loss_grads(rows), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("scale", "condition"), [(1.0, None), (1e-2, None), (1e-4, 1e3)])
+def test_automatic_damping_leaves_well_conditioned_hessians_alone(scale, condition):
+    """Condition numbers of some 10, 1e5 and 1e9."""
+    problem = RidgeProblem.make(l2=0.0)
+    problem.X[:, 0] *= scale
+    module = problem.module(CGInfluenceModule, damp="auto", rtol=1e-8)
+    spectrum = torch.linalg.eigvalsh(problem.hessian(module.damp))
+    if condition is None:
+        assert module.damp == 0.0
+    else:
+        assert float(spectrum[-1] / spectrum[0]) == pytest.approx(condition, rel=1e-3)

@@ -26,9 +26,12 @@ from unlearn.influence.samples import Samples
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
 
-#: Condition number that `damp="auto"` allows the damped Hessian: in single precision, rounding then costs a
-#: solution about three of its seven digits.
-CONDITION = {torch.float64: 1e6, torch.float32: 1e4}
+#: Condition number up to which `damp="auto"` leaves a Hessian as it is: rounding costs a solution few of its digits.
+WELL_CONDITIONED = {torch.float64: 1e6, torch.float32: 1e4}
+
+#: Condition number that it damps others to. Of 10 to 1e6, refits of whole networks were predicted best at 1e3
+#: (`python -m experiments.full_network`).
+CONDITION = 1e3
 
 
 class BaseInfluenceModule(SubclassHelpers, abc.ABC):
@@ -200,15 +203,19 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         return RiskOperator(self.risk, self._flat.theta, gauss_newton, damping, chosen)
 
     def damping_choice(self, gauss_newton: bool = False, rows: Sequence[int] | None = None) -> DampingChoice:
-        """What `damp="auto"` means: the smallest λ that makes `H + λI` positive definite with a condition number of at
-        most 1e6, or 1e4 in single precision.
+        """What `damp="auto"` means: no damping if H is positive definite with a condition number of at most 1e6 (1e4
+        in float32); else the smallest λ for which `H + λI` is positive definite with one of at most 1e3.
 
         Found by Lanczos, with as many vectors as the memory allows (200 at most; few of them make λ larger).
         """
         steps = max(10, min(200, int(self._memory / (8 * self._flat.size))))
-        return damping_for_condition(
-            self.operator(gauss_newton, 0.0, rows), CONDITION.get(self._flat.dtype, 1e3), steps
-        )
+        operator, enough = self.operator(gauss_newton, 0.0, rows), WELL_CONDITIONED.get(self._flat.dtype, CONDITION)
+        damped = damping_for_condition(operator, CONDITION, steps)
+        # A Ritz value is never below the smallest eigenvalue.
+        if damped.damping == 0 or damped.extremes.largest > enough * damped.extremes.smallest:
+            return damped
+        undamped = damping_for_condition(operator, enough, steps)
+        return undamped if undamped.damping == 0 else damped
 
     def _damping(self, damp: float | str, gauss_newton: bool) -> float:
         """λ: the number given, or for "auto" the smallest one that bounds the condition number."""

@@ -58,7 +58,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             train_loader: training rows.
             test_loader: test rows.
             device: where to compute.
-            damp: λ >= 0, or "auto": the smallest one with condition number at most 1e6 (1e4 in float32).
+            damp: λ >= 0, or "auto", see `damping_choice`.
             gnh: the Gauss-Newton matrix instead of the Hessian; positive semi-definite for losses that are
                 convex in the outputs.
             preconditioner: "block" (K-FAC blocks, exact in a linear model under squared error), "nystrom" (the largest

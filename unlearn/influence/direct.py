@@ -45,7 +45,7 @@ class AutogradInfluenceModule(BaseInfluenceModule):
             train_loader: training rows.
             test_loader: test rows.
             device: where to compute.
-            damp: λ >= 0, or "auto": the smallest one with condition number at most 1e6 (1e4 in float32).
+            damp: λ >= 0, or "auto", see `damping_choice`.
             check_eigvals: refuse a damped Hessian that is not positive definite. Without it, an indefinite
                 one is refused only if undamped, else inverted with a warning.
             gnh: the Gauss-Newton matrix instead of the Hessian.

@@ -55,7 +55,7 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
             train_loader: training rows; its batch size is that of the draws.
             test_loader: test rows.
             device: where to compute.
-            damp: λ >= 0, or "auto": the smallest one with condition number at most 1e6 (1e4 in float32).
+            damp: λ >= 0, or "auto", see `damping_choice`.
             repeat: estimates to average.
             depth: steps of each.
             scale: above the largest eigenvalue of any batch's damped Hessian, or the series diverges.

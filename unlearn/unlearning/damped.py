@@ -60,9 +60,8 @@ def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | s
     Args:
         influence: the model, its rows and its solver.
         unlearn: U, some of the training rows.
-        damp: λ, or "auto", the rule: the smallest λ for which `H_R + λI` is positive definite with condition
-            number at most 1e6, and then the first of λ, 10 λ, 100 λ, ... whose step lowers T by at least a quarter of
-            what its model promises (Levenberg-Marquardt).
+        damp: λ, or "auto": that of `damping_choice` for the remaining rows, or the first of 10 λ, 100 λ, ... whose
+            step lowers T by at least a quarter of what its model promises (Levenberg-Marquardt).
 
     Raises:
         ConvergenceError: a system was not solved, or no damping gives a step that lowers T.

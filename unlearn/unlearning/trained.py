@@ -80,8 +80,8 @@ class TrainedModule:
             l2: its regulariser, `(l2/2)‖θ‖²` beside the mean loss.
             judge: what it is judged by on the test rows; None means `loss`.
             curvature: one of `CURVATURES`.
-            damp: λ >= 0, or "auto": the smallest one that bounds the condition number by 1e6 (1e4 in float32), 0 where
-                that is met already; see also `forget`.
+            damp: λ >= 0, or "auto": 0 where the condition number is at most 1e6 (1e4 in float32), else the smallest
+                one that bounds it by 1e3; see also `forget`.
             device: where to compute.
             memory_mb: what intermediate results may take.
 
