@@ -50,6 +50,8 @@ class FullNetworkRun:
         for name in ("conditions", "hessian_conditions"):
             require_conditions(f"full_network.{name}", getattr(own, name))
         require_conditions("full_network.selection_condition", [own.selection_condition])
+        if not own.seeds or len(set(own.seeds)) != len(own.seeds):
+            raise InputError(f"full_network.seeds: expected at least one seed, each once, got {list(own.seeds)}.")
         if config.protocol != "fair":
             raise InputError("full_network: expected protocol=fair, which selects groups by validation rows.")
         self.own = own
@@ -58,10 +60,9 @@ class FullNetworkRun:
         self.problem = NetworkProblem.draw(self.dataset, own.rows, own.architecture, training, config.split.seed)
         library = Path(unlearn.__file__).parent
         made_of = [provenance()["versions"]["torch"], *(source_fingerprint(library / room) for room in ROOMS)]
-        settings = {**asdict(own), "training": asdict(config.training), "rows_seed": config.split.seed}
-        for neutral in ("folder", "seeds"):
-            settings.pop(neutral)
-        key = config_hash({**settings, "data": self.dataset.fingerprint, "made_of": made_of, "seeds": own.seeds})
+        settings = {name: value for name, value in asdict(own).items() if name != "folder"}
+        settings |= {"training": asdict(config.training), "rows_seed": config.split.seed}
+        key = config_hash({**settings, "data": self.dataset.fingerprint, "made_of": made_of})
         self.parts = Path(own.folder) / "parts" / key
 
     def part(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

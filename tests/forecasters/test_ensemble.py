@@ -113,7 +113,10 @@ def test_the_last_state_is_kept_if_asked_for(rows):
         ({"weights": torch.ones(2, N_ROWS)}, r"training weights: expected .* in shape \(2, 40\)"),
         ({"weights": -torch.ones(2, 40)}, "lowest -1"),
         ({"keep": "first"}, "keep: expected one of best, last"),
-        ({"options": TrainingOptions(learning_rate=1e200, epochs=2)}, "diverged in epoch 0: lower the learning rate"),
+        (
+            {"options": TrainingOptions(learning_rate=1e200, epochs=2, validation_share=0.2)},
+            "diverged in epoch 0: lower the learning rate",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused(rows, change, message):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, spearmanr
@@ -14,9 +17,6 @@ RESAMPLES, COVERAGE = 1000, 0.95
 
 #: The truths that each method predicts.
 TRUTHS = {"gauss_newton": ("scratch", "warm"), "hessian": ("scratch", "warm"), "head": ("exact",)}
-
-#: What tells predictions apart; their damping differs from seed to seed.
-_SETTINGS = ["method", "condition", "predictor"]
 
 
 def assess(records: pd.DataFrame, table: RecordTable) -> None:
@@ -42,23 +42,23 @@ def chosen_conditions(records: pd.DataFrame) -> dict[str, float]:
     if distance.empty:
         raise InputError('full network: expected records of "distance_to_refit" of the use "choice", got none.')
     both = pd.concat([distance, absent], ignore_index=True)
-    medians = both.groupby(["method", "condition"])["value"].median()
-    return {str(method): float(best.idxmin()[1]) for method, best in medians.groupby(level="method")}
+    chosen = {}
+    for method, of_method in both.groupby("method"):
+        medians = of_method.groupby("condition")["value"].median().sort_index(ascending=False)
+        chosen[str(method)] = float(medians.index[int(medians.to_numpy().argmin())])
+    return chosen
 
 
 def _add_spearman(records: pd.DataFrame, table: RecordTable) -> None:
     keys = ["use", "seed", "group"]
-    predicted = records[records["metric"] == "predicted_change"].set_index([*_SETTINGS, *keys])["value"]
+    predicted = records[records["metric"] == "predicted_change"]
     true = records[(records["metric"] == "true_change") & (records["use"] != "noise")]
     for truth, own in true.groupby("truth"):
         changes = own.set_index(keys)["value"]
         if truth != "exact":
             _compare_seeds(changes, str(truth), table)
-        for settings, values in predicted.groupby(level=_SETTINGS):
-            named = dict(zip(_SETTINGS, settings, strict=True))
-            if truth not in TRUTHS[named["method"]]:
-                continue
-            both = pd.concat({"predicted": values.droplevel(_SETTINGS), "true": changes}, axis=1).dropna()
+        for named, values in _by_settings(predicted, str(truth)):
+            both = pd.DataFrame({"predicted": values.set_index(keys)["value"], "true": changes}).dropna()
             for use, pairs in both.groupby(level="use"):
                 columns = {**named, "truth": truth, "use": use}
                 for seed, one in pairs.groupby(level="seed"):
@@ -68,6 +68,17 @@ def _add_spearman(records: pd.DataFrame, table: RecordTable) -> None:
                 table.add("spearman", _rank(means), "", over="means", **columns)
                 table.add("spearman_low", low, "", over="means", **columns)
                 table.add("spearman_high", high, "", over="means", **columns)
+
+
+def _by_settings(predicted: pd.DataFrame, truth: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Predictions of each method that has this truth, by condition and predictor; damping differs between seeds."""
+    for method in (method for method, truths in TRUTHS.items() if truth in truths):
+        own = predicted[predicted["method"] == method]
+        for condition in sorted(own["condition"].unique()):
+            for predictor in ("influence", "newton"):
+                rows = own[(own["condition"] == condition) & (own["predictor"] == predictor)]
+                if len(rows):
+                    yield {"method": method, "condition": condition, "predictor": predictor}, rows
 
 
 def _compare_seeds(changes: pd.Series, truth: str, table: RecordTable) -> None:
@@ -90,10 +101,7 @@ def _add_lds(records: pd.DataFrame, table: RecordTable) -> None:
             score = _lds(by_seed[seed], by_seed.drop(columns=seed).mean(axis=1))
             columns = {"seed": seed, "over": "seed", "truth": truth, "use": "subset"}
             table.add("lds", score, "", method="other seeds", predictor="refit", **columns)
-        for settings, values in predicted.groupby(_SETTINGS):
-            named = dict(zip(_SETTINGS, settings, strict=True))
-            if truth not in TRUTHS[named["method"]]:
-                continue
+        for named, values in _by_settings(predicted, str(truth)):
             scores = values.set_index(["seed", *keys])["value"].unstack("seed")
             columns = {**named, "truth": truth, "use": "subset"}
             # A head's refits belong to the features of one seed; a network's are averaged over seeds.

@@ -110,7 +110,7 @@ def damping_of(largest: float, smallest: float, condition: float) -> float:
     return max(0.0, (largest - condition * smallest) / (condition - 1.0))
 
 
-def extreme_eigenvalue(operator: Operator, which: str, rtol: float = 1e-8) -> float:
+def extreme_eigenvalue(operator: Operator, which: str, rtol: float = 1e-5) -> float:
     """Largest ("LA") or smallest ("SA") eigenvalue of a symmetric operator, by Lanczos iteration."""
 
     def product(vector: np.ndarray) -> np.ndarray:
