@@ -60,14 +60,19 @@ class FullNetworkRun:
         self.problem = NetworkProblem.draw(self.dataset, own.rows, own.architecture, training, config.split.seed)
         library = Path(unlearn.__file__).parent
         made_of = [provenance()["versions"]["torch"], *(source_fingerprint(library / room) for room in ROOMS)]
-        settings = {name: value for name, value in asdict(own).items() if name != "folder"}
+        # More conditions need no other refits.
+        neutral = ("folder", "conditions", "hessian_conditions")
+        settings = {name: value for name, value in asdict(own).items() if name not in neutral}
         settings |= {"training": asdict(config.training), "rows_seed": config.split.seed}
         key = config_hash({**settings, "data": self.dataset.fingerprint, "made_of": made_of})
         self.parts = Path(own.folder) / "parts" / key
 
+    def file(self, name: str) -> Path:
+        return self.parts / f"{name}.safetensors"
+
     def part(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Read a part, or make and keep it."""
-        file = self.parts / f"{name}.safetensors"
+        file = self.file(name)
         if file.is_file():
             try:
                 return load_file(file)
@@ -144,19 +149,21 @@ class FullNetworkRun:
         return dict(zip(NOISE, outputs.split(count), strict=True))
 
     def predictions(self, seed: int, theta: Tensor) -> Iterator[Prediction]:
-        """Of the network's two curvatures and of the head, each kept on disk."""
-        own = self.own
+        """Of the network's two curvatures and of the head, each condition kept on disk as it ends."""
+        own, problem = self.own, self.problem
         stepped = {i: group.rows for i, group in enumerate(self.groups) if group.use in ("group", "choice")}
-        work: dict[str, Callable[[], list[Prediction]]] = {
-            "gauss_newton": lambda: predict_gauss_newton(self.problem, theta, stepped, own.conditions, own.blocks),
-            "hessian": lambda: predict_hessian(self.problem, theta, stepped, own.hessian_conditions, own.blocks),
-            "head": lambda: [predict_head(self.problem, theta, stepped, own.blocks)],
-        }
-        for method, predict in work.items():
-            kept = self.part(f"{method}-{seed}", lambda predict=predict: _to_tensors(predict()))  # type: ignore[misc]
-            for number, (condition, damping) in enumerate(kept["settings"].tolist()):
-                scores, outputs = kept[f"scores-{number}"], kept[f"outputs-{number}"]
-                yield Prediction(method, condition, damping, scores, list(stepped), outputs)
+        yield predict_head(problem, theta, stepped, own.blocks)
+        for method, predict, conditions in (
+            ("gauss_newton", predict_gauss_newton, own.conditions),
+            ("hessian", predict_hessian, own.hessian_conditions),
+        ):
+            names = {condition: f"{method}-{seed}-{condition:g}" for condition in conditions}
+            missing = [condition for condition, name in names.items() if not self.file(name).is_file()]
+            made = predict(problem, theta, stepped, missing, own.blocks) if missing else iter(())
+            for condition, name in names.items():
+                kept = self.part(name, lambda made=made: _to_tensors(next(made)))  # type: ignore[misc]
+                damping = float(kept["damping"])
+                yield Prediction(method, condition, damping, kept["scores"], list(stepped), kept["outputs"])
 
     def records(self) -> pd.DataFrame:
         """Make what is missing and measure everything."""
@@ -171,9 +178,6 @@ class FullNetworkRun:
         return table.to_frame()
 
 
-def _to_tensors(predictions: Sequence[Prediction]) -> dict[str, Tensor]:
-    settings = torch.tensor([[own.condition, own.damping] for own in predictions], dtype=torch.float64)
-    tensors = {"settings": settings}
-    for number, own in enumerate(predictions):
-        tensors |= {f"scores-{number}": own.scores, f"outputs-{number}": own.outputs}
-    return tensors
+def _to_tensors(prediction: Prediction) -> dict[str, Tensor]:
+    damping = torch.tensor(prediction.damping, dtype=torch.float64)
+    return {"damping": damping, "scores": prediction.scores, "outputs": prediction.outputs}

@@ -10,7 +10,8 @@ from tests.evaluation.builders import small_problem
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.evaluation.network_curvature import criterion_gradients, selection_scores
 from unlearn.evaluation.network_problem import NetworkProblem
-from unlearn.evaluation.tangent import TangentKernel, damping_of, extreme_eigenvalue
+from unlearn.evaluation.tangent import TangentKernel, damping_of
+from unlearn.linalg import damping_for_condition
 
 N = 36
 
@@ -123,21 +124,19 @@ def test_damping_gives_the_condition_number_and_none_where_it_is_met() -> None:
     assert damping_of(5.0, 1.0, 1e3) == 0.0
 
 
-def test_extreme_eigenvalues(problem: NetworkProblem, theta: torch.Tensor, kernel: TangentKernel) -> None:
-    matrix = torch.randn(30, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    matrix = matrix + matrix.T
-
-    class Dense:
-        size = 30
-
-        def matvec(self, vector: torch.Tensor) -> torch.Tensor:
-            return matrix @ vector
-
-    values = torch.linalg.eigvalsh(matrix)
-    assert extreme_eigenvalue(Dense(), "LA") == pytest.approx(float(values[-1]), rel=1e-6)
-    assert extreme_eigenvalue(Dense(), "SA") == pytest.approx(float(values[0]), rel=1e-6)
+def test_the_largest_curvature_and_the_damping_are_those_of_the_gauss_newton_matrix(
+    problem: NetworkProblem, theta: torch.Tensor, kernel: TangentKernel
+) -> None:
     operator = problem.objective().gauss_newton(theta, torch.ones(N, dtype=torch.float64))
-    assert kernel.largest_curvature() == pytest.approx(extreme_eigenvalue(operator, "LA"), rel=1e-6)
+    choice = damping_for_condition(operator, 1e3)
+    assert kernel.largest_curvature() == pytest.approx(choice.extremes.largest, rel=1e-6)
+    # Fewer rows than parameters: the smallest eigenvalue is 0.
+    assert damping_of(kernel.largest_curvature(), 0.0, 1e3) == pytest.approx(choice.damping, rel=1e-3)
+
+
+def test_a_problem_that_nothing_was_done_with_yet_has_a_kernel(theta: torch.Tensor, kernel: TangentKernel) -> None:
+    fresh = TangentKernel(small_problem(), theta)
+    assert fresh.largest_curvature() == pytest.approx(kernel.largest_curvature(), rel=1e-12)
 
 
 def test_a_damping_that_solves_nothing_is_refused(kernel: TangentKernel) -> None:

@@ -29,7 +29,15 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
 
     kept = {file: file.stat().st_mtime_ns for file in Path("study").rglob("*.safetensors")}
     names = {file.stem for file in kept}
-    assert {"originals", "scores", "scratch-0-0", "warm-1-0", "noise-0-0", "gauss_newton-1", "hessian-0"} <= names
+    assert {
+        "originals",
+        "scores",
+        "scratch-0-0",
+        "warm-1-0",
+        "noise-0-0",
+        "gauss_newton-1-100",
+        "hessian-0-100",
+    } <= names
     (lost,) = (file for file in kept if file.stem == "scratch-1-0")
     lost.unlink()  # as if interrupted
     again = FullNetworkRun(composed(*SMALL, *TINY)).records()
@@ -44,7 +52,7 @@ def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
 
     changed = ["training.epochs=3", "full_network.blocks=2", "data.seed=1"]
     assert len({parts(), *(parts(change) for change in changed)}) == 1 + len(changed)
-    assert parts("threads=2", "models=elsewhere") == parts()
+    assert parts("threads=2", "models=elsewhere", "full_network.conditions=[10,100]") == parts()
 
 
 def test_a_broken_part_is_named(run: Runner) -> None:

@@ -45,6 +45,9 @@ class NetworkProblem:
     judged: dict[str, tuple[Tensor, Tensor]]
     std_pu: Tensor
 
+    def __post_init__(self) -> None:
+        _ = self._template  # drawn here: inside a vmapped function nothing random may be
+
     @classmethod
     def draw(
         cls, dataset: LoadDataset, n_rows: int, architecture: str, training: TrainingOptions, seed: int = 0

@@ -26,7 +26,7 @@ def assess(records: pd.DataFrame, table: RecordTable) -> None:
     of the means over seeds (`over` says which) with a bootstrap interval over groups. `lds` is the linear
     datamodelling score (Park et al., ICML 2023): Spearman over random halves between the sum of scores and
     refits averaged over seeds, mean over blocks of test hours. The method "other seeds" predicts a seed's refits
-    by the mean of the others' refits, which no method can be expected to beat: the noise ceiling.
+    by the mean of the others' refits: as well as can be done without knowing the network of that seed.
     """
     for method, condition in chosen_conditions(records).items():
         table.add("chosen_condition", condition, "", method=method)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.func import jacrev, vmap
 from tqdm import tqdm
@@ -22,7 +20,10 @@ from tqdm import tqdm
 from unlearn.checks import IntArray, require_positive
 from unlearn.errors import SingularHessianError
 from unlearn.evaluation.network_problem import NetworkProblem
-from unlearn.linalg import Operator
+from unlearn.linalg import lanczos_extremes
+
+#: Lanczos steps at most, and the share of the largest eigenvalue that its residual is brought to.
+STEPS, SETTLED = 300, 1e-5
 
 #: Rows of a block of AA', of which only one triangle is multiplied out.
 BLOCK = 1024
@@ -58,7 +59,7 @@ class TangentKernel:
 
     def largest_curvature(self) -> float:
         """Largest eigenvalue of the Gauss-Newton matrix."""
-        return extreme_eigenvalue(_Dense(self._gram), "LA")
+        return lanczos_extremes(_Dense(self._gram), STEPS, tolerance=SETTLED).largest
 
     def damped(self, damping: float) -> DampedKernel:
         """Factorise for one damping λ > 0.
@@ -106,22 +107,8 @@ class DampedKernel:
 
 
 def damping_of(largest: float, smallest: float, condition: float) -> float:
-    """The least damping under which extreme eigenvalues have a condition number of at most κ, at least 0."""
+    """The rule of `unlearn.linalg.damping_for_condition` from the ends of a spectrum, which serve several κ."""
     return max(0.0, (largest - condition * smallest) / (condition - 1.0))
-
-
-def extreme_eigenvalue(operator: Operator, which: str, rtol: float = 1e-5) -> float:
-    """Largest ("LA") or smallest ("SA") eigenvalue of a symmetric operator, by Lanczos iteration."""
-
-    def product(vector: np.ndarray) -> np.ndarray:
-        return operator.matvec(torch.from_numpy(np.ascontiguousarray(vector).reshape(-1))).numpy()
-
-    size = operator.size
-    linear = LinearOperator((size, size), matvec=product, dtype=np.float64)
-    # A fixed start, so that a run repeats.
-    start = np.random.default_rng(0).standard_normal(size)
-    (value,) = eigsh(linear, k=1, which=which, tol=rtol, v0=start, return_eigenvectors=False)
-    return float(value)
 
 
 class _Dense:
