@@ -33,6 +33,9 @@ SCORES = (
 #: Shares of the distance below this are drawn here: they are 0 but for rounding.
 SMALLEST_SHARE = 0.05
 
+#: Curves that end above this share stand apart and are labelled with their condition.
+FAR = 1.2
+
 
 def at_chosen_condition(records: pd.DataFrame) -> pd.DataFrame:
     """Records without the predictions of conditions that were not chosen."""
@@ -148,10 +151,12 @@ def draw_left(axis: Axes, records: pd.DataFrame) -> None:
         warm = _left(chosen, method, "warm").median()
         label = f"{METHOD_NAMES[method]}, warm"
         axis.plot(100 * warm.index, warm, "s--", color=METHOD_COLOURS[method], label=label, markersize=3)
-        for condition in sorted(other.loc[other["method"] == method, "condition"].dropna().unique()):
+        for number, condition in enumerate(sorted(other.loc[other["method"] == method, "condition"].dropna().unique())):
             middle = _left(other[other["condition"] == condition], method, "scratch").median()
-            name = f"{METHOD_NAMES[method]}, $\\kappa = 10^{{{np.log10(condition):.0f}}}$"
+            name = f"{METHOD_NAMES[method]}, other $\\kappa$" if not number else None
             axis.plot(100 * middle.index, middle, ":", color=METHOD_COLOURS[method], label=name, linewidth=1)
+            if middle.iloc[-1] > FAR:
+                axis.text(100 * middle.index[-1], middle.iloc[-1], f" $10^{{{np.log10(condition):.0f}}}$", va="center")
     floor = noise_share(records)
     axis.plot(100 * floor.index, floor, "-", color="0.6", label="another batch order", linewidth=1)
     axis.axhline(1, color="0.35", linewidth=0.8)
