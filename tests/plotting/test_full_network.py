@@ -1,13 +1,11 @@
 """The figure and the words of the full-network study, from made-up records whose verdict is known."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from unlearn.errors import InputError
-from unlearn.plotting import save_full_network, summary
+from unlearn.plotting import summary
 from unlearn.plotting.full_network import at_chosen_condition, full_network_figure, noise_share
 from unlearn.plotting.full_network_text import paragraph
 from unlearn.records import RecordTable
@@ -116,12 +114,6 @@ def test_only_the_chosen_condition_is_drawn() -> None:
     heights = [bar.get_height() for bar in figure.axes[2].patches]
     np.testing.assert_allclose(heights[0], 0.99)
     np.testing.assert_allclose(noise_share(records), [0.5, 0.25])
-
-
-def test_the_figure_is_saved(tmp_path: Path) -> None:
-    png = save_full_network(made_up(0.6), tmp_path / "full_network")
-    assert png.stat().st_size > 20_000
-    assert png.with_suffix(".pdf").is_file()
 
 
 def test_records_without_a_choice_say_what_to_run() -> None:
