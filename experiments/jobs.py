@@ -31,6 +31,8 @@ def identity(config: Config) -> dict[str, Any]:
     for neutral in ("jobs", "folder"):
         settings["paper"].pop(neutral)
     settings["benchmark"].pop("paper")
+    for neutral in ("folder", "together"):
+        settings["full_network"].pop(neutral)
     return settings
 
 

@@ -187,6 +187,31 @@ class BenchmarkConfig:
 
 
 @dataclass
+class FullNetworkConfig:
+    """What `full_network` refits and predicts; see `unlearn.evaluation.full_network`.
+
+    Groups: `singles` rows of each kind, `repeats` random groups and time blocks of each share, `subsets` random
+    halves. `conditions` and `hessian_conditions` are the condition numbers that dampings are tried for.
+    """
+
+    architecture: str = MISSING
+    rows: int = MISSING
+    seeds: list[int] = MISSING
+    shares: list[float] = MISSING
+    repeats: int = MISSING
+    singles: int = MISSING
+    subsets: int = MISSING
+    noise: int = MISSING
+    blocks: int = MISSING
+    conditions: list[float] = MISSING
+    hessian_conditions: list[float] = MISSING
+    selection_condition: float = MISSING
+    warm_epochs: int = MISSING
+    together: int = MISSING
+    folder: str = MISSING
+
+
+@dataclass
 class Config:
     """Everything an experiment may ask for."""
 
@@ -201,6 +226,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     paper: PaperConfig = field(default_factory=PaperConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    full_network: FullNetworkConfig = field(default_factory=FullNetworkConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1

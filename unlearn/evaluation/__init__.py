@@ -2,7 +2,12 @@
 
 from unlearn.evaluation.completeness import completeness
 from unlearn.evaluation.derivative import published_derivative
+from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
+from unlearn.evaluation.groups import Group, plan_groups
 from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
+from unlearn.evaluation.network_curvature import Prediction
+from unlearn.evaluation.network_problem import NetworkProblem
+from unlearn.evaluation.network_quality import assess
 from unlearn.evaluation.sensitivity import sensitivity
 from unlearn.evaluation.study import PROTOCOLS, Study
 from unlearn.evaluation.tradeoff import tradeoff
@@ -16,4 +21,6 @@ __all__ = [
     "completeness", "sensitivity", "tradeoff",
     # how much the published gradient matters
     "published_derivative",
+    # influence and Newton steps of a whole network against true refits
+    "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups",
 ]  # fmt: skip

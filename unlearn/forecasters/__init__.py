@@ -2,6 +2,7 @@
 
 from unlearn.forecasters.base import Forecaster, ModelCard
 from unlearn.forecasters.checkpoint import load_forecaster, save_forecaster
+from unlearn.forecasters.ensemble import Ensemble, train_ensemble
 from unlearn.forecasters.head import HeadObjective
 from unlearn.forecasters.linear import LinearForecaster, fit_linear
 from unlearn.forecasters.network import NetworkForecaster, fit_network
@@ -12,7 +13,8 @@ __all__ = [
     # models
     "Forecaster", "LinearForecaster", "ModelCard", "NetworkForecaster",
     # fitting
-    "HeadObjective", "HeadStatistics", "TrainingOptions", "fit_linear", "fit_network", "train_network",
+    "Ensemble", "HeadObjective", "HeadStatistics", "TrainingOptions", "fit_linear", "fit_network", "train_ensemble",
+    "train_network",
     # on disk
     "load_forecaster", "save_forecaster",
 ]  # fmt: skip

@@ -42,8 +42,24 @@ class TrainingOptions:
         require_fraction("training.validation_share", self.validation_share)
 
 
+def n_watched(n_rows: int, options: TrainingOptions) -> int:
+    """Number of last rows that are kept for early stopping.
+
+    Raises:
+        InputError: fewer than two rows.
+    """
+    if n_rows < 2:
+        raise InputError(f"training: expected at least 2 core rows (to train on and to watch), got {n_rows}.")
+    return max(1, int(options.validation_share * n_rows))
+
+
 def train_network(
-    network: nn.Module, inputs: Tensor, targets: Tensor, options: TrainingOptions, seed: int
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    options: TrainingOptions,
+    seed: int,
+    weights: Tensor | None = None,
 ) -> dict[str, Any]:
     """Train in place by mean squared error and leave the best state in the network.
 
@@ -53,17 +69,20 @@ def train_network(
         targets: shape (n, B).
         options: settings.
         seed: seed of the batch order.
+        weights: of the rows that are trained on, all but the last `validation_share`; shape (n − n_watched,).
+            A step follows the weighted mean over its batch, so that 0 takes a row out and leaves the order of
+            the others as it is. None means ones.
 
     Returns:
         History: losses per epoch (`train`, `validation`), `best_epoch`, `stopped_early`.
 
     Raises:
-        InputError: fewer than two rows.
+        InputError: fewer than two rows, or weights of another shape or below 0.
         UnlearnError: the loss became NaN or infinite.
     """
-    if len(inputs) < 2:
-        raise InputError(f"training: expected at least 2 core rows (to train on and to watch), got {len(inputs)}.")
-    n_validation = max(1, int(options.validation_share * len(inputs)))
+    n_validation = n_watched(len(inputs), options)
+    if weights is not None:
+        require_weights(weights, (len(inputs) - n_validation,))
     train_x, train_y = inputs[:-n_validation], targets[:-n_validation]
     valid_x, valid_y = inputs[-n_validation:], targets[-n_validation:]
     optimiser = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
@@ -74,7 +93,7 @@ def train_network(
     bar = tqdm(range(options.epochs), desc="training", leave=False)
     for epoch in bar:
         order = torch.randperm(len(train_x), generator=generator)
-        losses["train"].append(_one_epoch(network, train_x, train_y, order, options.batch_size, optimiser))
+        losses["train"].append(_one_epoch(network, train_x, train_y, order, options.batch_size, optimiser, weights))
         with torch.no_grad():
             losses["validation"].append(float((network(valid_x) - valid_y).square().mean()))
         schedule.step()
@@ -101,12 +120,29 @@ def _one_epoch(
     order: Tensor,
     batch_size: int,
     optimiser: torch.optim.Optimizer,
+    weights: Tensor | None,
 ) -> float:
     total = 0.0
     for rows in order.split(batch_size):
         optimiser.zero_grad()
-        loss = (network(inputs[rows]) - targets[rows]).square().mean()
+        error = (network(inputs[rows]) - targets[rows]).square()
+        loss = error.mean() if weights is None else weighted_mean(error.mean(dim=-1), weights[rows])
         loss.backward()
         optimiser.step()
         total += float(loss.detach()) * len(rows)
     return total / len(inputs)
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over the last axis; 0 where no weight is above 0."""
+    return (losses * weights).sum(dim=-1) / weights.sum(dim=-1).clamp_min(torch.finfo(losses.dtype).tiny)
+
+
+def require_weights(weights: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse weights of training rows that have another shape or are not finite numbers of at least 0."""
+    if tuple(weights.shape) != shape or not bool((weights.isfinite() & (weights >= 0)).all()):
+        lowest = f", lowest {float(weights.min()):.3g}" if weights.numel() else ""
+        raise InputError(
+            f"training weights: expected finite numbers of at least 0 in shape {shape}, one per row that is trained on "
+            f"(not those watched for early stopping), got shape {tuple(weights.shape)}{lowest}."
+        )

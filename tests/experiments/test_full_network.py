@@ -1,0 +1,89 @@
+"""The full-network study in its tiny mode: what it writes, how it goes on, what it refuses."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.full_network_stages import FullNetworkRun
+from tests.experiments.conftest import SMALL, Runner
+from tests.experiments.test_config import composed
+from tests.experiments.test_entry_points import records_of
+from unlearn.errors import InputError
+
+#: Three loads instead of fourteen: a network of 4,000 parameters.
+TINY = [
+    "grid=ieee9",
+    "full_network.folder=study",
+    "full_network.conditions=[100]",
+    "full_network.shares=[0.2]",
+    "full_network.subsets=3",
+    "full_network.blocks=1",
+    "full_network.selection_condition=10",
+    "full_network.hessian_conditions=[10]",
+    "training.epochs=1",
+]
+
+
+def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Runner) -> None:
+    folder = run("full_network", *TINY)
+    records = records_of(folder)
+    assert set(records["metric"]) >= {"true_change", "predicted_change", "distance_to_refit", "spearman", "lds"}
+    assert set(records["method"].dropna()) == {"control", "head", "gauss_newton", "hessian", "other seeds"}
+    assert set(records["seed"].dropna()) == {0, 1}
+    exact = records[(records["metric"] == "distance_to_refit") & (records["truth"] == "exact")]["value"]
+    assert exact.max() < 1e-6
+    # What the kept networks and groups say is what the page says.
+    assert "The head alone: the Newton step is exact" in (folder / "summary.md").read_text()
+    assert (folder / "full_network.png").stat().st_size > 20_000
+    assert (folder / "full_network.pdf").stat().st_size > 5_000
+
+    kept = {file: file.stat().st_mtime_ns for file in Path("study").rglob("*.safetensors")}
+    names = {file.stem for file in kept}
+    assert {
+        "originals",
+        "scores",
+        "scratch-0-0",
+        "warm-1-0",
+        "noise-0-0",
+        "gauss_newton-1-100",
+        "hessian-0-10",
+    } <= names
+    (lost,) = (file for file in kept if file.stem == "scratch-1-0")
+    lost.unlink()  # as if interrupted
+    again = FullNetworkRun(composed(*SMALL, *TINY)).records()
+    assert lost.is_file()
+    assert all(file.stat().st_mtime_ns == when for file, when in kept.items() if file != lost)
+    pd.testing.assert_frame_equal(again, records.drop(columns="config_hash").assign(config_hash=None)[again.columns])
+
+
+def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
+    def parts(*overrides: str) -> Path:
+        return FullNetworkRun(composed(*SMALL, *TINY, *overrides)).parts
+
+    changed = ["training.epochs=3", "full_network.blocks=2", "data.seed=1"]
+    assert len({parts(), *(parts(change) for change in changed)}) == 1 + len(changed)
+    assert parts("threads=2", "models=elsewhere", "full_network.conditions=[10,100]") == parts()
+
+
+def test_a_broken_part_is_named(run: Runner) -> None:
+    study = FullNetworkRun(composed(*SMALL, *TINY))
+    study.parts.mkdir(parents=True)
+    (study.parts / "originals.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"originals.safetensors: expected safetensors, got .* Delete it."):
+        study.originals  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("full_network.conditions=[1]", "full_network.conditions: expected condition numbers above 1"),
+        ("protocol=published", "expected protocol=fair"),
+        ("full_network.rows=100000", "full_network.rows: expected 2 to 420"),
+        ("full_network.architecture=tree", "architecture: expected one of cnn, mixer"),
+        ("full_network.seeds=[]", "full_network.seeds: expected at least one seed"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(run: Runner, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FullNetworkRun(composed(*SMALL, *TINY, override))

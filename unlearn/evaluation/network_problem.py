@@ -1,0 +1,173 @@
+"""A whole network on some training rows: fitting it again without some of them, its forecasts, its curvature.
+
+Here every parameter is learnt from the customers' rows, so no part of the forecaster is unlearnt in
+closed form. The head on the same network's frozen features is the exact counterpart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from unlearn.checks import FloatArray, IntArray, require_choice, require_positive
+from unlearn.data import LoadDataset, StandardScaler
+from unlearn.data.features import CALENDAR_NAMES
+from unlearn.errors import InputError
+from unlearn.forecasters import HeadObjective, TrainingOptions, train_ensemble
+from unlearn.forecasters.extractors import EXTRACTORS, N_FEATURES
+from unlearn.forecasters.training import n_watched
+from unlearn.influence import ModuleObjective
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkProblem:
+    """Rows that a network is trained on and judged by; inputs and targets standardised with the drawn rows.
+
+    Attributes:
+        architecture: "cnn" or "mixer".
+        training: settings of every fit.
+        inputs: drawn training rows in time order, shape (n, B, F); the last `n − n_trained` are only watched.
+        targets: shape (n, B).
+        judged: inputs and targets of "validation" and "test" hours.
+        std_pu: standard deviation of each load, the unit of the targets, shape (B,).
+    """
+
+    architecture: str
+    training: TrainingOptions
+    inputs: Tensor
+    targets: Tensor
+    judged: dict[str, tuple[Tensor, Tensor]]
+    std_pu: Tensor
+
+    def __post_init__(self) -> None:
+        _ = self._template  # drawn here: inside a vmapped function nothing random may be
+
+    @classmethod
+    def draw(
+        cls, dataset: LoadDataset, n_rows: int, architecture: str, training: TrainingOptions, seed: int = 0
+    ) -> NetworkProblem:
+        """Draw rows from the training rows of a data set.
+
+        Raises:
+            InputError: more rows than there are, or a split without validation rows.
+        """
+        require_choice("architecture", architecture, EXTRACTORS)
+        split = dataset.split
+        if not 2 <= require_positive("full_network.rows", n_rows) <= len(split.train):
+            raise InputError(f"full_network.rows: expected 2 to {len(split.train)} training rows, got {n_rows}.")
+        if not len(split.validation):
+            raise InputError("full network: expected validation rows to select groups by; use protocol=fair.")
+        rows = np.sort(np.random.default_rng(seed).choice(split.train, n_rows, replace=False))
+        scaler = StandardScaler.fit(dataset.features[rows], skip=len(CALENDAR_NAMES))
+        target_scaler = StandardScaler.fit(dataset.load_pu[rows])
+
+        def scaled(chosen: IntArray) -> tuple[Tensor, Tensor]:
+            features, load_pu = dataset.features[chosen], dataset.load_pu[chosen]
+            return scaler(torch.from_numpy(features)), target_scaler(torch.from_numpy(load_pu))
+
+        judged = {"validation": scaled(split.validation), "test": scaled(split.test)}
+        return cls(architecture, training, *scaled(rows), judged, target_scaler.std)
+
+    @property
+    def n_trained(self) -> int:
+        """Rows that gradients come from; the others are watched for early stopping and never removed."""
+        return len(self.inputs) - n_watched(len(self.inputs), self.training)
+
+    def network(self, seed: int) -> nn.Sequential:
+        """Extractor and linear layer with the initial weights of a seed, float32."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            extractor = EXTRACTORS[self.architecture](*self.inputs.shape[1:])
+            return nn.Sequential(extractor, nn.Linear(N_FEATURES, self.targets.shape[1]))
+
+    @cached_property
+    def _template(self) -> nn.Sequential:
+        """The architecture; its own parameters are never used."""
+        return self.network(0)
+
+    def initial(self, seeds: Sequence[int]) -> Tensor:
+        """Initial parameters of each seed, shape (M, P)."""
+        flat = [nn.utils.parameters_to_vector(self.network(seed).parameters()).detach() for seed in seeds]
+        return torch.stack(flat).double()
+
+    def fit(self, start: Tensor, keep: Tensor, seeds: Sequence[int], training: TrainingOptions | None = None) -> Tensor:
+        """Train M networks on the kept rows, as published in float32.
+
+        Args:
+            start: parameters to start from, shape (M, P).
+            keep: whether each trained row is used, shape (M, n_trained), boolean.
+            seeds: seed of each batch order, M of them.
+            training: other settings, under which every epoch is run and the last state is kept; None means
+                the settings of the problem, with early stopping.
+
+        Returns:
+            Parameters, shape (M, P), float64.
+        """
+        trained = train_ensemble(
+            self._template,
+            self.unflatten(start.float()),
+            self.inputs.float(),
+            self.targets.float(),
+            keep.float(),
+            training or self.training,
+            seeds,
+            "best" if training is None else "last",
+        )
+        return torch.cat([value.reshape(len(start), -1) for value in trained.states.values()], dim=1).double()
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Parameters by name, (..., P) -> (..., *shape)."""
+        named = dict(self._template.named_parameters())
+        pieces = theta.split([value.numel() for value in named.values()], dim=-1)
+        return {
+            name: piece.reshape(*theta.shape[:-1], *value.shape)
+            for (name, value), piece in zip(named.items(), pieces, strict=True)
+        }
+
+    def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """Standardised forecasts of one parameter vector, (P,) and (n, B, F) -> (n, B)."""
+        return functional_call(self._template, self.unflatten(theta), (inputs,))
+
+    def forecasts(self, thetas: Tensor, split: str = "test") -> Tensor:
+        """Forecasts of M parameter vectors (M, P), standardised, shape (M, hours, B)."""
+        with torch.no_grad():
+            return torch.stack([self.outputs(theta, self.judged[split][0]) for theta in thetas])
+
+    def hourly_mse(self, outputs: Tensor, split: str = "test") -> Tensor:
+        """Squared error in p.u.² averaged over loads, (..., hours, B) -> (..., hours)."""
+        return ((outputs - self.judged[split][1]) * self.std_pu).square().mean(dim=-1)
+
+    def objective(self) -> ModuleObjective:
+        """The training problem of all parameters over the trained rows."""
+        return ModuleObjective(self.network(0), self.inputs[: self.n_trained], self.targets[: self.n_trained])
+
+    def head(self, theta: Tensor) -> tuple[HeadObjective, Tensor]:
+        """Least squares on the frozen features of a network, and its design on the test hours (hours, D)."""
+        extractor = self.network(0).double()
+        extractor.load_state_dict(self.unflatten(theta))
+
+        def design(inputs: Tensor) -> Tensor:
+            with torch.no_grad():
+                features = extractor[0](inputs)
+            return torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+
+        objective = HeadObjective(design(self.inputs[: self.n_trained]), self.targets[: self.n_trained])
+        return objective, design(self.judged["test"][0])
+
+
+def block_bounds(n_hours: int, n_blocks: int) -> list[tuple[int, int]]:
+    """First hour and the one after the last of consecutive blocks of about equal length."""
+    edges = np.linspace(0, n_hours, n_blocks + 1).round().astype(int)
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def block_means(hourly: Tensor, n_blocks: int) -> FloatArray:
+    """Mean of each block of hours, (..., hours) -> (..., blocks)."""
+    means = [hourly[..., a:b].mean(dim=-1) for a, b in block_bounds(hourly.shape[-1], n_blocks)]
+    return torch.stack(means, dim=-1).numpy()
