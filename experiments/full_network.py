@@ -11,16 +11,17 @@ from pathlib import Path
 from experiments.app import experiment, write_records
 from experiments.full_network_stages import FullNetworkRun
 from experiments.schema import Config
-from unlearn.plotting import save_full_network, summary
+from unlearn.plotting import save_full_network, summary, write_full_network_page
 from unlearn.records import write_atomically
 
 
 @experiment
 def main(config: Config, folder: Path) -> None:
-    """Write records, the figure and `summary.md`, and print the summary."""
+    """Write records, the figure, the page and `summary.md`, and print the summary."""
     records = FullNetworkRun(config).records()
     write_records(config, records, folder)
     save_full_network(records, folder / "full_network")
+    write_full_network_page(records, folder / "full_network.png", folder / "index.html")
     text = summary(records)
     write_atomically(folder / "summary.md", lambda file: file.write_text(text, encoding="utf-8"))
     sys.stdout.write(text)

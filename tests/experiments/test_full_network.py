@@ -35,6 +35,13 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
     assert exact.max() < 1e-6
     # What the kept networks and groups say is what the page says.
     assert "The head alone: the Newton step is exact" in (folder / "summary.md").read_text()
+    page = (folder / "index.html").read_text()
+    assert "<li>The head alone: the Newton step is exact" in page
+    assert (
+        page.count("<tr>")
+        == 1 + sum(line.startswith("| ") for line in (folder / "summary.md").read_text().splitlines()[1:]) - 1
+    )
+    assert page.count("data:image/png;base64,") == 1
     assert (folder / "full_network.png").stat().st_size > 20_000
     assert (folder / "full_network.pdf").stat().st_size > 5_000
 

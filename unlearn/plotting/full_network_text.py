@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from unlearn.plotting.full_network import METHOD_NAMES, TRUTH_NAMES, at_chosen_condition, noise_share
 from unlearn.plotting.style import FORECASTER_NAMES
+
+TITLE = "Influence and Newton unlearning of a whole network"
+NOTE = "Correlations are Spearman's, mean ± standard deviation over seeds."
 
 #: Shares of the distance that are left: below, a step is exact but for rounding; unlearns most; is of some use.
 EXACT, MOST, SOME = 1e-6, 0.25, 0.9
@@ -22,13 +23,16 @@ RANKED = (
 
 def summary(records: pd.DataFrame) -> str:
     """The paragraph and the table as Markdown."""
-    return (
-        "\n\n".join(["# Influence and Newton unlearning of a whole network", paragraph(records), *_tables(records)])
-        + "\n"
-    )
+    parts = [f"# {TITLE}", paragraph(records), _markdown(conditions_table(records)), NOTE]
+    return "\n\n".join(parts) + "\n"
 
 
 def paragraph(records: pd.DataFrame) -> str:
+    """The sentences as one paragraph."""
+    return " ".join(sentences_of(records))
+
+
+def sentences_of(records: pd.DataFrame) -> list[str]:
     """Say how good influence and Newton steps are for the head and for the whole network, as it came out."""
     own = at_chosen_condition(records)
     name = FORECASTER_NAMES[str(own["forecaster"].iloc[0])]
@@ -55,7 +59,7 @@ def paragraph(records: pd.DataFrame) -> str:
         f"distance to a refit without {first:.0f} % of the rows, and by {floor.iloc[-1]:.0f} % of that without "
         f"{last:.0f} %; {_ranks(own, 'other seeds', 'scratch')}."
     )
-    return " ".join(sentence.strip() for sentence in sentences)
+    return [sentence.strip() for sentence in sentences]
 
 
 def _step(records: pd.DataFrame, method: str, truth: str) -> str:
@@ -113,12 +117,9 @@ def _correlations(
     return own["value"]
 
 
-def _tables(records: pd.DataFrame) -> Iterator[str]:
-    """All conditions, chosen or not: correlations of both predictors, and what Newton steps leave."""
-    lines = [
-        "| method | condition | truth | median left | Newton: groups | influence: groups | single rows | LDS |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def conditions_table(records: pd.DataFrame) -> list[dict[str, str]]:
+    """Rows of all conditions, chosen or not: correlations of both predictors, and what Newton steps leave."""
+    rows = []
     predicted = records[records["metric"] == "predicted_change"]
     for (method, condition), _ in predicted.groupby(["method", "condition"]):
         own = records[(records["condition"] == condition)]
@@ -127,14 +128,26 @@ def _tables(records: pd.DataFrame) -> Iterator[str]:
             left = steps[steps["truth"] == truth]["value"]
             if left.empty:
                 continue
-            cells = [
-                _correlations(own, "spearman", "group", str(method), truth, ("newton",)),
-                _correlations(own, "spearman", "group", str(method), truth),
-                _correlations(own, "spearman", "single", str(method), truth),
-                _correlations(own, "lds", "subset", str(method), truth),
-            ]
-            text = [f"{cell.mean():.2f} ± {cell.std(ddof=0):.2f}" if len(cell) else "–" for cell in cells]
-            named = [METHOD_NAMES[str(method)], f"{condition:.0e}" if condition else "–", TRUTH_NAMES[truth]]
-            lines.append("| " + " | ".join([*named, f"{left.median():.3g}", *text]) + " |")
-    yield "\n".join(lines)
-    yield "Correlations are Spearman's, mean ± standard deviation over seeds."
+            cells = {
+                "Newton: groups": _correlations(own, "spearman", "group", str(method), truth, ("newton",)),
+                "influence: groups": _correlations(own, "spearman", "group", str(method), truth),
+                "single rows": _correlations(own, "spearman", "single", str(method), truth),
+                "LDS": _correlations(own, "lds", "subset", str(method), truth),
+            }
+            row = {
+                "method": METHOD_NAMES[str(method)],
+                "condition": f"{condition:.0e}" if condition else "–",
+                "truth": TRUTH_NAMES[truth],
+                "median left": f"{left.median():.3g}",
+            }
+            text = {
+                name: f"{cell.mean():.2f} ± {cell.std(ddof=0):.2f}" if len(cell) else "–"
+                for name, cell in cells.items()
+            }
+            rows.append(row | text)
+    return rows
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])] if rows else []
+    return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])
