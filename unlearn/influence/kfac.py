@@ -59,8 +59,7 @@ class KFACInfluenceModule(BaseInfluenceModule):
             train_loader: training rows, in batches (inputs, targets).
             test_loader: test rows.
             device: where to compute.
-            damp: λ >= 0, or "auto": the smallest one that gives the Gauss-Newton matrix a condition number of at
-                most 1e6. The mean curvature of the regularisation is added to it.
+            damp: λ >= 0, or "auto", see `damping_choice`. The mean curvature of the regularisation is added to it.
             loss_function: nn.MSELoss, nn.CrossEntropyLoss or nn.BCEWithLogitsLoss with the values of the
                 objective's `train_loss_on_outputs`: curvlinops knows the curvature of these.
             fisher_type: "type-2" (the exact C, a backward pass per output) or "mc" (one random draw a row).
