@@ -49,8 +49,8 @@ def test_curvature_is_exact_however_it_is_solved(tables) -> None:
 
 
 def test_influence_agrees_with_the_plain_ways(tables) -> None:
-    sizes = ["benchmark.influence_rows=500", "benchmark.scored_rows=200", "benchmark.network_rows=100"]
-    records, text = tables("influence", *sizes, "benchmark.network_width=16", "benchmark.network_threads=1")
+    sizes = ["benchmark.influence_rows=160", "benchmark.scored_rows=200", "benchmark.network_rows=60"]
+    records, text = tables("influence", *sizes, "benchmark.network_width=4", "benchmark.network_threads=1")
     errors = records[records["metric"] == "error"].set_index("method")["value"]
     assert errors["CG with blocks"] < 1e-9
     assert errors["one backward pass per row"] < 1e-9

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import unlearn
-from unlearn.errors import InputError
+from unlearn.errors import ConvergenceError, InputError
+from unlearn.unlearning import damped
 
 N, D, B = 120, 5, 2
 
@@ -189,3 +190,12 @@ def test_refusals(data):
     three = DataLoader(TensorDataset(X, Y, Y), 4)
     with pytest.raises(InputError, match=r"batch: expected \(inputs, targets\), got a list of 3; for other batches"):
         unlearn.TrainedModule(model, F.mse_loss, three, three)
+
+
+def test_a_step_that_never_keeps_its_promise_is_refused(data, monkeypatch):
+    """A quadratic loss gives exactly what was promised, never twice as much."""
+    monkeypatch.setattr(damped, "ENOUGH", 2.0)
+    X, Y = data
+    trained = unlearn.TrainedModule(ridge(X[:N], Y[:N]), F.mse_loss, *loaders(X, Y), l2=0.1)
+    with pytest.raises(ConvergenceError, match=r"no step with damping up to .* Train the model to a minimum"):
+        trained.forget(range(10))
