@@ -164,7 +164,7 @@ def check_everything(module):
 def test_models(model):
     module = module_of(model)
     check_everything(module)
-    assert module.risk.mode == "vectorised"
+    assert module.risk.vectorised
     assert all(isinstance(parameter, nn.Parameter) for parameter in module.model.parameters())
     assert list(module.model.state_dict()) == list(MODELS[model]().state_dict())
 
@@ -222,14 +222,14 @@ class Stubborn(Packed):
         return loss if loss.item() >= 0 else -loss
 
 
-@pytest.mark.parametrize(("objective", "mode"), [(Whole, "vectorised"), (Stubborn, "one by one")])
-def test_objectives_that_need_another_way(objective, mode):
+@pytest.mark.parametrize(("objective", "vectorised"), [(Whole, True), (Stubborn, False)])
+def test_objectives_that_need_another_way(objective, vectorised):
     pack, unpack = BATCHES["tuple"]
     loader = DataLoader(Rows(pack), 4)
     torch.manual_seed(0)
     module = CGInfluenceModule(MODELS["MLP"]().double(), objective(unpack), loader, loader, "cpu", damp=1.0)
     check_everything(module)
-    assert module.risk.mode == mode
+    assert module.risk.vectorised == vectorised
 
 
 def test_batches_that_cannot_be_stacked_are_scored_too():

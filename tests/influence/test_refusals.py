@@ -88,6 +88,30 @@ def test_checking_a_loader_leaves_random_generators_alone():
     assert torch.equal(torch.rand(1, generator=generator), expected[1])
 
 
+class Cropped(Augmented):
+    """One column and two in turn."""
+
+    calls = 0
+
+    def __getitem__(self, row):
+        X, Y = data()
+        self.calls += 1
+        return X[row][: 1 + self.calls % 2], Y[row]
+
+
+def test_a_data_set_that_changes_its_shapes_is_random_too():
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return self.scale * x.mean(dim=1, keepdim=True)
+
+    with pytest.raises(InputError, match="training data: two passes over the same rows differ"):
+        build(Mean(), train=DataLoader(Cropped(), 1))
+
+
 class Noisy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -296,7 +320,7 @@ class OnceLayer(nn.Module):
 
 def test_a_layer_without_second_derivative_is_named_before_solving():
     module = build(nn.Sequential(nn.Linear(D, 3), OnceLayer(), nn.Linear(3, 1)), damp=10.0)
-    assert module.risk.mode == "one by one"
+    assert not module.risk.vectorised
     with pytest.raises(InputError, match=r"cannot be differentiated twice.*freeze that layer"):
         module.inverse_hvp(torch.ones(19))
     # First derivatives are there, so scores are too.

@@ -44,7 +44,8 @@ def test_an_interrupted_computation_goes_on(module, tmp_path, monkeypatch, stest
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
     assert scored == [30, 30, None, 30, 10]
     assert len(solves) == (0 if stests else 1)
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert {path.suffix for path in (tmp_path / "scores").iterdir()} == {".json", ".safetensors"}
+    assert not list(tmp_path.rglob(".*"))
     # Finished: nothing is computed again.
     assert torch.equal(module.influences(rows, tests, given, checkpoint=str(tmp_path / "scores")), found)
     assert len(scored) == 5
@@ -62,6 +63,26 @@ def test_what_was_kept_belongs_to_one_computation(module, tmp_path):
         module.influences([0, 1], [0], checkpoint=tmp_path)
     with pytest.raises(MismatchError):
         RidgeProblem.make().module(CGInfluenceModule, damp=1.0).influences([0, 1], [0], checkpoint=tmp_path)
+
+
+def test_scores_of_other_settings_data_or_losses_are_not_reused(tmp_path):
+    def module(rtol=1e-10, row=0.0, test_row=0.0, l2=1e-2):
+        problem = RidgeProblem.make(l2=l2)
+        model = problem.model()
+        problem.X[50, 0] += row
+        problem.X_test[9, 0] += test_row
+        problem.model = lambda: model
+        return problem.module(CGInfluenceModule, damp=0.0, rtol=rtol)
+
+    kept = module().influences([0, 1], [0], checkpoint=tmp_path)
+    assert torch.equal(module().influences([0, 1], [0], checkpoint=tmp_path), kept)
+    for changed in ({"rtol": 1e-2}, {"row": 1.0}, {"test_row": 1.0}):
+        with pytest.raises(MismatchError):
+            module(**changed).influences([0, 1], [0], checkpoint=tmp_path)
+    same_parameters = module()
+    same_parameters.objective.l2 = 0.5
+    with pytest.raises(MismatchError):
+        same_parameters.influences([0, 1], [0], checkpoint=tmp_path)
 
 
 def test_a_file_is_no_folder(module, tmp_path):

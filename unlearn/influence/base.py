@@ -20,8 +20,9 @@ from unlearn.errors import InputError
 from unlearn.influence.checkpoint import ScoreStore
 from unlearn.influence.curvature import RiskOperator
 from unlearn.influence.flat import FlatModel
+from unlearn.influence.mean_loss import PROBED, MeanLoss
 from unlearn.influence.objective import BaseObjective
-from unlearn.influence.risk import TrainingRisk, require_finite_gradient, require_finite_loss
+from unlearn.influence.risk import TrainingRisk
 from unlearn.influence.samples import Samples
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
@@ -87,7 +88,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         self._flat = FlatModel(self.model)
         self._memory = memory_mb * 2**20
         self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
-        self._require_test_loss()
+        self._judge = MeanLoss("test", self._flat, objective.test_loss, self._test, self._memory)
 
     @abc.abstractmethod
     def inverse_hvp(self, vec: Tensor) -> Tensor:
@@ -115,28 +116,11 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
 
     def test_loss_grad(self, test_idxs: Sequence[int]) -> Tensor:
         """Gradient of the mean loss over test rows, shape (P,); errors as for `train_loss_grad`."""
-        rows = self._rows("test_idxs", test_idxs, self._test, some=True)
-        theta = self._flat.theta
-        point = theta.requires_grad_(True)
-        total = torch.zeros_like(theta)
-        for start in range(0, len(rows), self._test.batch_size):
-            part = rows[start : start + self._test.batch_size]
-            with torch.enable_grad():
-                loss = self._flat.call(point, self.objective.test_loss, point, self._test.take(part))
-            require_finite_loss(loss, part, "test")
-            (slope,) = torch.autograd.grad(loss, point, materialize_grads=True)
-            require_finite_gradient(slope, part, "test")
-            total += slope * len(part)
-        return total / len(rows)
+        return self._judge.gradient(self._flat.theta, self._rows("test_idxs", test_idxs, self._test, some=True))
 
     def mean_test_loss(self, theta: Tensor | None = None) -> float:
         """Mean loss over all test rows, at the model's parameters or at others, shape (P,)."""
-        point = self._flat.theta if theta is None else theta
-        total = 0.0
-        with torch.no_grad():
-            for batch, n in self._test.sweep(self._test.batch_size):
-                total += float(self._flat.call(point, self.objective.test_loss, point, batch)) * n
-        return total / self._test.size
+        return self._judge.mean(self._flat.theta if theta is None else theta)
 
     def stest(self, test_idxs: Sequence[int]) -> Tensor:
         """`(∇²L + λI)⁻¹ ∇C`, C the mean loss over these test rows, shape (P,); reusable in `influences`."""
@@ -145,7 +129,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
     def stests(self, test_idxs: Sequence[int]) -> Tensor:
         """`stest` of each of these test rows by itself, a column each, shape (P, k), solved together."""
         rows = self._rows("test_idxs", test_idxs, self._test, some=True)
-        return self.inverse_hvps(torch.stack([self.test_loss_grad([row]) for row in rows.tolist()], dim=1))
+        return self.inverse_hvps(self._judge.gradients(self._flat.theta, rows).T)
 
     def influences(
         self,
@@ -182,8 +166,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
             scores = self._scores(theta, rows, solved)
         else:
             given = np.zeros(0) if stest is None else stest.detach().cpu().double().numpy()
-            identity = (theta.cpu().numpy(), rows, np.asarray(test_idxs), given, self._settings())
-            store = ScoreStore(Path(checkpoint), identity, len(rows))
+            store = ScoreStore(Path(checkpoint), [rows, np.asarray(test_idxs), given, *self._made_of(theta)], len(rows))
             solved = store.stest(lambda: self.stest(test_idxs) if stest is None else stest).to(self.device)
             scores = store.scores(lambda part: self._scores(theta, rows[part], solved))
         return scores
@@ -248,10 +231,13 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
             raise InputError("vec: expected finite values, got NaN or infinity.")
         return vec.detach().to(self.device)
 
-    def _settings(self) -> str:
-        """What besides model and rows decides the scores, for checkpoints."""
-        public = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | bool) and k[0] != "_"}
-        return f"{type(self).__qualname__} {sorted(public.items())}"
+    def _made_of(self, theta: Tensor) -> list[np.ndarray | str]:
+        """What besides the rows asked for decides scores: parameters, settings, data, and losses by their values."""
+        named = {name: value for name, value in vars(self).items() if name[0] != "_"} | getattr(self, "cg_kwargs", {})
+        settings = {name: value for name, value in named.items() if isinstance(value, int | float | str | bool)}
+        losses = [mean.mean(theta, np.arange(min(PROBED, mean.samples.size))) for mean in (self.risk, self._judge)]
+        data = [leaf.cpu().numpy() for samples in (self._train, self._test) for leaf in samples.evidence()]
+        return [theta.cpu().numpy(), f"{type(self).__qualname__} {sorted(settings.items())} {losses}", *data]
 
     def _rows(self, name: str, idxs: Sequence[int], samples: Samples, some: bool = False) -> IntArray:
         """Valid rows in the order given."""
@@ -260,17 +246,3 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         if some and not len(valid):
             raise InputError(f"{name}: expected at least one row, got none.")
         return valid if array.dtype == bool else array.astype(np.int64)
-
-    def _require_test_loss(self) -> None:
-        rows = np.arange(min(self._test.batch_size, self._test.size))
-        theta = self._flat.theta
-        with torch.no_grad():
-            losses = [
-                self._flat.call(theta, self.objective.test_loss, theta, self._test.take_first()) for _ in range(2)
-            ]
-        require_finite_loss(losses[0], rows, "test")
-        if not torch.isclose(losses[0], losses[1], rtol=100 * torch.finfo(theta.dtype).eps, atol=0.0):
-            raise InputError(
-                f"test loss: two passes over the same batch give {float(losses[0]):.6g} and {float(losses[1]):.6g}; "
-                "expected a deterministic model and data. Switch off dropout and random augmentation."
-            )

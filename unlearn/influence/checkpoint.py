@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from tqdm import tqdm
 
 from unlearn.checks import IntArray
 from unlearn.errors import InputError, MismatchError
-from unlearn.influence.risk import PATIENCE
+from unlearn.influence.mean_loss import PATIENCE
+from unlearn.records import write_atomically
 
 #: Rows whose scores are written at once.
 ROWS_A_FILE = 4096
@@ -50,10 +50,8 @@ class ScoreStore:
                     "folder or remove this one."
                 )
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = card.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"identity": found, "rows": n_rows}))
-        temporary.replace(card)
+        text = json.dumps({"identity": found, "rows": n_rows})
+        write_atomically(card, lambda temporary: temporary.write_text(text))
 
     def stest(self, compute: Callable[[], Tensor]) -> Tensor:
         """The vector that scores are products with, computed once."""
@@ -74,7 +72,5 @@ class ScoreStore:
         if path.exists():
             return load_file(path)["values"]
         values = compute().detach().cpu().contiguous()
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"values": values}, temporary)
-        temporary.replace(path)
+        write_atomically(path, lambda temporary: save_file({"values": values}, temporary))
         return values

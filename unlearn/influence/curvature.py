@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unlearn.checks import IntArray, require_not_negative
 from unlearn.errors import InputError
-from unlearn.influence.risk import TrainingRisk, require_finite_gradient, require_finite_loss
+from unlearn.influence.risk import TrainingRisk
 
 
 class RiskOperator:
@@ -98,9 +98,9 @@ class _HessianPiece:
         self._point = point
         with torch.enable_grad():
             loss = risk.loss(point, batch)
-            require_finite_loss(loss, rows, "training")
+            risk.require_finite_loss(loss, rows)
             (self._slope,) = torch.autograd.grad(loss, point, create_graph=True, materialize_grads=True)
-        require_finite_gradient(self._slope.detach(), rows, "training")
+        risk.require_finite_gradient(self._slope.detach(), rows)
         _require_twice_differentiable(self._slope)
 
     def __call__(self, vector: Tensor) -> Tensor:
@@ -120,9 +120,9 @@ class _GaussNewtonPiece:
             )
             self._seen = self._outputs.detach().requires_grad_(True)
             loss = risk.objective.train_loss_on_outputs(self._seen, batch)
-            require_finite_loss(loss, rows, "training")
+            risk.require_finite_loss(loss, rows)
             (self._slope,) = torch.autograd.grad(loss, self._seen, create_graph=True)
-        require_finite_gradient(self._slope.detach(), rows, "training")
+        risk.require_finite_gradient(self._slope.detach(), rows)
         _require_twice_differentiable(self._transposed, self._slope)
 
     def __call__(self, vector: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.errors import InputError
-from unlearn.influence.risk import PROBED, TrainingRisk
+from unlearn.influence.mean_loss import PROBED
+from unlearn.influence.risk import TrainingRisk
 
 LAYERS = (nn.Linear, nn.Conv2d)
 LOSSES = (nn.MSELoss, nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)

@@ -13,13 +13,13 @@ from unlearn.errors import InputError
 from unlearn.influence.objective import BaseObjective
 
 #: Maps outputs and targets to the mean loss of a batch, such as `torch.nn.functional.mse_loss`.
-MeanLoss = Callable[[Tensor, Tensor], Tensor]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class PairObjective(BaseObjective):
     """`loss(model(x), y) + (l2/2) ‖θ‖²` on training batches (x, y); `judge(model(x), y)` on test batches."""
 
-    def __init__(self, loss: MeanLoss, l2: float = 0.0, judge: MeanLoss | None = None) -> None:
+    def __init__(self, loss: LossFunction, l2: float = 0.0, judge: LossFunction | None = None) -> None:
         """Fix the losses.
 
         Args:
@@ -58,7 +58,7 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor]:
     return batch[0], batch[1]
 
 
-def _mean_loss(loss: MeanLoss, outputs: Tensor, targets: Tensor) -> Tensor:
+def _mean_loss(loss: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     if targets.is_floating_point() and outputs.shape != targets.shape:
         # Broadcasting would pair every output with every target.
         raise InputError(

@@ -37,7 +37,6 @@ class Samples:
                 shuffles, skips rows or drops the last batch.
         """
         self._require_usable(name, loader)
-        self.name = name
         self.size = len(loader.dataset)  # type: ignore[arg-type]
         self.batch_size = int(loader.batch_size or 1)
         self._loader, self._device = loader, torch.device(device)
@@ -100,6 +99,10 @@ class Samples:
         """The first batch as the data set gives it now; two calls differ if the data set is random."""
         items = [self._dataset[i] for i in range(min(self.batch_size, self.size))]
         return self._moved(self._loader.collate_fn(items))
+
+    def evidence(self) -> list[Tensor]:
+        """Tensors that tell these rows from others: all of them where they are in memory, else the first batch."""
+        return leaves(self.take_first() if self.columns is None else self.columns)
 
     def _moved(self, batch: Any) -> Any:
         return map_tensors(lambda tensor: tensor.to(self._device), batch)

@@ -109,8 +109,8 @@ class _Tilted:
         """Decrease of T as a share of the promised one; 1 where both are below what rounding can show."""
         step = (updated - theta).double()
         promised = 0.5 * float(slope.double() @ step + damping * step.square().sum())
-        before = self._risk.mean_loss(theta, self._remain)
-        after = self._risk.mean_loss(updated, self._remain)
+        before = self._risk.mean(theta, self._remain)
+        after = self._risk.mean(updated, self._remain)
         decrease = before - after + float(self._undone @ step)
         noise = 100 * torch.finfo(theta.dtype).eps * abs(before)
         if promised <= noise and abs(decrease) <= 10 * noise:

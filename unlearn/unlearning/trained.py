@@ -16,7 +16,7 @@ from unlearn.checks import FloatArray, IntArray, require_choice, require_rows
 from unlearn.errors import InputError
 from unlearn.influence.cg import CGInfluenceModule
 from unlearn.influence.flat import FlatModel
-from unlearn.influence.pairs import MeanLoss, PairObjective
+from unlearn.influence.pairs import LossFunction, PairObjective
 from unlearn.unlearning.damped import ENOUGH, damped_step
 
 #: "gauss_newton" is positive semi-definite anywhere, and the Hessian itself for a model linear in its parameters.
@@ -59,12 +59,12 @@ class TrainedModule:
     def __init__(
         self,
         model: nn.Module,
-        loss: MeanLoss,
+        loss: LossFunction,
         train_loader: DataLoader,
         test_loader: DataLoader,
         *,
         l2: float = 0.0,
-        judge: MeanLoss | None = None,
+        judge: LossFunction | None = None,
         curvature: str = "gauss_newton",
         damp: float | str = "auto",
         device: torch.device | str = "cpu",
