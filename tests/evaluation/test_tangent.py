@@ -10,8 +10,8 @@ from tests.evaluation.builders import small_problem
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.evaluation.network_curvature import criterion_gradients, selection_scores
 from unlearn.evaluation.network_problem import NetworkProblem
-from unlearn.evaluation.tangent import TangentKernel, damping_of
-from unlearn.linalg import damping_for_condition
+from unlearn.evaluation.tangent import TangentKernel
+from unlearn.linalg import damping_for_condition, damping_of
 
 N = 36
 

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError
 from unlearn.evaluation.network_problem import NetworkProblem, block_bounds
-from unlearn.evaluation.tangent import SETTLED, STEPS, TangentKernel, damping_of
+from unlearn.evaluation.tangent import SETTLED, STEPS, TangentKernel
 from unlearn.influence import ModuleObjective, influence_scores
-from unlearn.linalg import GaussNewtonOperator, IhvpOptions, lanczos_extremes
+from unlearn.linalg import GaussNewtonOperator, IhvpOptions, damping_of, lanczos_extremes
 from unlearn.unlearning import newton_update
 
 #: Relative residual of conjugate gradients: its error is small against the distances that are measured.

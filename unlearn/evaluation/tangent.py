@@ -106,11 +106,6 @@ class DampedKernel:
             yield torch.cholesky_solve(self._residual[at, None], factor)[:, 0] @ columns
 
 
-def damping_of(largest: float, smallest: float, condition: float) -> float:
-    """The rule of `unlearn.linalg.damping_for_condition` from the ends of a spectrum, which serve several κ."""
-    return max(0.0, (largest - condition * smallest) / (condition - 1.0))
-
-
 class _Dense:
     def __init__(self, matrix: Tensor) -> None:
         self.size = len(matrix)

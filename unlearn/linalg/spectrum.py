@@ -148,10 +148,15 @@ def damping_for_condition(operator: Operator, condition: float = 1e6, steps: int
             "condition number 1. Pass IhvpOptions(damping=...) of your choice, or check that the loss depends on "
             "the parameters."
         )
-    damping = max(0.0, (high - condition * low) / (condition - 1))
+    damping = damping_of(high, low, condition)
     if damping > 0 and high - low <= EPS**0.5 * size:
         damping = size / condition - low
     return DampingChoice(damping, condition, ends)
+
+
+def damping_of(largest: float, smallest: float, condition: float) -> float:
+    """The rule from the ends of a spectrum, which serve several κ."""
+    return max(0.0, (largest - condition * smallest) / (condition - 1))
 
 
 def _ritz(diagonal: list[float], beside: list[float]) -> tuple[Tensor, Tensor]:
