@@ -4,6 +4,8 @@ from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frame
 from unlearn.data.download import cache_dir, fetch, fetch_wheel
 from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
 from unlearn.data.gefcom2012 import read_gefcom2012
+from unlearn.data.households import HouseholdProfiles, household_profiles, split_households
+from unlearn.data.profiles import DAYS, STEPS, DailyProfiles, concatenate, profiles_from_frame
 from unlearn.data.scaler import StandardScaler
 from unlearn.data.sources import SOURCES, load_dataset
 from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
@@ -28,6 +30,15 @@ __all__ = [
     "calendar_features",
     "distinct_columns",
     "StandardScaler",
+    # households: daily profiles with labels
+    "DailyProfiles",
+    "HouseholdProfiles",
+    "household_profiles",
+    "profiles_from_frame",
+    "concatenate",
+    "split_households",
+    "DAYS",
+    "STEPS",
     # sources
     "load_dataset",
     "SOURCES",

@@ -1,0 +1,152 @@
+"""`HouseholdProfiles`: the complete days of metered households, and splits that keep a household whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from unlearn.checks import IntArray, require_fraction
+from unlearn.data.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
+from unlearn.errors import DataError, InputError
+
+DateArray = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, eq=False)
+class HouseholdProfiles(DailyProfiles):
+    """Daily profiles that know their household and date.
+
+    Build one with `household_profiles`, which derives the labels.
+
+    Attributes:
+        household: position in `households`, shape (N,).
+        date: day (UTC), datetime64[D], shape (N,).
+        households: a row per household: `household_id` (unique), `segment`, and any labels such as `ev`.
+    """
+
+    household: IntArray
+    date: DateArray
+    households: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        codes = checked_label(f"{self.name} household", self.household, len(self), 0, len(self.households) - 1)
+        object.__setattr__(self, "household", codes)
+        if not self.households["household_id"].is_unique:
+            twice = self.households["household_id"][self.households["household_id"].duplicated()].iloc[0]
+            raise DataError(f"{self.name} households: expected each household_id once, got {twice} again.")
+        if self.date.shape != (len(self),) or np.isnat(self.date).any():
+            raise DataError(f"{self.name} date: expected one date per profile ({len(self)}), got {self.date.shape}.")
+
+    @property
+    def n_households(self) -> int:
+        return len(self.households)
+
+    @cached_property
+    def days(self) -> DateArray:
+        """Dates that occur, sorted."""
+        return np.unique(self.date)
+
+    def _per_profile(self) -> tuple[str, ...]:
+        return (*super()._per_profile(), "household", "date")
+
+    def of_households(self, chosen: ArrayLike, name: str | None = None) -> HouseholdProfiles:
+        """Keep the households at these positions, and only them."""
+        kept = np.unique(np.asarray(chosen))
+        inside = np.isin(self.household, kept)
+        part = self.take(inside)
+        return replace(
+            part,
+            name=name or self.name,
+            household=np.searchsorted(kept, part.household),
+            households=self.households.iloc[kept].reset_index(drop=True),
+        )
+
+    def unlabelled(self) -> DailyProfiles:
+        """The profiles without household and date, as a generator may release them."""
+        return DailyProfiles(self.name, self.kwh, self.month, self.day_of_week, self.segment, self.segments)
+
+    def to_frame(self) -> pd.DataFrame:
+        frame = super().to_frame()
+        frame.insert(0, "household_id", self.households["household_id"].to_numpy()[self.household])
+        frame.insert(1, "date", self.date.astype("datetime64[s]"))
+        return frame
+
+
+def household_profiles(
+    name: str,
+    kwh: EnergyArray,
+    household: ArrayLike,
+    date: ArrayLike,
+    households: pd.DataFrame,
+    segments: tuple[str, ...] | None = None,
+) -> HouseholdProfiles:
+    """Build `HouseholdProfiles`: month, day of the week and segment follow from date and household.
+
+    Args:
+        name: where they come from.
+        kwh: energy per step, shape (N, S).
+        household: position in `households`, shape (N,).
+        date: day of each profile, shape (N,).
+        households: `household_id`, `segment`, and further labels.
+        segments: names and order of segments; None takes those that occur, sorted.
+
+    Raises:
+        DataError: whatever `HouseholdProfiles` refuses, a missing column, or a segment that is not known.
+    """
+    missing = [column for column in ("household_id", "segment") if column not in households]
+    if missing:
+        raise DataError(f"{name} households: expected the columns household_id and segment, missing {missing}.")
+    households = households.reset_index(drop=True)
+    names = households["segment"].astype(str)
+    known = tuple(sorted(names.unique())) if segments is None else segments
+    of_household = segment_codes(name, names, known)
+    who = checked_label(f"{name} household", household, len(kwh), 0, len(households) - 1)
+    day = np.asarray(date).astype("datetime64[D]")
+    return HouseholdProfiles(
+        name=name,
+        kwh=kwh,
+        month=day.astype("datetime64[M]").astype(np.int64) % 12 + 1,
+        # 1970-01-01 was a Thursday.
+        day_of_week=(day.astype(np.int64) + 3) % 7,
+        segment=of_household[who],
+        segments=known,
+        household=who,
+        date=day,
+        households=households,
+    )
+
+
+def split_households(
+    profiles: HouseholdProfiles, holdout: float = 0.5, seed: int = 0
+) -> tuple[HouseholdProfiles, HouseholdProfiles]:
+    """Divide households, never rows, into train and holdout; each segment in the same proportion.
+
+    Args:
+        profiles: all households.
+        holdout: share of households that are held out.
+        seed: of the draw.
+
+    Raises:
+        InputError: a share outside of (0, 1), or so few households that a side would be empty.
+    """
+    require_fraction("holdout", holdout)
+    random = np.random.default_rng(seed)
+    segment = pd.Index(profiles.segments).get_indexer(pd.Index(profiles.households["segment"].astype(str)))
+    # Ordered by segment, at random within: cut at even distances, each segment is divided alike.
+    order = np.lexsort((random.random(len(segment)), segment))
+    rank = (np.arange(len(order)) + random.random()) * holdout
+    held = order[np.diff(np.floor(rank), append=np.floor(rank[-1] + holdout)) > 0] if len(order) else order
+    kept = np.setdiff1d(order, held)
+    if not len(held) or not len(kept):
+        raise InputError(
+            f"holdout: {profiles.n_households} households are too few to hold out {holdout:g} of them; "
+            "expected at least one on each side."
+        )
+    return profiles.of_households(kept, f"{profiles.name} train"), profiles.of_households(
+        held, f"{profiles.name} holdout"
+    )

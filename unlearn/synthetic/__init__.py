@@ -1,0 +1,1 @@
+"""Synthetic meter data: generators of daily profiles and of feeders with their meters."""
