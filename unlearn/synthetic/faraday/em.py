@@ -1,0 +1,197 @@
+"""Streamed EM for the mixture over latents: only a chunk of rows is in memory at a time."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from unlearn.checks import FloatArray, IntArray, require_positive
+from unlearn.errors import ConvergenceError, InputError
+from unlearn.synthetic.faraday.mixture import LabelledMixture, normalised
+
+logger = logging.getLogger(__name__)
+
+#: A pass over the data: chunks of latents (n, L) and labels (n, 3) that count from 0; the same in every pass.
+Stream = Callable[[], Iterable[tuple[FloatArray, IntArray]]]
+
+
+@dataclass(frozen=True)
+class MixtureOptions:
+    """Settings of EM.
+
+    Attributes:
+        components: K.
+        tol: EM has converged when a pass improves the mean log posterior of a profile by less than this (nats).
+        max_steps: passes at most; a fit that ends so is kept, and says so.
+        prior_rows: pseudo-observations of the prior of each component: its covariance is drawn towards the average
+            within clusters, its labels towards their overall frequencies, so that no component settles on a few rows.
+        cluster_steps: passes of mini-batch k-means for the start.
+    """
+
+    components: int = 100
+    tol: float = 2e-3
+    max_steps: int = 100
+    prior_rows: float = 20.0
+    cluster_steps: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("components", "tol", "max_steps", "prior_rows", "cluster_steps"):
+            require_positive(f"mixture.{name}", getattr(self, name))
+
+
+def fit_mixture(
+    stream: Stream, sizes: tuple[int, ...], options: MixtureOptions, seed: int
+) -> tuple[LabelledMixture, dict[str, Any]]:
+    """Fit by EM with conjugate priors (MAP), started from k-means; a chunk of rows in memory at a time.
+
+    Args:
+        stream: gives the same chunks in every pass.
+        sizes: number of values of each label, V_l.
+        options: settings.
+        seed: of k-means.
+
+    Returns:
+        The mixture, and its history: mean log posterior per pass, `steps`, `converged`.
+
+    Raises:
+        InputError: fewer rows than components.
+        ConvergenceError: latents or the log posterior are not finite.
+    """
+    mixture, prior = _start(stream, sizes, options, seed)
+    history: list[float] = []
+    bar = tqdm(range(options.max_steps), desc="EM", unit="pass", leave=False)
+    converged = False
+    for _ in bar:
+        sums = _Sums.zero(mixture)
+        for z, labels in stream():
+            sums.add(z, labels, mixture)
+        history.append((sums.log_likelihood + prior.log_density(mixture)) / sums.n)
+        if not math.isfinite(history[-1]):
+            raise ConvergenceError("mixture: the log posterior is not finite. Raise mixture.prior_rows.")
+        bar.set_postfix(log_posterior=f"{history[-1]:.4f}")
+        if len(history) > 1 and history[-1] - history[-2] < options.tol:
+            converged = True
+            break
+        mixture = prior.maximise(sums)
+    if not converged:
+        logger.warning("mixture: not converged to %g after %d passes; kept as it is", options.tol, len(history))
+    return mixture, {"log_posterior": history, "steps": len(history), "converged": converged}
+
+
+@dataclass
+class _Sums:
+    """What a pass sums up: responsibilities, and z, zzᵀ and labels weighted with them."""
+
+    count: FloatArray
+    z: FloatArray
+    outer: FloatArray
+    labels: list[FloatArray]
+    n: int = 0
+    log_likelihood: float = 0.0
+
+    @classmethod
+    def zero(cls, mixture: LabelledMixture) -> _Sums:
+        n, latent = mixture.means.shape
+        tables = [np.zeros_like(table) for table in mixture.labels]
+        return cls(np.zeros(n), np.zeros((n, latent)), np.zeros((n, latent, latent)), tables)
+
+    def add(self, z: FloatArray, labels: IntArray, mixture: LabelledMixture) -> None:
+        responsibility, log_likelihood = normalised(mixture.log_joint(z, labels))
+        self.weigh(z, labels, responsibility)
+        self.log_likelihood += float(log_likelihood.sum())
+
+    def weigh(self, z: FloatArray, labels: IntArray, responsibility: FloatArray) -> None:
+        self.count += responsibility.sum(axis=0)
+        self.z += responsibility.T @ z
+        for k in range(len(self.count)):
+            self.outer[k] += (z * responsibility[:, k, None]).T @ z
+        for column, table in enumerate(self.labels):
+            for value in range(table.shape[1]):
+                table[:, value] += responsibility[labels[:, column] == value].sum(axis=0)
+        self.n += len(z)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prior:
+    """Conjugate prior of every component, worth `rows` rows: covariance, label frequencies, equal weights."""
+
+    rows: float
+    covariance: FloatArray
+    labels: list[FloatArray]
+
+    def maximise(self, sums: _Sums) -> LabelledMixture:
+        """The M step."""
+        # A component that lost its rows keeps a place in the middle and the prior's covariance.
+        means = sums.z / np.maximum(sums.count, 1e-12)[:, None]
+        scatter = sums.outer - sums.count[:, None, None] * means[:, :, None] * means[:, None, :]
+        covariance = (scatter + self.rows * self.covariance) / (sums.count + self.rows)[:, None, None]
+        tables = [
+            (table + self.rows * overall) / (sums.count + self.rows)[:, None]
+            for table, overall in zip(sums.labels, self.labels, strict=True)
+        ]
+        weights = (sums.count + 1) / (sums.n + len(sums.count))
+        factors = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+        return LabelledMixture(weights, means, factors, tuple(tables))
+
+    def log_density(self, mixture: LabelledMixture) -> float:
+        """Log prior of a mixture up to a constant; what `maximise` trades against the likelihood."""
+        log_det = 2 * np.log(np.diagonal(mixture.factors, axis1=1, axis2=2)).sum()
+        inverse = np.linalg.inv(mixture.factors)
+        trace = float(np.einsum("kij,jl,kil->", inverse, self.covariance, inverse))
+        density = -0.5 * self.rows * (log_det + trace) + float(np.log(mixture.weights).sum())
+        for table, overall in zip(mixture.labels, self.labels, strict=True):
+            density += self.rows * float((overall * np.log(table)).sum())
+        return density
+
+
+def _start(
+    stream: Stream, sizes: tuple[int, ...], options: MixtureOptions, seed: int
+) -> tuple[LabelledMixture, _Prior]:
+    """K-means clusters as hard responsibilities, and the prior that is learnt from them."""
+    from sklearn.cluster import MiniBatchKMeans  # a second to import, and only fitting needs it
+
+    k = options.components
+    kmeans = MiniBatchKMeans(k, random_state=seed, n_init=3, compute_labels=False)
+    for _ in range(options.cluster_steps):
+        for z, _ in _at_least(stream(), k):
+            kmeans.partial_fit(z)
+    n_latent = kmeans.cluster_centers_.shape[1]
+    sums = _Sums(
+        np.zeros(k), np.zeros((k, n_latent)), np.zeros((k, n_latent, n_latent)), [np.zeros((k, v)) for v in sizes]
+    )
+    for z, labels in stream():
+        sums.weigh(z, labels, np.eye(k)[kmeans.predict(z)])
+    means = sums.z / np.maximum(sums.count, 1e-12)[:, None]
+    within = (sums.outer.sum(axis=0) - np.einsum("k,ki,kj->ij", sums.count, means, means)) / sums.n
+    # Latents that do not vary within clusters still get a covariance that can be inverted.
+    within += (1e-6 + 1e-6 * np.trace(within) / n_latent) * np.eye(n_latent)
+    overall = [(table.sum(axis=0) + 1 / table.shape[1]) / (sums.n + 1) for table in sums.labels]
+    prior = _Prior(options.prior_rows, within, overall)
+    return prior.maximise(sums), prior
+
+
+def _at_least(chunks: Iterable[tuple[FloatArray, IntArray]], rows: int) -> Iterator[tuple[FloatArray, IntArray]]:
+    """Join chunks until each has as many rows as k-means needs; refuse too few in all."""
+    kept: list[tuple[FloatArray, IntArray]] = []
+    total = 0
+    for chunk in chunks:
+        if not np.isfinite(chunk[0]).all():
+            raise ConvergenceError(
+                "mixture: latents are not finite; the network has not learnt. Lower its learning rate."
+            )
+        kept.append(chunk)
+        total += len(chunk[0])
+        if sum(len(z) for z, _ in kept) >= rows:
+            yield np.concatenate([z for z, _ in kept]), np.concatenate([labels for _, labels in kept])
+            kept = []
+    if total < rows:
+        raise InputError(
+            f"mixture.components: expected at most as many as training profiles ({total}), got {rows}. "
+            "Give more households or ask for fewer components."
+        )

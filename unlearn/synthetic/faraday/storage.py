@@ -1,0 +1,69 @@
+"""Faraday on disk: numbers as safetensors, everything else as a JSON card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from unlearn.errors import InputError
+from unlearn.records import read_json, write_atomically, write_json
+from unlearn.synthetic.faraday.labels import LABELS, LabelSpace
+from unlearn.synthetic.faraday.mixture import LabelledMixture
+from unlearn.synthetic.faraday.model import Faraday
+from unlearn.synthetic.faraday.scaling import EnergyScaler
+from unlearn.synthetic.faraday.vae import ProfileVae
+
+WEIGHTS, CARD = "generator.safetensors", "card.json"
+
+
+def save_faraday(model: Faraday, folder: str | Path) -> Path:
+    """Write `generator.safetensors` and `card.json` into a folder; the card comes last."""
+    folder = Path(folder)
+    mixture = model.mixture
+    arrays = {"mixture.weights": mixture.weights, "mixture.means": mixture.means, "mixture.factors": mixture.factors}
+    arrays |= {f"mixture.labels.{name}": table for name, table in zip(LABELS, mixture.labels, strict=True)}
+    arrays["residual"] = model.residual
+    tensors = {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()}
+    tensors |= {f"vae.{name}": tensor.contiguous() for name, tensor in model.vae.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda file: save_file(tensors, file))
+    write_json(model.card, folder / CARD)
+    return folder
+
+
+def load_faraday(folder: str | Path) -> Faraday:
+    """Read a generator that `save_faraday` wrote.
+
+    Raises:
+        InputError: a missing or broken file; names it.
+    """
+    folder = Path(folder)
+    card = read_json(folder / CARD)
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder / WEIGHTS}: no such file.")
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS}: expected safetensors, got {error}.") from error
+    try:
+        space = LabelSpace(tuple(card["segments"]))
+        own = card["options"]["vae"]
+        vae = ProfileVae(card["n_steps"], space.width, own["latent"], own["hidden"])
+        scaler = EnergyScaler(**card["scaler"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / CARD}: not a Faraday card of this version ({error!r}).") from error
+    try:
+        weights = {name.removeprefix("vae."): value for name, value in tensors.items() if name.startswith("vae.")}
+        vae.load_state_dict(weights)
+        mixture = LabelledMixture(
+            weights=tensors["mixture.weights"].numpy(),
+            means=tensors["mixture.means"].numpy(),
+            factors=tensors["mixture.factors"].numpy(),
+            labels=tuple(tensors[f"mixture.labels.{name}"].numpy() for name in LABELS),
+        )
+        residual = tensors["residual"].numpy()
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{folder / WEIGHTS}: does not fit its card: {error}") from error
+    return Faraday(vae.requires_grad_(False), mixture, residual, scaler, space, card)

@@ -1,0 +1,84 @@
+"""The network of Faraday: an encoder to a latent Gaussian, a decoder to the quantiles of each half-hour."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scipy.special import ndtri
+from torch import Tensor, nn
+
+#: Levels of the quantiles that the decoder gives.
+LEVELS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.995, 0.999)
+_MEDIAN = LEVELS.index(0.5)
+
+#: Limits of the log-variance of the posterior, which keep exp() finite.
+_LOG_VARIANCE = (-8.0, 4.0)
+
+
+class ProfileVae(nn.Module):
+    """Variational autoencoder of scaled daily profiles, conditioned on labels.
+
+    Args:
+        n_steps: steps of a profile, S.
+        n_labels: columns of the one-hot labels, C.
+        latent: dimension of the latent space, L.
+        hidden: width of the two hidden layers of encoder and decoder.
+    """
+
+    levels: Tensor
+    scores: Tensor
+
+    def __init__(self, n_steps: int, n_labels: int, latent: int, hidden: int) -> None:
+        super().__init__()
+        self.n_steps, self.latent = n_steps, latent
+        self.encoder = _network(n_steps + n_labels, hidden, 2 * latent)
+        self.decoder = _network(latent + n_labels, hidden, n_steps * len(LEVELS))
+        self.register_buffer("levels", torch.tensor(LEVELS), persistent=False)
+        self.register_buffer("scores", torch.tensor(ndtri(LEVELS), dtype=torch.float32), persistent=False)
+
+    def posterior(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x, labels), each of shape (n, L)."""
+        mean, log_variance = self.encoder(torch.cat([x, labels], dim=1)).chunk(2, dim=1)
+        return mean, log_variance.clamp(*_LOG_VARIANCE)
+
+    def quantiles(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Quantiles of each step given z at `LEVELS`, increasing, shape (n, S, Q)."""
+        raw = self.decoder(torch.cat([z, labels], dim=1)).unflatten(1, (self.n_steps, len(LEVELS)))
+        middle = raw[..., _MEDIAN : _MEDIAN + 1]
+        # Steps between neighbours are positive, so quantiles cannot cross; they start out small.
+        above = F.softplus(raw[..., _MEDIAN + 1 :] - 2).cumsum(dim=-1)
+        below = F.softplus(raw[..., :_MEDIAN] - 2).flip(-1).cumsum(dim=-1).flip(-1)
+        return torch.cat([middle - below, middle, middle + above], dim=-1)
+
+    def value_at(self, quantiles: Tensor, score: Tensor) -> Tensor:
+        """Value of each step at a standard normal score, shape (n, S).
+
+        Between levels the quantile function is linear in the score, and beyond the outer levels it goes on with
+        their slope, so that tails fall off as a normal distribution's do.
+
+        Args:
+            quantiles: shape (n, S, Q).
+            score: Φ⁻¹ of the level, shape (n, S).
+        """
+        low = (torch.searchsorted(self.scores, score.contiguous()) - 1).clamp(0, len(LEVELS) - 2)
+        left, right = quantiles.gather(-1, low[..., None])[..., 0], quantiles.gather(-1, low[..., None] + 1)[..., 0]
+        start, end = self.scores[low], self.scores[low + 1]
+        return left + (right - left) * (score - start) / (end - start)
+
+    def score_of(self, quantiles: Tensor, x: Tensor) -> Tensor:
+        """Standard normal score at which the quantile function takes the value x; the inverse of `value_at`."""
+        low = ((x[..., None] > quantiles).sum(dim=-1) - 1).clamp(0, len(LEVELS) - 2)
+        left, right = quantiles.gather(-1, low[..., None])[..., 0], quantiles.gather(-1, low[..., None] + 1)[..., 0]
+        start, end = self.scores[low], self.scores[low + 1]
+        return start + (end - start) * (x - left) / (right - left).clamp_min(1e-6)
+
+
+def _network(n_inputs: int, hidden: int, n_outputs: int) -> nn.Sequential:
+    """Linear layers only, no normalisation over a batch: each profile's gradient is its own."""
+    return nn.Sequential(
+        nn.Linear(n_inputs, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, n_outputs),
+    )
