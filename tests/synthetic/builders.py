@@ -6,13 +6,17 @@ import pandas as pd
 from unlearn.data import HouseholdProfiles, household_profiles
 
 
-def households(n: int = 24, n_days: int = 60, seed: int = 0) -> HouseholdProfiles:
-    """Morning people and evening people of different size; winters use more, some days are empty."""
+def households(n: int = 24, n_days: int = 60, seed: int = 0, every_day: bool = False) -> HouseholdProfiles:
+    """Morning people and evening people of different size; winters use more, some days are empty.
+
+    Days are spread over a year, or follow each other from New Year on.
+    """
     random = np.random.default_rng(seed)
     evening = np.arange(n) % 2 == 1
     size = random.lognormal(0.0, 0.5, n)
-    days = np.datetime64("2013-01-01") + np.arange(n_days) * (360 // n_days)
-    winter = 1 + 0.4 * np.cos(2 * np.pi * np.arange(n_days) * (360 // n_days) / 365)
+    day = np.arange(n_days) * (1 if every_day else 360 // n_days)
+    days = np.datetime64("2013-01-01") + day
+    winter = 1 + 0.4 * np.cos(2 * np.pi * day / 365)
     step = np.arange(48)
     morning_shape, evening_shape = (np.exp(-0.5 * ((step - at) / 4) ** 2) for at in (15, 38))
     shape = 0.1 + np.where(evening[:, None], evening_shape, morning_shape)
