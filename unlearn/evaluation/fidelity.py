@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError, MismatchError
+from unlearn.evaluation.fidelity_clusters import ROWS_PER_CLUSTER
 from unlearn.evaluation.fidelity_real import FidelityOptions, divisions, make_real_side
 from unlearn.evaluation.fidelity_records import REAL, add_discrimination, add_real, add_release
 from unlearn.evaluation.fidelity_samples import make_sample
@@ -73,20 +74,8 @@ def compare_fidelity(
     options = options or FidelityOptions()
     _require_releases(releases)
     _require_disjoint(train, holdout)
-    n_steps = {profiles.n_steps for profiles in (*releases, train, holdout)}
-    if len(n_steps) > 1:
-        if 24 not in n_steps:
-            raise MismatchError(
-                f"fidelity: expected profiles of the same number of steps, or some of 24; got {sorted(n_steps)}."
-            )
-        releases = [release.to_hourly() for release in releases]
-        train, holdout = train.to_hourly(), holdout.to_hourly()
-    n = min(options.max_profiles, *map(len, (train, holdout, *releases)))
-    if n < options.min_members:
-        raise InputError(
-            f"fidelity: expected at least min_members = {options.min_members} profiles a side, got {n}. "
-            "Release more, or lower min_members."
-        )
+    releases, train, holdout = _same_steps(releases, train, holdout)
+    n = _require_enough(releases, train, holdout, options)
     table = RecordTable(**{"experiment": "fidelity", "data": train.name, "seed": seed, **(labels or {})})
     with tqdm(total=2 + options.n_divisions + 2 * len(releases), desc="fidelity", leave=False) as bar:
         real = make_real_side(train, holdout, n, options, seed)
@@ -127,3 +116,38 @@ def _require_disjoint(train: HouseholdProfiles, holdout: HouseholdProfiles) -> N
             f"fidelity: expected other households in holdout than in train, got {len(both)} in both, such as "
             f"{min(both)}. Divide them with split_households."
         )
+
+
+def _same_steps(
+    releases: Sequence[DailyProfiles], train: HouseholdProfiles, holdout: HouseholdProfiles
+) -> tuple[Sequence[DailyProfiles], HouseholdProfiles, HouseholdProfiles]:
+    """All in steps of an hour if any is."""
+    n_steps = {profiles.n_steps for profiles in (*releases, train, holdout)}
+    if len(n_steps) == 1:
+        return releases, train, holdout
+    if 24 not in n_steps:
+        raise MismatchError(
+            f"fidelity: expected profiles of the same number of steps, or some of 24; got {sorted(n_steps)}."
+        )
+    return [release.to_hourly() for release in releases], train.to_hourly(), holdout.to_hourly()
+
+
+def _require_enough(
+    releases: Sequence[DailyProfiles], train: HouseholdProfiles, holdout: HouseholdProfiles, options: FidelityOptions
+) -> int:
+    """Return how many profiles a side are compared; refuse what would fail after minutes of work."""
+    n = min(options.max_profiles, *map(len, (train, holdout, *releases)))
+    need = max(options.min_members, ROWS_PER_CLUSTER * options.n_clusters)
+    if n < need:
+        raise InputError(
+            f"fidelity: expected at least {need} profiles a side (min_members, and {ROWS_PER_CLUSTER} a cluster), got "
+            f"{n}. Release more, lower min_members or n_clusters, or raise max_profiles."
+        )
+    if options.top_k >= train.n_steps:
+        raise InputError(f"top_k: expected less than the {train.n_steps} steps of a day, got {options.top_k}.")
+    if holdout.n_households < 2:
+        raise InputError(f"holdout: expected at least 2 households, got {holdout.n_households}.")
+    for release in releases:
+        if (release.kwh == release.kwh[0]).all():
+            raise InputError(f"{release.name}: expected profiles that differ, got {len(release)} times the same.")
+    return n
