@@ -2,6 +2,8 @@
 
 from unlearn.evaluation.completeness import completeness
 from unlearn.evaluation.derivative import published_derivative
+from unlearn.evaluation.fidelity import compare_fidelity, measure_fidelity
+from unlearn.evaluation.fidelity_real import FidelityOptions
 from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
 from unlearn.evaluation.groups import Group, plan_groups
 from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
@@ -23,4 +25,6 @@ __all__ = [
     "published_derivative",
     # influence and Newton steps of a whole network against true refits
     "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups",
+    # how near released meter data is to real households
+    "FidelityOptions", "compare_fidelity", "measure_fidelity",
 ]  # fmt: skip

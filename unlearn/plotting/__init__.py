@@ -1,5 +1,8 @@
 """Figures and pages, drawn from records alone."""
 
+from unlearn.plotting.fidelity import save_fidelity
+from unlearn.plotting.fidelity_page import write_fidelity_page
+from unlearn.plotting.fidelity_text import summarise_fidelity
 from unlearn.plotting.figures import paper_figures, save_all
 from unlearn.plotting.full_network import save_full_network
 from unlearn.plotting.full_network_page import write_full_network_page
@@ -10,6 +13,8 @@ from unlearn.plotting.spread import is_spread, save_spread
 __all__ = [
     # the paper
     "is_spread", "paper_figures", "save_all", "save_spread", "write_report",
+    # fidelity of released meter data
+    "save_fidelity", "summarise_fidelity", "write_fidelity_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip
