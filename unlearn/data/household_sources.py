@@ -7,6 +7,7 @@ from typing import Any
 
 from unlearn.data.choice import check_choice, select_households
 from unlearn.data.households import HouseholdProfiles
+from unlearn.data.lcl import read_lcl
 from unlearn.data.npz_households import read_npz
 from unlearn.data.options import check_options, reader_of
 from unlearn.data.simulator import simulate_households
@@ -15,6 +16,7 @@ from unlearn.data.simulator import simulate_households
 _CHOICE = ("max_households", "min_days")
 
 HOUSEHOLD_SOURCES: dict[str, Callable[..., HouseholdProfiles]] = {
+    "lcl": read_lcl,
     "npz": read_npz,
     "simulator": simulate_households,
 }

@@ -12,6 +12,7 @@ class ReadingReport:
 
     Attributes:
         rows: rows (of long layouts) or readings (of wide ones) that were read.
+        not_chosen: of other years or tariffs than were asked for.
         null: without energy.
         off_the_half_hour: stamped between two steps.
         duplicate: same household, time and energy as a row that was kept.
@@ -24,6 +25,7 @@ class ReadingReport:
     """
 
     rows: int = 0
+    not_chosen: int = 0
     null: int = 0
     off_the_half_hour: int = 0
     duplicate: int = 0

@@ -203,6 +203,15 @@ def load_profiles(
     )
 
 
+def profile_card(path: str | Path) -> dict[str, Any]:
+    """Return what the footer says: kind, name, segments, steps, counts of the reading, source, provenance.
+
+    Raises:
+        DataError: no such file, or not saved profiles.
+    """
+    return _opened(Path(path))[1]
+
+
 def energy_columns(n_steps: int) -> list[str]:
     """Names of the columns of energy: kwh_00, kwh_01, ..."""
     return [f"kwh_{step:02d}" for step in range(n_steps)]
