@@ -8,6 +8,7 @@ from unlearn.data.gefcom2012 import read_gefcom2012
 from unlearn.data.household_sources import HOUSEHOLD_SOURCES, load_households
 from unlearn.data.household_weather import london_weather
 from unlearn.data.households import HouseholdProfiles, household_profiles, split_households
+from unlearn.data.lcl import convert_lcl, read_lcl
 from unlearn.data.npz_households import read_npz
 from unlearn.data.profiles import DAYS, STEPS, DailyProfiles, concatenate, profiles_from_frame
 from unlearn.data.reading import ReadingReport
@@ -19,6 +20,7 @@ from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
 from unlearn.data.synthetic import make_synthetic
 from unlearn.data.tables import read_tables
 from unlearn.data.tx123bt import read_tx123bt
+from unlearn.data.wide import read_wide
 
 __all__ = [
     # the data set
@@ -60,7 +62,10 @@ __all__ = [
     # sources of households
     "load_households",
     "HOUSEHOLD_SOURCES",
+    "read_lcl",
+    "convert_lcl",
     "read_npz",
+    "read_wide",
     "simulate_households",
     "london_weather",
     # fetching

@@ -11,6 +11,7 @@ from unlearn.data.lcl import read_lcl
 from unlearn.data.npz_households import read_npz
 from unlearn.data.options import check_options, reader_of
 from unlearn.data.simulator import simulate_households
+from unlearn.data.wide import read_wide
 
 #: Options of some readers that every source has here.
 _CHOICE = ("max_households", "min_days")
@@ -19,6 +20,7 @@ HOUSEHOLD_SOURCES: dict[str, Callable[..., HouseholdProfiles]] = {
     "lcl": read_lcl,
     "npz": read_npz,
     "simulator": simulate_households,
+    "table": read_wide,
 }
 
 

@@ -29,7 +29,7 @@ LCL_SEGMENTS = ("Affluent", "Comfortable", "Adversity", "ACORN-U", "ACORN-")
 
 # Numbers may stand between blanks, and so may their absence.
 _NULLS = [before + null + after for null in ("Null", "NULL", "null", "") for before in ("", " ") for after in ("", " ")]
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 1 << 20
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -60,7 +60,7 @@ def stream_households(path: str | Path) -> Iterator[HouseholdRows]:
         path: a CSV file, a folder with CSV files, or a zip archive with them.
 
     Yields:
-        Each household once its last row has been read. Beside it no more than a block of rows (8 MB) is held.
+        Each household once its last row has been read. Beside it some blocks of rows are held (1 MB each, read ahead).
 
     Raises:
         DataError: files that cannot be read, missing columns, a time or energy that is none, negative energy, an
