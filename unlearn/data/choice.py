@@ -6,16 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from unlearn.checks import IntArray
+from unlearn.checks import IntArray, require_count
 from unlearn.data.households import HouseholdProfiles
 from unlearn.errors import DataError, InputError
-
-
-def require_count(name: str, value: object) -> int:
-    """Return `value` if it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}.")
-    return int(value)
 
 
 def with_enough_days(

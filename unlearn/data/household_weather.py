@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import IntArray
+from unlearn.checks import IntArray, require_count
 from unlearn.data.profiles import STEPS
 from unlearn.data.series import autoregressive
 from unlearn.errors import InputError
@@ -28,10 +28,10 @@ def london_weather(start: str = "2013-01-01", n_days: int = 365, seed: int = 0) 
         Columns `temperature_c` and `irradiance_w_m2` (on the level), index the 48 D half-hours in UTC by their start.
 
     Raises:
-        InputError: a start that is not a date, or fewer days than 1.
+        InputError: a start that is not a date, fewer days than 1, or a negative seed.
     """
     hours = half_hours(start, n_days)
-    random = np.random.default_rng([seed, 1])
+    random = generator(seed, 1)
     season = 2 * np.pi * (hours.day_of_year.to_numpy() - 1) / 365.25
     clock = hours.hour.to_numpy() + hours.minute.to_numpy() / 60 + 0.25  # middle of the half-hour
     declination = -0.409 * np.cos(season + 0.17)
@@ -50,6 +50,13 @@ def london_weather(start: str = "2013-01-01", n_days: int = 365, seed: int = 0) 
     return pd.DataFrame({"temperature_c": temperature, "irradiance_w_m2": irradiance}, index=hours)
 
 
+def generator(seed: int, stream: int) -> np.random.Generator:
+    """Return one of several independent sources of chance of a seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed: expected a whole number of at least 0, got {seed!r}.")
+    return np.random.default_rng([int(seed), stream])
+
+
 def half_hours(start: str, n_days: int) -> pd.DatetimeIndex:
     """Starts of the half-hours of some days, UTC.
 
@@ -60,13 +67,9 @@ def half_hours(start: str, n_days: int) -> pd.DatetimeIndex:
         first = pd.Timestamp(start)
         if pd.isna(first) or first != first.normalize() or first.tzinfo is not None:
             raise ValueError("it has a time of day or a zone")
-        if n_days < 1:
-            raise InputError(f"n_days: expected at least 1, got {n_days}.")
-        return pd.date_range(first, periods=STEPS * n_days, freq="30min", name="timestamp")
-    except InputError:
-        raise
     except (ValueError, TypeError) as error:
         raise InputError(f"start: expected a date such as 2013-01-01, got {start!r} ({error}).") from error
+    return pd.date_range(first, periods=STEPS * require_count("n_days", n_days), freq="30min", name="timestamp")
 
 
 def summer_time(days: np.ndarray) -> IntArray:

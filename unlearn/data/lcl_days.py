@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, IntArray, require_choice
-from unlearn.data.choice import require_count
+from unlearn.checks import FloatArray, IntArray, require_choice, require_count
 from unlearn.data.lcl_rows import HouseholdRows, stream_households
 from unlearn.data.profiles import STEPS, EnergyArray
 from unlearn.data.reading import ReadingReport

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -149,6 +150,8 @@ def _file_blocks(name: str, stream: _Counted, header: dict[str, str]) -> Iterato
                 if batch.num_rows:
                     yield _block(name, line, batch.rename_columns(list(COLUMNS)))
                     line += batch.num_rows
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{name}: expected a readable archive, got: {error}. Fetch it again.") from error
     except pa.ArrowInvalid as error:
         row = re.search(r"Row #(\d+)", str(error))
         place = f"{name} line {row[1]}" if row else name

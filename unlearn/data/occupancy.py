@@ -92,10 +92,10 @@ def _hazards() -> NDArray[np.float32]:
     for k, name in enumerate(KINDS):
         for off, routine in enumerate(ROUTINES[name]):
             rise, out, out_width, out_peak, out_base, back, back_width, back_peak, back_base, bed = routine
-            table[0, ASLEEP, k, off] = 0.004 + 0.5 * after(rise, 0.35)
+            table[0, ASLEEP, k, off] = 0.012 + 0.4 * after(rise, 0.5) * (1 - after(bed - 1.0, 0.2))
             table[0, AWAY, k, off] = np.maximum(
                 back_base, back_peak * np.maximum(around(back, back_width), hour > back)
             )
             table[0, ACTIVE, k, off] = np.where(hour < bed - 1.5, out_base, 0.0) + out_peak * around(out, out_width)
-            table[1, ACTIVE, k, off] = 0.55 * after(bed, 0.5) + np.where(hour < rise - 1.0, 0.4, 0.0)
+            table[1, ACTIVE, k, off] = 0.4 * after(bed, 0.8) + np.where(hour < rise - 1.0, 0.4, 0.0)
     return table

@@ -26,7 +26,7 @@ _KIND_OF_MANY = ((0.30, 0.12, 0.48, 0.10), (0.27, 0.17, 0.46, 0.10), (0.20, 0.28
 _ADOPTION = {"ev": (2.2, 0.9, 0.3), "heat_pump": (1.8, 1.0, 0.5), "solar": (1.7, 1.1, 0.5)}
 #: Gas boiler, direct electric heating, storage heaters.
 HEATING = ("gas", "electric", "storage")
-_HEATING_SHARE = ((0.92, 0.05, 0.03), (0.90, 0.06, 0.04), (0.86, 0.07, 0.07))
+_HEATING_SHARE = ((0.925, 0.06, 0.015), (0.915, 0.065, 0.02), (0.89, 0.075, 0.035))
 
 
 def draw_population(n_households: int, shares: dict[str, float], random: np.random.Generator) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def _write(profiles: DailyProfiles, file: Path) -> None:
     of_households = isinstance(profiles, HouseholdProfiles)
     with ProfileWriter(file, profiles.n_steps, of_households) as writer:
         for start in range(0, len(profiles), _ROWS):
-            part = profiles.take(slice_rows(start, len(profiles)))
+            part = profiles.take(np.arange(start, min(start + _ROWS, len(profiles))))
             owners: dict[str, Any] = {}
             if isinstance(part, HouseholdProfiles):
                 ids = part.households["household_id"].astype(str)
@@ -64,11 +64,6 @@ def _write(profiles: DailyProfiles, file: Path) -> None:
             writer.finish(profiles.name, profiles.segments, profiles.households, profiles.reading)
         else:
             writer.finish(profiles.name, profiles.segments)
-
-
-def slice_rows(start: int, size: int) -> IntArray:
-    """Rows of the chunk that begins at `start`."""
-    return np.arange(start, min(start + _ROWS, size))
 
 
 class ProfileWriter:

@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.data.appliances import APPLIANCES, run_appliance
-from unlearn.data.household_weather import london_weather, summer_time
+from unlearn.data.household_weather import generator, london_weather, summer_time
 from unlearn.data.households import HouseholdProfiles, household_profiles
 from unlearn.data.occupancy import ACTIVE, KINDS, simulate_activity
 from unlearn.data.population import SEGMENTS, draw_population, require_share
 from unlearn.data.profiles import STEPS
 from unlearn.data.series import autoregressive
 from unlearn.data.technologies import charging_kwh, heating_kwh, solar_kwh
-from unlearn.errors import InputError
 
 Array32 = NDArray[np.float32]
 
@@ -56,15 +55,15 @@ def simulate_households(
         same start, number of days and seed is the weather that they live in.
 
     Raises:
-        InputError: fewer households or days than 1, a share outside of 0 to 1, or a start that is not a date.
+        InputError: fewer households or days than 1, a share outside of 0 to 1, a start that is not a date, or
+            a negative seed.
     """
-    if n_households < 1:
-        raise InputError(f"n_households: expected at least 1, got {n_households}.")
+    require_count("n_households", n_households)
     shares = {"ev": ev_share, "heat_pump": heat_pump_share, "solar": solar_share}
     for name, value in shares.items():
         require_share(f"{name}_share", value)
     weather = london_weather(start, n_days, seed)
-    random = np.random.default_rng([seed, 0])
+    random = generator(seed, 0)
     households = draw_population(n_households, shares, random)
     first = np.datetime64(pd.Timestamp(start), "D")
     kwh = _simulate(households, weather, first, random)
@@ -87,18 +86,18 @@ def _simulate(
     local = (np.tile(np.arange(STEPS), n_days) + np.repeat(2 * summer, STEPS)) % STEPS
     occupants = households["occupants"].to_numpy()
     rank = pd.Index(SEGMENTS).get_indexer(pd.Index(households["segment"]))
-    shift = np.clip(np.rint(1.6 * random.standard_normal(n_households)), -5, 6).astype(np.int64)
+    shift = np.clip(np.rint(2.0 * random.standard_normal(n_households)), -6, 7).astype(np.int64)
     away = _holidays(n_households, n_days, random)
     kind = pd.Index(KINDS).get_indexer(pd.Index(households["routine"]))
     state = simulate_activity(kind, shift, away, first, random)
     up = state == ACTIVE
 
     # How much a household uses beside its size: its habits, which drift over weeks, and this day's mood.
-    habit = np.exp(0.42 * random.standard_normal(n_households) + np.asarray([0.12, -0.08, -0.12])[rank])
-    drift = 0.18 * autoregressive(random.standard_normal((n_households, n_days)), 25.0, axis=1)
-    level = habit[:, None] * np.exp(drift + 0.15 * random.standard_normal((n_households, n_days)))
+    habit = np.exp(0.68 * random.standard_normal(n_households) + np.asarray([0.08, -0.20, -0.18])[rank])
+    drift = 0.30 * autoregressive(random.standard_normal((n_households, n_days)), 40.0, axis=1)
+    level = habit[:, None] * np.exp(drift + 0.10 * random.standard_normal((n_households, n_days)))
 
-    kwh = _background(households, weather, random)
+    kwh = _background(households, habit, weather, random)
     kwh += _while_up(up, level, weather, occupants, random)
     flat = kwh.reshape(-1)
     cold = np.clip((11.0 - weather["temperature_c"].to_numpy().reshape(-1, STEPS).mean(axis=1)) / 8.0, -1.0, 1.5)
@@ -130,15 +129,17 @@ def _holidays(n_households: int, n_days: int, random: np.random.Generator) -> ND
     return np.cumsum(change, axis=1)[:, :-1] > 0
 
 
-def _background(households: pd.DataFrame, weather: pd.DataFrame, random: np.random.Generator) -> Array32:
+def _background(
+    households: pd.DataFrame, habit: FloatArray, weather: pd.DataFrame, random: np.random.Generator
+) -> Array32:
     """Standby and fridges, which run whoever is at home, shape (H, 48 D)."""
     n_households, time = len(households), np.arange(len(weather), dtype=np.float32)
     occupants = households["occupants"].to_numpy()
-    standby_kw = 0.045 * occupants**0.45 * np.exp(0.75 * random.standard_normal(n_households))
+    standby_kw = 0.050 * occupants**0.45 * habit**0.5 * np.exp(0.85 * random.standard_normal(n_households))
     # Some households switch everything off, and then the meter stands still while the fridge rests.
     spartan = random.random(n_households) < 0.10
     standby_kw[spartan] = 0.0
-    fridge_kw = 0.038 * occupants**0.2 * np.exp(0.35 * random.standard_normal(n_households))
+    fridge_kw = 0.034 * occupants**0.2 * np.exp(0.35 * random.standard_normal(n_households))
     warm = 1 + 0.02 * (weather["temperature_c"].to_numpy() - 11.0)
     cycle = random.uniform(1.4, 4.5, n_households)
     turns = time / cycle[:, None].astype(np.float32) + random.random((n_households, 1), dtype=np.float32)
@@ -155,9 +156,9 @@ def _while_up(
     """Small devices and light while people are up, and the boiler's pump while it is cold, shape (H, 48 D)."""
     n_households = len(up)
     dark = 1 / (1 + np.exp((weather["irradiance_w_m2"].to_numpy() - 60.0) / 25.0))
-    light_kw = 0.11 * occupants**0.35 * np.exp(0.5 * random.standard_normal(n_households))
-    devices_kw = 0.06 * occupants**0.5 * np.exp(0.5 * random.standard_normal(n_households))
-    pump_kw = 0.06 * np.clip((14.0 - weather["temperature_c"].to_numpy()) / 10.0, 0.0, 1.0)
+    light_kw = 0.12 * occupants**0.35 * np.exp(0.5 * random.standard_normal(n_households))
+    devices_kw = 0.068 * occupants**0.5 * np.exp(0.5 * random.standard_normal(n_households))
+    pump_kw = 0.09 * np.clip((14.0 - weather["temperature_c"].to_numpy()) / 10.0, 0.0, 1.0)
     per_step = 0.5 * (
         light_kw[:, None].astype(np.float32) * dark.astype(np.float32)
         + devices_kw[:, None].astype(np.float32)

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.occupancy import ACTIVE, ASLEEP
+from unlearn.data.occupancy import ACTIVE, ASLEEP, AWAY
 
 _STEPS = 48
 _BASE_C = 15.5  # below this outside temperature British homes heat
@@ -85,12 +85,13 @@ def charging_kwh(
     charges = np.diff(np.floor(used / threshold), axis=1, prepend=0.0)
     vehicle, day = np.nonzero(charges)
     energy = np.minimum(charges[vehicle, day] * threshold[vehicle, 0], 38.0)
-    home = (state[who] != 1).reshape(len(who), n_days, _STEPS)[vehicle, day]
+    home = (state[who] != AWAY).reshape(len(who), n_days, _STEPS)[vehicle, day]
     arrival = 32 - 2 * summer[day]
     late = np.arange(_STEPS)[None] >= arrival[:, None]
-    evening = np.argmax(late & home, axis=1) + random.integers(0, 2, len(day))
+    returned = late & home
+    evening = np.where(returned.any(axis=1), np.argmax(returned, axis=1), _STEPS - 1)
     timer = random.random(len(who)) < 0.35
-    start = day * _STEPS + np.where(timer[vehicle], _STEPS + 1 - 2 * summer[day], np.maximum(evening, arrival))
+    start = day * _STEPS + np.where(timer[vehicle], _STEPS + 1 - 2 * summer[day], evening)
     per_step = np.where(random.random(len(who)) < 0.6, 1.8, 3.5)[vehicle]
     step = np.arange(24)
     amount = np.clip(energy[:, None] - step * per_step[:, None], 0.0, per_step[:, None])

@@ -62,9 +62,8 @@ def read_wide(
     logger.info("%s: %s", path, reading)
     if not len(profiles):
         raise DataError(f"{path}: expected at least one day without a gap, got none: {reading}. Fill the gaps first.")
-    return household_profiles(path.stem, profiles, household, day, households, reading=reading).of_households(
-        np.unique(household)
-    )
+    read = household_profiles(path.stem, profiles, household, day, households, reading=reading)
+    return read if reading.households == len(ids) else read.of_households(np.unique(household))
 
 
 def _steps(path: Path, times: pd.Series, first_row: int) -> tuple[IntArray, int]:
