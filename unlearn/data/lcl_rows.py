@@ -163,19 +163,20 @@ def _file_blocks(name: str, stream: _Counted, header: dict[str, str]) -> Iterato
 
 def _block(name: str, line: int, batch: pa.RecordBatch) -> _Block:
     """Turn a batch into arrays, refusing values that can be none."""
-    for column in ("LCLid", "DateTime"):
-        if batch[column].null_count:
-            row = int(np.argmax(batch[column].is_null().to_numpy(zero_copy_only=False)))
-            raise DataError(f"{name} line {line + row}: expected a value in {column}, got none.")
+    codes, names = batch["LCLid"].indices.to_numpy(), batch["LCLid"].dictionary.to_pylist()
+    nameless = codes == (names.index("") if "" in names else -1)
+    timeless = batch["DateTime"].is_null().to_numpy(zero_copy_only=False)
+    for column, missing in (("LCLid", nameless), ("DateTime", timeless)):
+        if missing.any():
+            row = int(np.argmax(missing))
+            raise DataError(f"{name} line {line + row}: expected a value in {column}, got none. Drop the row.")
     kwh = batch[ENERGY].to_numpy(zero_copy_only=False)
     written = batch[ENERGY].is_valid().to_numpy(zero_copy_only=False)
     bad = written & ~((kwh >= 0) & np.isfinite(kwh))
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(f"{name} line {line + row}: expected energy of at least 0 kWh, got {kwh[row]:g}. Drop the row.")
-    codes = batch["LCLid"].indices.to_numpy()
     edges = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]])
-    names = batch["LCLid"].dictionary.to_pylist()
     return _Block(
         file=name,
         first_line=line,
@@ -188,9 +189,7 @@ def _block(name: str, line: int, batch: pa.RecordBatch) -> _Block:
 
 
 def _texts(column: pa.DictionaryArray) -> NDArray:
-    """Texts of a column; no value is an empty text."""
-    names = np.array([*column.dictionary.to_pylist(), ""], dtype=object)
-    return names[column.indices.fill_null(len(names) - 1).to_numpy()]
+    return np.array(column.dictionary.to_pylist(), dtype=object)[column.indices.to_numpy()]
 
 
 def _header(name: str, line: bytes) -> dict[str, str]:
