@@ -68,9 +68,10 @@ def read_npz(path: str | Path) -> HouseholdProfiles:
 def _arrays(path: Path) -> dict[str, NDArray]:
     try:
         # Pickled arrays may run code when they are read.
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: expected an archive of arrays (.npz), got a single array.")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: expected an archive of arrays (.npz), got a single array.")
+        with archive:
             missing = [key for key in _KEYS if key not in archive]
             if missing:
                 raise DataError(
