@@ -109,3 +109,10 @@ def test_require_rows_accepts_a_mask():
 def test_require_rows_refuses(rows, message):
     with pytest.raises(InputError, match=f"rows.*{message}"):
         checks.require_rows("rows", rows, 5)
+
+
+def test_require_count():
+    assert checks.require_count("n", np.int64(3)) == 3
+    for value in (0, -1, 1.0, True, "2", None):
+        with pytest.raises(InputError, match="n: expected a whole number of at least 1, got"):
+            checks.require_count("n", value)

@@ -8,7 +8,16 @@
 """
 
 from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion
-from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
+from unlearn.data import (
+    FAIR,
+    PUBLISHED,
+    LoadDataset,
+    SplitSpec,
+    dataset_from_frames,
+    load_dataset,
+    load_households,
+    split_households,
+)
 from unlearn.errors import UnlearnError
 from unlearn.forecasters import (
     Forecaster,
@@ -37,6 +46,8 @@ __version__ = "0.1.0"
 __all__ = [
     # data
     "FAIR", "PUBLISHED", "LoadDataset", "SplitSpec", "dataset_from_frames", "load_dataset",
+    # households
+    "load_households", "split_households",
     # the grid, and what a forecast costs on it
     "CostBreakdown", "GridCase", "OperatingCost", "load_case", "price_hours",
     # forecasters

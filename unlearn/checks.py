@@ -56,6 +56,13 @@ def require_positive(name: str, value: float) -> float:
     return float(value)
 
 
+def require_count(name: str, value: object) -> int:
+    """Return `value` if it is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}.")
+    return int(value)
+
+
 def require_not_negative(name: str, value: float) -> float:
     """Return `value` if it is a finite number of at least zero."""
     if not _is_finite(value) or value < 0:

@@ -59,6 +59,13 @@ def test_a_frame_gives_the_profiles_back() -> None:
     assert list(profiles.to_frame().columns[:5]) == ["household_id", "date", "month", "day_of_week", "segment"]
 
 
+def test_steps_are_read_by_number_and_not_by_letter() -> None:
+    kwh = np.arange(2 * 144.0).reshape(2, 144)
+    profiles = daily(kwh=kwh, month=np.ones(2, int), day_of_week=np.ones(2, int), segment=np.zeros(2, int))
+    frame = profiles.to_frame()
+    np.testing.assert_array_equal(profiles_from_frame(frame[frame.columns[::-1]], "again").kwh, kwh)
+
+
 @given(st.integers(2, 40), st.integers(1, 4), st.floats(0.05, 0.95), st.integers(0, 2**32 - 1))
 def test_a_split_divides_households_whole_and_each_segment_alike(n: int, k: int, share: float, seed: int) -> None:
     profiles = made(n, 2, n_segments=k)

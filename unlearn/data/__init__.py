@@ -1,17 +1,26 @@
 """Hourly load data: one container, readers for public and private data, a synthetic source."""
 
+from unlearn.data.choice import select_households
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch, fetch_wheel
 from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
 from unlearn.data.gefcom2012 import read_gefcom2012
+from unlearn.data.household_sources import HOUSEHOLD_SOURCES, load_households
+from unlearn.data.household_weather import london_weather
 from unlearn.data.households import HouseholdProfiles, household_profiles, split_households
+from unlearn.data.lcl import convert_lcl, read_lcl
+from unlearn.data.npz_households import read_npz
 from unlearn.data.profiles import DAYS, STEPS, DailyProfiles, concatenate, profiles_from_frame
+from unlearn.data.reading import ReadingReport
+from unlearn.data.release import load_profiles, save_profiles
 from unlearn.data.scaler import StandardScaler
+from unlearn.data.simulator import simulate_households
 from unlearn.data.sources import SOURCES, load_dataset
 from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
 from unlearn.data.synthetic import make_synthetic
 from unlearn.data.tables import read_tables
 from unlearn.data.tx123bt import read_tx123bt
+from unlearn.data.wide import read_wide
 
 __all__ = [
     # the data set
@@ -37,6 +46,10 @@ __all__ = [
     "profiles_from_frame",
     "concatenate",
     "split_households",
+    "select_households",
+    "save_profiles",
+    "load_profiles",
+    "ReadingReport",
     "DAYS",
     "STEPS",
     # sources
@@ -46,6 +59,15 @@ __all__ = [
     "read_tx123bt",
     "make_synthetic",
     "read_tables",
+    # sources of households
+    "load_households",
+    "HOUSEHOLD_SOURCES",
+    "read_lcl",
+    "convert_lcl",
+    "read_npz",
+    "read_wide",
+    "simulate_households",
+    "london_weather",
     # fetching
     "fetch",
     "fetch_wheel",

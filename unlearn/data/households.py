@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unlearn.checks import IntArray, require_fraction
 from unlearn.data.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
+from unlearn.data.reading import ReadingReport
 from unlearn.errors import DataError, InputError
 
 DateArray = NDArray[np.datetime64]
@@ -26,11 +27,13 @@ class HouseholdProfiles(DailyProfiles):
         household: position in `households`, shape (N,).
         date: day (UTC), datetime64[D], shape (N,).
         households: a row per household: `household_id` (unique), `segment`, and any labels such as `ev`.
+        reading: what the reader kept and dropped, where one read them.
     """
 
     household: IntArray
     date: DateArray
     households: pd.DataFrame
+    reading: ReadingReport | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,6 +87,7 @@ def household_profiles(
     date: ArrayLike,
     households: pd.DataFrame,
     segments: tuple[str, ...] | None = None,
+    reading: ReadingReport | None = None,
 ) -> HouseholdProfiles:
     """Build `HouseholdProfiles`: month, day of the week and segment follow from date and household.
 
@@ -94,6 +98,7 @@ def household_profiles(
         date: day of each profile, shape (N,).
         households: `household_id`, `segment`, and further labels.
         segments: names and order of segments; None takes those that occur, sorted.
+        reading: what the reader kept and dropped.
 
     Raises:
         DataError: whatever `HouseholdProfiles` refuses, a missing column, or a segment that is not known.
@@ -118,6 +123,7 @@ def household_profiles(
         household=who,
         date=day,
         households=households,
+        reading=reading,
     )
 
 

@@ -114,7 +114,7 @@ def profiles_from_frame(frame: pd.DataFrame, name: str, segments: Sequence[str] 
     Raises:
         DataError: a column is missing, or a segment is not among `segments`.
     """
-    energy = sorted(column for column in map(str, frame.columns) if column.startswith("kwh_"))
+    energy = sorted((column for column in map(str, frame.columns) if column.startswith("kwh_")), key=_step_of)
     missing = [column for column in ("month", "day_of_week", "segment") if column not in frame]
     if missing or not energy:
         raise DataError(
@@ -126,6 +126,11 @@ def profiles_from_frame(frame: pd.DataFrame, name: str, segments: Sequence[str] 
     codes = segment_codes(name, column.astype(str), known)
     kwh = frame[energy].to_numpy(dtype=np.float32)
     return DailyProfiles(name, kwh, frame["month"].to_numpy(), frame["day_of_week"].to_numpy(), codes, tuple(known))
+
+
+def _step_of(column: str) -> tuple[int, str]:
+    # By length first: of 144 steps a day, kwh_100 follows kwh_99 and not kwh_10.
+    return len(column), column
 
 
 def _segments_of(column: pd.Series) -> list[str]:

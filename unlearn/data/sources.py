@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from unlearn.data.dataset import LoadDataset
 from unlearn.data.gefcom2012 import read_gefcom2012
+from unlearn.data.options import check_options, reader_of
 from unlearn.data.synthetic import make_synthetic
 from unlearn.data.tables import read_tables
 from unlearn.data.tx123bt import read_tx123bt
-from unlearn.errors import InputError
 
 SOURCES: dict[str, Callable[..., LoadDataset]] = {
     "gefcom2012": read_gefcom2012,
@@ -47,19 +46,8 @@ def load_dataset(
             data set.
         DataError: whatever the reader refuses.
     """
-    if source not in SOURCES:
-        raise InputError(f"source: expected one of {', '.join(sorted(SOURCES))}; got {source!r}.")
-    reader = SOURCES[source]
-    parameters = inspect.signature(reader).parameters
-    known = set(parameters)
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InputError(
-            f"{source}: expected options among {', '.join(sorted(known - {'nominal_mw'}))}; got {', '.join(unknown)}."
-        )
-    absent = [name for name, p in parameters.items() if p.default is p.empty and name not in options]
-    if absent:
-        raise InputError(f"{source}: expected the options {', '.join(absent)}, got none. Pass them by name.")
+    reader = reader_of(source, SOURCES)
+    known = check_options(source, reader, options, hidden=("nominal_mw",))
     if nominal_mw is None:
         return reader(**options)
     if "n_loads" in known and options.get("buses") is None:

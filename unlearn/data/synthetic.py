@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from unlearn.checks import FloatArray
 from unlearn.data.dataset import LoadDataset, dataset_from_frames
 from unlearn.data.features import WEATHER_NAMES
+from unlearn.data.series import autoregressive
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.errors import InputError
 
@@ -125,8 +126,8 @@ def _load(hours: pd.DatetimeIndex, weather: dict[str, FloatArray], random: np.ra
 
     years = np.arange(n_hours) / 8766.0
     growth = random.normal(0.005, 0.01, n_loads) * years[:, None]
-    drift = 0.008 * _autoregressive(random.standard_normal((n_hours, n_loads)), 24.0 * 20)
-    noise = 0.015 * _autoregressive(random.standard_normal((n_hours, n_loads)), 5.0)
+    drift = 0.008 * autoregressive(random.standard_normal((n_hours, n_loads)), 24.0 * 20)
+    noise = 0.015 * autoregressive(random.standard_normal((n_hours, n_loads)), 5.0)
     return size_mw * (_activity(hours) @ mixture * lighting + response) * np.exp(growth + drift + noise)
 
 
@@ -159,23 +160,13 @@ def _field(
     # A share of purely local weather keeps neighbours' columns linearly independent.
     covariance = 0.93 * np.exp(-distance / range_km) + 0.07 * np.eye(len(place_km))
     shocks = random.standard_normal((n_hours, len(place_km))) @ np.linalg.cholesky(covariance).T
-    return _autoregressive(shocks, memory_h)
-
-
-def _autoregressive(shocks: FloatArray, memory_h: float) -> FloatArray:
-    """Turn white noise into a stationary AR(1) series of unit variance with a memory of some hours."""
-    decay = np.exp(-1 / memory_h)
-    scaled = shocks * np.sqrt(1 - decay**2)
-    scaled[0] = shocks[0]
-    from scipy.signal import lfilter  # most of a second to import, and only this source needs it
-
-    return lfilter([1.0], [1.0, -decay], scaled, axis=0)
+    return autoregressive(shocks, memory_h)
 
 
 def _lagged(values: FloatArray, memory_h: float) -> FloatArray:
     """Smooth exponentially over the hours past, as the mass of buildings does."""
     decay = np.exp(-1 / memory_h)
-    from scipy.signal import lfilter
+    from scipy.signal import lfilter  # most of a second to import, and only this source needs it
 
     smoothed, _ = lfilter([1 - decay], [1.0, -decay], values, axis=0, zi=decay * values[:1])
     return smoothed

@@ -55,7 +55,7 @@ def read_tables(
 
 def _read(path: Path, timestamp: str, negative: bool = True) -> pd.DataFrame:
     """Read one table: float64 columns, indexed by time."""
-    raw, first_row = _open(path)
+    raw, first_row = open_table(path)
     if timestamp not in raw.columns:
         raise DataError(
             f"{path}: expected a column {timestamp} with the times, got {', '.join(map(str, raw.columns))}. "
@@ -82,7 +82,7 @@ def _read(path: Path, timestamp: str, negative: bool = True) -> pd.DataFrame:
     return pd.DataFrame(values, index=hours, columns=pd.Index(columns))
 
 
-def _open(path: Path) -> tuple[pd.DataFrame, int]:
+def open_table(path: Path) -> tuple[pd.DataFrame, int]:
     """Return the table as it stands and the number of its first row."""
     try:
         if path.suffix == ".parquet":
@@ -97,10 +97,14 @@ def _open(path: Path) -> tuple[pd.DataFrame, int]:
     return raw.iloc[: written[-1] + 1 if written.size else 0], 2
 
 
-def _hours(path: Path, times: pd.Series, first_row: int) -> pd.DatetimeIndex:
-    """Parse the times and refuse all but consecutive hours."""
+def parse_times(path: Path, times: pd.Series, first_row: int, to_utc: bool = False) -> pd.DatetimeIndex:
+    """Parse a column of times; those with an offset keep their wall clock, or are converted to UTC.
+
+    Raises:
+        DataError: times of differing offsets whose wall clock is to be kept, or what is no time; names the row.
+    """
     try:
-        parsed = pd.to_datetime(times, errors="coerce")
+        parsed = pd.to_datetime(times, errors="coerce", utc=to_utc)
     except ValueError as error:
         raise DataError(
             f"{path}: expected times of one offset in column {times.name}, got {error}. Write them in UTC."
@@ -112,7 +116,12 @@ def _hours(path: Path, times: pd.Series, first_row: int) -> pd.DatetimeIndex:
             f"{path}: expected a time in column {times.name}, got {got} at row {i + first_row}. "
             "Write times as 2019-01-31 23:00."
         )
-    hours = pd.DatetimeIndex(parsed.dt.tz_localize(None), name="timestamp")
+    return pd.DatetimeIndex(parsed.dt.tz_localize(None), name="timestamp")
+
+
+def _hours(path: Path, times: pd.Series, first_row: int) -> pd.DatetimeIndex:
+    """Parse the times and refuse all but consecutive hours."""
+    hours = parse_times(path, times, first_row)
     steps = np.diff(hours.to_numpy().astype("datetime64[s]").astype(np.int64))
     wrong = np.flatnonzero(steps != 3600)
     if wrong.size:

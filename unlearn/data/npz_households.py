@@ -1,0 +1,97 @@
+"""Households in a NumPy archive: a matrix of Wh per half-hour, a column per household."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unlearn.data.households import HouseholdProfiles, household_profiles
+from unlearn.data.profiles import STEPS
+from unlearn.data.reading import ReadingReport
+from unlearn.errors import DataError
+
+_KEYS = ("kwh_x1000", "ids", "start", "tariff", "acorn_grouped")
+
+
+def read_npz(path: str | Path) -> HouseholdProfiles:
+    """Read half-hourly energy of households without gaps from a NumPy archive.
+
+    Args:
+        path: `.npz` with the arrays `kwh_x1000` (T, H), whole Wh of each half-hour; `ids` (H,); `start` (1,), the
+            start of the first half-hour in UTC, a midnight; `tariff` (H,) and `acorn_grouped` (H,).
+
+    Returns:
+        H households with `tariff`, and `segment` from the grouped Acorn; T / 48 days of each. A last day that is
+        not complete is dropped and counted.
+
+    Raises:
+        DataError: no such file, pickled objects, missing or other arrays, or arrays that do not fit each other.
+    """
+    arrays = _arrays(Path(path))
+    wh, ids = arrays["kwh_x1000"], arrays["ids"]
+    if wh.ndim != 2 or not np.issubdtype(wh.dtype, np.integer) or len(wh) < STEPS:
+        raise DataError(
+            f"{path} kwh_x1000: expected whole Wh, half-hours by households, at least {STEPS} half-hours; got "
+            f"{wh.dtype} of shape {wh.shape}."
+        )
+    for key in ("ids", "tariff", "acorn_grouped"):
+        if arrays[key].shape != wh.shape[1:]:
+            raise DataError(f"{path} {key}: expected {wh.shape[1]} values, one a household, got {arrays[key].shape}.")
+    if wh.size and wh.min() < 0:
+        t, h = (int(i) for i in np.argwhere(wh < 0)[0])
+        raise DataError(f"{path} kwh_x1000: expected at least 0, got {wh[t, h]} of {ids[h]} at half-hour {t}.")
+    first = _midnight(Path(path), arrays["start"])
+    n_days, n_households = len(wh) // STEPS, wh.shape[1]
+    kwh = wh[: n_days * STEPS].T.reshape(-1, STEPS).astype(np.float32) / np.float32(1000)
+    households = pd.DataFrame(
+        {"household_id": ids.astype(str), "segment": arrays["acorn_grouped"].astype(str), "tariff": arrays["tariff"]}
+    )
+    return household_profiles(
+        Path(path).stem,
+        kwh,
+        np.repeat(np.arange(n_households), n_days),
+        first + np.tile(np.arange(n_days), n_households),
+        households,
+        reading=ReadingReport(
+            rows=wh.size,
+            incomplete_days=n_households * (len(wh) % STEPS > 0),
+            households=n_households,
+            days=n_households * n_days,
+        ),
+    )
+
+
+def _arrays(path: Path) -> dict[str, NDArray]:
+    try:
+        # Pickled arrays may run code when they are read.
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: expected an archive of arrays (.npz), got a single array.")
+        with archive:
+            missing = [key for key in _KEYS if key not in archive]
+            if missing:
+                raise DataError(
+                    f"{path}: expected the arrays {', '.join(_KEYS)}; missing {', '.join(missing)}, got "
+                    f"{', '.join(archive) or 'none'}."
+                )
+            return {key: archive[key] for key in _KEYS}
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: expected a NumPy archive, found no such file.") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: expected a NumPy archive of plain arrays, got: {error}.") from error
+
+
+def _midnight(path: Path, start: NDArray) -> np.datetime64:
+    try:
+        stamp = pd.Timestamp(str(start.reshape(-1)[0])) if start.size == 1 else None
+    except ValueError:
+        stamp = None
+    if stamp is None or pd.isna(stamp) or stamp != stamp.normalize() or stamp.tzinfo is not None:
+        raise DataError(f"{path} start: expected one midnight in UTC such as '2013-01-01 00:00', got {start.tolist()}.")
+    return np.datetime64(stamp, "D")
