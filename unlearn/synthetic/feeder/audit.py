@@ -66,9 +66,8 @@ class Audit:
         self._class_sum = np.zeros(n_classes, np.int64)
         self._class_range = np.array([[2**62, -1]] * n_classes, np.int64)
         self._month_sum = np.zeros(n_months, np.int64)
-        self._label_count = pd.DataFrame(
-            0, index=pd.Index(list(config.anomaly_types), dtype="str"), columns=pd.Index(RISK_BANDS[::-1], dtype="str")
-        )
+        self._types = list(config.anomaly_types)
+        self._label_count = np.zeros((len(self._types), len(RISK_BANDS)), np.int64)
 
     def add(self, meters: pd.DataFrame, labels: pd.DataFrame) -> None:
         """Take in some meters, each once, and the labels of some, which may belong to other meters."""
@@ -77,7 +76,7 @@ class Audit:
         for table in (meters, labels):
             self._count_bad("nulls", table.isna())
         self._seen += np.bincount(self._numbers(meters), minlength=len(self._seen))
-        self._count_bad("keys", self._known.get_indexer(pd.Index(meters["transformer_id"])) < 0)
+        self._count_bad("keys", self._known.unique().get_indexer(pd.Index(meters["transformer_id"])) < 0)
         self._count_bad("bounds", ~self._inside(meters))
         kwh = meters[self.config.consumption_columns].to_numpy(np.float64)
         self._count_bad("negative", ~(kwh >= 0))
@@ -87,11 +86,11 @@ class Audit:
         self._labelled += np.bincount(self._numbers(labels), minlength=len(self._labelled))
         self._n_labels += len(labels)
         self._count_bad("values", labels["anomaly_flag"] != 1)
-        types = self._label_count.index.get_indexer(pd.Index(labels["anomaly_type"]))
-        bands = self._label_count.columns.get_indexer(pd.Index(labels["risk_band"]))
+        types = pd.Index(self._types).get_indexer(pd.Index(labels["anomaly_type"]))
+        bands = pd.Index(RISK_BANDS).get_indexer(pd.Index(labels["risk_band"]))
         known = (types >= 0) & (bands >= 0)
         self._count_bad("values", ~known)
-        np.add.at(self._label_count.values, (types[known], bands[known]), 1)
+        np.add.at(self._label_count, (types[known], bands[known]), 1)
 
     def checks(self) -> tuple[Check, ...]:
         """The outcome of each check."""
@@ -162,8 +161,8 @@ class Audit:
         ]
         lines += ["", f"Anomalies: {self._n_labels} meters, rate {self._n_labels / max(self._n_meters, 1):.4f}"]
         lines += [
-            f"  {name}: " + ", ".join(f"{band} {n}" for band, n in row.items())
-            for name, row in self._label_count.iterrows()
+            f"  {name}: " + ", ".join(f"{band} {n}" for band, n in list(zip(RISK_BANDS, row, strict=True))[::-1])
+            for name, row in zip(self._types, self._label_count, strict=True)
         ]
         lines += ["", "Validation"]
         lines += [f"  [{'pass' if c.passed else 'FAIL'}] {c.name}: {c.found}" for c in self.checks()]

@@ -30,6 +30,9 @@ def require_free(folder: Path) -> None:
         InputError: it is a file, or holds other data.
     """
     if not folder.exists():
+        above = next(path for path in folder.absolute().parents if path.exists())
+        if not above.is_dir():
+            raise InputError(f"output_dir {folder}: expected a folder above it, got the file {above}. Choose another.")
         return
     if not folder.is_dir():
         raise InputError(f"output_dir {folder}: expected a folder, got a file. Choose another.")

@@ -79,13 +79,13 @@ def grouped_hours(meters: MeterGenerator, group: ArrayLike, n_groups: int) -> Fl
 
 
 def hourly_frames(meters: MeterGenerator) -> Iterator[pd.DataFrame]:
-    """Hours of all meters, a block's month at a time: `meter_id, date, kwh_00, ..., kwh_23`, a row per meter and day."""
+    """Yield `meter_id, date, kwh_00, ..., kwh_23`, a row per meter and day, a block's month at a time."""
     columns = [f"kwh_{hour:02d}" for hour in range(24)]
     for index in range(meters.n_blocks):
         block = meters.block(index)
         ids = identifiers(METER, np.arange(block.start + 1, block.start + 1 + len(block)))
         for month, period in enumerate(meters.config.months):
-            days = pd.date_range(period.start_time, periods=period.days_in_month).to_numpy("datetime64[s]")
+            days = pd.date_range(period.start_time, periods=period.days_in_month).to_numpy("datetime64[ms]")
             energy = block_hours(meters, block, month).reshape(-1, 24)
             row = pa.array(np.repeat(np.arange(len(block)), len(days)))
             head = pa.table({"meter_id": ids.take(row), "date": np.tile(days, len(block))}).to_pandas()
