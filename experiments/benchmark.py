@@ -11,6 +11,7 @@ from experiments.benchmarks.any_model import time_influence
 from experiments.benchmarks.cold import add_paper_stages, time_cold_start
 from experiments.benchmarks.curvature import time_curvature
 from experiments.benchmarks.dispatch import time_dispatch
+from experiments.benchmarks.feeder import time_feeder
 from experiments.benchmarks.scaling import scale_grids, scale_hours
 from experiments.benchmarks.tables import as_text
 from experiments.schema import Config
@@ -19,7 +20,7 @@ from unlearn.records import RecordTable, write_atomically
 
 log = logging.getLogger(__name__)
 
-PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start")
+PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder")
 
 
 @experiment
@@ -40,6 +41,8 @@ def main(config: Config, folder: Path) -> None:
     if "cold_start" in config.benchmark.parts:
         time_cold_start(config, table)
         add_paper_stages(config, table)
+    if "feeder" in config.benchmark.parts:
+        time_feeder(config, table, folder)
     records = table.to_frame()
     write_records(config, records, folder)
     text = as_text(records)

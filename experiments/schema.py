@@ -183,6 +183,8 @@ class BenchmarkConfig:
     network_rows: int = MISSING
     network_width: int = MISSING
     network_threads: int = MISSING
+    feeder_meters: list[int] = MISSING
+    feeder_hourly_meters: list[int] = MISSING
     paper: str = MISSING
 
 

@@ -21,6 +21,7 @@ def as_text(records: pd.DataFrame) -> str:
         _scaling(records),
         _cold(records),
         _stages(records),
+        _feeder(records),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -146,6 +147,24 @@ def _stages(records: pd.DataFrame) -> str:
     ]
     wall = float(records.loc[records["metric"] == "wall_time", "value"].iloc[0])
     return _markdown(f"make paper: {wall:.0f} s of wall time; seconds by stage", rows)
+
+
+def _feeder(records: pd.DataFrame) -> str:
+    feeder = records[records["part"] == "feeder"]
+    own = feeder["state"].eq("own process")
+    rows = []
+    for what, size in feeder[~own].groupby("what", sort=False):
+        times = size[size["method"] == "generate_all + save_outputs"].set_index("metric")["value"]
+        stated = _value(size, "time_stated")
+        row = {"what": what, "time [s]": _spread(times), "document's own [s]": f"{stated:g}"}
+        rows.append({**row, "document / this": f"{stated / times['time_median']:,.0f}"})
+    text = _markdown("Synthetic feeders, generated, checked and written", rows)
+    rows = []
+    for (method, what), size in feeder[own].groupby(["method", "what"], sort=False):
+        times = size[size["metric"].str.startswith("time_")].set_index("metric")["value"]
+        memory = f"{_value(size, 'peak_memory'):.0f}"
+        rows.append({"what": what, "into": method, "time [s]": _spread(times), "peak memory [MB]": memory})
+    return text + _markdown("Synthetic feeders by number of meters, each in a process of its own", rows)
 
 
 def _value(records: pd.DataFrame, metric: str) -> float:

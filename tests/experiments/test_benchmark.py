@@ -79,6 +79,17 @@ def test_cold_start_and_the_stages_of_a_paper_run(tables, run: Runner, tmp_path:
     assert "## make paper" in text
 
 
+def test_feeders_are_timed_beside_the_document(tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.benchmarks.feeder.DOCUMENTED", ((3, 40, 2, 25.0),))
+    records, text = tables("feeder", "benchmark.feeder_meters=[60]", "benchmark.feeder_hourly_meters=[50]")
+    assert (records["part"] == "feeder").all()
+    assert set(records["method"]) == {"generate_all + save_outputs", "GhostLoad Mapper document", "files", "bus loads"}
+    memory = records.loc[records["metric"] == "peak_memory", "value"]
+    assert ((memory > 50) & (memory < 2000)).all()
+    assert "| 3 transformers, 40 meters, 2 months |" in text
+    assert "| 50 meters, 12 months | bus loads |" in text
+
+
 def test_repeat_warms_up_and_prepares_each_call() -> None:
     calls: list[str] = []
     timing = repeat(lambda: calls.append("call"), 3, lambda: calls.append("prepare"))
