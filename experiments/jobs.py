@@ -31,6 +31,7 @@ def identity(config: Config) -> dict[str, Any]:
     for neutral in ("jobs", "folder"):
         settings["paper"].pop(neutral)
     settings["benchmark"].pop("paper")
+    settings["synthesis"].pop("folder")
     for neutral in ("folder", "together"):
         settings["full_network"].pop(neutral)
     return settings

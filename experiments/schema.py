@@ -8,6 +8,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_synthetic import (
+    GROUPS,
+    FidelityConfig,
+    GeneratorConfig,
+    HouseholdsConfig,
+    SynthesisConfig,
+    UtilityConfig,
+)
 from unlearn.checks import require_choice
 
 
@@ -229,6 +237,11 @@ class Config:
     paper: PaperConfig = field(default_factory=PaperConfig)
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     full_network: FullNetworkConfig = field(default_factory=FullNetworkConfig)
+    households: HouseholdsConfig = MISSING
+    generator: GeneratorConfig = MISSING
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    fidelity: FidelityConfig = field(default_factory=FidelityConfig)
+    utility: UtilityConfig = field(default_factory=UtilityConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
@@ -268,6 +281,7 @@ def register() -> None:
         "criterion": {"criterion": CriterionConfig},
         "unlearning": {"unlearning": UnlearningConfig},
         "ihvp": {"ihvp": IhvpConfig},
+        **GROUPS,
     }
     for group, nodes in groups.items():
         for name, node in nodes.items():

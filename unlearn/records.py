@@ -33,7 +33,9 @@ COLUMNS = (
     "proportion", "l1_budget", "linf_budget", "split", "metric", "value", "unit", "seed", "config_hash",
 )  # fmt: skip
 
-_VERSIONED = ("unlearn", "torch", "numpy", "pandas", "scipy", "cvxpy", "cvxpylayers", "clarabel", "PYPOWER")
+_VERSIONED = (
+    "unlearn", "torch", "numpy", "pandas", "scipy", "scikit-learn", "cvxpy", "cvxpylayers", "clarabel", "PYPOWER",
+)  # fmt: skip
 
 
 class RecordTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,6 +54,14 @@ class HouseholdProfiles(DailyProfiles):
     def days(self) -> DateArray:
         """Dates that occur, sorted."""
         return np.unique(self.date)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over energy, labels, dates, and who used the energy."""
+        digest = hashlib.sha256(DailyProfiles.fingerprint.func(self).encode())  # type: ignore[attr-defined]
+        digest.update(np.ascontiguousarray(self.household).tobytes() + self.date.astype(np.int64).tobytes())
+        digest.update(self.households.to_csv(index=False).encode())
+        return digest.hexdigest()
 
     def _per_profile(self) -> tuple[str, ...]:
         return (*super()._per_profile(), "household", "date")

@@ -13,6 +13,7 @@ from unlearn.evaluation.network_quality import assess
 from unlearn.evaluation.sensitivity import sensitivity
 from unlearn.evaluation.study import PROTOCOLS, Study
 from unlearn.evaluation.tradeoff import tradeoff
+from unlearn.evaluation.utility import UtilityOptions, measure_utility, training_part
 
 __all__ = [
     # what is measured
@@ -27,4 +28,6 @@ __all__ = [
     "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups",
     # how near released meter data is to real households
     "FidelityOptions", "compare_fidelity", "measure_fidelity",
+    # what it is good for
+    "UtilityOptions", "measure_utility", "training_part",
 ]  # fmt: skip

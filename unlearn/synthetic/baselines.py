@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
@@ -84,3 +86,11 @@ def _moments_by_cell(train: DailyProfiles) -> tuple[IntArray, FloatArray, FloatA
     sparse = count < MIN_CELL_ROWS
     mean[sparse], deviation[sparse] = energy.mean(axis=0), energy.std(axis=0)
     return cell, mean, deviation
+
+
+#: By the names that configurations call them: `baseline(train, n, seed)`.
+BASELINES: dict[str, Callable[[DailyProfiles, int, int], DailyProfiles]] = {
+    "resampled": resampled,
+    "shuffled_hours": shuffled_hours,
+    "independent_gaussian": independent_gaussian,
+}

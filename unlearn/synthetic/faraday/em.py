@@ -74,7 +74,7 @@ def fit_mixture(
         history.append((sums.log_likelihood + prior.log_density(mixture)) / sums.n)
         if not math.isfinite(history[-1]):
             raise ConvergenceError("mixture: the log posterior is not finite. Raise mixture.prior_rows.")
-        bar.set_postfix(log_posterior=f"{history[-1]:.4f}")
+        bar.set_postfix(log_posterior=f"{history[-1]:.4f}", refresh=False)
         if len(history) > 1 and history[-1] - history[-2] < options.tol:
             converged = True
             break

@@ -116,7 +116,7 @@ def train_vae(
             )
         if current < best_loss:
             best_loss, best_epoch, best_state = current, epoch, copy.deepcopy(vae.state_dict())
-        bar.set_postfix(validation=f"{current:.4f}", best=f"{best_loss:.4f}")
+        bar.set_postfix(validation=f"{current:.4f}", best=f"{best_loss:.4f}", refresh=False)
         if epoch - best_epoch >= options.patience:
             break
     vae.load_state_dict(best_state)

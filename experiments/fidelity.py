@@ -1,0 +1,50 @@
+"""How far a release is from real households: `python -m experiments.fidelity generator=faraday`.
+
+Interrupt it, run it again, it goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.app import experiment, write_records
+from experiments.schema import Config
+from experiments.synthetic_stages import SyntheticRun
+from unlearn.evaluation import FidelityOptions, compare_fidelity
+from unlearn.plotting import save_fidelity, summarise_fidelity, write_fidelity_page
+
+
+@experiment
+def main(config: Config, folder: Path) -> None:
+    """Write records, figure and page over the seeds, and print what they say."""
+    run = SyntheticRun(config)
+    settings = {name: value for name, value in asdict(config.fidelity).items() if name != "beside"}
+    options = FidelityOptions(**settings)
+    kinds = [None, *(kind for kind in config.fidelity.beside if kind != run.kind)]
+
+    def measured(seed: int) -> pd.DataFrame:
+        division = run.divide(seed)
+        releases = [run.release(division, seed, kind) for kind in kinds]
+        key = {"options": asdict(options), "seed": seed, "releases": [release.fingerprint for release in releases]}
+        key |= {"names": [release.name for release in releases], "learnt": division.learnt.fingerprint}
+        return run.kept_records(
+            "fidelity",
+            {**key, "compared": division.compared.fingerprint},
+            lambda: compare_fidelity(
+                releases, division.learnt, division.compared, options, seed, {"data": run.households.name}
+            ).to_frame(),
+        )
+
+    records = pd.concat([measured(seed) for seed in config.synthesis.seeds], ignore_index=True)
+    write_records(config, records, folder)
+    save_fidelity(records, folder / "fidelity")
+    write_fidelity_page(records, folder / "fidelity.png", folder / "index.html")
+    sys.stdout.write("\n".join(summarise_fidelity(records)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
