@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.lcl_builder import HEADER, Row, changed, days_of, slow_days, trial, write, write_folder, zipped
-from unlearn.data import HouseholdProfiles, convert_lcl, lcl_rows, load_profiles, read_lcl
+from tests.data.test_profiles import made
+from unlearn.data import HouseholdProfiles, convert_lcl, lcl, lcl_rows, load_profiles, read_lcl, save_profiles
 from unlearn.data.lcl_rows import stream_households
 from unlearn.data.release import profile_card
 from unlearn.errors import DataError, InputError
@@ -92,7 +93,9 @@ def test_any_mess_is_read_as_row_by_row(tmp_path_factory, edits, seed, shuffle, 
     assert (report.households, report.days) == (profiles.n_households, len(profiles))
 
 
-def test_a_folder_an_archive_and_the_converted_file_hold_the_same(tmp_path):
+@pytest.mark.parametrize("chunk", [1, 5, 1 << 16])
+def test_a_folder_an_archive_and_the_converted_file_hold_the_same(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(lcl, "_CHUNK", chunk)
     rows = trial(3)
     folder = write_folder(tmp_path / "files", rows, 11)  # file 10 comes after file 9, not after file 1
     one = read_lcl(write(tmp_path / "one.csv", rows, end="\n"))
@@ -238,6 +241,12 @@ def test_a_damaged_archive_is_refused(tmp_path):
 def test_unusable_options_are_refused_before_anything_is_read(tmp_path, options, match):
     with pytest.raises(InputError, match=match):
         read_lcl(tmp_path / "none.csv", **options)
+
+
+def test_saved_profiles_that_are_not_of_the_trial_are_refused(tmp_path):
+    path = save_profiles(made(), tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="expected a file of convert_lcl with stamps='start', got None"):
+        read_lcl(path)
 
 
 def test_conversion_leaves_nothing_behind_when_it_fails(tmp_path):

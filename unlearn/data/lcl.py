@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -61,7 +61,8 @@ def read_lcl(
 
     Returns:
         Profiles with `segment` (Acorn_grouped), `acorn` and `tariff` of each household, and what was dropped in
-        `reading`. About 200 bytes a day: all households take some 0.7 GB.
+        `reading`. About 200 bytes a day: all households take some 0.7 GB, and twice as much while they are read from
+        CSV; `convert_lcl` needs a few hundred MB, whatever the size of the files.
 
     Raises:
         InputError: an unknown tariff or kind of stamps, or numbers below 1.
@@ -183,9 +184,7 @@ def _from_cache(path: Path, choice: Choice) -> HouseholdProfiles:
         )
     chosen: dict[str, Any] = {} if choice.tariff is None else {"tariff": choice.tariff}
     chosen |= {"year": choice.year, "max_households": choice.max_households, "min_days": choice.min_days}
-    cached = load_profiles(path, **chosen)
-    if not isinstance(cached, HouseholdProfiles):
-        raise DataError(f"{path}: expected profiles of households, got profiles without.")
+    cached = cast(HouseholdProfiles, load_profiles(path, **chosen))  # what has stamps is of households
     segments = _segments(cached.households)
     if segments == cached.segments:
         return cached

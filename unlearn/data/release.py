@@ -273,8 +273,6 @@ def _coded(codes: IntArray, names: list[str]) -> pa.DictionaryArray:
 def _positions(column: pa.ChunkedArray, names: list[str]) -> IntArray:
     """Position of each text of a dictionary column among `names`."""
     coded = column.unify_dictionaries().combine_chunks()
-    if isinstance(coded, pa.ChunkedArray):  # an empty column has no chunk to combine
-        return np.empty(0, dtype=np.int64)
     place = pd.Index(names).get_indexer(pd.Index(coded.dictionary.to_pylist()))
     return place[coded.indices.to_numpy()].astype(np.int64)
 

@@ -18,6 +18,9 @@ from unlearn.data.technologies import charging_kwh, heating_kwh, solar_kwh
 
 Array32 = NDArray[np.float32]
 
+#: Households simulated at a time, which bounds the memory beside the result.
+_BLOCK = 256
+
 
 def simulate_households(
     n_households: int = 200,
@@ -63,10 +66,12 @@ def simulate_households(
     for name, value in shares.items():
         require_share(f"{name}_share", value)
     weather = london_weather(start, n_days, seed)
-    random = generator(seed, 0)
-    households = draw_population(n_households, shares, random)
+    households = draw_population(n_households, shares, generator(seed, 0))
     first = np.datetime64(pd.Timestamp(start), "D")
-    kwh = _simulate(households, weather, first, random)
+    kwh = np.empty((n_households, len(weather)), dtype=np.float32)
+    for block, begin in enumerate(range(0, n_households, _BLOCK)):
+        rows = slice(begin, begin + _BLOCK)
+        kwh[rows] = _simulate(households.iloc[rows], weather, first, generator(seed, 2 + block))
     return household_profiles(
         "simulated households",
         kwh.reshape(-1, STEPS),
@@ -93,7 +98,7 @@ def _simulate(
     up = state == ACTIVE
 
     # How much a household uses beside its size: its habits, which drift over weeks, and this day's mood.
-    habit = np.exp(0.68 * random.standard_normal(n_households) + np.asarray([0.08, -0.20, -0.18])[rank])
+    habit = np.exp(0.68 * random.standard_normal(n_households) + np.asarray([0.16, -0.17, -0.19])[rank])
     drift = 0.30 * autoregressive(random.standard_normal((n_households, n_days)), 40.0, axis=1)
     level = habit[:, None] * np.exp(drift + 0.10 * random.standard_normal((n_households, n_days)))
 
@@ -135,7 +140,7 @@ def _background(
     """Standby and fridges, which run whoever is at home, shape (H, 48 D)."""
     n_households, time = len(households), np.arange(len(weather), dtype=np.float32)
     occupants = households["occupants"].to_numpy()
-    standby_kw = 0.050 * occupants**0.45 * habit**0.5 * np.exp(0.85 * random.standard_normal(n_households))
+    standby_kw = 0.053 * occupants**0.45 * habit**0.5 * np.exp(0.85 * random.standard_normal(n_households))
     # Some households switch everything off, and then the meter stands still while the fridge rests.
     spartan = random.random(n_households) < 0.10
     standby_kw[spartan] = 0.0
