@@ -13,12 +13,18 @@ from experiments.build import build_cost, build_split
 from experiments.schema import Config, with_forecaster
 from unlearn.errors import InputError
 
-GROUPS = ("data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "experiment", "sweep", "hydra/launcher")
+GROUPS = (
+    "data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "households", "generator", "experiment", "sweep",
+    "hydra/launcher",
+)  # fmt: skip
 #: What a group's choice cannot do without.
 NEEDED = {
     "data=tables": ["data.load_csv=load.csv"],
     "unlearning=time_range": ["unlearning.start=2007-01-01", "unlearning.end=2007-02-01"],
     "unlearning=mask": ["unlearning.mask=mask.parquet"],
+    "households=npz": ["households.path=sample.npz"],
+    "households=lcl": ["households.path=lcl"],
+    "households=table": ["households.path=meters.csv"],
 }
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, require_positive
 from unlearn.errors import ConvergenceError, InputError
-from unlearn.synthetic.faraday.mixture import LabelledMixture, normalised
+from unlearn.synthetic.faraday.mixture import LabelledMixture, normalised, sufficient
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def fit_mixture(
     bar = tqdm(range(options.max_steps), desc="EM", unit="pass", leave=False)
     converged = False
     for _ in bar:
-        sums = _Sums.zero(mixture)
+        sums = _Sums(options.components, mixture.means.shape[1], sizes)
         for z, labels in stream():
             sums.add(z, labels, mixture)
         history.append((sums.log_likelihood + prior.log_density(mixture)) / sums.n)
@@ -84,37 +84,48 @@ def fit_mixture(
     return mixture, {"log_posterior": history, "steps": len(history), "converged": converged}
 
 
-@dataclass
 class _Sums:
-    """What a pass sums up: responsibilities, and z, zzᵀ and labels weighted with them."""
+    """What a pass sums up: sufficient statistics weighted with responsibilities, shape (K, W)."""
 
-    count: FloatArray
-    z: FloatArray
-    outer: FloatArray
-    labels: list[FloatArray]
-    n: int = 0
-    log_likelihood: float = 0.0
-
-    @classmethod
-    def zero(cls, mixture: LabelledMixture) -> _Sums:
-        n, latent = mixture.means.shape
-        tables = [np.zeros_like(table) for table in mixture.labels]
-        return cls(np.zeros(n), np.zeros((n, latent)), np.zeros((n, latent, latent)), tables)
+    def __init__(self, n_components: int, n_latent: int, sizes: tuple[int, ...]) -> None:
+        self.sizes, self.n_latent = sizes, n_latent
+        self.n, self.log_likelihood = 0, 0.0
+        width = 1 + n_latent + n_latent * (n_latent + 1) // 2 + sum(sizes)
+        self.weighted = np.zeros((n_components, width))
 
     def add(self, z: FloatArray, labels: IntArray, mixture: LabelledMixture) -> None:
-        responsibility, log_likelihood = normalised(mixture.log_joint(z, labels))
-        self.weigh(z, labels, responsibility)
+        """The E step of a chunk."""
+        statistics = sufficient(z, labels, self.sizes)
+        responsibility, log_likelihood = normalised(statistics @ mixture.natural.T)
+        self.weigh(statistics, responsibility)
         self.log_likelihood += float(log_likelihood.sum())
 
-    def weigh(self, z: FloatArray, labels: IntArray, responsibility: FloatArray) -> None:
-        self.count += responsibility.sum(axis=0)
-        self.z += responsibility.T @ z
-        for k in range(len(self.count)):
-            self.outer[k] += (z * responsibility[:, k, None]).T @ z
-        for column, table in enumerate(self.labels):
-            for value in range(table.shape[1]):
-                table[:, value] += responsibility[labels[:, column] == value].sum(axis=0)
-        self.n += len(z)
+    def weigh(self, statistics: FloatArray, responsibility: FloatArray) -> None:
+        self.weighted += responsibility.T @ statistics
+        self.n += len(statistics)
+
+    @property
+    def count(self) -> FloatArray:
+        return self.weighted[:, 0]
+
+    @property
+    def z(self) -> FloatArray:
+        return self.weighted[:, 1 : 1 + self.n_latent]
+
+    @property
+    def outer(self) -> FloatArray:
+        """Σ r zzᵀ, shape (K, L, L)."""
+        rows, columns = np.triu_indices(self.n_latent)
+        outer = np.zeros((len(self.weighted), self.n_latent, self.n_latent))
+        first = 1 + self.n_latent
+        outer[:, rows, columns] = outer[:, columns, rows] = self.weighted[:, first : first + len(rows)]
+        return outer
+
+    @property
+    def labels(self) -> list[FloatArray]:
+        """Σ r over rows with each value of each label, shapes (K, V_l)."""
+        tail = self.weighted[:, -sum(self.sizes) :]
+        return np.split(tail, np.cumsum(self.sizes)[:-1], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,11 +173,9 @@ def _start(
         for z, _ in _at_least(stream(), k):
             kmeans.partial_fit(z)
     n_latent = kmeans.cluster_centers_.shape[1]
-    sums = _Sums(
-        np.zeros(k), np.zeros((k, n_latent)), np.zeros((k, n_latent, n_latent)), [np.zeros((k, v)) for v in sizes]
-    )
+    sums = _Sums(k, n_latent, sizes)
     for z, labels in stream():
-        sums.weigh(z, labels, np.eye(k)[kmeans.predict(z)])
+        sums.weigh(sufficient(z, labels, sizes), np.eye(k)[kmeans.predict(z)])
     means = sums.z / np.maximum(sums.count, 1e-12)[:, None]
     within = (sums.outer.sum(axis=0) - np.einsum("k,ki,kj->ij", sums.count, means, means)) / sums.n
     # Latents that do not vary within clusters still get a covariance that can be inverted.

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
+
+
+def sufficient(z: FloatArray, labels: IntArray, sizes: tuple[int, ...]) -> FloatArray:
+    """Sufficient statistics of rows: 1, z, the upper triangle of zzᵀ, labels one-hot; shape (n, W).
+
+    The joint density is an exponential family in them, so that a step of EM is two matrix products.
+    """
+    rows, columns = np.triu_indices(z.shape[1])
+    one_hot = [np.eye(size)[labels[:, column]] for column, size in enumerate(sizes)]
+    return np.concatenate([np.ones((len(z), 1)), z, z[:, rows] * z[:, columns], *one_hot], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +41,23 @@ class LabelledMixture:
     def n_components(self) -> int:
         return len(self.weights)
 
+    @cached_property
+    def natural(self) -> FloatArray:
+        """Natural parameters: `log π_k + log p(z, labels | k)` is their product with `sufficient`, shape (K, W)."""
+        n_latent = self.means.shape[1]
+        inverse = np.linalg.inv(self.factors)
+        precision = np.einsum("kji,kjl->kil", inverse, inverse)
+        slope = np.einsum("kij,kj->ki", precision, self.means)
+        constant = np.log(self.weights) - np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1)
+        constant -= 0.5 * (slope * self.means).sum(axis=1) + 0.5 * n_latent * math.log(2 * math.pi)
+        rows, columns = np.triu_indices(n_latent)
+        # Off the diagonal each product stands for two.
+        quadratic = precision[:, rows, columns] * np.where(rows == columns, -0.5, -1.0)
+        return np.column_stack([constant, slope, quadratic, *map(np.log, self.labels)])
+
     def log_joint(self, z: FloatArray, labels: IntArray) -> FloatArray:
         """`log π_k + log p(z, labels | k)`, shape (n, K)."""
-        n_latent = self.means.shape[1]
-        joint = np.log(self.weights) - np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1)
-        inverse = np.linalg.inv(self.factors)
-        out = np.empty((len(z), self.n_components))
-        for k in range(self.n_components):
-            out[:, k] = -0.5 * np.square((z - self.means[k]) @ inverse[k].T).sum(axis=1)
-        out += joint - 0.5 * n_latent * math.log(2 * math.pi)
-        for column, table in enumerate(self.labels):
-            out += np.log(table).T[labels[:, column]]
-        return out
+        return sufficient(z, labels, tuple(table.shape[1] for table in self.labels)) @ self.natural.T
 
     def component_of(self, labels: IntArray) -> FloatArray:
         """Probability of each component given labels, shape (n, K)."""

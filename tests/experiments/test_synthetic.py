@@ -1,0 +1,176 @@
+"""Releases, their fidelity and their utility in the tiny mode: what is written, kept, reused, refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.schema_synthetic import FaradayConfig
+from experiments.synthetic_stages import SyntheticRun, faraday_options
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from tests.experiments.test_entry_points import records_of
+from unlearn.data import HouseholdProfiles, load_profiles
+from unlearn.errors import InputError
+from unlearn.synthetic import FaradayOptions, load_faraday
+
+#: A generator that is fitted in a second, and few households.
+QUICK = [
+    "generator.vae.epochs=2",
+    "generator.vae.hidden=16",
+    "generator.mixture.components=5",
+    "households.n_households=20",
+    "households.n_days=100",
+    "synthesis.profiles=600",
+    "synthesis.folder=kept",
+]
+
+
+def kept_files() -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*") if file.is_file()}
+
+
+def test_a_release_is_written_with_its_generator_and_page(run: Runner) -> None:
+    folder = run("synthesize", *QUICK)
+    release = load_profiles(folder / "profiles.parquet")
+    assert len(release) == 600
+    assert not isinstance(release, HouseholdProfiles)
+    assert set(pd.read_parquet(folder / "profiles.parquet").columns) >= {"month", "day_of_week", "segment", "kwh_00"}
+    again = load_faraday(folder / "model").sample(600, 0)
+    assert again.fingerprint == release.fingerprint
+    records = records_of(folder)
+    assert set(records["generator"]) >= {"faraday"}
+    page = (folder / "index.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    card = json.loads((folder / "run.json").read_text())
+    assert card["config"]["generator"]["kind"] == "faraday"
+
+
+def test_a_feeder_writes_its_documented_files(run: Runner) -> None:
+    feeder = ["generator=feeder", "generator.num_meters=200", "generator.num_transformers=15", "generator.grid=ieee14"]
+    folder = run("synthesize", *[q for q in QUICK if not q.startswith("generator")], *feeder)
+    names = {file.name for file in (folder / "feeder").iterdir()}
+    assert names >= {"transformers.csv", "meter_consumption.csv", "anomaly_labels.csv", "transformers.geojson"}
+    assert len(pd.read_csv(folder / "feeder" / "meter_consumption.csv")) == 200
+    release = load_profiles(folder / "profiles.parquet")
+    assert release.n_steps == 24
+    assert np.asarray(release.segments)[np.unique(release.segment)].tolist() == ["residential"]
+    assert "data:image/png;base64," in (folder / "feeder_page" / "index.html").read_text()
+
+
+def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
+    run: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run("fidelity", *QUICK, "fidelity.beside=[resampled,shuffled_hours]")
+    said = capsys.readouterr().out
+    assert "resampled: every metric is within 2 x the floor" in said
+    assert "shuffled_hours: " in said
+    records = pd.read_parquet(folder / "records.parquet")
+    assert records.loc[~np.isfinite(records["value"]), "note"].notna().all()
+    assert set(records["generator"]) >= {"faraday", "resampled", "shuffled_hours"}
+    assert set(records["seed"]) == {0, 1}
+    assert set(records["config_hash"]) == {json.loads((folder / "run.json").read_text())["config_hash"]}
+    assert (folder / "fidelity.png").stat().st_size > 20_000
+
+    before = kept_files()
+    assert len(list(Path("kept/releases").iterdir())) == 6
+    lost = min(file for file in before if file.name.startswith("fidelity-"))
+    lost.unlink()  # as if interrupted
+    again = run("fidelity", *QUICK, "fidelity.beside=[resampled,shuffled_hours]")
+    pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
+    after = kept_files()
+    assert {file: after[file] for file in before if file != lost} == {f: t for f, t in before.items() if f != lost}
+
+
+def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["grid=ieee9", "utility.forecasters=[linear]", "evaluation.hours=12", "synthesis.seeds=[0]"]
+    folder = run("utility", *QUICK, *settings)
+    records = records_of(folder)
+    assert set(records["task"]) == {"season", "next_step", "load"}
+    assert set(records["generator"]) == {"real", "real redrawn", "faraday", "independent_gaussian", "nothing"}
+    assert "faraday" in capsys.readouterr().out
+    assert (folder / "utility.png").stat().st_size > 20_000
+    assert "data:image/png;base64," in (folder / "index.html").read_text()
+
+
+def test_a_sweep_over_generators_gives_one_table(run: Runner) -> None:
+    folder = run.sweep(
+        "fidelity",
+        *[q for q in QUICK if not q.startswith("generator")],
+        "generator=simulator,resampled",
+        "fidelity.beside=[]",
+        "synthesis.seeds=[0]",
+    )
+    table = pd.read_parquet(folder / "table.parquet")
+    assert {"simulator", "resampled"} <= set(table["generator"])
+
+
+def test_simulated_releases_are_of_other_people_than_the_real_ones() -> None:
+    config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused")
+    run = SyntheticRun(config)
+    assert run.households.n_households == 20
+    division = run.divide(0)
+    ids = [set(part.households["household_id"]) for part in (division.train, division.holdout)]
+    assert not ids[0] & ids[1]
+    assert len(division.learnt) < len(division.train)
+    # The same days in both: only whole weeks are left out.
+    assert set(division.learnt.days) == set(division.compared.days)
+
+
+def test_releases_of_simulated_people_copy_none_of_the_real_ones(tmp_path: Path) -> None:
+    config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", f"synthesis.folder={tmp_path}")
+    run = SyntheticRun(config)
+    division = run.divide(0)
+    release = run.release(division, 0)
+    real = {row.tobytes() for row in run.households.kwh if row.any()}
+    assert not real & {row.tobytes() for row in release.kwh}
+
+
+def test_a_release_depends_on_what_it_was_made_of() -> None:
+    def folder(*overrides: str) -> Path:
+        run = SyntheticRun(composed("experiment=tiny", *QUICK, *overrides))
+        return run.release_folder(run.divide(0), 0)
+
+    assert folder() == folder("fidelity.n_clusters=4")
+    others = ["generator.vae.latent=3", "synthesis.profiles=601", "synthesis.holdout=0.4", "households.seed=5"]
+    assert len({folder(), *(folder(other) for other in others)}) == 5
+
+
+def test_the_configured_faraday_is_the_librarys_default() -> None:
+    generator = composed().generator
+    assert isinstance(generator, FaradayConfig)
+    assert faraday_options(generator) == FaradayOptions()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("synthesis.seeds=[]", "expected at least one seed"),
+        ("synthesis.seeds=[1,1]", "each once"),
+        ("synthesis.profiles=0", r"synthesis\.profiles"),
+        ("fidelity.beside=[poetry]", "expected one of independent_gaussian, resampled, shuffled_hours; got 'poetry'"),
+        ("households.n_households=1", "households"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SyntheticRun(composed("experiment=tiny", override))
+
+
+def test_a_file_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match=r"no/meters\.npz"):
+        SyntheticRun(composed("households=npz", "households.path=no/meters.npz"))
+
+
+def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
+    with pytest.raises((SystemExit, InputError)):
+        run(
+            "fidelity",
+            *QUICK[:4],
+            "households.n_days=40",
+            "households.n_households=2",
+            "generator.mixture.components=500",
+        )
