@@ -121,14 +121,14 @@ def own() -> Iterator[Callable[[str, Callable], None]]:
 
 def test_a_type_of_one_s_own_is_used(own: Callable) -> None:
     own("half", lambda use, random: AnomalyEffect(use.kwh / 2))
-    config = small(anomaly_types={"half": 1.0})
+    config = small(anomaly_types={"half": 1.0}, risk_thresholds=(0.5, 0.6))
     meters, labels = MeterGenerator(config).generate()
     clean, _ = MeterGenerator(small(anomaly_rate=0.0)).generate()
     flagged = meters["meter_id"].isin(labels["meter_id"])
     columns = config.consumption_columns
     np.testing.assert_allclose(meters.loc[flagged, columns], clean.loc[flagged, columns] / 2, atol=0.0101)
     assert set(labels["anomaly_type"]) == {"half"}
-    assert set(labels["risk_band"]) == {"Low"}  # half of the energy is missing
+    assert set(labels["risk_band"]) == {"Medium"}  # half of the energy is missing, and a threshold belongs to its band
 
 
 @pytest.mark.parametrize(

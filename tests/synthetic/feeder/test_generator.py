@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from scipy import stats
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
@@ -16,7 +17,7 @@ from unlearn.synthetic.feeder import GeneratorConfig, MeterGenerator, SyntheticD
 from unlearn.synthetic.feeder.audit import Audit
 from unlearn.synthetic.feeder.identifiers import METER, TRANSFORMER, identifiers, numbers_of
 from unlearn.synthetic.feeder.meters import BLOCK
-from unlearn.synthetic.feeder.transformers import meter_counts
+from unlearn.synthetic.feeder.transformers import meter_counts, scatter
 
 EARTH_KM = 6371.0088
 
@@ -86,6 +87,26 @@ def test_default_clusters_stand_apart_in_degrees_too() -> None:
     found = DBSCAN(eps=transformers.clusters.eps_km / 111.195, min_samples=3).fit_predict(frame[["lat", "lon"]])
     assert len(set(found)) == 40
     assert adjusted_rand_score(transformers.cluster_of, found) > 0.9
+
+
+def test_successive_clusters_are_neighbours() -> None:
+    """25 clusters fill a lattice of 5 x 5: the next one is never farther than a cell and its jitter."""
+    centre = TransformerGenerator(GeneratorConfig(num_transformers=125)).clusters.centre
+    step = np.diff(centre, axis=0) * 111.195 * [1, np.cos(np.radians(14.55))]
+    assert len(centre) == 25
+    assert np.hypot(*step.T).max() < 1.4 * 0.3 / 5 * 111.195
+
+
+@pytest.mark.parametrize("latitude", [0.0, 60.0, -80.0])
+def test_scattered_positions_fill_a_disc_evenly(latitude: float) -> None:
+    n = 20_000
+    lat, lon = scatter(np.full(n, latitude), np.full(n, 10.0), 5.0, np.random.default_rng(0))
+    a, b = np.radians(lat), np.radians(latitude)
+    half = np.sin((a - b) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(lon - 10.0) / 2) ** 2
+    distance = 2 * EARTH_KM * np.arcsin(np.sqrt(half))
+    assert distance.max() < 5.0 * 1.005  # degrees of longitude are those of the centre
+    assert stats.kstest((distance / 5.0) ** 2, "uniform").statistic < 0.02
+    assert (lon > 10).mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_meters_are_near_their_transformer() -> None:
@@ -190,6 +211,12 @@ def test_the_audit_counts_meters_months_and_anomalies() -> None:
         audit.require()
     with pytest.raises(DataError, match="meters_df: expected the columns"):
         audit.add(meters.drop(columns="kVA"), labels)
+
+
+def test_half_a_meter_is_no_breach_of_the_rate() -> None:
+    """7.5 % of 10 meters is 1 meter, 2.5 points too many."""
+    outputs = SyntheticDataPipeline(small(num_meters=10)).generate_all()
+    assert len(outputs["anomaly_labels_df"]) == 1
 
 
 def test_the_report_tells_what_the_tables_hold() -> None:

@@ -138,6 +138,23 @@ def test_a_failure_leaves_nothing_and_an_earlier_run_as_it_was(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_an_earlier_run_comes_back_if_the_last_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = saved(tmp_path / "out")
+    before = digests(folder)
+    rename = Path.rename
+
+    def breaks(path: Path, target: Path) -> Path:
+        if Path(target) == folder and path.name != folder.name:
+            raise OSError("connection to the disk lost")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", breaks)
+    with pytest.raises(OSError, match="disk lost"):
+        saved(tmp_path / "out", random_seed=1)
+    assert digests(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_outputs_that_break_a_rule_are_not_written(tmp_path: Path) -> None:
     pipeline = SyntheticDataPipeline(small(output_dir=tmp_path / "out"))
     outputs = pipeline.generate_all()

@@ -95,6 +95,8 @@ def hourly_frames(meters: MeterGenerator) -> Iterator[pd.DataFrame]:
 def daily_profiles(config: GeneratorConfig, n: int, seed: int = 0) -> DailyProfiles:
     """Sample days of meters, each day of each meter as likely and at most once.
 
+    Only the blocks and months that the days fall in are made, each once.
+
     Args:
         config: the settings of the generator.
         n: number of days.
