@@ -82,6 +82,8 @@ def test_bars_start_at_as_good_as_real() -> None:
     assert [text.get_text() for text in axis.texts] == ["1.3", "5.0", "1.0", "2.0", "1.3", "5.0", "n/a"]
     draw_ratios(axis, made_up((np.inf,)), colours_of(records))
     assert "∞" in [text.get_text() for text in axis.texts]
+    # The mean of three times 1.35 is not 1.35, and an error bar of less than nothing would be refused.
+    draw_ratios(axis, made_up((1.35, 1.35, 1.35)), colours_of(records))
 
 
 @pytest.fixture(scope="module")

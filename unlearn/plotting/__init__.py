@@ -9,12 +9,17 @@ from unlearn.plotting.full_network_page import write_full_network_page
 from unlearn.plotting.full_network_text import summary
 from unlearn.plotting.report import write_report
 from unlearn.plotting.spread import is_spread, save_spread
+from unlearn.plotting.utility import save_utility
+from unlearn.plotting.utility_page import write_utility_page
+from unlearn.plotting.utility_text import summarise_utility
 
 __all__ = [
     # the paper
     "is_spread", "paper_figures", "save_all", "save_spread", "write_report",
     # fidelity of released meter data
     "save_fidelity", "summarise_fidelity", "write_fidelity_page",
+    # utility of released meter data
+    "save_utility", "summarise_utility", "write_utility_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

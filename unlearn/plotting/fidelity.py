@@ -15,10 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from unlearn.errors import InputError
 from unlearn.evaluation.fidelity_records import REAL
-from unlearn.plotting.style import save_figure, styled
-
-REAL_COLOUR = "#222222"
-COLOURS = ("#2b6ca3", "#c8403f", "#2f8f4e", "#dd8452", "#6b4c9a", "#8c6d31", "#4aa5b5")
+from unlearn.plotting.style import REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 
 #: Metrics of the bars: aspect, scope, label; the four of the source, then the three inside clusters.
 METRICS = (
@@ -47,7 +44,7 @@ def generators_of(records: pd.DataFrame) -> list[str]:
 def colours_of(records: pd.DataFrame) -> dict[str, str]:
     """A colour for each generator; real households are nearly black."""
     names = generators_of(records)
-    return {REAL: REAL_COLOUR} | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    return {REAL: REAL_COLOUR} | {name: RELEASE_COLOURS[i % len(RELEASE_COLOURS)] for i, name in enumerate(names)}
 
 
 @styled
@@ -205,9 +202,9 @@ def draw_ratios(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> N
                 axis.text(at, 1.05, "∞" if np.isinf(mean) else "n/a", ha="center", color=colours[name])
                 continue
             axis.bar(at, mean - 1, 0.92 * width, bottom=1, color=colours[name])
-            axis.errorbar(
-                at, mean, [[mean - values.min()], [values.max() - mean]], color="0.2", linewidth=0.9, capsize=2
-            )
+            # The mean of equal ratios may differ from them in the last digit.
+            reach = np.maximum([[mean - values.min()], [values.max() - mean]], 0)
+            axis.errorbar(at, mean, reach, color="0.2", linewidth=0.9, capsize=2)
             if (name, aspect, scope) in steady:
                 axis.plot(at, steady[name, aspect, scope], "D", color="white", markeredgecolor="0.2", markersize=4)
             above = values.max() if mean >= 1 else max(values.max(), 1.0)

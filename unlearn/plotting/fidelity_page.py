@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from unlearn.plotting.fidelity_text import distance_table, headline_table, summarise_fidelity
-from unlearn.records import write_atomically
+from unlearn.plotting.pages import embedded, write_page
 
 
 def write_fidelity_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
@@ -24,10 +22,9 @@ def write_fidelity_page(records: pd.DataFrame, figure: Path, path: Path) -> Path
         InputError: records without fidelity.
     """
     about, *sentences = summarise_fidelity(records)
-    template = jinja2.Template(
-        Path(__file__).with_name("fidelity.html").read_text(encoding="utf-8"), autoescape=True, trim_blocks=True
-    )
-    page = template.render(
+    return write_page(
+        "fidelity.html",
+        path,
         source=records["data"].iloc[0],
         n_records=len(records),
         about=about,
@@ -35,6 +32,5 @@ def write_fidelity_page(records: pd.DataFrame, figure: Path, path: Path) -> Path
         headlines=headline_table(records),
         distances=distance_table(records, inside=False),
         inside=distance_table(records, inside=True),
-        png=base64.b64encode(figure.read_bytes()).decode(),
+        png=embedded(figure),
     )
-    return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))

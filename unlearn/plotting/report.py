@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import yaml
 
 from unlearn.plotting.claims import Claim, check_claims, compare_gradients, summarise
 from unlearn.plotting.comparison import compare
+from unlearn.plotting.pages import embedded, write_page
 from unlearn.plotting.spread import count_claims, is_spread, summarise_spread
 from unlearn.plotting.style import FORECASTER_NAMES, protocols_of
-from unlearn.records import write_atomically
 
 _PROTOCOLS = {
     "published": "Gradient and selection on the same test rows that are reported, loads scaled over the whole year. "
@@ -53,16 +51,12 @@ def write_report(
             "about": _PROTOCOLS[protocol],
             "summary": summarise_spread(own) if spread else _summary(own),
             "claims": count_claims(own) if spread else _claims(own),
-            "figures": [
-                {"caption": caption, "name": name, "png": base64.b64encode(png.read_bytes()).decode()}
-                for name, caption, png in drawn
-            ],
+            "figures": [{"caption": caption, "name": name, "png": embedded(png)} for name, caption, png in drawn],
         }
         sections.append(section)
-    template = jinja2.Template(
-        Path(__file__).with_name("report.html").read_text(encoding="utf-8"), autoescape=True, trim_blocks=True
-    )
-    page = template.render(
+    return write_page(
+        "report.html",
+        path,
         sections=sections,
         comparison=None if spread else _rows(compare(records, published, share)),
         stages=_stage_table(card["stages"]),
@@ -72,7 +66,6 @@ def write_report(
         config=yaml.safe_dump(card["config"], sort_keys=False, allow_unicode=True),
         n_records=len(records),
     )
-    return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
 
 def _summary(records: pd.DataFrame) -> list[str]:

@@ -17,6 +17,9 @@ CRITERION_NAMES = {"mse": "MSE", "mape": "MAPE", "cost": "Cost"}
 METRIC_LABELS = {"mse": "MSE [p.u.²]", "mape": "MAPE [%]", "cost": "Operating cost [money/h]"}
 SPLIT_COLOURS = {"remain": "#4c72b0", "unlearn": "#dd8452", "test": "#222222"}
 CASE_COLOURS = {True: "#2b6ca3", False: "#dd8452"}
+#: Real households are nearly black; releases take a colour each, in their order.
+REAL_COLOUR = "#222222"
+RELEASE_COLOURS = ("#2b6ca3", "#c8403f", "#2f8f4e", "#dd8452", "#6b4c9a", "#8c6d31", "#4aa5b5")
 FORECASTER_NAMES = {"linear": "Linear", "cnn": "CNN", "mixer": "MLP-Mixer"}
 
 _SHEET = Path(__file__).with_name("unlearn.mplstyle")

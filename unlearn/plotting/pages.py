@@ -1,0 +1,28 @@
+"""Self-contained HTML pages: one look, one way to fill templates and to embed figures."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from unlearn.records import write_atomically
+
+
+def write_page(template: str, path: Path, **content: Any) -> Path:
+    """Fill a template of this package, such as "fidelity.html", and write it, all or nothing."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template(template).render(**content)
+    return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+
+
+def embedded(figure: Path) -> str:
+    """The bytes of a figure as they stand in a page."""
+    return base64.b64encode(figure.read_bytes()).decode()
