@@ -1,0 +1,62 @@
+"""What a release is good for: train on it, test on real households: `python -m experiments.utility generator=faraday`.
+
+Interrupt it, run it again, it goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.app import experiment, write_records
+from experiments.build import build_cost
+from experiments.schema import Config
+from experiments.synthetic_stages import SyntheticRun
+from unlearn import TrainingOptions
+from unlearn.evaluation import UtilityOptions, measure_utility
+from unlearn.plotting import save_utility, summarise_utility, write_utility_page
+
+
+@experiment
+def main(config: Config, folder: Path) -> None:
+    """Write records, figure and page over the seeds, and print what they say."""
+    run = SyntheticRun(config)
+    own = config.utility
+    options = UtilityOptions(
+        tasks=tuple(own.tasks),
+        profiles=own.profiles,
+        window=own.window,
+        windows=own.windows,
+        customers=own.customers,
+        test_every=config.synthesis.test_every,
+        forecasters=tuple(own.forecasters),
+        training=TrainingOptions(**asdict(config.training)),
+        hours=config.evaluation.hours,
+    )
+    cost = build_cost(config) if "load" in options.tasks else None
+    labels = {"experiment": "utility", "data": run.households.name, "grid": config.grid.case}
+    kinds = [None, *(kind for kind in own.beside if kind != run.kind)]
+
+    def measured(seed: int) -> pd.DataFrame:
+        division = run.divide(seed)
+        releases = [run.release(division, seed, kind) for kind in kinds]
+        key = {"options": asdict(options), "grid": asdict(config.grid), "seed": seed}
+        key |= {release.name: release.fingerprint for release in releases}
+        return run.kept_records(
+            "utility",
+            {**key, "train": division.train.fingerprint, "holdout": division.holdout.fingerprint},
+            lambda: measure_utility(releases, division.train, division.holdout, cost, options, seed, labels).to_frame(),
+        )
+
+    records = pd.concat([measured(seed) for seed in config.synthesis.seeds], ignore_index=True)
+    write_records(config, records, folder)
+    save_utility(records, folder / "utility")
+    write_utility_page(records, folder / "utility.png", folder / "index.html")
+    sys.stdout.write("\n".join(summarise_utility(records)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
