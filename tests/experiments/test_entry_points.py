@@ -137,7 +137,7 @@ def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -
 def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("figures", "records=[nowhere]")
-    assert "figures draw what paper writes" in capsys.readouterr().out
+    assert "figures draw what paper, fidelity and utility write" in capsys.readouterr().out
 
 
 def test_parts_do_not_depend_on_how_many_processes_make_them_but_on_all_else() -> None:

@@ -174,3 +174,16 @@ def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
             "households.n_households=2",
             "generator.mixture.components=500",
         )
+
+
+def test_runs_of_several_generators_are_drawn_together(run: Runner) -> None:
+    settings = [q for q in QUICK if not q.startswith("generator")]
+    settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
+    folder = run.sweep("fidelity", *settings, "generator=simulator,resampled")
+    drawn = run("figures", f"records=[{folder}]")
+    page = (drawn / "fidelity.html").read_text()
+    assert all(name in page for name in ("simulator", "resampled", "shuffled_hours"))
+    assert (drawn / "fidelity.png").stat().st_size > 20_000
+    other = run.sweep("fidelity", *settings, "generator=simulator", "fidelity.n_bins=15,20")
+    with pytest.raises((SystemExit, InputError)):
+        run("figures", f"records=[{other}]")
