@@ -24,6 +24,7 @@ from unlearn.data import (
     split_households,
 )
 from unlearn.errors import InputError
+from unlearn.evaluation import UtilityOptions
 from unlearn.evaluation.bus_loads import training_days
 from unlearn.records import config_hash, create_folder, provenance, read_json, source_fingerprint, write_parquet
 from unlearn.synthetic import BASELINES
@@ -161,6 +162,16 @@ def feeder_config(config: FeederConfig, seed: int, folder: Path) -> GeneratorCon
     """The library's settings of a configured feeder generator."""
     settings = {name: value for name, value in asdict(config).items() if name not in ("kind", "profile_classes")}
     return GeneratorConfig(random_seed=seed, output_dir=folder, **settings)
+
+
+def utility_options(config: Config) -> UtilityOptions:
+    """The library's options of how utility is measured."""
+    own = {name: value for name, value in asdict(config.utility).items() if name != "beside"}
+    own |= {name: tuple(own[name]) for name in ("tasks", "forecasters")}
+    training = unlearn.TrainingOptions(**asdict(config.training))
+    return UtilityOptions(
+        **own, test_every=config.synthesis.test_every, training=training, hours=config.evaluation.hours
+    )
 
 
 def made_of(rooms: Sequence[str]) -> dict[str, Any]:

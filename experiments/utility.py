@@ -14,9 +14,8 @@ import pandas as pd
 from experiments.app import experiment, write_records
 from experiments.build import build_cost
 from experiments.schema import Config
-from experiments.synthetic_stages import SyntheticRun
-from unlearn import TrainingOptions
-from unlearn.evaluation import UtilityOptions, measure_utility
+from experiments.synthetic_stages import SyntheticRun, utility_options
+from unlearn.evaluation import measure_utility
 from unlearn.plotting import save_utility, summarise_utility, write_utility_page
 
 
@@ -24,21 +23,10 @@ from unlearn.plotting import save_utility, summarise_utility, write_utility_page
 def main(config: Config, folder: Path) -> None:
     """Write records, figure and page over the seeds, and print what they say."""
     run = SyntheticRun(config)
-    own = config.utility
-    options = UtilityOptions(
-        tasks=tuple(own.tasks),
-        profiles=own.profiles,
-        window=own.window,
-        windows=own.windows,
-        customers=own.customers,
-        test_every=config.synthesis.test_every,
-        forecasters=tuple(own.forecasters),
-        training=TrainingOptions(**asdict(config.training)),
-        hours=config.evaluation.hours,
-    )
+    options = utility_options(config)
     cost = build_cost(config) if "load" in options.tasks else None
     labels = {"experiment": "utility", "data": run.households.name, "grid": config.grid.case}
-    kinds = [None, *(kind for kind in own.beside if kind != run.kind)]
+    kinds = [None, *(kind for kind in config.utility.beside if kind != run.kind)]
 
     def measured(seed: int) -> pd.DataFrame:
         division = run.divide(seed)

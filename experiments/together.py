@@ -1,0 +1,45 @@
+"""Runs of one experiment over several generators in one figure and page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.jobs import RECORDS
+from unlearn.errors import InputError
+from unlearn.plotting import save_fidelity, save_utility, write_fidelity_page, write_utility_page
+
+#: Experiments whose runs are drawn together, such as those of a sweep over generators: figure and page.
+TOGETHER = {"fidelity": (save_fidelity, write_fidelity_page), "utility": (save_utility, write_utility_page)}
+
+
+def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
+    """Draw all runs of one experiment in one figure and page; what they share, such as real data, counts once.
+
+    Returns:
+        Whether there was any run of the experiment among the jobs.
+
+    Raises:
+        InputError: the runs measured the same thing with different results, so their settings differ.
+    """
+    tables = [
+        table for table in (pd.read_parquet(job / RECORDS) for job in jobs) if (table["experiment"] == name).all()
+    ]
+    if not tables:
+        return False
+    save, write_page = TOGETHER[name]
+    records = pd.concat(tables, ignore_index=True)
+    keys = [column for column in records.columns if column not in ("value", "config_hash")]
+    records = records.drop_duplicates([*keys, "value"], ignore_index=True)
+    twice = records[records.duplicated(keys, keep=False)]
+    if len(twice):
+        first = twice.iloc[0]
+        raise InputError(
+            f"records: expected runs of {name} with the same households and settings, got {len(twice)} numbers that "
+            f"differ, such as {first['metric']} of {first['generator']} for seed {first['seed']}. Name other folders."
+        )
+    png = save(records, folder / name)
+    write_page(records, png, folder / f"{name}.html")
+    return True
