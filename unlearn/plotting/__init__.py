@@ -7,6 +7,9 @@ from unlearn.plotting.figures import paper_figures, save_all
 from unlearn.plotting.full_network import save_full_network
 from unlearn.plotting.full_network_page import write_full_network_page
 from unlearn.plotting.full_network_text import summary
+from unlearn.plotting.release import save_release
+from unlearn.plotting.release_page import write_release_page
+from unlearn.plotting.release_text import summarise_release
 from unlearn.plotting.report import write_report
 from unlearn.plotting.spread import is_spread, save_spread
 from unlearn.plotting.utility import save_utility
@@ -20,6 +23,8 @@ __all__ = [
     "save_fidelity", "summarise_fidelity", "write_fidelity_page",
     # utility of released meter data
     "save_utility", "summarise_utility", "write_utility_page",
+    # a release of daily profiles
+    "save_release", "summarise_release", "write_release_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 
 from unlearn.records import write_atomically
 
@@ -26,3 +28,10 @@ def write_page(template: str, path: Path, **content: Any) -> Path:
 def embedded(figure: Path) -> str:
     """The bytes of a figure as they stand in a page."""
     return base64.b64encode(figure.read_bytes()).decode()
+
+
+def drawn(figure: Figure) -> str:
+    """A figure that has no file of its own, as PNG in a page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
