@@ -105,6 +105,43 @@ def create_folder(path: str | Path, fill: Callable[[Path], object]) -> bool:
     return True
 
 
+def replace_folder(path: str | Path, fill: Callable[[Path], object], require_free: Callable[[Path], object]) -> Path:
+    """Let `fill` fill a temporary folder beside `path`, then let it take the place of what stood there.
+
+    Args:
+        path: the folder.
+        fill: writes into the temporary folder it is given.
+        require_free: raises if `path` holds what must not be replaced; asked before the work and again before the end.
+
+    Raises:
+        InputError: another process wrote to the folder meanwhile, or whatever `require_free` raises. The folder is then
+            as it was.
+    """
+    path = Path(path).absolute()
+    require_free(path)
+    aside: list[Path] = []
+
+    def fill_and_clear(temporary: Path) -> None:
+        fill(temporary)
+        require_free(path)
+        if path.exists():
+            aside.append(Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")))
+            path.rename(aside[0] / path.name)
+
+    try:
+        created = create_folder(path, fill_and_clear)
+    except BaseException:
+        if aside and not path.exists():
+            (aside[0] / path.name).rename(path)
+        raise
+    finally:
+        for old in aside:
+            shutil.rmtree(old, ignore_errors=True)
+    if not created:
+        raise InputError(f"{path}: another process has just written to this folder. Choose another.")
+    return path
+
+
 def write_parquet(frame: pd.DataFrame, path: str | Path) -> Path:
     """Write a frame as parquet, all or nothing."""
     return write_atomically(path, lambda file: frame.to_parquet(file, index=False))

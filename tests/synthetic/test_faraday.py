@@ -132,6 +132,22 @@ def test_profiles_with_other_segments_are_refused(train: HouseholdProfiles) -> N
         LabelSpace(("a", "b")).matrix(train)
 
 
+def test_other_data_in_the_folder_are_left_alone(faraday: Faraday, tmp_path: Path) -> None:
+    folder = save_faraday(faraday, tmp_path / "model")
+    save_faraday(faraday, folder)  # an earlier one is replaced
+    assert sorted(file.name for file in folder.iterdir()) == [CARD, WEIGHTS]
+    (folder / "notes.txt").write_text("mine")
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InputError, match=r"expected no folder, an empty one or one with an earlier Faraday"):
+        save_faraday(faraday, folder)
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    (folder / "notes.txt").unlink()
+    (folder / CARD).write_text('{"kind": "linear"}')
+    with pytest.raises(InputError, match=r"got card\.json, generator\.safetensors"):
+        save_faraday(faraday, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_broken_files_are_named(faraday: Faraday, tmp_path: Path) -> None:
     folder = save_faraday(faraday, tmp_path / "model")
     card = (folder / CARD).read_text()

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from unlearn.errors import InputError
-from unlearn.records import read_json, write_atomically, write_json
+from unlearn.records import read_json, replace_folder, write_json
 from unlearn.synthetic.faraday.labels import LABELS, LabelSpace
 from unlearn.synthetic.faraday.mixture import LabelledMixture
 from unlearn.synthetic.faraday.model import Faraday
@@ -20,17 +20,36 @@ WEIGHTS, CARD = "generator.safetensors", "card.json"
 
 
 def save_faraday(model: Faraday, folder: str | Path) -> Path:
-    """Write `generator.safetensors` and `card.json` into a folder; the card comes last."""
-    folder = Path(folder)
+    """Write `generator.safetensors` and `card.json` into a folder, all or nothing; an earlier Faraday is replaced.
+
+    Raises:
+        InputError: the folder holds anything else.
+    """
     mixture = model.mixture
     arrays = {"mixture.weights": mixture.weights, "mixture.means": mixture.means, "mixture.factors": mixture.factors}
     arrays |= {f"mixture.labels.{name}": table for name, table in zip(LABELS, mixture.labels, strict=True)}
     arrays["residual"] = model.residual
     tensors = {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()}
     tensors |= {f"vae.{name}": tensor.contiguous() for name, tensor in model.vae.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda file: save_file(tensors, file))
-    write_json(model.card, folder / CARD)
-    return folder
+
+    def fill(temporary: Path) -> None:
+        save_file(tensors, temporary / WEIGHTS)
+        write_json(model.card, temporary / CARD)
+
+    return replace_folder(folder, fill, _require_free)
+
+
+def _require_free(folder: Path) -> None:
+    """Refuse a folder that holds anything but a Faraday."""
+    if not folder.exists():
+        return
+    names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else ["a file of this name"]
+    ours = set(names) == {WEIGHTS, CARD} and read_json(folder / CARD).get("kind") == "faraday"
+    if names and not ours:
+        raise InputError(
+            f"{folder}: expected no folder, an empty one or one with an earlier Faraday, got {', '.join(names[:3])}. "
+            "Choose another."
+        )
 
 
 def load_faraday(folder: str | Path) -> Faraday:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from unlearn.errors import InputError
-from unlearn.records import create_folder
+from unlearn.records import replace_folder
 from unlearn.synthetic.feeder.audit import TITLE
 
 REPORT = "generation_report.txt"
@@ -51,29 +49,7 @@ def put_in_place(folder: Path, fill: Callable[[Path], object]) -> Path:
     Raises:
         InputError: `folder` holds other data.
     """
-    folder = folder.absolute()
-    require_free(folder)
-    aside: list[Path] = []
-
-    def fill_and_clear(temporary: Path) -> None:
-        fill(temporary)
-        require_free(folder)
-        if folder.exists():
-            aside.append(Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.")))
-            folder.rename(aside[0] / folder.name)
-
-    try:
-        created = create_folder(folder, fill_and_clear)
-    except BaseException:
-        if aside and not folder.exists():
-            (aside[0] / folder.name).rename(folder)
-        raise
-    finally:
-        for path in aside:
-            shutil.rmtree(path, ignore_errors=True)
-    if not created:
-        raise InputError(f"output_dir {folder}: another process has just written to it. Choose another folder.")
-    return folder
+    return replace_folder(folder, fill, require_free)
 
 
 def _is_report(path: Path) -> bool:
