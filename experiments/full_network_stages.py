@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -34,7 +33,7 @@ from unlearn.evaluation.network_curvature import (
 )
 from unlearn.evaluation.network_problem import NetworkProblem
 from unlearn.evaluation.network_quality import assess
-from unlearn.records import RecordTable, config_hash, provenance, source_fingerprint, write_atomically
+from unlearn.records import RecordTable, config_hash, provenance, read_safetensors, source_fingerprint, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +73,7 @@ class FullNetworkRun:
         """Read a part, or make and keep it."""
         file = self.file(name)
         if file.is_file():
-            try:
-                return load_file(file)
-            except SafetensorError as error:
-                raise InputError(f"{file}: expected safetensors, got {error}. Delete it.") from error
+            return read_safetensors(file)
         start = time.perf_counter()
         made = {key: value.contiguous() for key, value in make().items()}
         write_atomically(file, lambda temporary: save_file(made, temporary))

@@ -20,12 +20,15 @@ from datetime import UTC, datetime
 from errno import EEXIST, ENOTEMPTY
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 
 from unlearn.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Columns that every record carries, in the order in which tables show them.
 COLUMNS = (
@@ -166,6 +169,19 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}.")
     return value
+
+
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file, or say what is wrong with it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file.")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: expected safetensors, got {error}. Delete it and make it anew.") from error
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from unlearn.data import StandardScaler
@@ -16,7 +15,7 @@ from unlearn.forecasters.extractors import EXTRACTORS
 from unlearn.forecasters.linear import LinearForecaster
 from unlearn.forecasters.network import NetworkForecaster
 from unlearn.forecasters.statistics import PREFIX, HeadStatistics
-from unlearn.records import read_json, write_atomically, write_json
+from unlearn.records import read_json, read_safetensors, write_atomically, write_json
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 
@@ -43,12 +42,7 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     """
     folder = Path(folder)
     values = read_json(folder / CARD)
-    if not (folder / WEIGHTS).is_file():
-        raise InputError(f"{folder / WEIGHTS}: no such file.")
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS}: expected safetensors, got {error}.") from error
+    weights = read_safetensors(folder / WEIGHTS)
     try:
         model = _empty(ModelCard(**values), weights.get("scaler.mean", torch.zeros(0)))
     except (KeyError, TypeError, ValueError) as error:

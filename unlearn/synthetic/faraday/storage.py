@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from unlearn.errors import InputError
-from unlearn.records import read_json, replace_folder, write_json
+from unlearn.records import read_json, read_safetensors, replace_folder, write_json
 from unlearn.synthetic.faraday.labels import LABELS, LabelSpace
 from unlearn.synthetic.faraday.mixture import LabelledMixture
 from unlearn.synthetic.faraday.model import Faraday
@@ -60,12 +59,7 @@ def load_faraday(folder: str | Path) -> Faraday:
     """
     folder = Path(folder)
     card = read_json(folder / CARD)
-    if not (folder / WEIGHTS).is_file():
-        raise InputError(f"{folder / WEIGHTS}: no such file.")
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS}: expected safetensors, got {error}.") from error
+    tensors = read_safetensors(folder / WEIGHTS)
     try:
         space = LabelSpace(tuple(card["segments"]))
         own = card["options"]["vae"]
