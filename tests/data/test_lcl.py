@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.data.lcl_builder import HEADER, Row, changed, days_of, slow_days, trial, write, write_folder, zipped
 from tests.data.test_profiles import made
-from unlearn.data import HouseholdProfiles, convert_lcl, lcl, lcl_rows, load_profiles, read_lcl, save_profiles
-from unlearn.data.lcl_rows import stream_households
-from unlearn.data.release import profile_card
+from unlearn.data import HouseholdProfiles, convert_lcl, load_profiles, read_lcl, save_profiles
+from unlearn.data.meters import lcl, lcl_rows
+from unlearn.data.meters.lcl_rows import stream_households
+from unlearn.data.meters.parquet import profile_card
 from unlearn.errors import DataError, InputError
 
 

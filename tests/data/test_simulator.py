@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from unlearn.data import london_weather, simulate_households, simulator
-from unlearn.data.appliances import APPLIANCES, run_appliance
-from unlearn.data.household_weather import half_hours, summer_time
-from unlearn.data.occupancy import ACTIVE, ASLEEP, AWAY, KINDS, _hazards, simulate_activity
-from unlearn.data.population import HEATING, SEGMENTS, draw_population
-from unlearn.data.technologies import charging_kwh, heating_kwh, solar_kwh
+from unlearn.data import london_weather, simulate_households
+from unlearn.data.simulator import households as simulator
+from unlearn.data.simulator.appliances import APPLIANCES, run_appliance
+from unlearn.data.simulator.occupancy import ACTIVE, ASLEEP, AWAY, KINDS, _hazards, simulate_activity
+from unlearn.data.simulator.population import HEATING, SEGMENTS, draw_population
+from unlearn.data.simulator.technologies import charging_kwh, heating_kwh, solar_kwh
+from unlearn.data.simulator.weather import half_hours, summer_time
 from unlearn.errors import InputError
 
 ALPHA = 0.001

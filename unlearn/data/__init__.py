@@ -1,26 +1,26 @@
 """Hourly load data: one container, readers for public and private data, a synthetic source."""
 
-from unlearn.data.choice import select_households
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch, fetch_wheel
 from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
 from unlearn.data.gefcom2012 import read_gefcom2012
-from unlearn.data.household_sources import HOUSEHOLD_SOURCES, load_households
-from unlearn.data.household_weather import london_weather
-from unlearn.data.households import HouseholdProfiles, household_profiles, split_households
-from unlearn.data.lcl import convert_lcl, read_lcl
-from unlearn.data.npz_households import read_npz
-from unlearn.data.profiles import DAYS, STEPS, DailyProfiles, concatenate, profiles_from_frame
-from unlearn.data.reading import ReadingReport
-from unlearn.data.release import load_profiles, save_profiles
+from unlearn.data.meters.choice import select_households
+from unlearn.data.meters.households import HouseholdProfiles, household_profiles, split_households
+from unlearn.data.meters.lcl import convert_lcl, read_lcl
+from unlearn.data.meters.npz import read_npz
+from unlearn.data.meters.parquet import load_profiles, save_profiles
+from unlearn.data.meters.profiles import DAYS, STEPS, DailyProfiles, concatenate, profiles_from_frame
+from unlearn.data.meters.reading import ReadingReport
+from unlearn.data.meters.sources import HOUSEHOLD_SOURCES, load_households
+from unlearn.data.meters.wide import read_wide
 from unlearn.data.scaler import StandardScaler
-from unlearn.data.simulator import simulate_households
+from unlearn.data.simulator.households import simulate_households
+from unlearn.data.simulator.weather import london_weather
 from unlearn.data.sources import SOURCES, load_dataset
 from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
 from unlearn.data.synthetic import make_synthetic
 from unlearn.data.tables import read_tables
 from unlearn.data.tx123bt import read_tx123bt
-from unlearn.data.wide import read_wide
 
 __all__ = [
     # the data set

@@ -8,7 +8,7 @@ import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.data import DailyProfiles
-from unlearn.data.profiles import EnergyArray
+from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
 
 #: Fewer rows than this give a label cell no mean and deviation of its own.

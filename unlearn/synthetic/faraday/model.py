@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_positive
 from unlearn.data import DailyProfiles, HouseholdProfiles, split_households
-from unlearn.data.profiles import EnergyArray
+from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
 from unlearn.records import provenance
 from unlearn.synthetic.faraday.em import MixtureOptions, fit_mixture

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.data.profiles import EnergyArray
+from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_profiles import daily, made
-from unlearn.data import DailyProfiles, HouseholdProfiles, ReadingReport, load_profiles, release, save_profiles
-from unlearn.data.release import profile_card
+from unlearn.data import DailyProfiles, HouseholdProfiles, ReadingReport, load_profiles, save_profiles
+from unlearn.data.meters import parquet
+from unlearn.data.meters.parquet import profile_card
 from unlearn.errors import DataError, InputError
 
 
@@ -29,7 +30,7 @@ def test_households_come_back_exactly(tmp_path_factory, n_households, n_days, n_
         "köln", kwh, segments=profiles.segments, households=households, reading=ReadingReport(rows=7), **fields
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release, "_ROWS", chunk)
+        patch.setattr(parquet, "_ROWS", chunk)
         path = save_profiles(given_, tmp_path_factory.mktemp("saved") / "p.parquet")
     again = load_profiles(path)
     assert isinstance(again, HouseholdProfiles)

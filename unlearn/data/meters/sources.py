@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from unlearn.data.choice import check_choice, select_households
-from unlearn.data.households import HouseholdProfiles
-from unlearn.data.lcl import read_lcl
-from unlearn.data.npz_households import read_npz
+from unlearn.data.meters.choice import check_choice, select_households
+from unlearn.data.meters.households import HouseholdProfiles
+from unlearn.data.meters.lcl import read_lcl
+from unlearn.data.meters.npz import read_npz
+from unlearn.data.meters.wide import read_wide
 from unlearn.data.options import check_options, reader_of
-from unlearn.data.simulator import simulate_households
-from unlearn.data.wide import read_wide
+from unlearn.data.simulator.households import simulate_households
 
 #: Options of some readers that every source has here.
 _CHOICE = ("max_households", "min_days")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from unlearn.checks import IntArray, require_count
-from unlearn.data.households import HouseholdProfiles
+from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.errors import DataError, InputError
 
 

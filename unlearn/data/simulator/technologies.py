@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.occupancy import ACTIVE, ASLEEP, AWAY
+from unlearn.data.simulator.occupancy import ACTIVE, ASLEEP, AWAY
 
 _STEPS = 48
 _BASE_C = 15.5  # below this outside temperature British homes heat

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_choice, require_count
-from unlearn.data.lcl_rows import HouseholdRows, stream_households
-from unlearn.data.profiles import STEPS, EnergyArray
-from unlearn.data.reading import ReadingReport
+from unlearn.data.meters.lcl_rows import HouseholdRows, stream_households
+from unlearn.data.meters.profiles import STEPS, EnergyArray
+from unlearn.data.meters.reading import ReadingReport
 
 _HALF_HOUR_NS = 1800 * 10**9
 

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.checks import IntArray, require_fraction
-from unlearn.data.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
-from unlearn.data.reading import ReadingReport
+from unlearn.data.meters.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
+from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
 
 DateArray = NDArray[np.datetime64]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.occupancy import KINDS
+from unlearn.data.simulator.occupancy import KINDS
 from unlearn.errors import InputError
 
 #: Customer segments by falling income, as the grouped Acorn names them.

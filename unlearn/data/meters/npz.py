@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unlearn.data.households import HouseholdProfiles, household_profiles
-from unlearn.data.profiles import STEPS
-from unlearn.data.reading import ReadingReport
+from unlearn.data.meters.households import HouseholdProfiles, household_profiles
+from unlearn.data.meters.profiles import STEPS
+from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError
 
 _KEYS = ("kwh_x1000", "ids", "start", "tariff", "acorn_grouped")

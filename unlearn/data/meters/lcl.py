@@ -15,12 +15,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from unlearn.data.households import HouseholdProfiles, household_profiles
-from unlearn.data.lcl_days import Choice, HouseholdDays, stream_days
-from unlearn.data.lcl_rows import LCL_SEGMENTS
-from unlearn.data.profiles import STEPS
-from unlearn.data.reading import ReadingReport
-from unlearn.data.release import ProfileWriter, load_profiles, profile_card
+from unlearn.data.meters.households import HouseholdProfiles, household_profiles
+from unlearn.data.meters.lcl_days import Choice, HouseholdDays, stream_days
+from unlearn.data.meters.lcl_rows import LCL_SEGMENTS
+from unlearn.data.meters.parquet import ProfileWriter, load_profiles, profile_card
+from unlearn.data.meters.profiles import STEPS
+from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
 from unlearn.records import write_atomically
 

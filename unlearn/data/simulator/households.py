@@ -7,14 +7,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_count
-from unlearn.data.appliances import APPLIANCES, run_appliance
-from unlearn.data.household_weather import generator, london_weather, summer_time
-from unlearn.data.households import HouseholdProfiles, household_profiles
-from unlearn.data.occupancy import ACTIVE, KINDS, simulate_activity
-from unlearn.data.population import SEGMENTS, draw_population, require_share
-from unlearn.data.profiles import STEPS
+from unlearn.data.meters.households import HouseholdProfiles, household_profiles
+from unlearn.data.meters.profiles import STEPS
 from unlearn.data.series import autoregressive
-from unlearn.data.technologies import charging_kwh, heating_kwh, solar_kwh
+from unlearn.data.simulator.appliances import APPLIANCES, run_appliance
+from unlearn.data.simulator.occupancy import ACTIVE, KINDS, simulate_activity
+from unlearn.data.simulator.population import SEGMENTS, draw_population, require_share
+from unlearn.data.simulator.technologies import charging_kwh, heating_kwh, solar_kwh
+from unlearn.data.simulator.weather import generator, london_weather, summer_time
 
 Array32 = NDArray[np.float32]
 

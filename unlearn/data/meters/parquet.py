@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unlearn.checks import IntArray
-from unlearn.data.choice import with_enough_days
-from unlearn.data.households import HouseholdProfiles
-from unlearn.data.profiles import DailyProfiles, EnergyArray
-from unlearn.data.reading import ReadingReport
+from unlearn.data.meters.choice import with_enough_days
+from unlearn.data.meters.households import HouseholdProfiles
+from unlearn.data.meters.profiles import DailyProfiles, EnergyArray
+from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
 from unlearn.records import provenance, write_atomically
 

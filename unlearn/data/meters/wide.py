@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.households import HouseholdProfiles, household_profiles
-from unlearn.data.profiles import EnergyArray
-from unlearn.data.reading import ReadingReport
+from unlearn.data.meters.households import HouseholdProfiles, household_profiles
+from unlearn.data.meters.profiles import EnergyArray
+from unlearn.data.meters.reading import ReadingReport
 from unlearn.data.tables import open_table, parse_times
 from unlearn.errors import DataError
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.household_weather import summer_time
+from unlearn.data.simulator.weather import summer_time
 
 ASLEEP, AWAY, ACTIVE = 0, 1, 2
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import IntArray, require_count
-from unlearn.data.profiles import STEPS
+from unlearn.data.meters.profiles import STEPS
 from unlearn.data.series import autoregressive
 from unlearn.errors import InputError
 
