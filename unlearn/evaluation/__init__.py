@@ -3,6 +3,7 @@
 from unlearn.evaluation.completeness import completeness
 from unlearn.evaluation.derivative import published_derivative
 from unlearn.evaluation.describe import describe_release
+from unlearn.evaluation.describe_feeder import describe_feeder
 from unlearn.evaluation.fidelity import compare_fidelity, measure_fidelity
 from unlearn.evaluation.fidelity_real import FidelityOptions
 from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
@@ -31,6 +32,6 @@ __all__ = [
     "FidelityOptions", "compare_fidelity", "measure_fidelity",
     # what it is good for
     "UtilityOptions", "measure_utility", "training_part",
-    # what a release looks like
-    "describe_release",
+    # what a release, or a generated feeder, looks like
+    "describe_feeder", "describe_release",
 ]  # fmt: skip

@@ -1,5 +1,8 @@
 """Figures and pages, drawn from records alone."""
 
+from unlearn.plotting.feeder import save_feeder
+from unlearn.plotting.feeder_page import write_feeder_page
+from unlearn.plotting.feeder_text import summarise_feeder
 from unlearn.plotting.fidelity import save_fidelity
 from unlearn.plotting.fidelity_page import write_fidelity_page
 from unlearn.plotting.fidelity_text import summarise_fidelity
@@ -25,6 +28,8 @@ __all__ = [
     "save_utility", "summarise_utility", "write_utility_page",
     # a release of daily profiles
     "save_release", "summarise_release", "write_release_page",
+    # a generated feeder
+    "save_feeder", "summarise_feeder", "write_feeder_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip
