@@ -37,7 +37,7 @@ def test_shell_lines_name_targets_experiments_and_choices_that_exist() -> None:
     for name in re.findall(r"experiments\.([a-z]+)", TEXT):
         assert (ROOT / "experiments" / f"{name}.py").is_file(), name
     for group, choice in re.findall(
-        r"\b(forecaster|criterion|sweep|experiment|hydra/launcher|data)=([a-z_0-9]+)", TEXT
+        r"\b(forecaster|criterion|sweep|experiment|hydra/launcher|data|households|generator)=([a-z_0-9]+)", TEXT
     ):
         assert (ROOT / "conf" / group / f"{choice}.yaml").is_file(), (group, choice)
 

@@ -92,7 +92,8 @@ def _describe(table: RecordTable, profiles: DailyProfiles, name: str, examples: 
         if label not in ("month", "day_of_week"):
             mean = profiles.kwh[members].mean(axis=0, dtype=np.float64)
             _add_curve(table, "mean_profile", mean, hours, where)
-    table.add("kwh_per_year", _per_year(profiles, day), "kWh", **own)
+    if len(np.unique(profiles.month)) == 12:
+        table.add("kwh_per_year", _per_year(profiles, day), "kWh", **own)
     table.add("zero_share", float((profiles.kwh == 0).mean()), "1", **own)
     table.add("largest", float(profiles.kwh.max()), "kWh", **own)
     for probability, energy in zip(BAND, np.quantile(profiles.kwh, BAND, axis=0), strict=True):
@@ -132,8 +133,6 @@ def _add_curve(
 
 
 def _per_year(profiles: DailyProfiles, day: FloatArray) -> float:
-    """Energy of a year of days, whatever the mix of months; NaN where a month is missing."""
+    """Energy of a year of days, whatever the mix of months, all of which occur."""
     count = np.bincount(profiles.month - 1, minlength=12)
-    if not count.all():
-        return float("nan")
     return float((np.bincount(profiles.month - 1, weights=day, minlength=12) / count) @ _DAYS_OF_MONTH)

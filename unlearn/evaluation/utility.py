@@ -98,7 +98,9 @@ def measure_utility(
     """
     options = options or UtilityOptions()
     _check(releases, train, holdout, cost, options)
-    table = RecordTable(seed=seed, split="test", **(labels or {}))
+    table = RecordTable(
+        **{"experiment": "utility", "data": train.name, "seed": seed, "split": "test", **(labels or {})}
+    )
     learn = {REAL: training_part(train, options), **{release.name: release for release in releases}}
     test = holdout.take(~training_days(holdout.date, options.test_every))
     jobs = [(task, name) for task in options.tasks if task != "load" for name in learn]

@@ -79,7 +79,7 @@ def _beside(whole: pd.DataFrame, name: str, metric: str, said: str) -> str:
 
 
 def _value(whole: pd.DataFrame, metric: str, name: str) -> float:
-    return float(whole[name][metric])
+    return float(whole[name].get(metric, np.nan))
 
 
 def _labels(records: pd.DataFrame, name: str) -> str:
