@@ -25,7 +25,7 @@ from unlearn.data import (
 )
 from unlearn.errors import InputError
 from unlearn.evaluation import UtilityOptions
-from unlearn.evaluation.bus_loads import training_days
+from unlearn.evaluation.utility.bus_loads import training_days
 from unlearn.records import config_hash, create_folder, provenance, read_json, source_fingerprint, write_parquet
 from unlearn.synthetic import BASELINES
 from unlearn.synthetic.faraday import (

@@ -10,7 +10,7 @@ from tests.synthetic.builders import households
 from unlearn.data import DailyProfiles
 from unlearn.errors import InputError
 from unlearn.evaluation.describe import describe_release
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.measure import REAL
 from unlearn.synthetic import resampled
 
 REAL_PROFILES = households(8, 120)

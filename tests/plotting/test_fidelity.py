@@ -10,7 +10,7 @@ from tests.evaluation.households import made_households
 from unlearn.data import split_households
 from unlearn.errors import InputError
 from unlearn.evaluation import FidelityOptions, compare_fidelity
-from unlearn.evaluation.fidelity_records import REAL
+from unlearn.evaluation.fidelity.records import REAL
 from unlearn.plotting import save_fidelity, summarise_fidelity, write_fidelity_page
 from unlearn.plotting.fidelity import METRICS, colours_of, draw_ratios, fidelity_figure
 from unlearn.plotting.fidelity_text import distance_table, headline_table, headlines

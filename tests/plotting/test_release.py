@@ -11,7 +11,7 @@ from tests.synthetic.builders import households
 from unlearn.data import DailyProfiles
 from unlearn.errors import InputError
 from unlearn.evaluation import describe_release
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.measure import REAL
 from unlearn.plotting import save_release, summarise_release, write_release_page
 from unlearn.plotting.generator_card import settings_rows, training_figure
 from unlearn.plotting.release import MOST_SEGMENTS, release_figure, segments_of

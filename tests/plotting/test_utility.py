@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.errors import InputError
-from unlearn.evaluation.load_task import PERFECT, WEEK_BEFORE
 from unlearn.evaluation.measure import METRICS
-from unlearn.evaluation.utility import REAL, REDRAWN, TASKS
+from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE
+from unlearn.evaluation.utility.measure import REAL, REDRAWN, TASKS
 from unlearn.plotting import save_utility, summarise_utility, write_utility_page
 from unlearn.plotting.utility import colours_of, utility_figure
 from unlearn.plotting.utility_seeds import NOTHING, Spread, UtilityTable

@@ -4,8 +4,8 @@ from unlearn.evaluation.completeness import completeness
 from unlearn.evaluation.derivative import published_derivative
 from unlearn.evaluation.describe import describe_release
 from unlearn.evaluation.describe_feeder import describe_feeder
-from unlearn.evaluation.fidelity import compare_fidelity, measure_fidelity
-from unlearn.evaluation.fidelity_real import FidelityOptions
+from unlearn.evaluation.fidelity.compare import compare_fidelity, measure_fidelity
+from unlearn.evaluation.fidelity.real import FidelityOptions
 from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
 from unlearn.evaluation.groups import Group, plan_groups
 from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
@@ -15,7 +15,7 @@ from unlearn.evaluation.network_quality import assess
 from unlearn.evaluation.sensitivity import sensitivity
 from unlearn.evaluation.study import PROTOCOLS, Study
 from unlearn.evaluation.tradeoff import tradeoff
-from unlearn.evaluation.utility import UtilityOptions, measure_utility, training_part
+from unlearn.evaluation.utility.measure import UtilityOptions, measure_utility, training_part
 
 __all__ = [
     # what is measured

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from unlearn.checks import FloatArray
 from unlearn.data import DAYS, DailyProfiles
 from unlearn.errors import InputError
-from unlearn.evaluation.profile_tasks import SEASONS, season_of
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.measure import REAL
+from unlearn.evaluation.utility.profile_tasks import SEASONS, season_of
 from unlearn.records import RecordTable
 
 #: Quantiles of the energy of each step.

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from unlearn.errors import InputError
-from unlearn.evaluation.fidelity_records import REAL
+from unlearn.evaluation.fidelity.records import REAL
 from unlearn.plotting.style import REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 
 #: Metrics of the bars: aspect, scope, label; the four of the source, then the three inside clusters.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.evaluation.fidelity_records import REAL
+from unlearn.evaluation.fidelity.records import REAL
 from unlearn.plotting.fidelity import LIMIT, METRICS, generators_of
 
 #: How features and distances are called in words.

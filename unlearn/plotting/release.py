@@ -13,8 +13,8 @@ from matplotlib.ticker import PercentFormatter
 
 from unlearn.errors import InputError
 from unlearn.evaluation.describe import BAND, EXAMPLE_PROBABILITIES
-from unlearn.evaluation.profile_tasks import SEASONS
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.measure import REAL
+from unlearn.evaluation.utility.profile_tasks import SEASONS
 from unlearn.plotting.style import REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 
 RELEASE_COLOUR = RELEASE_COLOURS[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.measure import REAL
 from unlearn.plotting.generator_card import settings_rows, training_figure
 from unlearn.plotting.pages import drawn, embedded, write_page
 from unlearn.plotting.release import MOST_SEGMENTS, segments_of

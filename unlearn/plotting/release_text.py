@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.evaluation.describe import BAND
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.measure import REAL
 from unlearn.plotting.release import release_of
 
 LABEL_NAMES = {"segment": "segment", "month": "month", "day_of_week": "day of the week"}

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from unlearn.evaluation.load_task import PERFECT, WEEK_BEFORE
-from unlearn.evaluation.utility import REAL, REDRAWN
+from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE
+from unlearn.evaluation.utility.measure import REAL, REDRAWN
 from unlearn.plotting.style import FORECASTER_NAMES, REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 from unlearn.plotting.utility_seeds import NOTHING, UtilityTable, short
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from unlearn.checks import FloatArray
 from unlearn.errors import InputError
-from unlearn.evaluation.utility import REAL, REDRAWN
+from unlearn.evaluation.utility.measure import REAL, REDRAWN
 
 #: What the column `generator` says of forecasts that need no training.
 NOTHING = "nothing"

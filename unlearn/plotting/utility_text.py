@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.evaluation.load_task import PERFECT, WEEK_BEFORE
-from unlearn.evaluation.utility import REAL, REDRAWN
+from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE
+from unlearn.evaluation.utility.measure import REAL, REDRAWN
 from unlearn.plotting.style import FORECASTER_NAMES
 from unlearn.plotting.utility import CHANCE
 from unlearn.plotting.utility_seeds import NOTHING, Source, Spread, UtilityTable, short

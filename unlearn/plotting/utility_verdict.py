@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unlearn.evaluation.load_task import WEEK_BEFORE
-from unlearn.evaluation.utility import REAL
+from unlearn.evaluation.utility.bus_forecasts import WEEK_BEFORE
+from unlearn.evaluation.utility.measure import REAL
 from unlearn.plotting.style import FORECASTER_NAMES
 from unlearn.plotting.utility_seeds import NOTHING, Spread, UtilityTable, short
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, require_choice
 from unlearn.data import LoadDataset
-from unlearn.evaluation.bus_loads import BusPlan, bus_dataset
 from unlearn.evaluation.measure import METRICS, measure_forecast, sample_hours
+from unlearn.evaluation.utility.bus_loads import BusPlan, bus_dataset
 from unlearn.forecasters import TrainingOptions, fit_linear, fit_network
 from unlearn.grid import OperatingCost
 

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import jensenshannon
 
 from unlearn.errors import InputError
-from unlearn.evaluation.distances import (
+from unlearn.evaluation.fidelity.distances import (
     binned_jensen_shannon,
     circular_wasserstein,
     jensen_shannon,

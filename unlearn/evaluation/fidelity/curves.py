@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearn.evaluation.fidelity_features import HOURS
-from unlearn.evaluation.fidelity_samples import Sample
+from unlearn.evaluation.fidelity.features import HOURS
+from unlearn.evaluation.fidelity.samples import Sample
 from unlearn.records import RecordTable
 
 #: Probabilities at which distributions of level and peaks are recorded.

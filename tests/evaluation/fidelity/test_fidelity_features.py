@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unlearn.errors import InputError
-from unlearn.evaluation.fidelity_features import (
+from unlearn.evaluation.fidelity.features import (
     FEATURES,
     autocorrelation,
     bins_of,

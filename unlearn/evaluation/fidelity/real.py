@@ -12,8 +12,8 @@ import pandas as pd
 from unlearn.checks import IntArray
 from unlearn.data import HouseholdProfiles, household_profiles, split_households
 from unlearn.errors import InputError
-from unlearn.evaluation.fidelity_clusters import DayClusters, fit_clusters
-from unlearn.evaluation.fidelity_samples import (
+from unlearn.evaluation.fidelity.clusters import DayClusters, fit_clusters
+from unlearn.evaluation.fidelity.samples import (
     Bins,
     Distances,
     Sample,

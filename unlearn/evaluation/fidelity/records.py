@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.evaluation.fidelity_curves import add_curves
-from unlearn.evaluation.fidelity_discriminator import discriminate
-from unlearn.evaluation.fidelity_ratios import HEADLINES, Ratio, headline_ratio, mean_distances, ratios
-from unlearn.evaluation.fidelity_real import FidelityOptions, RealSide, comparable_members
-from unlearn.evaluation.fidelity_samples import (
+from unlearn.evaluation.fidelity.curves import add_curves
+from unlearn.evaluation.fidelity.discriminator import discriminate
+from unlearn.evaluation.fidelity.ratios import HEADLINES, Ratio, headline_ratio, mean_distances, ratios
+from unlearn.evaluation.fidelity.real import FidelityOptions, RealSide, comparable_members
+from unlearn.evaluation.fidelity.samples import (
     COMPARED,
     Distances,
     Key,

@@ -10,9 +10,9 @@ from tests.evaluation.households import made_households
 from unlearn.data import DailyProfiles, HouseholdProfiles, split_households
 from unlearn.errors import InputError, MismatchError
 from unlearn.evaluation import FidelityOptions, compare_fidelity, measure_fidelity
-from unlearn.evaluation.fidelity_ratios import HEADLINES, Ratio, headline_ratio, mean_distances, ratio
-from unlearn.evaluation.fidelity_records import REAL
-from unlearn.evaluation.fidelity_samples import Key, mean_over_clusters
+from unlearn.evaluation.fidelity.ratios import HEADLINES, Ratio, headline_ratio, mean_distances, ratio
+from unlearn.evaluation.fidelity.records import REAL
+from unlearn.evaluation.fidelity.samples import Key, mean_over_clusters
 from unlearn.synthetic import independent_gaussian, resampled, shuffled_hours
 
 OPTIONS = FidelityOptions(n_clusters=4, min_members=30, n_divisions=2)

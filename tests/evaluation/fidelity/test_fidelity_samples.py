@@ -7,11 +7,11 @@ import pytest
 
 from tests.evaluation.households import made_households
 from unlearn.data import split_households
-from unlearn.evaluation import fidelity_real
-from unlearn.evaluation.distances import wasserstein
-from unlearn.evaluation.fidelity_features import profile_features
-from unlearn.evaluation.fidelity_real import FidelityOptions, comparable_members, divisions, make_real_side
-from unlearn.evaluation.fidelity_samples import Bins, Key, Sample, distances_inside, distances_overall
+from unlearn.evaluation.fidelity import real as fidelity_real
+from unlearn.evaluation.fidelity.distances import wasserstein
+from unlearn.evaluation.fidelity.features import profile_features
+from unlearn.evaluation.fidelity.real import FidelityOptions, comparable_members, divisions, make_real_side
+from unlearn.evaluation.fidelity.samples import Bins, Key, Sample, distances_inside, distances_overall
 
 
 def sample(kwh: np.ndarray, cluster: Sequence[int]) -> Sample:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, as_floats
 from unlearn.errors import InputError
-from unlearn.evaluation.distances import (
+from unlearn.evaluation.fidelity.distances import (
     binned_jensen_shannon,
     circular_wasserstein,
     jensen_shannon,

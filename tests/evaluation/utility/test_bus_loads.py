@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.synthetic.builders import households
 from unlearn.data import DailyProfiles, HouseholdProfiles, household_profiles
 from unlearn.errors import InputError
-from unlearn.evaluation.bus_loads import (
+from unlearn.evaluation.utility.bus_loads import (
     BusPlan,
     bus_dataset,
     household_load_kwh,

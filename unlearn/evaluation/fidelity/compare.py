@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError, MismatchError
-from unlearn.evaluation.fidelity_clusters import ROWS_PER_CLUSTER
-from unlearn.evaluation.fidelity_real import FidelityOptions, divisions, make_real_side
-from unlearn.evaluation.fidelity_records import REAL, add_discrimination, add_real, add_release
-from unlearn.evaluation.fidelity_samples import make_sample
+from unlearn.evaluation.fidelity.clusters import ROWS_PER_CLUSTER
+from unlearn.evaluation.fidelity.real import FidelityOptions, divisions, make_real_side
+from unlearn.evaluation.fidelity.records import REAL, add_discrimination, add_real, add_release
+from unlearn.evaluation.fidelity.samples import make_sample
 from unlearn.records import RecordTable
 
 

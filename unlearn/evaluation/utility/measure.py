@@ -16,10 +16,10 @@ from tqdm import tqdm
 from unlearn.checks import require_choice, require_positive
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError, MismatchError
-from unlearn.evaluation.bus_loads import household_load_kwh, plan_buses, release_load_kwh, training_days
-from unlearn.evaluation.load_task import FORECASTERS, load_scale, measure_load_task
 from unlearn.evaluation.measure import METRICS
-from unlearn.evaluation.profile_tasks import next_step_scores, season_scores
+from unlearn.evaluation.utility.bus_forecasts import FORECASTERS, load_scale, measure_load_task
+from unlearn.evaluation.utility.bus_loads import household_load_kwh, plan_buses, release_load_kwh, training_days
+from unlearn.evaluation.utility.profile_tasks import next_step_scores, season_scores
 from unlearn.forecasters import TrainingOptions
 from unlearn.grid import OperatingCost
 from unlearn.records import RecordTable

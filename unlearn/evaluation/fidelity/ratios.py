@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.evaluation.fidelity_samples import Distances, Key
+from unlearn.evaluation.fidelity.samples import Distances, Key
 
 
 @dataclass(frozen=True)

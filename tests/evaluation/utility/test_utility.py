@@ -9,9 +9,9 @@ import unlearn
 from tests.synthetic.builders import households
 from unlearn.data import HouseholdProfiles, split_households
 from unlearn.errors import InputError, MismatchError
-from unlearn.evaluation.bus_loads import household_load_kwh, plan_buses, training_days
-from unlearn.evaluation.load_task import PERFECT, WEEK_BEFORE, load_scale, measure_load_task
-from unlearn.evaluation.utility import REAL, REDRAWN, UtilityOptions, measure_utility, training_part
+from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE, load_scale, measure_load_task
+from unlearn.evaluation.utility.bus_loads import household_load_kwh, plan_buses, training_days
+from unlearn.evaluation.utility.measure import REAL, REDRAWN, UtilityOptions, measure_utility, training_part
 from unlearn.forecasters import TrainingOptions
 from unlearn.grid import OperatingCost
 
@@ -60,7 +60,7 @@ def test_every_task_compares_the_release_with_real_data(
 def test_the_load_task_measures_what_a_plain_fit_measures(
     parts: tuple[HouseholdProfiles, HouseholdProfiles], small_cost: OperatingCost
 ) -> None:
-    from unlearn.evaluation.bus_loads import bus_dataset
+    from unlearn.evaluation.utility.bus_loads import bus_dataset
 
     train, holdout = parts
     plan = plan_buses(train, 3, 15)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.evaluation.distances import jensen_shannon, total_variation
-from unlearn.evaluation.fidelity_clusters import DayClusters
-from unlearn.evaluation.fidelity_features import (
+from unlearn.evaluation.fidelity.clusters import DayClusters
+from unlearn.evaluation.fidelity.distances import jensen_shannon, total_variation
+from unlearn.evaluation.fidelity.features import (
     FEATURES,
     Feature,
     ProfileFeatures,
