@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.jobs import RECORDS, gather
 from experiments.schema_synthetic import FaradayConfig
 from experiments.synthetic_stages import SyntheticRun, faraday_options
+from experiments.together import draw_together
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
@@ -96,18 +98,6 @@ def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pyte
     assert "data:image/png;base64," in (folder / "index.html").read_text()
 
 
-def test_a_sweep_over_generators_gives_one_table(run: Runner) -> None:
-    folder = run.sweep(
-        "fidelity",
-        *[q for q in QUICK if not q.startswith("generator")],
-        "generator=simulator,resampled",
-        "fidelity.beside=[]",
-        "synthesis.seeds=[0]",
-    )
-    table = pd.read_parquet(folder / "table.parquet")
-    assert {"simulator", "resampled"} <= set(table["generator"])
-
-
 def test_simulated_releases_are_of_other_people_than_the_real_ones() -> None:
     config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused")
     run = SyntheticRun(config)
@@ -176,14 +166,21 @@ def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
         )
 
 
-def test_runs_of_several_generators_are_drawn_together(run: Runner) -> None:
+def test_a_sweep_over_generators_gives_one_table_one_figure_and_one_page(run: Runner) -> None:
     settings = [q for q in QUICK if not q.startswith("generator")]
     settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
     folder = run.sweep("fidelity", *settings, "generator=simulator,resampled")
+    assert {"simulator", "resampled", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
     drawn = run("figures", f"records=[{folder}]")
     page = (drawn / "fidelity.html").read_text()
     assert all(name in page for name in ("simulator", "resampled", "shuffled_hours"))
     assert (drawn / "fidelity.png").stat().st_size > 20_000
-    other = run.sweep("fidelity", *settings, "generator=simulator", "fidelity.n_bins=15,20")
-    with pytest.raises((SystemExit, InputError)):
-        run("figures", f"records=[{other}]")
+
+    # What both runs measured alike must be alike.
+    jobs = gather([folder])
+    assert len(jobs) == 2
+    records = pd.read_parquet(jobs[0] / RECORDS)
+    records.loc[records["generator"] == "shuffled_hours", "value"] += 0.1
+    records.to_parquet(jobs[0] / RECORDS)
+    with pytest.raises(InputError, match=r"with the same households and settings.*of shuffled_hours for seed 0"):
+        draw_together("fidelity", jobs, run.folder)
