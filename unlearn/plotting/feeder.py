@@ -109,7 +109,7 @@ def draw_months(axis: Axes, records: pd.DataFrame) -> None:
     """Mean monthly consumption by class on a logarithmic axis, since classes differ by orders of magnitude."""
     for name, colour in classes_of(records).items():
         own = records[(records["metric"] == "monthly_mean") & (records["customer_class"] == name)]
-        axis.plot(own["month"], own["value"], "o-", color=colour, markersize=3, label=name)
+        axis.plot(_place(own["month"]), own["value"], "o-", color=colour, markersize=3, label=name)
     axis.set(yscale="log", ylabel="mean [kWh a month]")
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_major_formatter("{x:,.0f}")
@@ -127,11 +127,11 @@ def draw_relative(axis: Axes, records: pd.DataFrame) -> None:
     colours = {kind: RELEASE_COLOURS[2 + i % (len(RELEASE_COLOURS) - 2)] for i, kind in enumerate(types)}
     for kind, colour in colours.items():
         rows = own[own["group"] == kind]
-        axis.plot(rows["month"], rows["value"], "--", color=colour, linewidth=1.1, label=kind.replace("_", " "))
+        axis.plot(_place(rows["month"]), rows["value"], "--", color=colour, linewidth=1.1, label=kind.replace("_", " "))
     for group, colour in ((NORMAL, REAL_COLOUR), (ANOMALOUS, RELEASE_COLOURS[1])):
         rows = own[own["group"] == group]
         if rows["value"].notna().any():
-            axis.plot(rows["month"], rows["value"], "o-", color=colour, markersize=3, linewidth=2, label=group)
+            axis.plot(_place(rows["month"]), rows["value"], "o-", color=colour, markersize=3, linewidth=2, label=group)
     axis.axhline(1, color="0.5", linewidth=0.8)
     axis.set_ylabel("relative to the first month")
     _month_ticks(axis, records)
@@ -180,7 +180,12 @@ def _stack(axis: Axes, table: pd.DataFrame, colours: dict[str, str]) -> None:
     axis.legend(loc="best")
 
 
+def _place(months: pd.Series) -> list[int]:
+    """Months such as 2023-01 as whole numbers, one apart."""
+    return [pd.Period(month, freq="M").ordinal for month in months]
+
+
 def _month_ticks(axis: Axes, records: pd.DataFrame) -> None:
     months = list(dict.fromkeys(records.loc[records["metric"] == "monthly_mean", "month"]))
     shown = months[:: max(1, -(-len(months) // 6))]
-    axis.set_xticks(shown, shown, fontsize=8, rotation=30, ha="right")
+    axis.set_xticks(_place(pd.Series(shown)), shown, fontsize=8, rotation=30, ha="right")
