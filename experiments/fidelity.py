@@ -22,20 +22,24 @@ from unlearn.plotting import save_fidelity, summarise_fidelity, write_fidelity_p
 def main(config: Config, folder: Path) -> None:
     """Write records, figure and page over the seeds, and print what they say."""
     run = SyntheticRun(config)
-    settings = {name: value for name, value in asdict(config.fidelity).items() if name != "beside"}
+    settings = {name: value for name, value in asdict(config.fidelity).items() if name not in ("beside", "hourly")}
     options = FidelityOptions(**settings)
     kinds = [None, *(kind for kind in config.fidelity.beside if kind != run.kind)]
 
     def measured(seed: int) -> pd.DataFrame:
         division = run.divide(seed)
+        learnt, compared = division.learnt, division.compared
         releases = [run.release(division, seed, kind) for kind in kinds]
+        if config.fidelity.hourly:
+            learnt, compared = learnt.to_hourly(), compared.to_hourly()
+            releases = [release.to_hourly() for release in releases]
         key = {"options": asdict(options), "seed": seed, "releases": [release.fingerprint for release in releases]}
-        key |= {"names": [release.name for release in releases], "learnt": division.learnt.fingerprint}
+        key |= {"names": [release.name for release in releases], "learnt": learnt.fingerprint}
         return run.kept_records(
             "fidelity",
-            {**key, "compared": division.compared.fingerprint},
+            {**key, "compared": compared.fingerprint},
             lambda: compare_fidelity(
-                releases, division.learnt, division.compared, options, seed, {"data": run.households.name}
+                releases, learnt, compared, options, seed, {"data": run.households.name}
             ).to_frame(),
         )
 

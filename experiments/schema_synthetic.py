@@ -159,9 +159,13 @@ class SynthesisConfig:
 
 @dataclass
 class FidelityConfig:
-    """How fidelity is measured, and what beside the generator; see `unlearn.evaluation.FidelityOptions`."""
+    """How fidelity is measured, and what beside the generator; see `unlearn.evaluation.FidelityOptions`.
+
+    `hourly`: compare everything in steps of an hour, as a release of hours is anyway.
+    """
 
     beside: list[str] = MISSING
+    hourly: bool = MISSING
     top_k: int = MISSING
     n_bins: int = MISSING
     n_clusters: int = MISSING

@@ -38,7 +38,8 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
         first = twice.iloc[0]
         raise InputError(
             f"records: expected runs of {name} with the same households and settings, got {len(twice)} numbers that "
-            f"differ, such as {first['metric']} of {first['generator']} for seed {first['seed']}. Name other folders."
+            f"differ, such as {first['metric']} of {first['generator']} for seed {first['seed']}. Name other folders, "
+            "or measure all alike: a feeder's release has hours, and fidelity.hourly=true compares all in hours."
         )
     png = save(records, folder / name)
     write_page(records, png, folder / f"{name}.html")

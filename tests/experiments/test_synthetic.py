@@ -169,11 +169,12 @@ def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
 def test_a_sweep_over_generators_gives_one_table_one_figure_and_one_page(run: Runner) -> None:
     settings = [q for q in QUICK if not q.startswith("generator")]
     settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
-    folder = run.sweep("fidelity", *settings, "generator=simulator,resampled")
-    assert {"simulator", "resampled", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
+    # The feeder's hours stand beside half-hours only if all are compared in hours.
+    folder = run.sweep("fidelity", *settings, "generator=simulator,feeder", "fidelity.hourly=true")
+    assert {"simulator", "feeder", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
     drawn = run("figures", f"records=[{folder}]")
     page = (drawn / "fidelity.html").read_text()
-    assert all(name in page for name in ("simulator", "resampled", "shuffled_hours"))
+    assert all(name in page for name in ("simulator", "feeder", "shuffled_hours"))
     assert (drawn / "fidelity.png").stat().st_size > 20_000
 
     # What both runs measured alike must be alike.
