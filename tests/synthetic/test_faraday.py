@@ -98,11 +98,34 @@ def test_profiles_without_households_can_be_learnt_too(train: HouseholdProfiles)
 def test_too_little_is_refused(train: HouseholdProfiles) -> None:
     with pytest.raises(InputError, match=r"mixture components \(100\), got 60"):
         fit_faraday(train.of_households([0]))
-    with pytest.raises(InputError, match="1 households are too few"):
+    with pytest.raises(InputError, match=r"at least 2 households.*vae\.validation.*got 1"):
         fit_faraday(train.of_households([0]), SMALL)
     flat = replace(train.unlabelled(), kwh=np.ones_like(train.kwh))
     with pytest.raises(InputError, match="expected profiles that vary"):
         fit_faraday(flat, SMALL)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.95])
+@pytest.mark.parametrize("known", [True, False])
+def test_no_share_leaves_a_side_of_early_stopping_empty(train: HouseholdProfiles, share: float, known: bool) -> None:
+    few = train.of_households([0, 1]).take(np.arange(0, 120, 20))
+    options = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1, validation=share), MixtureOptions(components=2))
+    faraday = fit_faraday(few if known else few.unlabelled(), options)
+    assert np.isfinite([faraday.card["training"][side] for side in ("train", "validation")]).all()
+
+
+def test_households_without_a_day_are_not_watched(train: HouseholdProfiles) -> None:
+    present = train.take(train.household < 2)
+    assert present.n_households == 24
+    options = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1), MixtureOptions(components=2))
+    for seed in range(3):
+        assert fit_faraday(present, options, seed).card["training"]["best_epoch"] == 0
+
+
+@pytest.mark.parametrize("name", ["components", "max_steps", "cluster_steps"])
+def test_counts_of_the_mixture_are_whole_numbers(name: str) -> None:
+    with pytest.raises(InputError, match=rf"mixture\.{name}: expected a whole number"):
+        MixtureOptions(**{name: 2.5})
 
 
 @pytest.mark.parametrize("n", [0, -3, 2.5])

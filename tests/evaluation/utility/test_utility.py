@@ -95,12 +95,17 @@ def test_test_weeks_and_test_households_are_in_no_training_set(
     assert first.equals(second)
 
 
-def test_hourly_releases_are_compared_in_hours(parts: tuple[HouseholdProfiles, HouseholdProfiles]) -> None:
+def test_if_one_release_is_hourly_all_profile_tasks_are_in_hours(
+    parts: tuple[HouseholdProfiles, HouseholdProfiles],
+) -> None:
     train, holdout = parts
     hourly = replace(training_part(train).unlabelled().to_hourly(), name="hourly")
-    records = measure_utility([hourly], train, holdout, None, replace(QUICK, tasks=("season",))).to_frame()
-    assert set(records[records["generator"] == "hourly"]["n_steps"]) == {24}
-    assert set(records[records["generator"] == REAL]["n_steps"]) == {48}
+    options = replace(QUICK, tasks=("season", "next_step"))
+    records = measure_utility([hourly], train, holdout, None, options).to_frame()
+    assert set(records["n_steps"]) == {24}
+    # The same days as real training: an error in kWh an hour beside one in kWh a half-hour would be twice as large.
+    value = records.set_index(["generator", "forecaster", "metric"])["value"]
+    assert value["hourly", "ridge", "rmse"] == pytest.approx(value[REAL, "ridge", "rmse"], rel=1e-12)
 
 
 def test_bad_input_is_refused_before_anything_is_trained(
@@ -117,3 +122,23 @@ def test_bad_input_is_refused_before_anything_is_trained(
         UtilityOptions(tasks=("poetry",))
     with pytest.raises(InputError, match=r"utility\.customers"):
         UtilityOptions(customers=0)
+    with pytest.raises(InputError, match=r"utility\.forecasters"):
+        UtilityOptions(forecasters=("oracle",))
+    with pytest.raises(InputError, match=r"utility\.window: expected a whole number"):
+        UtilityOptions(window=0)
+
+
+def test_sets_without_days_and_buses_without_load_are_refused(
+    parts: tuple[HouseholdProfiles, HouseholdProfiles], small_cost: OperatingCost
+) -> None:
+    train, holdout = parts
+    trained_only = holdout.take(training_days(holdout.date))
+    options = replace(QUICK, tasks=("next_step",))
+    with pytest.raises(InputError, match=f"got none in {holdout.name}.*test_every"):
+        measure_utility([], train, trained_only, None, options)
+    nothing = replace(train.unlabelled().take(np.arange(0)), name="nothing left")
+    with pytest.raises(InputError, match="got none in nothing left"):
+        measure_utility([nothing], train, holdout, None, options)
+    idle = replace(train, kwh=np.zeros_like(train.kwh))
+    with pytest.raises(InputError, match="0 kWh in every hour at bus 1"):
+        measure_utility([], idle, holdout, small_cost, replace(QUICK, tasks=("load",)))

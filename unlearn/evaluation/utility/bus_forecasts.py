@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, require_choice
 from unlearn.data import LoadDataset
+from unlearn.errors import InputError
 from unlearn.evaluation.measure import METRICS, measure_forecast, sample_hours
 from unlearn.evaluation.utility.bus_loads import BusPlan, bus_dataset
 from unlearn.forecasters import TrainingOptions, fit_linear, fit_network
@@ -33,8 +34,19 @@ class LoadTaskRow:
 
 
 def load_scale(plan: BusPlan, train_kwh: FloatArray, cost: OperatingCost) -> FloatArray:
-    """MW per kW of each bus that puts the maximum of real training days at its nominal load, shape (B,)."""
-    return cost.case.nominal_load_mw / train_kwh[plan.training].max(axis=(0, 2))
+    """MW per kW of each bus that puts the maximum of real training days at its nominal load, shape (B,).
+
+    Raises:
+        InputError: a bus without any load on training days.
+    """
+    largest_kwh = train_kwh[plan.training].max(axis=(0, 2))
+    idle = np.flatnonzero(largest_kwh <= 0)
+    if idle.size:
+        raise InputError(
+            f"utility: expected some load on real training days at each bus, got 0 kWh in every hour at bus "
+            f"{idle[0] + 1}. Use more customers a bus, or households that use energy."
+        )
+    return cost.case.nominal_load_mw / largest_kwh
 
 
 def measure_load_task(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from unlearn.checks import require_choice, require_positive
+from unlearn.checks import require_choice, require_count
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError, MismatchError
 from unlearn.evaluation.measure import METRICS
@@ -60,8 +60,10 @@ class UtilityOptions:
     def __post_init__(self) -> None:
         for task in self.tasks:
             require_choice("utility.tasks", task, TASKS)
-        for name in ("profiles", "windows", "customers"):
-            require_positive(f"utility.{name}", getattr(self, name))
+        for kind in self.forecasters:
+            require_choice("utility.forecasters", kind, FORECASTERS)
+        for name in ("profiles", "window", "windows", "customers"):
+            require_count(f"utility.{name}", getattr(self, name))
 
 
 def training_part(train: HouseholdProfiles, options: UtilityOptions | None = None) -> HouseholdProfiles:
@@ -79,6 +81,8 @@ def measure_utility(
     labels: Mapping[str, object] | None = None,
 ) -> RecordTable:
     """Measure each release, real training data beside it, and what needs no training.
+
+    If any release is in steps of an hour, all profile tasks are in hours, so that their errors can be compared.
 
     Args:
         releases: what generators released that were fitted on `training_part(train)`, each with a name of its own.
@@ -103,9 +107,13 @@ def measure_utility(
     )
     learn = {REAL: training_part(train, options), **{release.name: release for release in releases}}
     test = holdout.take(~training_days(holdout.date, options.test_every))
+    _require_days((*learn.values(), test), options)
     jobs = [(task, name) for task in options.tasks if task != "load" for name in learn]
+    hourly = len({part.n_steps for part in (test, *learn.values())}) > 1
     for task, name in tqdm(jobs, desc="profile tasks", leave=False):
-        known, asked = _alike(learn[name], test, options.profiles, seed)
+        known, asked = _samples(learn[name], test, options.profiles, seed)
+        if hourly:
+            known, asked = known.to_hourly(), asked.to_hourly()
         _add_profile_task(table, task, name, known, asked, options, seed)
     if "load" in options.tasks and cost is not None:
         _add_load_task(table, learn, train, holdout, cost, options, seed)
@@ -132,13 +140,22 @@ def _check(
         raise InputError("utility: the task 'load' prices forecasts; expected cost, an OperatingCost, got None.")
 
 
-def _alike(learn: DailyProfiles, test: DailyProfiles, n: int, seed: int) -> tuple[DailyProfiles, DailyProfiles]:
-    """Samples of at most n profiles with the same steps a day."""
+def _require_days(parts: Sequence[DailyProfiles], options: UtilityOptions) -> None:
+    for part in parts:
+        if not len(part):
+            raise InputError(
+                f"utility: expected profiles to train on, and days of test weeks to test on, got none in {part.name}. "
+                f"Give more days, or change test_every ({options.test_every})."
+            )
+
+
+def _samples(learn: DailyProfiles, test: DailyProfiles, n: int, seed: int) -> tuple[DailyProfiles, DailyProfiles]:
+    """Samples of at most n profiles."""
     random = np.random.default_rng(seed)
     known, asked = (
         part.take(np.sort(random.permutation(len(part))[:n])) if len(part) > n else part for part in (learn, test)
     )
-    return (known, asked) if known.n_steps == asked.n_steps else (known.to_hourly(), asked.to_hourly())
+    return known, asked
 
 
 def _add_profile_task(

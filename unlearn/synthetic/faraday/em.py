@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, require_positive
+from unlearn.checks import FloatArray, IntArray, require_count, require_positive
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.synthetic.faraday.mixture import LabelledMixture, normalised, sufficient
 
@@ -41,7 +41,9 @@ class MixtureOptions:
     cluster_steps: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("components", "tol", "max_steps", "prior_rows", "cluster_steps"):
+        for name in ("components", "max_steps", "cluster_steps"):
+            require_count(f"mixture.{name}", getattr(self, name))
+        for name in ("tol", "prior_rows"):
             require_positive(f"mixture.{name}", getattr(self, name))
 
 

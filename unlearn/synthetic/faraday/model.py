@@ -161,11 +161,21 @@ def fit_faraday(profiles: DailyProfiles, options: FaradayOptions | None = None, 
 
 
 def _watch(profiles: DailyProfiles, share: float, seed: int) -> tuple[DailyProfiles, DailyProfiles]:
-    """Divide into what is trained on and what is watched: by household where they are known."""
+    """Divide into what is trained on and what is watched, neither empty: by household where they are known."""
     if isinstance(profiles, HouseholdProfiles):
-        return split_households(profiles, share, seed)
+        # A household without a day, all of which may be test days, can neither be trained on nor watched.
+        present = np.unique(profiles.household)
+        if len(present) < 2:
+            raise InputError(
+                f"faraday: expected at least 2 households, one to train on and one for early stopping "
+                f"(vae.validation), got {len(present)} in {profiles.name}. Give more, or profiles without households."
+            )
+        if len(present) < profiles.n_households:
+            profiles = profiles.of_households(present)
+        one = 1 / len(present)
+        return split_households(profiles, min(max(share, one), 1 - one), seed)
     order = np.random.default_rng(seed).permutation(len(profiles))
-    n_watched = max(1, round(share * len(profiles)))
+    n_watched = min(max(1, round(share * len(profiles))), len(profiles) - 1)
     return profiles.take(np.sort(order[n_watched:])), profiles.take(np.sort(order[:n_watched]))
 
 

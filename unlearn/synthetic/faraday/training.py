@@ -29,7 +29,8 @@ class VaeOptions:
         batch_size: profiles per step.
         learning_rate: the highest of the cycle (Smith 2018): up over the first 30 % of the steps, then down to 0.
         patience: epochs without a better validation loss after which training stops.
-        validation: share of households, of training profiles where households are not known, kept for early stopping.
+        validation: share of households, of training profiles where households are not known, kept for early stopping;
+            at least one of them is kept, and one trained on.
         loss: weights of the terms of the loss.
     """
 
