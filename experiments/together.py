@@ -18,6 +18,9 @@ TOGETHER = {"fidelity": (save_fidelity, write_fidelity_page), "utility": (save_u
 def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
     """Draw all runs of one experiment in one figure and page; what they share, such as real data, counts once.
 
+    Runs with a release in steps of an hour measure real days in hours, too, whose numbers are others: beside runs in
+    shorter steps they have a figure and page of their own, named after the steps of a day.
+
     Returns:
         Whether there was any run of the experiment among the jobs.
 
@@ -27,9 +30,19 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
     tables = [
         table for table in (pd.read_parquet(job / RECORDS) for job in jobs) if (table["experiment"] == name).all()
     ]
-    if not tables:
-        return False
+    # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
+    steps = [int(table["n_steps"].max()) for table in tables]
     save, write_page = TOGETHER[name]
+    for n_steps in set(steps):
+        records = _joined(name, [table for table, own in zip(tables, steps, strict=True) if own == n_steps])
+        stem = name if n_steps == max(steps) else f"{name}_{n_steps}_steps"
+        png = save(records, folder / stem)
+        write_page(records, png, folder / f"{stem}.html")
+    return bool(tables)
+
+
+def _joined(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Records of several runs, each number once."""
     records = pd.concat(tables, ignore_index=True)
     keys = [column for column in records.columns if column not in ("value", "config_hash")]
     records = records.drop_duplicates([*keys, "value"], ignore_index=True)
@@ -38,9 +51,6 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
         first = twice.iloc[0]
         raise InputError(
             f"records: expected runs of {name} with the same households and settings, got {len(twice)} numbers that "
-            f"differ, such as {first['metric']} of {first['generator']} for seed {first['seed']}. Name other folders, "
-            "or measure all alike: a feeder's release has hours, and fidelity.hourly=true compares all in hours."
+            f"differ, such as {first['metric']} of {first['generator']} for seed {first['seed']}. Name other folders."
         )
-    png = save(records, folder / name)
-    write_page(records, png, folder / f"{name}.html")
-    return True
+    return records

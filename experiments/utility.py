@@ -32,6 +32,8 @@ def main(config: Config, folder: Path) -> None:
         division = run.divide(seed)
         releases = [run.release(division, seed, kind) for kind in kinds]
         key = {"options": asdict(options), "grid": asdict(config.grid), "seed": seed}
+        # The name of a case stays when somebody changes its file.
+        key["case"] = cost.case.fingerprint if cost else None
         key |= {release.name: release.fingerprint for release in releases}
         return run.kept_records(
             "utility",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import unlearn
 from experiments.jobs import RECORDS, gather
 from experiments.schema_synthetic import FaradayConfig
 from experiments.synthetic_stages import SyntheticRun, faraday_options
@@ -98,6 +99,19 @@ def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pyte
     assert "data:image/png;base64," in (folder / "index.html").read_text()
 
 
+def test_a_changed_grid_file_is_measured_anew(run: Runner) -> None:
+    settings = ["generator=resampled", "utility.tasks=[load]", "utility.beside=[]", "utility.forecasters=[linear]"]
+    settings += [q for q in QUICK if not q.startswith("generator")]
+    settings += ["grid=ieee9", "grid.case=own.yaml", "evaluation.hours=6", "synthesis.seeds=[0]"]
+    case = (Path(unlearn.__file__).parents[1] / "grids" / "ieee9.yaml").read_text()
+    cost = []
+    for text in (case, case.replace("linear: 25000", "linear: 50000")):
+        Path("own.yaml").write_text(text)
+        records = records_of(run("utility", *settings))
+        cost.append(records[records["metric"] == "shedding_cost"]["value"].max())
+    assert 1.2 * cost[0] < cost[1]
+
+
 def test_simulated_releases_are_of_other_people_than_the_real_ones() -> None:
     config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused")
     run = SyntheticRun(config)
@@ -185,3 +199,14 @@ def test_a_sweep_over_generators_gives_one_table_one_figure_and_one_page(run: Ru
     records.to_parquet(jobs[0] / RECORDS)
     with pytest.raises(InputError, match=r"with the same households and settings.*of shuffled_hours for seed 0"):
         draw_together("fidelity", jobs, run.folder)
+
+
+def test_hourly_releases_of_a_sweep_have_a_figure_and_page_of_their_own(run: Runner) -> None:
+    settings = [q for q in QUICK if not q.startswith("generator")]
+    settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
+    folder = run.sweep("fidelity", *settings, "generator=resampled,feeder")
+    drawn = run("figures", f"records=[{folder}]")
+    pages = {file.name: file.read_text() for file in drawn.glob("*.html")}
+    assert set(pages) == {"fidelity.html", "fidelity_24_steps.html"}
+    assert "feeder" in pages["fidelity_24_steps.html"]
+    assert "feeder" not in pages["fidelity.html"]

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from unlearn.errors import InputError
 from unlearn.evaluation.measure import METRICS
-from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE
+from unlearn.evaluation.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
 from unlearn.evaluation.utility.measure import REAL, REDRAWN, TASKS
 from unlearn.plotting import save_utility, summarise_utility, write_utility_page
 from unlearn.plotting.utility import colours_of, utility_figure
-from unlearn.plotting.utility_seeds import NOTHING, Spread, UtilityTable
+from unlearn.plotting.utility_seeds import Spread, UtilityTable
 from unlearn.plotting.utility_text import utility_table
 from unlearn.plotting.utility_verdict import verdicts
 from unlearn.records import RecordTable

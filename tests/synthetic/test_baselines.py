@@ -85,7 +85,8 @@ def test_a_cell_with_few_rows_takes_the_moments_of_all() -> None:
 
 @pytest.mark.parametrize("make", BASELINES)
 def test_nothing_to_draw_is_refused(train: DailyProfiles, make) -> None:
-    with pytest.raises(InputError, match="n: expected at least 1"):
-        make(train, 0)
+    for n in (0, 2.5):
+        with pytest.raises(InputError, match="n: expected a whole number of at least 1"):
+            make(train, n)
     with pytest.raises(InputError, match="got none in made up"):
         make(train.take(np.empty(0, int)).unlabelled(), 3)

@@ -143,6 +143,7 @@ def test_a_number_of_profiles_that_is_none_is_refused(faraday: Faraday, n: float
         ((1, 0, 2), "segment: expected whole numbers from 0 to 1"),
         (([1, 2], [0, 1, 2], 0), "one length"),
         ((1.5, 0, 0), "month"),
+        ((1, 0, [None]), "segment: expected among late, early; got None"),
     ],
 )
 def test_labels_that_are_not_known_are_refused(faraday: Faraday, labels: tuple, message: str) -> None:

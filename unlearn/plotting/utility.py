@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE
+from unlearn.evaluation.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
 from unlearn.evaluation.utility.measure import REAL, REDRAWN
 from unlearn.plotting.style import FORECASTER_NAMES, REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
-from unlearn.plotting.utility_seeds import NOTHING, UtilityTable, short
+from unlearn.plotting.utility_seeds import UtilityTable, short
 
 #: Balanced accuracy of guessing one of four seasons.
 CHANCE = 0.25

@@ -10,10 +10,8 @@ import pandas as pd
 
 from unlearn.checks import FloatArray
 from unlearn.errors import InputError
+from unlearn.evaluation.utility.bus_forecasts import NOTHING
 from unlearn.evaluation.utility.measure import REAL, REDRAWN
-
-#: What the column `generator` says of forecasts that need no training.
-NOTHING = "nothing"
 
 #: What was trained on, and the forecaster.
 Source: TypeAlias = tuple[str, str]

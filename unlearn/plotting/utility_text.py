@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.evaluation.utility.bus_forecasts import PERFECT, WEEK_BEFORE
+from unlearn.evaluation.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
 from unlearn.evaluation.utility.measure import REAL, REDRAWN
 from unlearn.plotting.style import FORECASTER_NAMES
 from unlearn.plotting.utility import CHANCE
-from unlearn.plotting.utility_seeds import NOTHING, Source, Spread, UtilityTable, short
+from unlearn.plotting.utility_seeds import Source, Spread, UtilityTable, short
 from unlearn.plotting.utility_verdict import UNCLEAR, Verdict, beside_week, between, verdicts
 
 TASK_NAMES = {"season": "season", "next_step": "next step", "load": "bus loads"}

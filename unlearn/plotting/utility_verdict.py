@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unlearn.evaluation.utility.bus_forecasts import WEEK_BEFORE
+from unlearn.evaluation.utility.bus_forecasts import NOTHING, WEEK_BEFORE
 from unlearn.evaluation.utility.measure import REAL
 from unlearn.plotting.style import FORECASTER_NAMES
-from unlearn.plotting.utility_seeds import NOTHING, Spread, UtilityTable, short
+from unlearn.plotting.utility_seeds import Spread, UtilityTable, short
 
 #: A release is good enough if its forecasts cost at most this many times what those of real training cost.
 COST_LIMIT = 1.05

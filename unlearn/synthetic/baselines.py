@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.data import DailyProfiles
 from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
@@ -58,8 +58,7 @@ def independent_gaussian(train: DailyProfiles, n: int, seed: int = 0) -> DailyPr
 
 
 def _drawn_rows(train: DailyProfiles, n: int, random: np.random.Generator) -> IntArray:
-    if n < 1:
-        raise InputError(f"n: expected at least 1 profile to draw, got {n}.")
+    require_count("n", n)
     if not len(train):
         raise InputError(f"train: expected profiles to draw from, got none in {train.name}.")
     return random.integers(len(train), size=n)

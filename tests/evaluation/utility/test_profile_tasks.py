@@ -25,6 +25,16 @@ def test_seasons_that_show_are_told_and_shuffled_ones_are_not() -> None:
     assert season_scores(lost, shown[1])["balanced_accuracy"] == pytest.approx(0.25, abs=0.06)
 
 
+def test_a_season_with_one_profile_among_many_is_learnt_too() -> None:
+    train, test = households(30, 350, seed=0), households(4, 60, seed=1)
+    seasons = season_of(train.month)
+    lone = train.take(np.r_[np.flatnonzero(seasons < 3), np.flatnonzero(seasons < 3), np.flatnonzero(seasons == 3)[0]])
+    assert len(lone) > 10_000
+    # Days that are all alike leave nothing to grow trees on, so this is fast.
+    alike = [replace(p, kwh=np.ones_like(p.kwh), day_of_week=np.zeros_like(p.day_of_week)) for p in (lone, test)]
+    assert season_scores(*alike)["balanced_accuracy"] == pytest.approx(0.25)
+
+
 def test_a_pattern_is_forecast_and_noise_is_not_better_than_its_spread() -> None:
     train, test = households(20, 60, seed=0), households(20, 60, seed=1)
     steps = np.arange(48)

@@ -118,6 +118,8 @@ def test_bad_input_is_refused_before_anything_is_trained(
         measure_utility([], train, holdout, None, QUICK)
     with pytest.raises(InputError, match="names of their own"):
         measure_utility([train.unlabelled()] * 2, train, holdout, small_cost, QUICK)
+    with pytest.raises(InputError, match="names of their own"):
+        measure_utility([replace(train.unlabelled(), name="nothing")], train, holdout, small_cost, QUICK)
     with pytest.raises(InputError, match=r"utility\.tasks"):
         UtilityOptions(tasks=("poetry",))
     with pytest.raises(InputError, match=r"utility\.customers"):

@@ -60,7 +60,8 @@ def compare_fidelity(
 
     Returns:
         Records with the columns `generator`, `aspect`, `feature`, `distance` (wasserstein, ks, js, tv), `reference`,
-        `scope` (all, cluster, mean over clusters), `cluster`, `at`, `side`, `repeat` and `note`. Metrics: `distance`
+        `scope` (all, cluster, mean over clusters), `cluster`, `at`, `side`, `repeat`, `note`, and the `n_steps` of a
+        day that all were compared in. Metrics: `distance`
         of the release to the reference holdout or train, of train to holdout as the reference floor, and between the
         two sides of each random division; `ratio` of the distance to holdout over the floor, and over the mean floor
         of all divisions; `headline`, the ratio of a metric as a whole; `distance_at_lag`; `auc`, `auc_low`,
@@ -76,7 +77,8 @@ def compare_fidelity(
     _require_disjoint(train, holdout)
     releases, train, holdout = _same_steps(releases, train, holdout)
     n = _require_enough(releases, train, holdout, options)
-    table = RecordTable(**{"experiment": "fidelity", "data": train.name, "seed": seed, **(labels or {})})
+    own = {"experiment": "fidelity", "data": train.name, "seed": seed, "n_steps": train.n_steps}
+    table = RecordTable(**{**own, **(labels or {})})
     with tqdm(total=2 + options.n_divisions + 2 * len(releases), desc="fidelity", leave=False) as bar:
         real = make_real_side(train, holdout, n, options, seed)
         bar.update()

@@ -22,6 +22,9 @@ FORECASTERS = ("linear", "cnn", "mixer")
 #: Forecasts that need no training: the load of a week before, and the truth.
 WEEK_BEFORE, PERFECT = "week before", "perfect forecast"
 
+#: What such forecasts are said to be trained on.
+NOTHING = "nothing"
+
 
 @dataclass(frozen=True)
 class LoadTaskRow:
@@ -95,8 +98,8 @@ def measure_load_task(
         for kind in forecasters:
             model = fit_linear(dataset) if kind == "linear" else fit_network(dataset, kind, training, seed)
             yield from measured(name, kind, model.forecast(test.features[rows]))
-    yield from measured("nothing", WEEK_BEFORE, _week_before(test)[rows])
-    yield from measured("nothing", PERFECT, test.load_pu[rows])
+    yield from measured(NOTHING, WEEK_BEFORE, _week_before(test)[rows])
+    yield from measured(NOTHING, PERFECT, test.load_pu[rows])
 
 
 def _week_before(dataset: LoadDataset) -> FloatArray:

@@ -17,7 +17,7 @@ from unlearn.checks import require_choice, require_count
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError, MismatchError
 from unlearn.evaluation.measure import METRICS
-from unlearn.evaluation.utility.bus_forecasts import FORECASTERS, load_scale, measure_load_task
+from unlearn.evaluation.utility.bus_forecasts import FORECASTERS, NOTHING, load_scale, measure_load_task
 from unlearn.evaluation.utility.bus_loads import household_load_kwh, plan_buses, release_load_kwh, training_days
 from unlearn.evaluation.utility.profile_tasks import next_step_scores, season_scores
 from unlearn.forecasters import TrainingOptions
@@ -128,8 +128,9 @@ def _check(
     options: UtilityOptions,
 ) -> None:
     names = [release.name for release in releases]
-    if len({*names, REAL, REDRAWN}) < len(names) + 2:
-        raise InputError(f"utility: expected releases with names of their own, none called {REAL!r}; got {names}.")
+    taken = (REAL, REDRAWN, NOTHING)
+    if len({*names, *taken}) < len(names) + len(taken):
+        raise InputError(f"utility: expected releases with names of their own, none among {taken}; got {names}.")
     shared = set(train.households["household_id"]) & set(holdout.households["household_id"])
     if shared:
         raise MismatchError(
@@ -173,7 +174,7 @@ def _add_profile_task(
         return
     for model, metric, value in next_step_scores(known, asked, options.window, options.windows, seed):
         if model != "persistence" or name == REAL:
-            trained_on = "nothing" if model == "persistence" else name
+            trained_on = NOTHING if model == "persistence" else name
             table.add(metric, value, "kWh", task=task, generator=trained_on, forecaster=model, n_steps=known.n_steps)
 
 

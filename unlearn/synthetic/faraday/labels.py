@@ -64,7 +64,7 @@ class LabelSpace:
         """
         names = np.asarray(segment)
         if names.dtype.kind in "UO":
-            unknown = sorted(set(names.ravel().tolist()) - set(self.segments))
+            unknown = sorted({str(name) for name in names.ravel().tolist() if name not in self.segments})
             if unknown:
                 raise InputError(f"segment: expected among {', '.join(self.segments)}; got {', '.join(unknown)}.")
             names = np.searchsorted(self.segments, names, sorter=np.argsort(self.segments))
