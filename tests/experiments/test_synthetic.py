@@ -31,6 +31,10 @@ QUICK = [
 ]
 
 
+#: Feeders stand beside generators of half-hours in one figure only if all are compared in hours.
+IN_HOURS = ["fidelity.beside=[resampled,shuffled_hours]", "fidelity.hourly=true"]
+
+
 def kept_files() -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*") if file.is_file()}
 
@@ -67,7 +71,7 @@ def test_a_feeder_writes_its_documented_files(run: Runner) -> None:
 def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = run("fidelity", *QUICK, "fidelity.beside=[resampled,shuffled_hours]")
+    folder = run("fidelity", *QUICK, *IN_HOURS)
     said = capsys.readouterr().out
     assert "resampled: every metric is within 2 x the floor" in said
     assert "shuffled_hours: " in said
@@ -75,6 +79,7 @@ def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
     assert records.loc[~np.isfinite(records["value"]), "note"].notna().all()
     assert set(records["generator"]) >= {"faraday", "resampled", "shuffled_hours"}
     assert set(records["seed"]) == {0, 1}
+    assert set(records["n_steps"]) == {24}
     assert set(records["config_hash"]) == {json.loads((folder / "run.json").read_text())["config_hash"]}
     assert (folder / "fidelity.png").stat().st_size > 20_000
 
@@ -82,7 +87,7 @@ def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
     assert len(list(Path("kept/releases").iterdir())) == 6
     lost = min(file for file in before if file.name.startswith("fidelity-"))
     lost.unlink()  # as if interrupted
-    again = run("fidelity", *QUICK, "fidelity.beside=[resampled,shuffled_hours]")
+    again = run("fidelity", *QUICK, *IN_HOURS)
     pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
     after = kept_files()
     assert {file: after[file] for file in before if file != lost} == {f: t for f, t in before.items() if f != lost}
@@ -180,33 +185,24 @@ def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
         )
 
 
-def test_a_sweep_over_generators_gives_one_table_one_figure_and_one_page(run: Runner) -> None:
-    settings = [q for q in QUICK if not q.startswith("generator")]
-    settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
-    # The feeder's hours stand beside half-hours only if all are compared in hours.
-    folder = run.sweep("fidelity", *settings, "generator=simulator,feeder", "fidelity.hourly=true")
-    assert {"simulator", "feeder", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
-    drawn = run("figures", f"records=[{folder}]")
-    page = (drawn / "fidelity.html").read_text()
-    assert all(name in page for name in ("simulator", "feeder", "shuffled_hours"))
-    assert (drawn / "fidelity.png").stat().st_size > 20_000
-
-    # What both runs measured alike must be alike.
-    jobs = gather([folder])
-    assert len(jobs) == 2
-    records = pd.read_parquet(jobs[0] / RECORDS)
-    records.loc[records["generator"] == "shuffled_hours", "value"] += 0.1
-    records.to_parquet(jobs[0] / RECORDS)
-    with pytest.raises(InputError, match=r"with the same households and settings.*of shuffled_hours for seed 0"):
-        draw_together("fidelity", jobs, run.folder)
-
-
-def test_hourly_releases_of_a_sweep_have_a_figure_and_page_of_their_own(run: Runner) -> None:
+def test_a_sweep_over_generators_gives_one_table_and_a_page_for_each_length_of_steps(run: Runner) -> None:
     settings = [q for q in QUICK if not q.startswith("generator")]
     settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
     folder = run.sweep("fidelity", *settings, "generator=resampled,feeder")
+    assert {"resampled", "feeder", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
     drawn = run("figures", f"records=[{folder}]")
     pages = {file.name: file.read_text() for file in drawn.glob("*.html")}
     assert set(pages) == {"fidelity.html", "fidelity_24_steps.html"}
     assert "feeder" in pages["fidelity_24_steps.html"]
     assert "feeder" not in pages["fidelity.html"]
+    assert (drawn / "fidelity.png").stat().st_size > 20_000
+
+    # What several runs measured alike must be alike.
+    job = gather([folder])[0]
+    records = pd.read_parquet(job / RECORDS)
+    records.loc[records["generator"] == "shuffled_hours", "value"] += 0.1
+    other = run.folder / "other"
+    other.mkdir()
+    records.to_parquet(other / RECORDS)
+    with pytest.raises(InputError, match=r"with the same households and settings.*of shuffled_hours for seed 0"):
+        draw_together("fidelity", [job, other], run.folder)
