@@ -5,17 +5,16 @@ Interrupt it, run it again, it goes on.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.app import experiment, write_records
+from experiments.app import experiment
 from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun
+from experiments.together import publish
 from unlearn.evaluation import FidelityOptions, compare_fidelity
-from unlearn.plotting import save_fidelity, summarise_fidelity, write_fidelity_page
 
 
 @experiment
@@ -44,10 +43,7 @@ def main(config: Config, folder: Path) -> None:
         )
 
     records = pd.concat([measured(seed) for seed in config.synthesis.seeds], ignore_index=True)
-    write_records(config, records, folder)
-    save_fidelity(records, folder / "fidelity")
-    write_fidelity_page(records, folder / "fidelity.png", folder / "index.html")
-    sys.stdout.write("\n".join(summarise_fidelity(records)) + "\n")
+    publish(config, "fidelity", records, folder)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pandas as pd
 import unlearn
 from experiments.schema import Config
 from experiments.schema_synthetic import FaradayConfig, FeederConfig, SimulatorConfig
-from unlearn.checks import require_choice, require_positive
+from unlearn.checks import require_choice, require_count
 from unlearn.data import (
     DailyProfiles,
     HouseholdProfiles,
@@ -72,7 +72,7 @@ class SyntheticRun:
 
     def __init__(self, config: Config) -> None:
         own = config.synthesis
-        require_positive("synthesis.profiles", own.profiles)
+        require_count("synthesis.profiles", own.profiles)
         if not own.seeds or len(set(own.seeds)) != len(own.seeds):
             raise InputError(f"synthesis.seeds: expected at least one seed, each once, got {list(own.seeds)}.")
         for name in (*config.fidelity.beside, *config.utility.beside):

@@ -1,18 +1,39 @@
-"""Runs of one experiment over several generators in one figure and page."""
+"""What `fidelity` and `utility` show: each run its records, figure and page; several runs in one figure and page."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from experiments.app import write_records
 from experiments.jobs import RECORDS
+from experiments.schema import Config
 from unlearn.errors import InputError
-from unlearn.plotting import save_fidelity, save_utility, write_fidelity_page, write_utility_page
+from unlearn.plotting import (
+    save_fidelity,
+    save_utility,
+    summarise_fidelity,
+    summarise_utility,
+    write_fidelity_page,
+    write_utility_page,
+)
 
-#: Experiments whose runs are drawn together, such as those of a sweep over generators: figure and page.
-TOGETHER = {"fidelity": (save_fidelity, write_fidelity_page), "utility": (save_utility, write_utility_page)}
+#: Of each experiment whose runs can be drawn together: figure, page, sentences.
+TOGETHER = {
+    "fidelity": (save_fidelity, write_fidelity_page, summarise_fidelity),
+    "utility": (save_utility, write_utility_page, summarise_utility),
+}
+
+
+def publish(config: Config, name: str, records: pd.DataFrame, folder: Path) -> None:
+    """Write a run's records, figure and page, and print what they say."""
+    save, write_page, summarise = TOGETHER[name]
+    write_records(config, records, folder)
+    write_page(records, save(records, folder / name), folder / "index.html")
+    sys.stdout.write("\n".join(summarise(records)) + "\n")
 
 
 def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
@@ -32,7 +53,7 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
     ]
     # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
     steps = [int(table["n_steps"].max()) for table in tables]
-    save, write_page = TOGETHER[name]
+    save, write_page, _ = TOGETHER[name]
     for n_steps in set(steps):
         records = _joined(name, [table for table, own in zip(tables, steps, strict=True) if own == n_steps])
         stem = name if n_steps == max(steps) else f"{name}_{n_steps}_steps"

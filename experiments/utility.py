@@ -5,18 +5,17 @@ Interrupt it, run it again, it goes on.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.app import experiment, write_records
+from experiments.app import experiment
 from experiments.build import build_cost
 from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun, utility_options
+from experiments.together import publish
 from unlearn.evaluation import measure_utility
-from unlearn.plotting import save_utility, summarise_utility, write_utility_page
 
 
 @experiment
@@ -42,10 +41,7 @@ def main(config: Config, folder: Path) -> None:
         )
 
     records = pd.concat([measured(seed) for seed in config.synthesis.seeds], ignore_index=True)
-    write_records(config, records, folder)
-    save_utility(records, folder / "utility")
-    write_utility_page(records, folder / "utility.png", folder / "index.html")
-    sys.stdout.write("\n".join(summarise_utility(records)) + "\n")
+    publish(config, "utility", records, folder)
 
 
 if __name__ == "__main__":

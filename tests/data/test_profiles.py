@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from unlearn.data import (
     DailyProfiles,
     HouseholdProfiles,
-    concatenate,
     household_profiles,
     profiles_from_frame,
     split_households,
@@ -155,12 +154,3 @@ def test_households_are_checked() -> None:
     dates[3] = np.datetime64("NaT")
     with pytest.raises(DataError, match="date"):
         household_profiles("mine", profiles.kwh, profiles.household, dates, profiles.households)
-
-
-def test_sets_are_concatenated_only_if_they_fit() -> None:
-    both = concatenate("both", [daily(), daily()])
-    assert len(both) == 6
-    with pytest.raises(InputError, match="same segments and steps"):
-        concatenate("both", [daily(), daily().to_hourly()])
-    with pytest.raises(InputError, match="at least one"):
-        concatenate("both", [])

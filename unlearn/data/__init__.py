@@ -9,7 +9,7 @@ from unlearn.data.meters.households import HouseholdProfiles, household_profiles
 from unlearn.data.meters.lcl import convert_lcl, read_lcl
 from unlearn.data.meters.npz import read_npz
 from unlearn.data.meters.parquet import load_profiles, save_profiles
-from unlearn.data.meters.profiles import DAYS, STEPS, DailyProfiles, concatenate, profiles_from_frame
+from unlearn.data.meters.profiles import DAYS, STEPS, DailyProfiles, profiles_from_frame
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.data.meters.sources import HOUSEHOLD_SOURCES, load_households
 from unlearn.data.meters.wide import read_wide
@@ -44,7 +44,6 @@ __all__ = [
     "HouseholdProfiles",
     "household_profiles",
     "profiles_from_frame",
-    "concatenate",
     "split_households",
     "select_households",
     "save_profiles",

@@ -8,14 +8,13 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from unlearn.checks import IntArray, require_fraction
+from unlearn.data.dates import DateArray, day_of_week_of, month_of
 from unlearn.data.meters.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
-
-DateArray = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +123,8 @@ def household_profiles(
     return HouseholdProfiles(
         name=name,
         kwh=kwh,
-        month=day.astype("datetime64[M]").astype(np.int64) % 12 + 1,
-        # 1970-01-01 was a Thursday.
-        day_of_week=(day.astype(np.int64) + 3) % 7,
+        month=month_of(day),
+        day_of_week=day_of_week_of(day),
         segment=of_household[who],
         segments=known,
         household=who,

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from unlearn.data.dates import day_of_week_of, month_of
 from unlearn.data.meters.households import HouseholdProfiles, household_profiles
 from unlearn.data.meters.lcl_days import Choice, HouseholdDays, stream_days
 from unlearn.data.meters.lcl_rows import LCL_SEGMENTS
@@ -153,8 +154,8 @@ def _write_chunk(writer: ProfileWriter, chunk: list[HouseholdDays]) -> None:
     segment = pd.Index(LCL_SEGMENTS).get_indexer(pd.Index([part.labels[-1] for part in chunk]))
     writer.write(
         np.concatenate([part.kwh for part in chunk]),
-        date.astype("datetime64[M]").astype(np.int64) % 12 + 1,
-        (date.astype(np.int64) + 3) % 7,
+        month_of(date),
+        day_of_week_of(date),
         (segment[owner], list(LCL_SEGMENTS)),
         (owner, [part.household_id for part in chunk]),
         date,

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.checks import IntArray, require_rows
-from unlearn.errors import DataError, InputError
+from unlearn.errors import DataError
 
 #: Half-hours of a day, the resolution of household meters.
 STEPS = 48
@@ -151,16 +151,15 @@ def segment_codes(name: str, values: pd.Series, segments: Sequence[str]) -> IntA
     return codes.astype(np.int64)
 
 
-def checked_kwh(name: str, kwh: ArrayLike, n_steps: int | None = None) -> EnergyArray:
+def checked_kwh(name: str, kwh: ArrayLike) -> EnergyArray:
     """Return energy as a float32 matrix of profiles; refuse wrong lengths, NaN and negative values."""
     try:
         array = np.ascontiguousarray(kwh, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} kwh: expected a matrix of numbers, got {type(kwh).__name__} ({error}).") from error
-    fits = array.ndim == 2 and (array.shape[1] == n_steps if n_steps else array.shape[1] in range(24, 24 * 61, 24))
-    if not fits:
-        wanted = n_steps or f"{STEPS} (half-hours) or another multiple of 24"
-        raise DataError(f"{name} kwh: expected profiles of {wanted} steps a day, got shape {array.shape}.")
+    if array.ndim != 2 or array.shape[1] not in range(24, 24 * 61, 24):
+        wanted = f"{STEPS} (half-hours) or another multiple of 24 steps"
+        raise DataError(f"{name} kwh: expected profiles of {wanted} a day, got shape {array.shape}.")
     bad = ~np.isfinite(array) | (array < 0)
     if bad.any():
         row, step = (int(i) for i in np.argwhere(bad)[0])
@@ -183,16 +182,3 @@ def checked_label(name: str, values: ArrayLike, size: int, low: int, high: int) 
         row = int(np.flatnonzero(outside)[0])
         raise DataError(f"{name}: expected {low} to {high}, got {array[row]} in profile {row}.")
     return array.astype(np.int64)
-
-
-def concatenate(name: str, parts: Sequence[DailyProfiles]) -> DailyProfiles:
-    """Put several sets of profiles with the same segments and steps one after another."""
-    if not parts:
-        raise InputError(f"{name}: expected at least one set of profiles, got none.")
-    if len({(part.segments, part.n_steps) for part in parts}) > 1:
-        raise InputError(f"{name}: expected sets with the same segments and steps a day.")
-    stacked = {
-        label: np.concatenate([getattr(part, label) for part in parts])
-        for label in ("kwh", "month", "day_of_week", "segment")
-    }
-    return DailyProfiles(name, segments=parts[0].segments, **stacked)

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_count
+from unlearn.data.dates import day_of_week_of
 from unlearn.data.meters.households import HouseholdProfiles, household_profiles
 from unlearn.data.meters.profiles import STEPS
 from unlearn.data.series import autoregressive
@@ -106,7 +107,7 @@ def _simulate(
     kwh += _while_up(up, level, weather, occupants, random)
     flat = kwh.reshape(-1)
     cold = np.clip((11.0 - weather["temperature_c"].to_numpy().reshape(-1, STEPS).mean(axis=1)) / 8.0, -1.0, 1.5)
-    off = (((first + np.arange(n_days)).astype(np.int64) + 3) % 7 >= 5).astype(np.int64)
+    off = (day_of_week_of(first + np.arange(n_days)) >= 5).astype(np.int64)
     for appliance in APPLIANCES:
         owned = random.random(n_households) < np.asarray(appliance.owned)[rank]
         often = owned * appliance.per_day * occupants**appliance.by_occupants

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
+from unlearn.data.dates import day_of_week_of
 from unlearn.data.simulator.weather import summer_time
 
 ASLEEP, AWAY, ACTIVE = 0, 1, 2
@@ -60,8 +61,7 @@ def simulate_activity(
     """
     n_households, n_days = away.shape
     days = first_day + np.arange(-1, n_days)  # half of the first night belongs to the day before
-    # 1970-01-01 was a Thursday.
-    off = ((days.astype(np.int64) + 3) % 7 >= 5).astype(np.int64)
+    off = (day_of_week_of(days) >= 5).astype(np.int64)
     table = _hazards()
     local = _FIRST + 2 * summer_time(days)
     state = np.zeros((n_households, len(days)), dtype=np.int8)

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, IntArray, require_positive
+from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.data import DailyProfiles, FittedConstant, HouseholdProfiles, LoadDataset, Split, dataset_from_frames
+from unlearn.data.dates import DateArray, day_of_week_of, days_since_monday, month_of
 from unlearn.errors import InputError
 
 #: Days that pass before every hour has the load of a week before.
 LAG_DAYS = 7
-
-DateArray = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +51,7 @@ def training_days(days: DateArray, test_every: int = 4) -> NDArray[np.bool_]:
     """
     if test_every < 2:
         raise InputError(f"test_every: expected at least 2 (every second week is tested on), got {test_every}.")
-    # 1970-01-01 was a Thursday.
-    week = (np.asarray(days).astype("datetime64[D]").astype(np.int64) + 3) // 7
-    return week % test_every != 0
+    return days_since_monday(np.asarray(days)) // 7 % test_every != 0
 
 
 def plan_buses(
@@ -73,7 +70,7 @@ def plan_buses(
         InputError: a number below 1, or fewer than two weeks of days.
     """
     for name, value in (("n_buses", n_buses), ("n_customers", n_customers)):
-        require_positive(name, value)
+        require_count(name, value)
     first, last = households.days[[0, -1]] if len(households) else (0, 0)
     days = np.arange(first, last + np.timedelta64(1, "D"))
     training = training_days(days, test_every)
@@ -118,7 +115,8 @@ def household_load_kwh(plan: BusPlan, households: HouseholdProfiles, seed: int =
         if not known.any(axis=1).all():
             empty = plan.days[int(np.flatnonzero(~known.any(axis=1))[0])]
             raise InputError(
-                f"{households.name}: no customer of bus {bus + 1} has data on {empty}; use more households."
+                f"{households.name}: no customer of bus {bus + 1} has data on {empty}. Use more households, or days "
+                "without such a gap."
             )
         energy = np.where(known[..., None], hourly.kwh[rows], 0.0).sum(axis=1, dtype=np.float64)
         load[:, bus] = energy * (plan.n_customers / known.sum(axis=1))[:, None]
@@ -134,15 +132,14 @@ def release_load_kwh(plan: BusPlan, release: DailyProfiles, seed: int = 0) -> Fl
     """
     hourly = release.to_hourly()
     random = np.random.default_rng(seed)
-    month = plan.days.astype("datetime64[M]").astype(np.int64) % 12
-    day = (plan.days.astype(np.int64) + 3) % 7
+    month, day = month_of(plan.days), day_of_week_of(plan.days)
     # A segment that the release does not know is as good as any other.
     known = {name: code for code, name in enumerate(release.segments)}
     segment = np.vectorize(lambda name: known.get(name, -1), otypes=[np.int64])(plan.segment)
     wanted = np.stack(np.broadcast_arrays(month[:, None, None], day[:, None, None], segment[None]), axis=-1).reshape(
         -1, 3
     )
-    have = np.stack([release.month - 1, release.day_of_week, release.segment], axis=1)
+    have = np.stack([release.month, release.day_of_week, release.segment], axis=1)
     chosen = np.full(len(wanted), -1)
     for columns in ((0, 1, 2), (0, 2), (0, 1), (0,), ()):
         missing = np.flatnonzero(chosen < 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_positive
+from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.data import DailyProfiles, HouseholdProfiles, split_households
 from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
@@ -24,8 +23,6 @@ from unlearn.synthetic.faraday.residuals import residual_factor, residual_scores
 from unlearn.synthetic.faraday.scaling import EnergyScaler
 from unlearn.synthetic.faraday.training import ScaledProfiles, VaeOptions, train_vae
 from unlearn.synthetic.faraday.vae import ProfileVae
-
-logger = logging.getLogger(__name__)
 
 _CHUNK = 8192
 
@@ -67,9 +64,8 @@ class Faraday:
         Raises:
             InputError: n below 1.
         """
-        n = _whole("n", n)
         random = np.random.default_rng(seed)
-        z, labels = self.mixture.sample(n, random)
+        z, labels = self.mixture.sample(require_count("n", n), random)
         return self._release(z, labels, random)
 
     def sample_given(
@@ -194,10 +190,3 @@ def _latents(vae: ProfileVae, profiles: ScaledProfiles, seed: int) -> Iterator[t
     for x, labels in profiles.chunks(_CHUNK):
         mean, log_variance = vae.posterior(x, labels)
         yield x, labels, mean + torch.randn(mean.shape, generator=random) * (log_variance / 2).exp()
-
-
-def _whole(name: str, value: int) -> int:
-    require_positive(name, value)
-    if value != int(value):
-        raise InputError(f"{name}: expected a whole number, got {value}.")
-    return int(value)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlearn.checks import require_fraction, require_positive
-from unlearn.errors import ConvergenceError, InputError
+from unlearn.checks import require_count, require_fraction, require_positive
+from unlearn.errors import ConvergenceError
 from unlearn.synthetic.faraday.losses import LossWeights, mmd, profile_losses
 from unlearn.synthetic.faraday.vae import ProfileVae
 
@@ -45,15 +45,9 @@ class VaeOptions:
 
     def __post_init__(self) -> None:
         for name in ("latent", "hidden", "epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            require_positive(f"vae.{name}", value)
-            if value != int(value):
-                raise InputError(f"vae.{name}: expected a whole number, got {value}.")
+            require_count(f"vae.{name}", getattr(self, name))
         require_positive("vae.learning_rate", self.learning_rate)
         require_fraction("vae.validation", self.validation)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)

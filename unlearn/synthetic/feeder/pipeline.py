@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from unlearn.checks import require_count
 from unlearn.errors import DataError, InputError
 from unlearn.grid import GridCase, load_case
 from unlearn.synthetic.feeder.audit import Audit
@@ -45,10 +46,8 @@ class SyntheticDataPipeline:
     """
 
     def __init__(self, config: GeneratorConfig, chunk_meters: int = CHUNK_METERS) -> None:
-        if isinstance(chunk_meters, bool) or not isinstance(chunk_meters, int) or chunk_meters < 1:
-            raise InputError(f"chunk_meters: expected a whole number of at least 1, got {chunk_meters!r}.")
         self.config = config
-        self._chunk_meters = chunk_meters
+        self._chunk_meters = require_count("chunk_meters", chunk_meters)
         self.transformers = TransformerGenerator(config)
         self.meters = MeterGenerator(config, self.transformers.generate())
         self._grid: GridCase | None = None if config.grid is None else load_case(config.grid)
