@@ -10,7 +10,7 @@ import unlearn
 
 LAYERS = [
     {"errors", "checks", "records", "ledger"},
-    {"linalg", "data", "grid"},
+    {"linalg", "data", "grid", "dp"},
     {"forecasters", "criteria"},
     {"influence"},
     {"unlearning", "synthetic", "anomaly", "privacy"},

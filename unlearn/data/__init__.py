@@ -5,7 +5,12 @@ from unlearn.data.download import cache_dir, fetch, fetch_wheel
 from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
 from unlearn.data.gefcom2012 import read_gefcom2012
 from unlearn.data.meters.choice import select_households
-from unlearn.data.meters.households import HouseholdProfiles, household_profiles, split_households
+from unlearn.data.meters.households import (
+    HouseholdProfiles,
+    household_profiles,
+    require_other_households,
+    split_households,
+)
 from unlearn.data.meters.lcl import convert_lcl, read_lcl
 from unlearn.data.meters.npz import read_npz
 from unlearn.data.meters.parquet import load_profiles, save_profiles
@@ -45,6 +50,7 @@ __all__ = [
     "household_profiles",
     "profiles_from_frame",
     "split_households",
+    "require_other_households",
     "select_households",
     "save_profiles",
     "load_profiles",

@@ -14,7 +14,7 @@ from unlearn.checks import IntArray, require_fraction
 from unlearn.data.dates import DateArray, day_of_week_of, month_of
 from unlearn.data.meters.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
 from unlearn.data.meters.reading import ReadingReport
-from unlearn.errors import DataError, InputError
+from unlearn.errors import DataError, InputError, MismatchError
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,3 +163,17 @@ def split_households(
     return profiles.of_households(kept, f"{profiles.name} train"), profiles.of_households(
         held, f"{profiles.name} holdout"
     )
+
+
+def require_other_households(where: str, train: HouseholdProfiles, holdout: HouseholdProfiles) -> None:
+    """Refuse a holdout with households that are trained on.
+
+    Raises:
+        MismatchError: they share households; names one.
+    """
+    shared = set(train.households["household_id"]) & set(holdout.households["household_id"])
+    if shared:
+        raise MismatchError(
+            f"{where}: expected other households to test on, got {len(shared)} of the training households among them, "
+            f"such as {min(shared)}. Divide them with split_households."
+        )

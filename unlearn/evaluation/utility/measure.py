@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from unlearn.checks import require_choice, require_count
-from unlearn.data import DailyProfiles, HouseholdProfiles
-from unlearn.errors import InputError, MismatchError
+from unlearn.data import DailyProfiles, HouseholdProfiles, require_other_households
+from unlearn.errors import InputError
 from unlearn.evaluation.measure import METRICS
 from unlearn.evaluation.utility.bus_forecasts import FORECASTERS, NOTHING, load_scale, measure_load_task
 from unlearn.evaluation.utility.bus_loads import household_load_kwh, plan_buses, release_load_kwh, training_days
@@ -131,12 +131,7 @@ def _check(
     taken = (REAL, REDRAWN, NOTHING)
     if len({*names, *taken}) < len(names) + len(taken):
         raise InputError(f"utility: expected releases with names of their own, none among {taken}; got {names}.")
-    shared = set(train.households["household_id"]) & set(holdout.households["household_id"])
-    if shared:
-        raise MismatchError(
-            f"utility: expected other households to test on, got {len(shared)} of the training households among them, "
-            f"such as {min(shared)}. Divide them with split_households."
-        )
+    require_other_households("utility", train, holdout)
     if "load" in options.tasks and cost is None:
         raise InputError("utility: the task 'load' prices forecasts; expected cost, an OperatingCost, got None.")
 

@@ -1,0 +1,1 @@
+"""Differential privacy with the household as the unit: guarantees, accounting, private gradients and sums."""

@@ -1,0 +1,1 @@
+"""Leakage: attacks on releases, forecasters and unlearnt models."""
