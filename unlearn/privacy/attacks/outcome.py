@@ -117,7 +117,9 @@ def measure_attack(
     )
     few = min(side.n_groups for side in sides)
     estimates = [_interval(value, column, few) for value, column in zip(found, draws.T, strict=True)]
-    return Outcome(unit, len(inside), len(outside), *estimates[:4], tpr_at=dict(zip(fprs, estimates[4:], strict=True)))
+    auc, advantage, precision, recall, *at = estimates
+    tpr_at = dict(zip(fprs, at, strict=True))
+    return Outcome(unit, len(inside), len(outside), auc, advantage, precision, recall, tpr_at)
 
 
 class _Side:
