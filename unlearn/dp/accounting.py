@@ -112,7 +112,8 @@ def epsilon_by_prv(parts: Sequence[GaussianSteps], delta: float, eps_error: floa
     accountant = PRVAccountant()
     accountant.history = [(part.noise_multiplier, part.sampling_rate, part.steps) for part in parts]
     # `get_epsilon` gives the upper bound alone.
-    with np.errstate(divide="ignore"):  # log(1 - q) of full batches, which it masks
+    with np.errstate(divide="ignore"), warnings.catch_warnings():  # log(1 - q) of full batches, which it masks
+        warnings.filterwarnings("ignore", message="Optimal order is the")  # of RDP, which only sizes its grid
         composed = accountant._get_dprv(eps_error=eps_error, delta_error=delta / 1000)
     return Interval(*map(float, composed.compute_epsilon(delta, delta / 1000, eps_error)))
 
