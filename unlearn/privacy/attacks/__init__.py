@@ -1,5 +1,6 @@
 """Attacks: they take arrays and callables, and say how much of its training data something gives away."""
 
+from unlearn.privacy.attacks.attributes import Guesses, accuracy_of, gain_of, infer_attribute, majority_guesses
 from unlearn.privacy.attacks.likelihood_ratio import likelihood_ratio_scores
 from unlearn.privacy.attacks.membership import ATTACKS, household_scores, membership_scores
 from unlearn.privacy.attacks.nearest import Nearest, nearest_records
@@ -18,6 +19,7 @@ from unlearn.privacy.attacks.reconstruction import (
     relative_radius,
     share_of,
 )
+from unlearn.privacy.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
 
 __all__ = [
     # the one measure
@@ -43,6 +45,19 @@ __all__ = [
     "relative_radius",
     "compromised_shares",
     "share_of",
+    # copies
+    "Similarity",
+    "most_similar",
+    "exact_copies",
+    "Verdict",
+    "judge_copies",
+    # attributes
+    "Guesses",
+    "infer_attribute",
+    "majority_guesses",
+    "accuracy_of",
+    "gain_of",
+    # neighbours
     "Nearest",
     "nearest_records",
 ]
