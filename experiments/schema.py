@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
     GROUPS,
     FidelityConfig,
@@ -242,6 +243,7 @@ class Config:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
     utility: UtilityConfig = field(default_factory=UtilityConfig)
+    private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
@@ -283,6 +285,7 @@ def register() -> None:
         "ihvp": {"ihvp": IhvpConfig},
         **GROUPS,
     }
+    groups["generator"] = {**groups["generator"], "private_faraday": PrivateFaradayConfig}
     for group, nodes in groups.items():
         for name, node in nodes.items():
             store.store(group=group, name=f"{name}_schema", node=node)

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 
 import unlearn
+from experiments.private_faraday import fit_configured
 from experiments.schema import Config
+from experiments.schema_private import PrivateFaradayConfig
 from experiments.schema_synthetic import FaradayConfig, FeederConfig, SimulatorConfig
 from unlearn.checks import require_choice, require_count
 from unlearn.data import (
@@ -41,7 +43,7 @@ from unlearn.synthetic.feeder import GeneratorConfig, daily_profiles
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source releases depend on, and those that records of them depend on, too.
-GENERATING = ("data", "grid", "synthetic")
+GENERATING = ("data", "grid", "dp", "synthetic")
 MEASURING = (*GENERATING, "criteria", "forecasters", "evaluation")
 
 PROFILES, MODEL = "profiles.parquet", "model"
@@ -138,6 +140,10 @@ class SyntheticRun:
             model = fit_faraday(learnt, faraday_options(generator), seed)
             save_faraday(model, folder / MODEL)
             released = model.sample(n, seed)
+        elif isinstance(generator, PrivateFaradayConfig):
+            private = fit_configured(generator, learnt, seed, self.folder / "starts")
+            save_faraday(private, folder / MODEL)
+            released = private.sample(n, seed)
         elif isinstance(generator, FeederConfig):
             compared = replace(feeder_config(generator, seed, folder), customer_classes=dict(generator.profile_classes))
             released = daily_profiles(compared, n, seed)
@@ -146,7 +152,10 @@ class SyntheticRun:
             simulated = load_households("simulator", seed=_OTHER_PEOPLE + seed, **options)
             released = BASELINES["resampled"](simulated, n, seed)
         else:
-            raise InputError(f"generator.kind: expected faraday, feeder, simulator or a baseline, got {self.kind!r}.")
+            raise InputError(
+                "generator.kind: expected faraday, private_faraday, feeder, simulator or a baseline, got "
+                f"{self.kind!r}."
+            )
         save_profiles(replace(released, name=kind or self.kind), folder / PROFILES)
 
 

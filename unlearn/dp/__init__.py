@@ -1,1 +1,26 @@
-"""Differential privacy with the household as the unit: guarantees, accounting, private gradients and sums."""
+"""Differential privacy with the household as the unit: guarantees, accounting, private gradients and sums.
+
+Gradients need opacus and accounting needs dp-accounting: `pip install 'unlearn[private]'`.
+"""
+
+from unlearn.dp.accounting import (
+    GaussianSteps,
+    Interval,
+    epsilon_by_prv,
+    epsilon_by_rdp,
+    epsilon_spent,
+    noise_multiplier_for,
+)
+from unlearn.dp.guarantee import default_delta, require_guarantee
+from unlearn.dp.sgd import Batch, PrivateRun, SgdOptions, train_privately
+from unlearn.dp.sums import clipped, private_sum
+
+__all__ = [
+    # what is promised
+    "require_guarantee", "default_delta",
+    # what was spent
+    "GaussianSteps", "Interval", "epsilon_spent", "epsilon_by_rdp", "epsilon_by_prv", "noise_multiplier_for",
+    # mechanisms
+    "clipped", "private_sum",
+    "Batch", "PrivateRun", "SgdOptions", "train_privately",
+]  # fmt: skip

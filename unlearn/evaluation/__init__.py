@@ -8,6 +8,9 @@ from unlearn.evaluation.fidelity.compare import compare_fidelity, measure_fideli
 from unlearn.evaluation.fidelity.real import FidelityOptions
 from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
 from unlearn.evaluation.groups import Group, plan_groups
+from unlearn.evaluation.leakage.options import LeakageOptions
+from unlearn.evaluation.leakage.outliers import measure_outliers, pool_outliers, score_outliers
+from unlearn.evaluation.leakage.release import measure_leakage
 from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
 from unlearn.evaluation.network_curvature import Prediction
 from unlearn.evaluation.network_problem import NetworkProblem
@@ -32,6 +35,8 @@ __all__ = [
     "FidelityOptions", "compare_fidelity", "measure_fidelity",
     # what it is good for
     "UtilityOptions", "measure_utility", "training_part",
+    # what it gives away of the households that it was learnt from
+    "LeakageOptions", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
     # what a release, or a generated feeder, looks like
     "describe_feeder", "describe_release",
 ]  # fmt: skip

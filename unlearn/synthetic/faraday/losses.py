@@ -56,7 +56,7 @@ def profile_losses(
     z = mean + noise * (log_variance / 2).exp()
     quantiles = vae.quantiles(z, labels).clamp_min(zero)
     losses = weights.quantile * pinball(quantiles, x, vae.levels)
-    losses = losses + weights.reconstruction * (expected(quantiles, vae.levels) - x).square().mean(dim=1)
+    losses = losses + weights.reconstruction * (expected(quantiles, vae.levels) - x).square().mean(dim=-1)
     if weights.kind == "kl":
         losses = losses + weights.divergence * kl_divergence(mean, log_variance)
     return losses, z
@@ -68,7 +68,7 @@ def pinball(quantiles: Tensor, x: Tensor, levels: Tensor) -> Tensor:
     Where quantiles are clipped at a censoring point, this is Powell's (1986) censored quantile regression.
     """
     error = x[..., None] - quantiles
-    return torch.maximum(levels * error, (levels - 1) * error).sum(dim=-1).mean(dim=1)
+    return torch.maximum(levels * error, (levels - 1) * error).sum(dim=-1).mean(dim=-1)
 
 
 def expected(quantiles: Tensor, levels: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def expected(quantiles: Tensor, levels: Tensor) -> Tensor:
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, shape (n,)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=-1)
 
 
 def mmd(z: Tensor, prior: Tensor) -> Tensor:

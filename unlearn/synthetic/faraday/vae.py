@@ -38,12 +38,12 @@ class ProfileVae(nn.Module):
 
     def posterior(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x, labels), each of shape (n, L)."""
-        mean, log_variance = self.encoder(torch.cat([x, labels], dim=1)).chunk(2, dim=1)
+        mean, log_variance = self.encoder(torch.cat([x, labels], dim=-1)).chunk(2, dim=-1)
         return mean, log_variance.clamp(*_LOG_VARIANCE)
 
     def quantiles(self, z: Tensor, labels: Tensor) -> Tensor:
         """Quantiles of each step given z at `LEVELS`, increasing, shape (n, S, Q)."""
-        raw = self.decoder(torch.cat([z, labels], dim=1)).unflatten(1, (self.n_steps, len(LEVELS)))
+        raw = self.decoder(torch.cat([z, labels], dim=-1)).unflatten(-1, (self.n_steps, len(LEVELS)))
         middle = raw[..., _MEDIAN : _MEDIAN + 1]
         # Steps between neighbours are positive, so quantiles cannot cross; they start out small.
         above = F.softplus(raw[..., _MEDIAN + 1 :] - 2).cumsum(dim=-1)

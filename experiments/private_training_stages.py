@@ -1,0 +1,144 @@
+"""Parts of `private_training`: each release measured and kept, and the generator that learns outliers by heart."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.build import build_cost
+from experiments.private_faraday import privacy_options, public_start
+from experiments.schema import Config
+from experiments.schema_private import PrivateFaradayConfig
+from experiments.schema_synthetic import GeneratorConfig
+from experiments.synthetic_stages import MEASURING, Division, SyntheticRun, made_of, utility_options
+from unlearn.data import DailyProfiles, HouseholdProfiles
+from unlearn.errors import InputError
+from unlearn.evaluation import FidelityOptions, compare_fidelity, measure_utility
+from unlearn.evaluation.leakage.options import LeakageOptions
+from unlearn.evaluation.leakage.outliers import measure_outliers
+from unlearn.evaluation.leakage.release import measure_leakage
+from unlearn.evaluation.private import accounting_records
+from unlearn.privacy.attacks import OutlierOptions
+from unlearn.synthetic.faraday import FaradayOptions, LossWeights, VaeOptions, fit_faraday, fit_private_faraday
+
+#: What is kept of fidelity; distributions and distances are `fidelity`'s to show.
+_FIDELITY = ("headline", "auc", "auc_low", "auc_high")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One way to train.
+
+    Attributes:
+        method: "private", "without noise" (the same training), "start" (no household seen) or "not private" (Faraday).
+        epsilon: ε; infinite without a promise, 0 where no household was seen.
+        generator: its settings.
+    """
+
+    method: str
+    epsilon: float
+    generator: GeneratorConfig
+
+
+class PrivateStudy:
+    """The sweep over ε of a configuration; every part is kept on disk."""
+
+    def __init__(self, config: Config) -> None:
+        generator, own = config.generator, config.private_training
+        if not isinstance(generator, PrivateFaradayConfig):
+            raise InputError(
+                f"generator: private_training trains private_faraday, got {config.generator.kind}. Pass "
+                "generator=private_faraday."
+            )
+        if not own.epsilons or len(set(own.epsilons)) < len(own.epsilons):
+            raise InputError(f"private_training.epsilons: expected at least one, each once, got {own.epsilons}.")
+        for epsilon in own.epsilons:
+            privacy_options(replace(generator, epsilon=epsilon))  # refused before the first one is trained
+        self.config, self.generator, self.run = config, generator, SyntheticRun(config)
+        self.leakage = LeakageOptions(attacks=tuple(own.attacks), max_profiles=own.max_profiles, attributes=())
+        chosen = replace(config.utility, tasks=own.tasks, forecasters=own.forecasters)
+        self.utility = utility_options(replace(config, utility=chosen))
+        self.cost = build_cost(config) if "load" in own.tasks else None
+
+    def records(self) -> pd.DataFrame:
+        """Records of every way to train and seed, then those of outliers."""
+        parts = [self._measured(trained, seed) for seed in self.config.synthesis.seeds for trained in self._trained()]
+        parts += [self._outliers(private) for private in (False, True)]
+        return pd.concat(parts, ignore_index=True)
+
+    def _trained(self) -> Iterator[Trained]:
+        for epsilon in self.config.private_training.epsilons:
+            method = "without noise" if epsilon is None else "private"
+            yield Trained(method, np.inf if epsilon is None else epsilon, replace(self.generator, epsilon=epsilon))
+
+    def _measured(self, trained: Trained, seed: int) -> pd.DataFrame:
+        run = copy.copy(self.run)
+        run.config = replace(self.config, generator=trained.generator)
+        division = run.divide(seed)
+        release = replace(run.release(division, seed), name=trained.method)
+        columns = {"method": trained.method, "epsilon": trained.epsilon, "seed": seed}
+        key: dict[str, Any] = {**columns, "release": release.fingerprint, "config": asdict(self.config.private_training)}
+        key |= {"utility": asdict(self.utility), "fidelity": asdict(self.config.fidelity)}
+        key |= {"grid": self.cost.case.fingerprint if self.cost else None, "made_of": made_of(("dp", "privacy"))}
+        key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
+        return run.kept_records(
+            "private_training", key, lambda: self._measure(release, division, seed, run.card(division, seed), columns)
+        )
+
+    def _measure(
+        self, release: DailyProfiles, division: Division, seed: int, card: dict[str, Any], columns: dict[str, Any]
+    ) -> pd.DataFrame:
+        labels = {"experiment": "private_training", "data": self.run.households.name, "grid": self.config.grid.case}
+        own = {name: v for name, v in asdict(self.config.fidelity).items() if name not in ("beside", "hourly")}
+        learnt, compared = division.learnt, division.compared
+        fidelity = compare_fidelity([release], learnt, compared, FidelityOptions(**own), seed).to_frame()
+        fidelity = fidelity[fidelity["metric"].isin(_FIDELITY)]
+        utility = measure_utility([release], division.train, division.holdout, self.cost, self.utility, seed).to_frame()
+        attack = measure_leakage(release, learnt, compared, self.leakage, seed).to_frame()
+        tables = {"fidelity": fidelity, "utility": utility, "attack": attack}
+        tables["accounting"] = accounting_records(card["privacy"]).to_frame()
+        return pd.concat(
+            [table.dropna(axis=1, how="all").assign(part=part) for part, table in tables.items()], ignore_index=True
+        ).assign(**labels, **columns)
+
+    def _outliers(self, private: bool) -> pd.DataFrame:
+        """Outliers among few households: learnt by heart, or privately at the configured ε."""
+        own, seed = self.config.private_training.memorising, self.config.seed
+        division = self.run.divide(seed)
+        learnt = _few(division.learnt, own.households, own.days, seed)
+        chosen = OutlierOptions(households=own.outliers, days=own.outlier_days, norm_kwh=own.norm_kwh)
+        options = replace(self.leakage, outliers=chosen, fits=own.fits)
+        generator = replace(self.generator, epsilon=own.epsilon)
+        method = "private" if private else "not private"
+        epsilon = own.epsilon if private else np.inf
+
+        def fit(train: HouseholdProfiles, fit_seed: int) -> DailyProfiles:
+            if private:
+                start = public_start(generator, train.segments, train.n_steps, self.run.folder / "starts")
+                model = fit_private_faraday(train, start, privacy_options(generator), LossWeights(), fit_seed)
+            else:
+                vae = VaeOptions(hidden=own.hidden, epochs=own.epochs, patience=own.epochs, batch_size=64)
+                model = fit_faraday(train, FaradayOptions(vae), fit_seed)
+            return replace(model.sample(self.config.synthesis.profiles, fit_seed), name=method)
+
+        def make() -> pd.DataFrame:
+            labels = {"method": method, "epsilon": epsilon, "part": "outliers"}
+            labels |= {"experiment": "private_training", "data": self.run.households.name}
+            return measure_outliers(fit, learnt, division.compared, options, seed).to_frame().assign(**labels)
+
+        key = {"method": method, "seed": seed, "memorising": asdict(own), "learnt": learnt.fingerprint}
+        key |= {"generator": asdict(generator) if private else None, "n": self.config.synthesis.profiles}
+        key |= {"made_of": made_of(("dp", "privacy", *MEASURING))}
+        return self.run.kept_records("private_outliers", key, make)
+
+
+def _few(profiles: HouseholdProfiles, households: int, days: int, seed: int) -> HouseholdProfiles:
+    """Some households and some of their days."""
+    random = np.random.default_rng(seed)
+    some = profiles.of_households(random.permutation(profiles.n_households)[:households])
+    return some.take(np.isin(some.date, random.permutation(some.days)[:days]))

@@ -1,0 +1,1 @@
+"""Leakage of releases: attacks on them, beside the same attacks on releases whose leakage is known."""

@@ -1,0 +1,73 @@
+"""What a private Faraday says of its privacy: each part, what covers it, what it spent, and what is not covered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from unlearn.dp import GaussianSteps, epsilon_by_prv, epsilon_by_rdp, epsilon_spent
+
+#: What learning from no data makes free.
+_FREE = (
+    ("scaler", "constants of the start"),
+    ("shapes of mixture components", "those of the start"),
+    ("copula of residuals", "that of the start"),
+    ("months and days of the week", "the calendar between the first and the last date, which are public"),
+    ("when training stops", "a number of steps that is fixed in advance; no epoch is chosen"),
+)
+
+#: Where the promise ends even if every part is covered.
+_CAVEATS = (
+    "The number of households, the names of segments and the first and last date count as public.",
+    "Neighbours differ by one household, with all its days, more or less. Two households of one family count as two.",
+    "Settings count as chosen without these households; choosing them on the result would cost more.",
+    "Noise is drawn in floating point from a generator that is not cryptographic.",
+)
+_SEEDED = "The noise comes from a seed: who knows it can take the noise away. For experiments, not for a release."
+
+
+def privacy_card(
+    sgd: GaussianSteps, histogram: GaussianSteps, clip: float, delta: float, n_units: int, seeded: bool
+) -> dict[str, Any]:
+    """The section `privacy` of a card; JSON.
+
+    Args:
+        sgd: steps that trained the network.
+        histogram: the sum behind the weights of components and segments.
+        clip: of gradients; that of the histogram is 1.
+        delta: δ of everything together.
+        n_units: N.
+        seeded: whether the noise can be drawn again.
+    """
+    network = _part("network", "DP-SGD, one clipped gradient of each household in a step", sgd, clip, delta)
+    weights = _part("weights of components and segments", "Gaussian mechanism on a histogram", histogram, 1.0, delta)
+    both = [sgd, histogram]
+    private = min(part.noise_multiplier for part in both) > 0
+    names = [part["part"] for part in (network, weights)]
+    spent = epsilon_by_prv(both, delta) if private else None
+    return {
+        "private": private,
+        "epsilon": epsilon_spent(both, delta) if private else None,
+        "epsilon_prv": list(spent) if spent else None,
+        "epsilon_rdp": epsilon_by_rdp(both, delta) if private else None,
+        "delta": delta,
+        "unit": "household",
+        "n_units": n_units,
+        "adjacency": "add or remove one household; Poisson sampling",
+        "parts": [network, weights],
+        "without_cost": [{"part": part, "mechanism": how} for part, how in _FREE],
+        "not_covered": [] if private else names,
+        "caveats": [*_CAVEATS, *([_SEEDED] if seeded else [])],
+    }
+
+
+def _part(name: str, mechanism: str, steps: GaussianSteps, clip: float, delta: float) -> dict[str, Any]:
+    alone = epsilon_spent([steps], delta)
+    return {
+        "part": name,
+        "mechanism": mechanism if steps.noise_multiplier > 0 else "none: no noise",
+        "clip": clip,
+        **asdict(steps),
+        "epsilon_alone": alone if math.isfinite(alone) else None,
+    }
