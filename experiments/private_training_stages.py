@@ -82,7 +82,11 @@ class PrivateStudy:
         division = run.divide(seed)
         release = replace(run.release(division, seed), name=trained.method)
         columns = {"method": trained.method, "epsilon": trained.epsilon, "seed": seed}
-        key: dict[str, Any] = {**columns, "release": release.fingerprint, "config": asdict(self.config.private_training)}
+        key: dict[str, Any] = {
+            **columns,
+            "release": release.fingerprint,
+            "config": asdict(self.config.private_training),
+        }
         key |= {"utility": asdict(self.utility), "fidelity": asdict(self.config.fidelity)}
         key |= {"grid": self.cost.case.fingerprint if self.cost else None, "made_of": made_of(("dp", "privacy"))}
         key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}

@@ -1,0 +1,1 @@
+"""Forecasters of single households: their error, what they cost on the grid, whether they give households away."""

@@ -1,0 +1,146 @@
+"""Day-ahead forecasters of single households, pooled over all of them: linear, or one of the networks.
+
+They learn what to add to the household's own mean of each hour over the week before: a forecaster that learnt
+nothing, because privacy left nothing, is then still that mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlearn.checks import FloatArray, as_floats, require_choice, require_finite, require_shape
+from unlearn.data.meters.day_ahead import CALENDAR, FEATURES, HOURS, DayAheadPanel
+from unlearn.errors import InputError
+from unlearn.forecasters.extractors import EXTRACTORS, N_FEATURES
+from unlearn.forecasters.training import TrainingOptions, train_network
+
+KINDS = ("linear", *EXTRACTORS)
+
+#: Energy that counts as 1 inside the forecasters: a constant, so that scaling learns from no household.
+UNIT_KWH = 0.5
+
+_MEAN = FEATURES.index("hour_mean_kwh")
+
+
+class HourlyLinear(nn.Module):
+    """One head for every hour: `w φ(x_hour)` with calendar, energies, a second daily wave, and an intercept."""
+
+    head: Tensor
+
+    def __init__(self, head: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("head", head.detach().double())
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        return hourly_design(scaled.double()) @ self.head
+
+
+def hourly_design(scaled: Tensor) -> Tensor:
+    """Columns of the linear head, shape (n, 24, D), from scaled features (n, 24, F)."""
+    sine, cosine = scaled[..., 2], scaled[..., 3]
+    second = torch.stack([2 * sine * cosine, cosine.square() - sine.square()], dim=-1)
+    return torch.cat([scaled, second, torch.ones_like(scaled[..., :1])], dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class HouseholdForecaster:
+    """Maps features of household days (n, 24, F) to energies in kWh (n, 24).
+
+    Attributes:
+        kind: "linear", "cnn" or "mixer".
+        network: from scaled features (n, 24, F) to what is added to the mean of each hour, scaled, (n, 24).
+        card: settings, training record, what is private; JSON.
+    """
+
+    kind: str
+    network: nn.Module
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def forecast(self, features: FloatArray) -> FloatArray:
+        """Energies in kWh, not below 0, shape (n, 24).
+
+        Raises:
+            InputError: features of another shape, or NaN.
+        """
+        given = as_floats("features", features, ndim=3)
+        require_shape("features", given, (None, HOURS, len(FEATURES)))
+        require_finite("features", given)
+        dtype = next((value.dtype for value in self.network.state_dict().values()), torch.float32)
+        pieces = [
+            self.network(part.to(dtype)).double() + part[..., _MEAN] for part in scaled_features(given).split(8192)
+        ]
+        return (torch.cat(pieces) * UNIT_KWH).clamp_min(0).numpy()
+
+    def losses(self, panel: DayAheadPanel) -> FloatArray:
+        """Squared error of each row, kWh², mean over hours, shape (N,)."""
+        return np.square(self.forecast(panel.features) - panel.kwh).mean(axis=1)
+
+
+def scaled_features(features: FloatArray) -> Tensor:
+    """Energies in units of `UNIT_KWH`, the calendar as it is; float64."""
+    scale = torch.ones(len(FEATURES), dtype=torch.float64)
+    scale[len(CALENDAR) :] = 1 / UNIT_KWH
+    return torch.from_numpy(features).double() * scale
+
+
+def scaled_targets(panel: DayAheadPanel) -> Tensor:
+    """What is to be added to the mean of each hour, in units of `UNIT_KWH`, shape (N, 24), float64."""
+    return torch.from_numpy(panel.kwh - panel.features[..., _MEAN]).double() / UNIT_KWH
+
+
+def untrained_network(kind: str, seed: int) -> nn.Module:
+    """A network of the day's 24 hours with initial weights from the seed.
+
+    Raises:
+        InputError: not the kind of a network.
+    """
+    require_choice("kind", kind, EXTRACTORS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(EXTRACTORS[kind](HOURS, len(FEATURES)), nn.Linear(N_FEATURES, HOURS))
+
+
+def household_mean() -> HouseholdForecaster:
+    """The forecaster that learnt nothing: the household's own mean of each hour over the week before."""
+    n_columns = hourly_design(torch.zeros((1, HOURS, len(FEATURES)))).shape[-1]
+    return HouseholdForecaster("mean", HourlyLinear(torch.zeros(n_columns)), {"kind": "mean", "private": None})
+
+
+def fit_household_forecaster(
+    panel: DayAheadPanel, kind: str = "linear", training: TrainingOptions | None = None, seed: int = 0
+) -> HouseholdForecaster:
+    """Fit without privacy: the yardstick for `fit_private_household_forecaster`.
+
+    Args:
+        panel: days of training households.
+        kind: "linear", solved exactly with every household of the same weight; "cnn" or "mixer", trained with early
+            stopping on other households.
+        training: of the networks; None takes the published settings.
+        seed: of initial weights, batch order and the households for early stopping.
+
+    Raises:
+        InputError: an unknown kind, or a network with fewer than two households.
+    """
+    require_choice("kind", kind, KINDS)
+    card = {"kind": kind, "data": panel.name, "n_households": len(panel.members), "n_rows": len(panel), "private": None}
+    if kind == "linear":
+        design = hourly_design(scaled_features(panel.features))
+        root = torch.from_numpy(1 / np.sqrt(np.bincount(panel.household)[panel.household]))[:, None, None]
+        target = scaled_targets(panel)[..., None]
+        solved = torch.linalg.lstsq((design * root).flatten(0, 1), (target * root).flatten(0, 1), driver="gelsd")
+        return HouseholdForecaster(kind, HourlyLinear(solved.solution[:, 0]), card)
+    if len(panel.members) < 2:
+        raise InputError(f"{panel.name}: expected at least 2 households, one for early stopping, got 1.")
+    # The last rows are watched: with households in random order they are other households, but for one at the border.
+    rank = np.random.default_rng(seed).permutation(panel.household.max() + 1)[panel.household]
+    mixed = panel.take(np.argsort(rank, kind="stable"))
+    network = untrained_network(kind, seed)
+    inputs, targets = scaled_features(mixed.features).float(), scaled_targets(mixed).float()
+    history = train_network(network, inputs, targets, training or TrainingOptions(), seed)
+    return HouseholdForecaster(kind, network.requires_grad_(False), {**card, "training": history})

@@ -1,0 +1,116 @@
+"""A differentially private linear head: perturbed sufficient statistics of clipped rows, a household a unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import IntArray, require_not_negative
+from unlearn.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ClippedSums:
+    """`Σ_h mean_{i in h} r_i r_i'` of rows `r = [φ, y]` that are clipped to a norm; secret until released.
+
+    A household adds the mean over its rows of `r r'`, whose Frobenius norm is at most clip², whatever its rows and
+    however many: with or without it, the entries on and above the diagonal move by at most clip² (add or remove one
+    household). Gaussian noise on them makes a head private (Dwork et al. 2014, "Analyze Gauss"; Wang 2018).
+
+    Attributes:
+        moments: shape (D + B, D + B), float64.
+        n_columns: D.
+        clip: the norm that rows are clipped to.
+        n_units: households that the sums hold. They are secret, too: `release` does not tell them.
+    """
+
+    moments: Tensor
+    n_columns: int
+    clip: float
+    n_units: int
+
+    @classmethod
+    def of(cls, design: Tensor, target: Tensor, unit: IntArray, clip: float) -> ClippedSums:
+        """Sum up rows.
+
+        Args:
+            design: Φ, shape (n, D).
+            target: Y, shape (n, B).
+            unit: household of each row, shape (n,).
+            clip: norm above which a row [φ, y] is scaled down; infinity clips nothing, and is not private.
+
+        Raises:
+            InputError: shapes that do not fit, NaN or infinity, a clip that is not above 0.
+        """
+        if not clip > 0:
+            raise InputError(
+                f"clip: expected a norm above 0 (infinity clips nothing, and is not private), got {clip!r}."
+            )
+        rows = _clipped(design, target, unit, clip)
+        _, place, count = np.unique(unit, return_inverse=True, return_counts=True)
+        weighted = rows / torch.from_numpy(count[place.reshape(-1)])[:, None]
+        return cls(weighted.T @ rows, design.shape[1], clip, len(count))
+
+    def remove(self, design: Tensor, target: Tensor) -> ClippedSums:
+        """Return the sums without one household, given its rows: what summing up the others would give.
+
+        Raises:
+            InputError: shapes that do not fit, NaN, or no household to remove.
+        """
+        if self.n_units < 1:
+            raise InputError("clipped sums: expected a household to remove, got sums without any.")
+        rows = _clipped(design, target, np.zeros(len(design), dtype=np.int64), self.clip)
+        if rows.shape[1] != len(self.moments) or not len(rows):
+            raise InputError(
+                f"clipped sums: expected rows with {self.n_columns} features and "
+                f"{len(self.moments) - self.n_columns} targets, got shape {tuple(rows.shape)}."
+            )
+        return ClippedSums(self.moments - rows.T @ rows / len(rows), self.n_columns, self.clip, self.n_units - 1)
+
+    def release(self, noise_multiplier: float, seed: int, ridge: float = 20.0) -> Tensor:
+        """Release a head from perturbed sums, shape (B, D).
+
+        Each release is a Gaussian mechanism with sensitivity clip². After a deletion, release with another seed: two
+        releases with the same noise differ by the deleted household's very sums.
+
+        Args:
+            noise_multiplier: σ; the noise has standard deviation σ clip². 0 releases the exact head: not private.
+            seed: of the noise; whoever knows it can take the noise away.
+            ridge: regulariser in units of the noise matrix's spectral norm, about 2 σ clip² √D; it uses no data. On
+                250 simulated households 20 cost the grid least of 1, 5 and 20, for σ = 1 and 4: what noise adds to one
+                household's forecast it adds to all, and a bus sums them up.
+
+        Raises:
+            InputError: a negative multiplier or ridge, or noise on sums that are not clipped.
+        """
+        require_not_negative("noise_multiplier", noise_multiplier)
+        require_not_negative("ridge", ridge)
+        if noise_multiplier and math.isinf(self.clip):
+            raise InputError("clipped sums: expected clipped rows to make private with noise, got an infinite clip.")
+        scale = noise_multiplier * self.clip**2 if noise_multiplier else 0.0
+        size = len(self.moments)
+        upper = torch.from_numpy(np.random.default_rng(seed).normal(size=(size, size))).triu()
+        noisy = self.moments + scale * (upper + upper.triu(1).T)
+        d = self.n_columns
+        # Noise can turn eigenvalues negative; the ridge, and a floor as large as it, keep the solution bounded.
+        values, vectors = torch.linalg.eigh(noisy[:d, :d])
+        level = ridge * 2 * scale * math.sqrt(d)
+        positive = (values + level).clamp_min(max(level, 1e-12 * float(values.abs().max())))
+        return (vectors @ ((vectors.T @ noisy[:d, d:]) / positive[:, None])).T
+
+
+def _clipped(design: Tensor, target: Tensor, unit: IntArray, clip: float) -> Tensor:
+    if len(design) != len(target) or len(design) != len(unit):
+        raise InputError(
+            f"private head: expected as many rows of features, targets and units, got {len(design)}, {len(target)} "
+            f"and {len(unit)}."
+        )
+    rows = torch.cat([design, target], dim=1).detach().double()
+    if not bool(rows.isfinite().all()):
+        raise InputError("private head: expected finite features and targets, got NaN or infinity. Drop such rows.")
+    norm = rows.norm(dim=1, keepdim=True)
+    return rows / (norm / clip).clamp_min(1.0)

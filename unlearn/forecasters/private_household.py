@@ -1,0 +1,158 @@
+"""Day-ahead forecasters of households that are differentially private, with the household as the unit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import IntArray, require_choice, require_count, require_not_negative, require_positive
+from unlearn.data.meters.day_ahead import DayAheadPanel
+from unlearn.dp.accounting import GaussianSteps, epsilon_by_prv, epsilon_by_rdp, epsilon_spent, noise_multiplier_for
+from unlearn.dp.guarantee import require_guarantee
+from unlearn.dp.sgd import SgdOptions, train_privately
+from unlearn.forecasters.household import (
+    KINDS,
+    HourlyLinear,
+    HouseholdForecaster,
+    hourly_design,
+    scaled_features,
+    scaled_targets,
+    untrained_network,
+)
+from unlearn.forecasters.private_head import ClippedSums
+
+
+@dataclass(frozen=True)
+class PrivateForecastOptions:
+    """Settings of private forecasters; none of them looks at the data.
+
+    Attributes:
+        row_clip: norm that a row [φ, y] of the linear head is clipped to, with energies in units of 0.5 kWh.
+        ridge: of the linear head, see `ClippedSums.release`.
+        clip: norm that a household's gradient is clipped to.
+        sampling_rate: chance of a household to take part in a step.
+        steps: of DP-SGD.
+        days: of a household in a step, drawn at random from its own.
+        learning_rate: Adam's, which goes down to 0 along a cosine.
+    """
+
+    row_clip: float = 2.0
+    ridge: float = 20.0
+    clip: float = 0.5
+    sampling_rate: float = 0.2
+    steps: int = 200
+    days: int = 16
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("row_clip", "clip", "sampling_rate", "learning_rate"):
+            require_positive(f"forecast.{name}", getattr(self, name))
+        require_not_negative("forecast.ridge", self.ridge)
+        for name in ("steps", "days"):
+            require_count(f"forecast.{name}", getattr(self, name))
+
+
+def fit_private_household_forecaster(
+    panel: DayAheadPanel,
+    kind: str,
+    epsilon: float,
+    delta: float,
+    options: PrivateForecastOptions | None = None,
+    seed: int = 0,
+) -> HouseholdForecaster:
+    """Fit so that the forecaster is (ε, δ)-differentially private for households, added or removed.
+
+    "linear" perturbs the sufficient statistics of clipped rows once; "cnn" and "mixer" are trained by DP-SGD over
+    Poisson-sampled households, a fixed number of steps. Scales are constants, and nothing is chosen by looking at the
+    data, so that the mechanism covers all of the fit. The number of households counts as public.
+
+    Args:
+        panel: days of training households.
+        kind: "linear", "cnn" or "mixer".
+        epsilon: ε > 0.
+        delta: δ in (0, 1/N).
+        options: settings.
+        seed: of initial weights, sampling and noise; who knows it can take the noise away.
+
+    Returns:
+        The forecaster; its card says what was spent, by three accountants.
+
+    Raises:
+        InputError: an unknown kind, ε or δ out of range, or a package that is not installed.
+    """
+    require_choice("kind", kind, KINDS)
+    require_guarantee(epsilon, delta, len(panel.members))
+    options = options or PrivateForecastOptions()
+    if kind == "linear":
+        noise = noise_multiplier_for(epsilon, delta, 1.0, 1)
+        head = linear_sums(panel, options.row_clip).release(noise, seed, options.ridge)[0]
+        spent = GaussianSteps(noise, 1.0, 1)
+        return HouseholdForecaster(kind, HourlyLinear(head), _card(panel, kind, [spent], delta, options))
+    noise = noise_multiplier_for(epsilon, delta, options.sampling_rate, options.steps)
+    network = untrained_network(kind, seed)
+    optimiser = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
+    days = _DaysOfHouseholds(panel)
+
+    def batch(units: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        rows, position = days.draw(units, options.days, generator)
+        error = network(days.inputs[rows]) - days.targets[rows]
+        return error.square().mean(dim=1), position
+
+    settings = SgdOptions(options.clip, noise, options.sampling_rate, options.steps)
+    run = train_privately(network, batch, len(panel.members), optimiser, settings, seed, schedule.step)
+    network.eval().requires_grad_(False)
+    return HouseholdForecaster(kind, network, _card(panel, kind, [run.spent], delta, options))
+
+
+def linear_sums(panel: DayAheadPanel, clip: float) -> ClippedSums:
+    """The sums that a linear head is made of; households can be removed from them again."""
+    design, target, unit = linear_rows(panel)
+    return ClippedSums.of(design, target, unit, clip)
+
+
+def linear_rows(panel: DayAheadPanel) -> tuple[Tensor, Tensor, IntArray]:
+    """Design (24 N, D), target (24 N, 1) and household (24 N,) of every hour."""
+    design = hourly_design(scaled_features(panel.features)).flatten(0, 1)
+    return design, scaled_targets(panel).flatten()[:, None], np.repeat(panel.household, 24)
+
+
+class _DaysOfHouseholds:
+    """Rows of each household, to draw days from."""
+
+    def __init__(self, panel: DayAheadPanel) -> None:
+        self.inputs, self.targets = scaled_features(panel.features).float(), scaled_targets(panel).float()
+        place = np.unique(panel.household, return_inverse=True)[1].reshape(-1)
+        self.rows = torch.from_numpy(np.argsort(place, kind="stable"))
+        self.count = torch.from_numpy(np.bincount(place))
+        self.first = self.count.cumsum(0) - self.count
+
+    def draw(self, units: Tensor, days: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Days of each household with replacement, and the place of its household in `units`, each (k · days,)."""
+        level = torch.rand((len(units), days), generator=generator, dtype=torch.float64)
+        within = (level * self.count[units][:, None]).long()
+        position = torch.arange(len(units))[:, None].expand(-1, days)
+        return self.rows[self.first[units][:, None] + within].flatten(), position.flatten()
+
+
+def _card(
+    panel: DayAheadPanel, kind: str, parts: list[GaussianSteps], delta: float, options: PrivateForecastOptions
+) -> dict[str, object]:
+    n_units = len(panel.members)
+    prv = epsilon_by_prv(parts, delta)
+    private = {
+        "unit": "household",
+        "n_units": n_units,
+        "neighbours": "one household more or less",
+        "delta": delta,
+        "epsilon": epsilon_spent(parts, delta),
+        "epsilon_prv": list(prv),
+        "epsilon_rdp": epsilon_by_rdp(parts, delta),
+        "parts": [asdict(part) for part in parts],
+        "not_covered": [],
+        "options": asdict(options),
+    }
+    return {"kind": kind, "data": panel.name, "n_households": n_units, "n_rows": len(panel), "private": private}
