@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from unlearn.checks import FloatArray, IntArray, require_choice
 from unlearn.privacy.attacks import likelihood_ratio_scores, loss_scores, residuals_of
@@ -67,13 +66,20 @@ class Attacker:
         return residuals_of(heads, self.design[self.shown], self.target[self.shown])
 
     def _by_parameters(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
-        """Log odds of a linear discriminant whose covariance is shrunk (Ledoit and Wolf)."""
-        # In these coordinates heads of least squares spread alike in every direction, which shrinkage assumes.
+        """Linear discriminant `tr(Σ⁻¹ M X')` of heads X, M the mean difference; from the midpoint, in its own spread.
+
+        In the coordinates of the population's Gram matrix, least-squares heads spread alike over the D columns, so the
+        covariance left to estimate is that of the B outputs: `Σ ⊗ I`.
+        """
         root = np.linalg.cholesky(self.population)
-        known, asked = ((heads @ root).reshape(len(heads), -1) for heads in (np.concatenate([seen, never]), models))
-        classes = np.repeat([True, False], [len(seen), len(never)])
-        discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
-        return discriminant.fit(known, classes).decision_function(asked)
+        inside, outside, asked = (heads @ root for heads in (seen, never, models))
+        means = inside.mean(axis=0), outside.mean(axis=0)
+        spread = np.concatenate([inside - means[0], outside - means[1]])
+        covariance = np.einsum("kbd,kcd->bc", spread, spread) / (len(spread) * spread.shape[2])
+        direction = np.linalg.pinv(covariance, hermitian=True) @ (means[0] - means[1])
+        unit = float(np.tensordot(spread, direction, axes=2).std())
+        # Without any difference of the means there is no direction, and every model scores 0.
+        return np.tensordot(asked - (means[0] + means[1]) / 2, direction, axes=2) / (unit or 1.0)
 
 
 def cross_fitted(

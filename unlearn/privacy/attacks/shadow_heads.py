@@ -54,7 +54,9 @@ def fit_heads(design: ArrayLike, target: ArrayLike, weights: ArrayLike, l2: floa
     for name, values in (("design", phi), ("target", y), ("weights", chosen)):
         require_finite(name, values)
     if (chosen < 0).any():
-        raise InputError(f"weights: expected numbers of at least 0, got {chosen.min()}; the Hessian would be indefinite.")
+        raise InputError(
+            f"weights: expected numbers of at least 0, got {chosen.min()}; the Hessian would be indefinite."
+        )
     ridge = 0.5 * require_not_negative("l2", l2) * y.shape[1]
     columns = torch.from_numpy(phi), torch.from_numpy(y)
     at_once = max(1, ENTRIES // phi.shape[1] ** 2)
