@@ -67,7 +67,7 @@ def draw_recognised(axis: Axes, table: DeletionTable) -> None:
     axis.axhline(0.5, color="0.35", linewidth=0.8, linestyle="--")
     names = ["original", "first-order\nupdate", "complete\nunlearning"]
     axis.set_xticks(range(len(METHODS)), names)
-    axis.set(ylim=(-0.03, 1.05), ylabel="AUC: saw the rows or never did", title="are the removed rows recognised?")
+    axis.set(ylim=(-0.03, 1.05), ylabel="AUC", title="saw the rows, or never did?")
     axis.grid(visible=False, axis="x")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
@@ -89,7 +89,7 @@ def draw_rows(axis: Axes, table: DeletionTable) -> None:
     for place, rate in enumerate(rates):
         axis.plot([place - 0.4, place + 0.4], [100 * rate] * 2, color="0.35", linewidth=1, linestyle="--")
     axis.set_xticks(range(len(rates)), [f"at {100 * rate:g} % false alarms" for rate in rates])
-    axis.set(ylabel="training rows found [%]", title="single rows of a trained forecaster (no deletion)")
+    axis.set(ylabel="training rows found [%]", title="one row of the trained forecaster")
     axis.grid(visible=False, axis="x")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))
 
@@ -102,26 +102,29 @@ def draw_scores(axis: Axes, table: DeletionTable) -> None:
     for method, style in (("original", "-"), ("first_order", ":"), ("unlearnt", "--")):
         score = table.released(Model(method), "standard_score")
         axis.axhline(score, color="0.25", linestyle=style, linewidth=1.1, label=f"{METHOD_NAMES[method]}, {score:.1f}")
-    axis.set(ylabel="score [standard deviations]", title="the released models: do they look as if?")
+    axis.set(ylabel="score [standard deviations]", title="released models: as if they had seen them?")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 @styled
 def draw_leak(axis: Axes, table: DeletionTable) -> None:
     """AUC over λ₁: re-weighted models that saw the rows against re-weighted and (dashed) plain ones that did not."""
-    for criterion in table.criteria:
+    width = 0.012 * (max(table.budgets) or 1.0)
+    for place, criterion in enumerate(table.criteria):
         models = [Model("reweighted", criterion, budget) for budget in table.budgets]
         leak = [table.attack(model, DECIDING, against=ALIKE) for model in models]
         colour = CRITERION_COLOURS[criterion]
-        axis.plot(table.budgets, [f.value for f in leak], "o-", color=colour, label=_program(criterion), markersize=3)
-        lows, highs = [f.low for f in leak], [f.high for f in leak]
-        axis.fill_between(table.budgets, lows, highs, color=colour, alpha=0.15, linewidth=0)
+        # Side by side, as curves often lie on each other.
+        at = [budget + width * (place - (len(table.criteria) - 1) / 2) for budget in table.budgets]
+        reach = [[f.value - f.low for f in leak], [f.high - f.value for f in leak]]
+        look = {"color": colour, "markersize": 3.5, "capsize": 2, "elinewidth": 0.9}
+        axis.errorbar(at, [f.value for f in leak], reach, fmt="o-", label=_program(criterion), **look)
         plain = [table.attack(model, DECIDING, against=PLAIN).value for model in models]
-        axis.plot(table.budgets, plain, ":", color=colour, linewidth=1)
-    axis.plot([], [], ":", color="0.35", label="beside models that were not re-weighted")
+        axis.plot(at, plain, ":", color=colour, linewidth=1)
+    axis.plot([], [], ":", color="0.35", label="beside plain models")
     axis.axhline(0.5, color="0.35", linewidth=0.8, linestyle="--")
-    axis.set(xlabel="λ₁", ylabel="AUC: saw the rows or never did", ylim=(0.35, 1.03))
-    axis.set_title("what re-weighting leaks of the removed rows")
+    axis.set(xlabel="λ₁", ylabel="AUC", ylim=(0.35, 1.03))
+    axis.set_title("what re-weighting leaks of the rows")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 

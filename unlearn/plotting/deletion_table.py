@@ -77,7 +77,9 @@ class DeletionTable:
             raise InputError("deletion: expected records of unlearning_audit with the column against; run it first.")
         audits = records[["data", "forecaster", "protocol", "selection", "proportion", "seed"]].drop_duplicates()
         if len(audits) != 1:
-            raise InputError(f"deletion: expected records of one audit, got {len(audits)}; a page is about one deletion.")
+            raise InputError(
+                f"deletion: expected records of one audit, got {len(audits)}; a page is about one deletion."
+            )
         self.records, self.about = records, audits.iloc[0]
 
     @property

@@ -16,6 +16,9 @@ from unlearn.privacy.attacks import likelihood_ratio_scores, loss_scores, residu
 #: By the mean loss on the rows; by the likelihood ratio of the residuals of some of them; by all parameters.
 ATTACKS = ("loss", "likelihood_ratio", "parameters")
 
+#: Relative distance up to which two ways to the same least-squares head differ by rounding alone.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class Attacker:
@@ -97,8 +100,9 @@ def cross_fitted(
 
     Returns:
         Scores of the models that saw the rows and of the others, each of shape (k,) or (k, len(shown)). Both models of
-        a training set are in the same half.
+        a training set are in the same half; they tie if they differ by rounding alone.
     """
+    seen = np.where(_equal_to_rounding(seen, never), never, seen)
     score = attacker.row_scores if rows else attacker.scores
     width = (len(attacker.shown),) if rows else ()
     members, others = np.empty((len(seen), *width)), np.empty((len(never), *width))
@@ -108,3 +112,9 @@ def cross_fitted(
         found = score(attack, seen[~asked], never[~asked], models)
         members[asked], others[asked] = np.split(found, 2)
     return members, others
+
+
+def _equal_to_rounding(seen: FloatArray, never: FloatArray) -> FloatArray:
+    """Whether both models of a training set have the same parameters up to `ROUNDING`, shape (k, 1, 1)."""
+    size = np.linalg.norm(never, axis=(1, 2), keepdims=True)
+    return np.linalg.norm(seen - never, axis=(1, 2), keepdims=True) <= ROUNDING * size

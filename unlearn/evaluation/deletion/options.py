@@ -38,7 +38,7 @@ class AuditOptions:
     targets: int = 4
     l1_budgets: Sequence[float] = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25)
     criteria: Sequence[str] = CRITERIA
-    fprs: Sequence[float] = (0.01,)
+    fprs: Sequence[float] = (0.05, 0.01)
     row_fprs: Sequence[float] = (0.01, 0.001)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from unlearn.forecasters import HeadObjective
 
 #: Bound of the condition number of a Gram matrix, columns scaled to unit norm, up to which its Cholesky solve is
 #: taken: heads are then within 1e-9 of a least-squares fit, relatively. Above, each head is fitted by SVD.
-CONDITION = 1e7
+CONDITION = 1e6
 
 #: Rows whose column products are formed at once, and entries of the Gram matrices that are solved at once.
 ROWS, ENTRIES = 512, 4_000_000
