@@ -15,7 +15,7 @@ import unlearn
 from experiments.build import build_study
 from experiments.schema import Config
 from unlearn.evaluation import PARTS, Audit, AuditOptions
-from unlearn.records import config_hash, provenance, source_fingerprint, write_parquet
+from unlearn.records import COLUMNS, config_hash, provenance, source_fingerprint, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,8 @@ def audited(config: Config) -> pd.DataFrame:
             write_parquet(audit.records(part), file)
             log.info("%s measured in %.1f s, kept in %s", part, time.perf_counter() - start, file)
         tables.append(pd.read_parquet(file))
-    return pd.concat([table.dropna(axis="columns", how="all") for table in tables], ignore_index=True)
+    records = pd.concat([table.dropna(axis="columns", how="all") for table in tables], ignore_index=True)
+    return records.reindex(columns=[*COLUMNS, *(column for column in records if column not in COLUMNS)])
 
 
 def _key(audit: Audit) -> dict[str, Any]:

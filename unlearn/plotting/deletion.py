@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -117,7 +118,7 @@ def draw_leak(axis: Axes, table: DeletionTable) -> None:
         # Side by side, as curves often lie on each other.
         at = [budget + width * (place - (len(table.criteria) - 1) / 2) for budget in table.budgets]
         reach = [[f.value - f.low for f in leak], [f.high - f.value for f in leak]]
-        look = {"color": colour, "markersize": 3.5, "capsize": 2, "elinewidth": 0.9}
+        look: dict[str, Any] = {"color": colour, "markersize": 3.5, "capsize": 2, "elinewidth": 0.9}
         axis.errorbar(at, [f.value for f in leak], reach, fmt="o-", label=_program(criterion), **look)
         plain = [table.attack(model, DECIDING, against=PLAIN).value for model in models]
         axis.plot(at, plain, ":", color=colour, linewidth=1)

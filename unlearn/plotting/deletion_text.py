@@ -144,15 +144,14 @@ def attack_table(table: DeletionTable) -> list[dict[str, str]]:
     own = table.records[table.records["against"].notna() & table.records["attack"].notna()]
     keys = ["method", "criterion", "l1_budget", "attack", "scope", "against"]
     rows = []
-    for key, found in own.groupby(keys, sort=False, dropna=False):
-        method, criterion, budget, attack, scope, against = key
-        model = Model(str(method), *((str(criterion), float(budget)) if isinstance(criterion, str) else ()))
-        numbers = {
-            row["metric"].replace("_", " "): between(Found(row["value"], row["low"], row["high"]))
-            for _, row in found.iterrows()
-        }
-        by = {"set": "all rows", "row": "one row"}[str(scope)]
-        rows.append({"model": model.name, "attack": ATTACK_NAMES[str(attack)], "by": by, "beside": against, **numbers})
+    for _, found in own.groupby(keys, sort=False, dropna=False):
+        first = found.iloc[0]
+        reweighted = first["method"] == "reweighted"
+        model = Model(first["method"], *((first["criterion"], first["l1_budget"]) if reweighted else ()))
+        row = {"model": model.name, "attack": ATTACK_NAMES[first["attack"]]}
+        row |= {"by": {"set": "all rows", "row": "one row"}[first["scope"]], "beside": str(first["against"])}
+        numbers = found[["metric", "value", "low", "high"]].itertuples(index=False)
+        rows.append(row | {str(m).replace("_", " "): between(Found(*estimate)) for m, *estimate in numbers})
     return rows
 
 
