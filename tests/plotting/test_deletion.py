@@ -8,7 +8,7 @@ import pytest
 from unlearn.errors import InputError
 from unlearn.plotting import save_deletion, summarise_deletion, write_deletion_page
 from unlearn.plotting.deletion_table import ALIKE, PLAIN, DeletionTable, Model
-from unlearn.plotting.deletion_text import model_table
+from unlearn.plotting.deletion_text import answer_list, model_table
 from unlearn.records import RecordTable
 
 BUDGETS = (0.0, 0.1, 0.2)
@@ -85,6 +85,12 @@ def test_sentences_say_from_where_on_re_weighting_leaks() -> None:
     assert any(sentence.startswith("TAMU: leaks from λ₁ = 0.1 on (AUC 0.65 (0.60 to 0.70)") for sentence in sentences)
     quiet = summarise_deletion(audited(leak=0.5))
     assert any(sentence.startswith("PAMU MAPE: no leak was measured up to λ₁ = 0.2") for sentence in quiet)
+
+
+def test_budgets_with_one_answer_are_one_entry() -> None:
+    entries = [(entry["model"], entry["answer"]) for entry in answer_list(DeletionTable(audited()))]
+    assert entries[:2] == [("complete unlearning", "yes"), ("first-order update", "no")]
+    assert entries[-2:] == [("TAMU, λ₁ = 0", "yes"), ("TAMU, λ₁ = 0.1 to 0.2", "no")]
 
 
 def test_every_model_has_a_row() -> None:

@@ -70,7 +70,7 @@ def draw_recognised(axis: Axes, table: DeletionTable) -> None:
     axis.set_xticks(range(len(METHODS)), names)
     axis.set(ylim=(-0.03, 1.05), ylabel="AUC", title="saw the rows, or never did?")
     axis.grid(visible=False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
 
 
 @styled
@@ -89,8 +89,8 @@ def draw_rows(axis: Axes, table: DeletionTable) -> None:
             axis.errorbar(at, 100 * found.value, reach, color="0.2", linewidth=0.9, capsize=2)
     for place, rate in enumerate(rates):
         axis.plot([place - 0.4, place + 0.4], [100 * rate] * 2, color="0.35", linewidth=1, linestyle="--")
-    axis.set_xticks(range(len(rates)), [f"at {100 * rate:g} % false alarms" for rate in rates])
-    axis.set(ylabel="training rows found [%]", title="one row of the trained forecaster")
+    axis.set_xticks(range(len(rates)), [f"{100 * rate:g} % false alarms" for rate in rates])
+    axis.set(ylabel="training rows found [%]", title="one row of the forecaster (no deletion)")
     axis.grid(visible=False, axis="x")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))
 
@@ -104,7 +104,7 @@ def draw_scores(axis: Axes, table: DeletionTable) -> None:
         score = table.released(Model(method), "standard_score")
         axis.axhline(score, color="0.25", linestyle=style, linewidth=1.1, label=f"{METHOD_NAMES[method]}, {score:.1f}")
     axis.set(ylabel="score [standard deviations]", title="released models: as if they had seen them?")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
 
 
 @styled
@@ -126,7 +126,7 @@ def draw_leak(axis: Axes, table: DeletionTable) -> None:
     axis.axhline(0.5, color="0.35", linewidth=0.8, linestyle="--")
     axis.set(xlabel="λ₁", ylabel="AUC", ylim=(0.35, 1.03))
     axis.set_title("what re-weighting leaks of the rows")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
 
 
 @styled
@@ -138,7 +138,7 @@ def draw_released(axis: Axes, table: DeletionTable, metric: str, label: str, tit
         value = table.released(Model(method), metric)
         axis.axhline(value, color="0.25", linestyle=style, linewidth=1.1, label=f"{METHOD_NAMES[method]}, {value:.3g}")
     axis.set(ylabel=label, title=title)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
 
 
 def _over_budgets(axis: Axes, table: DeletionTable, value: Callable[[Model], float]) -> None:

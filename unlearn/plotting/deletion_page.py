@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearn.plotting.deletion_table import DeletionTable, Model
-from unlearn.plotting.deletion_text import ANSWERS, attack_table, model_table, summarise_deletion
+from unlearn.plotting.deletion_table import DeletionTable
+from unlearn.plotting.deletion_text import ANSWERS, answer_list, attack_table, model_table, summarise_deletion
 from unlearn.plotting.pages import embedded, write_page
 
 
@@ -24,15 +24,13 @@ def write_deletion_page(records: pd.DataFrame, figure: Path, path: Path) -> Path
     """
     table = DeletionTable(records)
     lead, *sentences = summarise_deletion(records)
-    shown = [Model("unlearnt"), Model("first_order")]
-    shown += [Model("reweighted", criterion, budget) for criterion in table.criteria for budget in table.budgets[1:]]
     return write_page(
         "deletion.html",
         path,
         grid=str(records["grid"].iloc[0]),
         n_records=len(records),
         about=lead,
-        verdicts=[(verdict.model.name, verdict) for verdict in map(table.verdict, shown)],
+        verdicts=answer_list(table),
         answers=ANSWERS,
         sentences=sentences,
         network=str(table.about["forecaster"]) != "linear",

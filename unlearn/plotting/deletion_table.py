@@ -140,7 +140,7 @@ class DeletionTable:
         auc = self.leak(model)
         found = f"AUC {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f})"
         if auc.low > 0.5:
-            return Verdict(model, NO, f"models that saw the rows are told from models that never did: {found}")
+            return Verdict(model, NO, f"models that saw the rows are told from models that never did, {found}")
         if self.leak(Model("original")).low <= 0.5:
             return Verdict(model, UNCLEAR, f"the attack does not even recognise the original model: {found}")
         return Verdict(model, UNCLEAR, f"not the retrained model, but the attack finds no trace of the rows: {found}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 
 from unlearn.plotting.deletion_table import (
@@ -57,7 +59,7 @@ def complete(table: DeletionTable) -> str:
     scores = [table.released(Model(name), "standard_score") for name in ("unlearnt", "retrained")]
     return (
         f"Complete unlearning: {table.released(Model('unlearnt'), 'distance_to_retrained'):.1g} relative distance to "
-        f"the retrained model; {power} by all rows together ({between(alone)} by one row alone), after the deletion "
+        f"the retrained model; {power} by all rows together ({between(alone)} by the residuals of one of them), after the deletion "
         f"with {between(unlearnt)}. The released models score {scores[0]:.4f} (unlearnt) and {scores[1]:.4f} "
         f"(retrained), which differ by {abs(scores[0] - scores[1]):.1g}; the original scores "
         f"{table.released(Model('original'), 'standard_score'):.1f} standard deviations (p = "
@@ -113,6 +115,22 @@ def forecaster(table: DeletionTable) -> str:
         interval = f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})"
         parts.append(f"{ATTACK_NAMES[attack]} AUC {interval}, {', '.join(found)}")
     return f"Single training rows of the forecaster, no deletion involved: {'; '.join(parts)}."
+
+
+def answer_list(table: DeletionTable) -> list[dict[str, str]]:
+    """Model, answer and reason of each method; values of λ₁ that follow each other with one answer are one entry."""
+    found = [table.verdict(Model(method)) for method in ("unlearnt", "first_order")]
+    entries = [{"model": v.model.name, "answer": v.answer, "reason": v.reason} for v in found]
+    for criterion in table.criteria:
+        verdicts = [table.verdict(Model("reweighted", criterion, budget)) for budget in table.budgets]
+        for _, run in itertools.groupby(verdicts, key=lambda verdict: verdict.answer):
+            first, *rest = run
+            entry = {"model": first.model.name, "answer": first.answer, "reason": first.reason}
+            if rest:
+                entry["model"] += f" to {rest[-1].model.l1_budget:g}"
+                entry["reason"] += f", at the first λ₁; at the last: {rest[-1].reason}"
+            entries.append(entry)
+    return entries
 
 
 def model_table(table: DeletionTable) -> list[dict[str, str]]:

@@ -11,8 +11,8 @@ never saw U are exchangeable, whatever rule picked U: U is the same in all world
 - `leak` lets the world OUT take every step that IN takes but for having seen U: the same re-weighting, computed at
   its own minimiser. Telling these apart is knowledge of U that survived the deletion.
 
-A model of a world is trained on fewer rows than the released one, and U weighs more in it, so that what was learnt
-from U is easier to see here, not harder. An attacker who knows S, too, can repeat both histories: to him any
+A model of a world is trained on fewer rows than the released one: U weighs more in it, and the rest varies more, too.
+The numbers are of such models. An attacker who knows S, too, can repeat both histories: to him any
 difference of parameters tells the worlds apart, so its size is reported, too.
 """
 
