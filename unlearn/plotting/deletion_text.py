@@ -60,8 +60,8 @@ def complete(table: DeletionTable) -> str:
     return (
         f"Complete unlearning: {table.released(Model('unlearnt'), 'distance_to_retrained'):.1g} relative distance to "
         f"the retrained model; {power} by all rows together ({between(alone)} by the residuals of one of them), "
-        f"after the deletion with {between(unlearnt)}. The released models score {scores[0]:.4f} (unlearnt) and {scores[1]:.4f} "
-        f"(retrained), which differ by {abs(scores[0] - scores[1]):.1g}; the original scores "
+        f"after the deletion with {between(unlearnt)}. The released models score {scores[0]:.4f} (unlearnt) and "
+        f"{scores[1]:.4f} (retrained), which differ by {abs(scores[0] - scores[1]):.1g}; the original scores "
         f"{table.released(Model('original'), 'standard_score'):.1f} standard deviations (p = "
         f"{p_value(table.released(Model('original'), 'p_value'))})."
     )
