@@ -16,8 +16,9 @@ QUICK = ["unlearning.l1_budgets=[0,0.2]", "unlearning_audit.folder=kept", "evalu
 
 
 def test_an_audit_writes_its_evidence_and_goes_on_where_it_stopped(
-    run: Runner, capsys: pytest.CaptureFixture[str]
+    run: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("unlearn.privacy.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
     folder = run("unlearning_audit", *QUICK)
     said = capsys.readouterr().out
     assert "105 of 420 training rows removed (25 %, helpful/mse; protocol fair)" in said
