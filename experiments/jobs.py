@@ -32,6 +32,7 @@ def identity(config: Config) -> dict[str, Any]:
         settings["paper"].pop(neutral)
     settings["benchmark"].pop("paper")
     settings["synthesis"].pop("folder")
+    settings["unlearning_audit"].pop("folder")
     for neutral in ("folder", "together"):
         settings["full_network"].pop(neutral)
     return settings

@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_audit import UnlearningAuditConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
     GROUPS,
@@ -244,6 +245,7 @@ class Config:
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
     utility: UtilityConfig = field(default_factory=UtilityConfig)
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
+    unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1

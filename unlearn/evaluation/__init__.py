@@ -1,6 +1,8 @@
 """How good and how complete an unlearnt forecaster is, as tidy records."""
 
 from unlearn.evaluation.completeness import completeness
+from unlearn.evaluation.deletion.audit import PARTS, Audit
+from unlearn.evaluation.deletion.options import AuditOptions
 from unlearn.evaluation.derivative import published_derivative
 from unlearn.evaluation.describe import describe_release
 from unlearn.evaluation.describe_feeder import describe_feeder
@@ -29,6 +31,8 @@ __all__ = [
     "completeness", "sensitivity", "tradeoff",
     # how much the published gradient matters
     "published_derivative",
+    # evidence that a deletion happened
+    "PARTS", "Audit", "AuditOptions",
     # influence and Newton steps of a whole network against true refits
     "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups",
     # how near released meter data is to real households

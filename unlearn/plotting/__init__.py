@@ -1,5 +1,8 @@
 """Figures and pages, drawn from records alone."""
 
+from unlearn.plotting.deletion import save_deletion
+from unlearn.plotting.deletion_page import write_deletion_page
+from unlearn.plotting.deletion_text import summarise_deletion
 from unlearn.plotting.feeder import save_feeder
 from unlearn.plotting.feeder_page import write_feeder_page
 from unlearn.plotting.feeder_text import summarise_feeder
@@ -30,6 +33,8 @@ __all__ = [
     "save_release", "summarise_release", "write_release_page",
     # a generated feeder
     "save_feeder", "summarise_feeder", "write_feeder_page",
+    # an audited deletion
+    "save_deletion", "summarise_deletion", "write_deletion_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

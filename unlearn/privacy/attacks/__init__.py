@@ -2,6 +2,7 @@
 
 from unlearn.privacy.attacks.attributes import Guesses, accuracy_of, gain_of, infer_attribute, majority_guesses
 from unlearn.privacy.attacks.likelihood_ratio import likelihood_ratio_scores
+from unlearn.privacy.attacks.loss import loss_scores
 from unlearn.privacy.attacks.membership import ATTACKS, household_scores, membership_scores
 from unlearn.privacy.attacks.nearest import Nearest, nearest_records
 from unlearn.privacy.attacks.outcome import Estimate, Outcome, measure_attack, require_enough_records
@@ -19,45 +20,26 @@ from unlearn.privacy.attacks.reconstruction import (
     relative_radius,
     share_of,
 )
+from unlearn.privacy.attacks.shadow_heads import bootstrap_weights, fit_heads, random_subsets, residuals_of
 from unlearn.privacy.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
 
 __all__ = [
     # the one measure
-    "Estimate",
-    "Outcome",
-    "measure_attack",
-    "require_enough_records",
-    # membership in the training of a model
-    "likelihood_ratio_scores",
+    "Estimate", "Outcome", "measure_attack", "require_enough_records",
+    # membership in the training of a model, by what it does on a record
+    "likelihood_ratio_scores", "loss_scores",
+    # shadow models of a forecaster's head
+    "bootstrap_weights", "fit_heads", "random_subsets", "residuals_of",
     # membership in the training of a generator, from its release
-    "ATTACKS",
-    "membership_scores",
-    "household_scores",
+    "ATTACKS", "household_scores", "membership_scores",
     # outliers
-    "OutlierOptions",
-    "OutlierSets",
-    "draw_outliers",
-    "make_outliers",
-    "inject_outliers",
+    "OutlierOptions", "OutlierSets", "draw_outliers", "inject_outliers", "make_outliers",
     # reconstruction
-    "Closeness",
-    "closeness_test",
-    "relative_radius",
-    "compromised_shares",
-    "share_of",
+    "Closeness", "closeness_test", "compromised_shares", "relative_radius", "share_of",
     # copies
-    "Similarity",
-    "most_similar",
-    "exact_copies",
-    "Verdict",
-    "judge_copies",
+    "Similarity", "Verdict", "exact_copies", "judge_copies", "most_similar",
     # attributes
-    "Guesses",
-    "infer_attribute",
-    "majority_guesses",
-    "accuracy_of",
-    "gain_of",
+    "Guesses", "accuracy_of", "gain_of", "infer_attribute", "majority_guesses",
     # neighbours
-    "Nearest",
-    "nearest_records",
-]
+    "Nearest", "nearest_records",
+]  # fmt: skip

@@ -1,0 +1,62 @@
+"""Parts of an audit, each measured once: an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import unlearn
+from experiments.build import build_study
+from experiments.schema import Config
+from unlearn.evaluation import PARTS, Audit, AuditOptions
+from unlearn.records import COLUMNS, config_hash, provenance, source_fingerprint, write_parquet
+
+log = logging.getLogger(__name__)
+
+#: Rooms of the library whose source the records depend on.
+MEASURING = ("data", "grid", "linalg", "criteria", "forecasters", "influence", "unlearning", "privacy", "evaluation")
+
+
+def audit_options(config: Config) -> AuditOptions:
+    """The library's options of the configured audit."""
+    own = {name: value for name, value in asdict(config.unlearning_audit).items() if name != "folder"}
+    own |= {name: tuple(own[name]) for name in ("criteria", "fprs", "row_fprs")}
+    return AuditOptions(**own, l1_budgets=tuple(config.unlearning.l1_budgets))
+
+
+def audited(config: Config) -> pd.DataFrame:
+    """Records of all parts of the configured audit; those that were measured before are read."""
+    options = audit_options(config)  # refused before anything is fitted
+    audit = Audit(build_study(config), config.unlearning.share, options)
+    key = _key(audit)
+    tables = []
+    for part in PARTS:
+        file = Path(config.unlearning_audit.folder) / f"{part}-{config_hash({**key, 'part': part})}.parquet"
+        if not file.is_file():
+            start = time.perf_counter()
+            write_parquet(audit.records(part), file)
+            log.info("%s measured in %.1f s, kept in %s", part, time.perf_counter() - start, file)
+        tables.append(pd.read_parquet(file))
+    records = pd.concat([table.dropna(axis="columns", how="all") for table in tables], ignore_index=True)
+    return records.reindex(columns=[*COLUMNS, *(column for column in records if column not in COLUMNS)])
+
+
+def _key(audit: Audit) -> dict[str, Any]:
+    """Everything that an audit's records depend on."""
+    study, library = audit.study, Path(unlearn.__file__).parent
+    return {
+        "options": asdict(audit.options),
+        "model": hashlib.sha256(study.model.theta.numpy().tobytes()).hexdigest(),
+        "data": study.dataset.fingerprint,
+        "case": study.cost.case.fingerprint,
+        "rows": hashlib.sha256(audit.rows.tobytes()).hexdigest(),
+        "study": [study.protocol, study.selection_label, study.hours, study.linf_budget, study.seed, str(study.ihvp)],
+        "versions": provenance()["versions"],
+        "sources": {room: source_fingerprint(library / room) for room in MEASURING},
+    }

@@ -1,0 +1,69 @@
+"""The audit of a deletion in its tiny mode: what is written, kept, reused, refused."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.audit_stages import audit_options
+from experiments.jobs import identity
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from tests.experiments.test_entry_points import records_of
+from unlearn.evaluation import PARTS, AuditOptions
+
+QUICK = ["unlearning.l1_budgets=[0,0.2]", "unlearning_audit.folder=kept", "evaluation.hours=12"]
+
+
+def test_an_audit_writes_its_evidence_and_goes_on_where_it_stopped(
+    run: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearn.privacy.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
+    folder = run("unlearning_audit", *QUICK)
+    said = capsys.readouterr().out
+    assert "105 of 420 training rows removed (25 %, helpful/mse; protocol fair)" in said
+    assert "TAMU: " in said
+    records = pd.read_parquet(folder / "records.parquet")
+    assert {"original", "unlearnt", "retrained", "first_order", "reweighted"} <= set(records["method"].dropna())
+    assert records["value"].notna().all()
+    assert (folder / "unlearning_audit.png").stat().st_size > 20_000
+    page = (folder / "index.html").read_text()
+    assert "Did the deletion happen?" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+    before = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    assert sorted(file.name.split("-")[0] for file in before) == sorted(PARTS)
+    lost = next(file for file in before if file.name.startswith("released"))
+    lost.unlink()  # as if interrupted
+    again = records_of(run("unlearning_audit", *QUICK))
+    pd.testing.assert_frame_equal(again, records)
+    after = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    assert {file: time for file, time in before.items() if file != lost}.items() <= after.items()
+
+
+def test_the_configured_audit_is_the_librarys_default() -> None:
+    config = composed()
+    default = AuditOptions(l1_budgets=tuple(config.unlearning.l1_budgets))
+    assert audit_options(config) == default
+
+
+def test_where_parts_are_kept_changes_no_result() -> None:
+    assert identity(composed()) == identity(composed("unlearning_audit.folder=elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("unlearning_audit.worlds=8", "worlds: expected at least 16"),
+        ("unlearning_audit.fprs=[0.001]", "at least 1000 records that are no members"),
+        ("unlearning.share=0.95", "Remove fewer rows"),
+        ("unlearning.form=first_order", "unlearning_audit forgets whole rows in every form"),
+    ],
+)
+def test_what_cannot_be_audited_is_refused(
+    run: Runner, capsys: pytest.CaptureFixture[str], override: str, message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run("unlearning_audit", *QUICK, override)
+    assert message in capsys.readouterr().out
+    assert not Path("kept").exists()

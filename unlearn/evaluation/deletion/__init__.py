@@ -1,0 +1,1 @@
+"""Evidence that a deletion happened: attacks on forecasters before and after unlearning."""
