@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_attack import AttackConfig
 from experiments.schema_synthetic import (
     GROUPS,
     FidelityConfig,
@@ -242,6 +243,7 @@ class Config:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
     utility: UtilityConfig = field(default_factory=UtilityConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
