@@ -139,7 +139,8 @@ def draw_outliers(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) ->
     axis.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
     axis.axvline(0.5, color="0.35", linewidth=0.8, linestyle="--")
     axis.grid(visible=False, axis="y")
-    axis.set(xlim=(0.2, 1.02), xlabel="AUC (dashed: guessing)")
+    lowest = own["low"].min() if kinds else 0.5
+    axis.set(xlim=(min(0.35, lowest - 0.02), 1.02), xlabel="AUC (dashed: guessing)")
     axis.set_title("which outliers took part?")
     _legend_or_note(axis, bool(kinds), "no generator was fitted with outliers", legend=False)
 
@@ -174,7 +175,7 @@ def draw_copies(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> N
                 look: dict[str, Any] = {"color": colour} if j == 0 else {"fill": False, "edgecolor": colour}
                 axis.bar(at, rows["value"].mean(), 0.9 * width, **look)
                 axis.annotate(
-                    f"{100 * rows['value'].mean():.2g}",
+                    f"{100 * rows['value'].mean():.1f}",
                     (at, rows["value"].mean()),
                     (0, 2),
                     textcoords="offset points",

@@ -209,9 +209,9 @@ def _outliers(records: pd.DataFrame, name: str) -> Finding | None:
 
 def _attributes(records: pd.DataFrame, name: str) -> Finding | None:
     own = records[(records["generator"] == name) & (records["metric"] == "leak")].dropna(subset=["value"])
-    train = own[own["attacked"] == "train"] if len(own) else own
-    if not len(train):
+    if not len(own):
         return None
+    train, others = (own[own["attacked"] == side] for side in ("train", "holdout"))
     above = train["low"] > 0
     each = ", ".join(
         f"{attribute} {rows['value'].mean():+.2f} [{rows['low'].min():+.2f}, {rows['high'].max():+.2f}]"
@@ -221,7 +221,8 @@ def _attributes(records: pd.DataFrame, name: str) -> Finding | None:
         name,
         "Does it help to guess attributes of training households?",
         YES if above.all() else UNCLEAR if above.any() else NO,
-        f"Balanced accuracy with the release less that with other real households instead: {each}.",
+        f"Balanced accuracy with the release less that with other real households instead: {each}; for households that took "
+        f"no part {others['value'].mean():+.2f}.",
     )
 
 
