@@ -221,8 +221,8 @@ def _attributes(records: pd.DataFrame, name: str) -> Finding | None:
         name,
         "Does it help to guess attributes of training households?",
         YES if above.all() else UNCLEAR if above.any() else NO,
-        f"Balanced accuracy with the release less that with other real households instead: {each}; for households that took "
-        f"no part {others['value'].mean():+.2f}.",
+        f"Balanced accuracy with the release less that with other real households instead: {each}; for "
+        f"households that took no part {others['value'].mean():+.2f}.",
     )
 
 

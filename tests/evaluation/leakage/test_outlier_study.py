@@ -79,7 +79,7 @@ def test_one_study_is_the_same_twice_and_another_seed_another() -> None:
 def test_unusable_studies_are_refused() -> None:
     with pytest.raises(MismatchError, match="outliers: expected other households"):
         measure_outliers(copies, TRAIN, TRAIN, OPTIONS)
-    with pytest.raises(InputError, match="outliers.days: expected at most"):
+    with pytest.raises(InputError, match=r"outliers\.days: expected at most"):
         measure_outliers(copies, TRAIN, HOLDOUT, replace(OPTIONS, outliers=OutlierOptions(days=11)))
     with pytest.raises(InputError, match="expected records of score_outliers of one generator"):
         pool_outliers(pd.DataFrame({"outliers": ["seen", "seen"], "generator": ["a", "b"]}), OPTIONS)
