@@ -9,7 +9,7 @@ import pytest
 from tests.evaluation.households import made_households
 from unlearn.data import DailyProfiles, HouseholdProfiles, split_households
 from unlearn.errors import InputError, MismatchError
-from unlearn.evaluation import LeakageOptions, measure_outliers, pool_outliers
+from unlearn.evaluation import LeakageOptions, measure_outliers, pool_outliers, score_outliers
 from unlearn.privacy.attacks import OutlierOptions
 from unlearn.synthetic import BASELINES
 from unlearn.synthetic.faraday import FaradayOptions, LossWeights, MixtureOptions, VaeOptions, fit_faraday
@@ -57,23 +57,29 @@ def test_a_generator_that_ignores_outliers_gives_none_away() -> None:
 def test_a_faraday_that_learns_by_heart_gives_outliers_away() -> None:
     few = TRAIN.of_households(np.arange(6))
     options = FaradayOptions(
-        VaeOptions(latent=12, hidden=128, epochs=60, batch_size=16, patience=60, loss=LossWeights(divergence=1e-4)),
+        VaeOptions(latent=12, hidden=96, epochs=50, batch_size=16, patience=50, loss=LossWeights(divergence=1e-4)),
         MixtureOptions(components=15, prior_rows=1),
     )
 
     def fit(profiles: HouseholdProfiles, seed: int) -> DailyProfiles:
         return fit_faraday(profiles, options, seed).sample(3000, seed)
 
-    records = measure_outliers(fit, few, HOLDOUT, OPTIONS).to_frame()
+    records = measure_outliers(fit, few, HOLDOUT, replace(OPTIONS, fits=1)).to_frame()
     assert auc(records, "distance")["low"] > 0.5
 
 
 def test_one_study_is_the_same_twice_and_another_seed_another() -> None:
-    one = replace(OPTIONS, fits=1)
-    first, again, other = (measure_outliers(copies, TRAIN, HOLDOUT, one, seed).to_frame() for seed in (0, 0, 1))
+    first, again, other = (score_outliers(copies, TRAIN, HOLDOUT, OPTIONS, seed, 0).to_frame() for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(first, again)
-    radius = [table.loc[table["metric"] == "score", "value"].to_numpy() for table in (first, other)]
-    assert not np.allclose(*radius)
+    scores = [table.loc[table["metric"] == "score", "value"].to_numpy() for table in (first, other)]
+    assert not np.allclose(*scores)
+
+
+def test_scores_of_one_fit_do_not_weigh_against_those_of_another() -> None:
+    tables = [score_outliers(copies, TRAIN, HOLDOUT, OPTIONS, 0, repeat).to_frame() for repeat in (0, 1)]
+    tables[1].loc[tables[1]["metric"] == "score", "value"] -= 1e3
+    pooled = pool_outliers(pd.concat(tables), OPTIONS).to_frame()
+    assert auc(pooled, "distance")["value"] == 1.0
 
 
 def test_unusable_studies_are_refused() -> None:
