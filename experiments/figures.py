@@ -27,7 +27,7 @@ def main(config: Config, folder: Path) -> None:
         _draw_paper(jobs, samples, folder / "figures")
     elif not drawn:
         raise InputError(
-            f"records: expected runs of paper, fidelity or utility in {', '.join(folders)}, got none; run one first."
+            f"records: expected runs of paper, {', '.join(TOGETHER)} in {', '.join(folders)}, got none; run one first."
         )
 
 

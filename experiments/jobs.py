@@ -79,7 +79,7 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
         if not own:
             raise InputError(
                 f"records: expected complete jobs ({RECORDS} beside {CARD}) in {folder}, got none. Name the folder of "
-                "a run or a sweep, or run one first; figures draw what paper, fidelity and utility write."
+                "a run or a sweep, or run one first; figures draw what paper, fidelity, utility and attack write."
             )
         complete |= own
         started |= {mark.parent.resolve() for mark in folder.rglob(".hydra") if not (mark.parent / CARD).is_file()}

@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
@@ -246,6 +247,7 @@ class Config:
     utility: UtilityConfig = field(default_factory=UtilityConfig)
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1

@@ -1,4 +1,4 @@
-"""What `fidelity` and `utility` show: each run its records, figure and page; several runs in one figure and page."""
+"""What `fidelity`, `utility`, `attack` show: each run its records, figure and page; several runs one for all."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.plotting import (
     save_fidelity,
+    save_leakage,
     save_utility,
     summarise_fidelity,
+    summarise_leakage,
     summarise_utility,
     write_fidelity_page,
+    write_leakage_page,
     write_utility_page,
 )
 
 #: Of each experiment whose runs can be drawn together: figure, page, sentences.
 TOGETHER = {
     "fidelity": (save_fidelity, write_fidelity_page, summarise_fidelity),
+    "attack": (save_leakage, write_leakage_page, summarise_leakage),
     "utility": (save_utility, write_utility_page, summarise_utility),
 }
 

@@ -32,7 +32,7 @@ def records_of(folder: Path) -> pd.DataFrame:
 
 def test_entry_points_are_thin() -> None:
     names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect", "benchmark"]
-    names += ["fidelity", "utility", "unlearning_audit"]
+    names += ["fidelity", "utility", "attack", "private_training", "unlearning_audit"]
     names.append("full_network")
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
     assert max(lengths.values()) < 60, lengths
@@ -138,7 +138,7 @@ def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -
 def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("figures", "records=[nowhere]")
-    assert "figures draw what paper, fidelity and utility write" in capsys.readouterr().out
+    assert "figures draw what paper, fidelity, utility and attack write" in capsys.readouterr().out
 
 
 def test_parts_do_not_depend_on_how_many_processes_make_them_but_on_all_else() -> None:

@@ -10,6 +10,7 @@ from unlearn.evaluation.fidelity.compare import compare_fidelity, measure_fideli
 from unlearn.evaluation.fidelity.real import FidelityOptions
 from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
 from unlearn.evaluation.groups import Group, plan_groups
+from unlearn.evaluation.leakage.calibration import known_releases
 from unlearn.evaluation.leakage.options import LeakageOptions
 from unlearn.evaluation.leakage.outliers import measure_outliers, pool_outliers, score_outliers
 from unlearn.evaluation.leakage.release import measure_leakage
@@ -40,7 +41,7 @@ __all__ = [
     # what it is good for
     "UtilityOptions", "measure_utility", "training_part",
     # what it gives away of the households that it was learnt from
-    "LeakageOptions", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
+    "LeakageOptions", "known_releases", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
     # what a release, or a generated feeder, looks like
     "describe_feeder", "describe_release",
 ]  # fmt: skip

@@ -13,6 +13,9 @@ from unlearn.plotting.figures import paper_figures, save_all
 from unlearn.plotting.full_network import save_full_network
 from unlearn.plotting.full_network_page import write_full_network_page
 from unlearn.plotting.full_network_text import summary
+from unlearn.plotting.leakage import save_leakage
+from unlearn.plotting.leakage_page import write_leakage_page
+from unlearn.plotting.leakage_text import summarise_leakage
 from unlearn.plotting.release import save_release
 from unlearn.plotting.release_page import write_release_page
 from unlearn.plotting.release_text import summarise_release
@@ -29,6 +32,8 @@ __all__ = [
     "save_fidelity", "summarise_fidelity", "write_fidelity_page",
     # utility of released meter data
     "save_utility", "summarise_utility", "write_utility_page",
+    # what released meter data gives away
+    "save_leakage", "summarise_leakage", "write_leakage_page",
     # a release of daily profiles
     "save_release", "summarise_release", "write_release_page",
     # a generated feeder

@@ -128,6 +128,8 @@ def _add_scores(
 def pool_outliers(scores: pd.DataFrame, options: LeakageOptions, seed: int = 0) -> RecordTable:
     """Say how well the seen outliers of all fits are told from unseen ones, with intervals over households.
 
+    Scores of one fit are no measure of those of another: an outlier counts by its rank among those of its fit.
+
     Args:
         scores: records of `score_outliers` of one generator, any number of fits and seeds.
         options: the ratios of the curve of compromised outliers.
@@ -149,9 +151,9 @@ def pool_outliers(scores: pd.DataFrame, options: LeakageOptions, seed: int = 0) 
         table.add(**{str(name): value for name, value in row.items() if not pd.isna(value)})
     found = scores[scores["metric"] == "score"]
     for attack, own in found.groupby("attack", sort=False):
-        sides = {name: side["value"].to_numpy() for name, side in own.groupby("outliers")}
         for against in ("unseen", "unseen_other"):
-            outcome = measure_attack(sides["seen"], sides[against], unit="outlier household", fprs=(), seed=seed)
+            seen, other = _ranks(own, against)
+            outcome = measure_attack(seen, other, unit="outlier household", fprs=(), seed=seed)
             for metric, estimate in outcome.metrics().items():
                 n = {"n": outcome.n_members, "n_others": outcome.n_others}
                 table.add(metric, unit="1", attack=attack, against=against, **estimate._asdict(), **n)
@@ -161,3 +163,11 @@ def pool_outliers(scores: pd.DataFrame, options: LeakageOptions, seed: int = 0) 
         for ratio, share in zip(options.ratios, shares, strict=True):
             table.add("compromised", unit="1", outliers=name, ratio=ratio, **share._asdict(), n=len(own))
     return table
+
+
+def _ranks(scores: pd.DataFrame, against: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rank of each household of two sets among those of its fit, as a share: seen, and the others."""
+    both = scores[scores["outliers"].isin(["seen", against])]
+    rank = both.groupby(["seed", "fit"])["value"].rank(pct=True)
+    seen = both["outliers"] == "seen"
+    return rank[seen].to_numpy(), rank[~seen].to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,9 +160,12 @@ def add_copies(
 ) -> None:
     """Record exact copies in the whole release, near ones in a part of it, and the verdict."""
     asked = made.kwh[: options.max_profiles]
-    sides = same_size(train, holdout, options.max_released, seed)
-    near = [most_similar(asked, side.kwh, options.shifts) for side in sides]
-    exact = [float(exact_copies(release.kwh, side.kwh).mean()) for side in (train, holdout)]
+    near, exact = [], []
+    for whole, side in zip((train, holdout), same_size(train, holdout, options.max_released, seed), strict=True):
+        found = most_similar(asked, side.kwh, options.shifts)
+        # Near copies are looked for in as many days of each side, exact ones in all: these are near, too.
+        near.append(replace(found, distance=np.where(exact_copies(asked, whole.kwh), 0.0, found.distance)))
+        exact.append(float(exact_copies(release.kwh, whole.kwh).mean()))
     for against, found, same in zip(("train", "holdout"), near, exact, strict=True):
         columns = {"attack": "similarity", "against": against}
         table.add("exact_copies", same, "1", n=len(release), **columns)

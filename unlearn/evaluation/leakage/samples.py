@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearn.checks import IntArray
-from unlearn.data import DailyProfiles, HouseholdProfiles, require_other_households
+from unlearn.data import DailyProfiles, HouseholdProfiles, require_other_households, split_households
 from unlearn.errors import InputError, MismatchError
 
 #: Households of the holdout, at least: two that are attacked and two that are reference, in turn.
@@ -63,7 +63,7 @@ def folds(train: HouseholdProfiles, holdout: HouseholdProfiles, n: int, seed: in
         seed: of halves and days.
     """
     random = np.random.default_rng(seed)
-    members, others = (_halves(side, random) for side in (train, holdout))
+    members, others = _halves(train, seed), _halves(holdout, seed + 1)
     found = []
     for i in range(2):
         parts = (members[i], others[1 - i], others[i])
@@ -96,6 +96,6 @@ def same_size(
     return first, second
 
 
-def _halves(profiles: HouseholdProfiles, random: np.random.Generator) -> list[HouseholdProfiles]:
-    present = random.permutation(np.unique(profiles.household))
-    return [profiles.of_households(part) for part in np.array_split(present, 2)]
+def _halves(profiles: HouseholdProfiles, seed: int) -> tuple[HouseholdProfiles, HouseholdProfiles]:
+    """Halves of the households that have days; of equal segments, so that no half is the other's opposite."""
+    return split_households(profiles.of_households(np.unique(profiles.household)), 0.5, seed)

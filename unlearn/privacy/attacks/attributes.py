@@ -68,7 +68,7 @@ def infer_attribute(
         raise InputError(
             f"values: expected at least two values of the attribute to learn from, got {len(np.unique(known))}."
         )
-    trees = HistGradientBoostingClassifier(early_stopping=False, max_iter=50, random_state=seed)
+    trees = HistGradientBoostingClassifier(early_stopping=False, max_iter=30, max_leaf_nodes=15, random_state=seed)
     trees.fit(learnt, known)
     # Weights of the classes would do the same, and make scikit-learn's binning ten times slower.
     share = (known[:, None] == trees.classes_).mean(axis=0)

@@ -42,7 +42,7 @@ def nearest_records(queries: ArrayLike, records: ArrayLike) -> Nearest:
     squared = (right**2).sum(axis=1) / 2
     row = np.empty(len(asked), dtype=np.int64)
     size = max(1, _BLOCK // len(known))
-    for start in tqdm(range(0, len(asked), size), desc="nearest", leave=False, disable=len(asked) <= 10 * size):
+    for start in tqdm(range(0, len(asked), size), desc="nearest", leave=False, delay=2):
         block = slice(start, start + size)
         row[block] = (squared - (asked[block] - centre) @ right.T).argmin(axis=1)
     return Nearest(np.linalg.norm(asked - known[row], axis=1), row)

@@ -73,8 +73,7 @@ def most_similar(synthetic: ArrayLike, real: ArrayLike, shifts: int = 0) -> Simi
     row, shift = np.zeros(len(made), dtype=np.int64), np.zeros(len(made), dtype=np.int64)
     size = max(1, _BLOCK // len(kept))
     moves = sorted(range(-shifts, shifts + 1), key=abs)
-    blocks = range(0, len(made), size)
-    for start in tqdm(blocks, desc="similarity", leave=False, disable=len(blocks) < 10):
+    for start in tqdm(range(0, len(made), size), desc="similarity", leave=False, delay=2):
         block = slice(start, start + size)
         energy = (made[block] ** 2).sum(axis=1)[:, None] * inverse**2
         for move in moves:

@@ -1,0 +1,91 @@
+"""Attacks on releases in the tiny mode: what is written, kept, drawn together, refused."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.attack_stages import AttackRun, leakage_options
+from experiments.schema_synthetic import FaradayConfig
+from experiments.synthetic_stages import faraday_options
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from unlearn.errors import InputError
+from unlearn.evaluation import LeakageOptions
+from unlearn.evaluation.leakage.calibration import COPIED, OTHERS
+
+#: Few households, and a cheap attack.
+QUICK = [
+    "households.n_households=24",
+    "households.n_days=40",
+    "synthesis.profiles=600",
+    "synthesis.folder=kept",
+    "attack.max_profiles=200",
+    "attack.attacks=[relative_distance]",
+    "synthesis.seeds=[0]",
+    "attack.max_released=1000",
+]
+
+
+def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
+    run: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faraday = ["generator.vae.epochs=2", "generator.vae.hidden=16", "generator.mixture.components=5"]
+    folder = run("attack", *QUICK, *faraday)
+    said = capsys.readouterr().out
+    assert "relative distance tells days that were copied" in said
+    assert "faraday: Can anybody tell from the release that a household took part?" in said
+    assert "faraday: Can anybody tell which implausible households it was trained on?" in said
+    records = pd.read_parquet(folder / "records.parquet")
+    assert set(records["generator"]) == {"faraday", COPIED, OTHERS}
+    assert set(records["experiment"]) == {"attack"}
+    assert records.loc[records["value"].isna(), "note"].notna().all()
+    auc = records[(records["metric"] == "auc") & (records["generator"] == COPIED)]
+    assert (auc["value"] >= 0.99).all()
+    assert (folder / "attack.png").stat().st_size > 20_000
+    page = (folder / "index.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page
+
+    kept = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
+    lost = min(file for file in kept if file.name.startswith("outliers-"))
+    lost.unlink()  # as if interrupted
+    again = run("attack", *QUICK, *faraday)
+    pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
+    assert all(file.stat().st_mtime_ns == time for file, time in kept.items() if file != lost)
+
+
+def test_a_sweep_over_generators_is_drawn_together(run: Runner) -> None:
+    folder = run.sweep("attack", *QUICK, "generator=resampled,simulator")
+    drawn = run("figures", f"records=[{folder}]")
+    page = (drawn / "attack.html").read_text()
+    assert "resampled" in page
+    assert "simulator" in page
+    assert (drawn / "attack.png").stat().st_size > 20_000
+
+
+def test_the_configured_attack_is_the_librarys_default_but_for_its_size() -> None:
+    own, default = leakage_options(composed().attack), LeakageOptions(max_profiles=4000)
+    assert own == default
+
+
+def test_the_memorising_faraday_never_stops_early_and_has_a_name_of_its_own() -> None:
+    generator = composed("generator=faraday_memorising").generator
+    assert isinstance(generator, FaradayConfig)
+    assert generator.kind == "faraday_memorising"
+    options = faraday_options(generator)
+    assert options.vae.patience == options.vae.epochs
+    assert options.vae.hidden == 256
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("attack.third=0", r"attack\.third"),
+        ("attack.attacks=[magic]", r"leakage\.attacks"),
+        ("attack.outliers.days=0", r"outliers\.days"),
+    ],
+)
+def test_what_cannot_be_attacked_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AttackRun(composed("experiment=tiny", override))
