@@ -54,7 +54,12 @@ def public_start(config: PrivateFaradayConfig, segments: tuple[str, ...], n_step
     if config.start == "nothing":
         return untrained_faraday(segments, n_steps, options, seed=config.simulated.seed)
     key = {"simulated": asdict(config.simulated), "vae": vae, "mixture": asdict(config.mixture)}
-    key |= {"segments": segments, "n_steps": n_steps, "versions": provenance()["versions"], "source": provenance()["source"]}
+    key |= {
+        "segments": segments,
+        "n_steps": n_steps,
+        "versions": provenance()["versions"],
+        "source": provenance()["source"],
+    }
     kept = folder / f"start-{config_hash(key)}"
     if not kept.is_dir():
         simulated = relabelled(load_households("simulator", **asdict(config.simulated)), segments)

@@ -167,10 +167,10 @@ def _by_pld(parts: Sequence[GaussianSteps], delta: float, grid: float) -> float:
     dp = _accounting()
     from dp_accounting.pld import PLDAccountant
 
-    # A grid of a fixed width would need millions of points where one step alone loses hundreds.
-    least = min(part.noise_multiplier for part in parts)
+    # About what is lost: a grid of a fixed width would need millions of points for hundreds.
+    loss = sum(part.steps * (part.sampling_rate / part.noise_multiplier) ** 2 for part in parts)
     accountant = PLDAccountant(
-        dp.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=max(grid, grid / least**2)
+        dp.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=grid * max(1.0, loss)
     )
     for part in parts:
         event: dp_accounting.DpEvent = dp.GaussianDpEvent(part.noise_multiplier)

@@ -10,6 +10,9 @@ from unlearn.plotting.figures import paper_figures, save_all
 from unlearn.plotting.full_network import save_full_network
 from unlearn.plotting.full_network_page import write_full_network_page
 from unlearn.plotting.full_network_text import summary
+from unlearn.plotting.private_training import save_private_training
+from unlearn.plotting.private_training_page import write_private_training_page
+from unlearn.plotting.private_training_text import summarise_private_training
 from unlearn.plotting.release import save_release
 from unlearn.plotting.release_page import write_release_page
 from unlearn.plotting.release_text import summarise_release
@@ -26,6 +29,8 @@ __all__ = [
     "save_fidelity", "summarise_fidelity", "write_fidelity_page",
     # utility of released meter data
     "save_utility", "summarise_utility", "write_utility_page",
+    # what privacy costs
+    "save_private_training", "summarise_private_training", "write_private_training_page",
     # a release of daily profiles
     "save_release", "summarise_release", "write_release_page",
     # a generated feeder
