@@ -68,7 +68,7 @@ class PrivateStudy:
     def records(self) -> pd.DataFrame:
         """Records of every way to train and seed, then those of outliers."""
         parts = [self._measured(trained, seed) for seed in self.config.synthesis.seeds for trained in self._trained()]
-        parts += [self._outliers(private) for private in (False, True)]
+        parts += [self._outliers(method) for method in ("not private", "without noise", "private")]
         return pd.concat(parts, ignore_index=True)
 
     def _trained(self) -> Iterator[Trained]:
@@ -120,19 +120,19 @@ class PrivateStudy:
             [table.dropna(axis=1, how="all").assign(part=part) for part, table in tables.items()], ignore_index=True
         ).assign(**labels, **columns)
 
-    def _outliers(self, private: bool) -> pd.DataFrame:
-        """Outliers among few households: learnt by heart, or privately at the configured ε."""
+    def _outliers(self, method: str) -> pd.DataFrame:
+        """Outliers among few households: learnt by heart, or privately at the configured ε, or so but without noise."""
         own, seed = self.config.private_training.memorising, self.config.seed
         division = self.run.divide(seed)
         learnt = _few(division.learnt, own.households, own.days, seed)
         chosen = OutlierOptions(households=own.outliers, days=own.outlier_days, norm_kwh=own.norm_kwh)
         options = replace(self.leakage, outliers=chosen, fits=own.fits)
-        generator = replace(self.generator, epsilon=own.epsilon)
-        method = "private" if private else "not private"
-        epsilon = own.epsilon if private else np.inf
+        generator = replace(self.generator, epsilon=own.epsilon if method == "private" else None)
+        epsilon = own.epsilon if method == "private" else np.inf
+        by_heart = method == "not private"
 
         def fit(train: HouseholdProfiles, fit_seed: int) -> DailyProfiles:
-            if private:
+            if not by_heart:
                 model = fit_configured(generator, train, fit_seed, self.run.folder / "starts")
             else:
                 vae = VaeOptions(hidden=own.hidden, epochs=own.epochs, patience=own.epochs, batch_size=64)
@@ -145,7 +145,7 @@ class PrivateStudy:
             return measure_outliers(fit, learnt, division.compared, options, seed).to_frame().assign(**labels)
 
         key = {"method": method, "seed": seed, "memorising": asdict(own), "learnt": learnt.fingerprint}
-        key |= {"generator": asdict(generator) if private else None, "n": self.config.synthesis.profiles}
+        key |= {"generator": None if by_heart else asdict(generator), "n": self.config.synthesis.profiles}
         key |= {"made_of": made_of(("dp", "privacy", *MEASURING))}
         return self.run.kept_records("private_outliers", key, make)
 

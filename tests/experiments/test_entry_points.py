@@ -33,7 +33,7 @@ def records_of(folder: Path) -> pd.DataFrame:
 def test_entry_points_are_thin() -> None:
     names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect", "benchmark"]
     names += ["fidelity", "utility"]
-    names.append("full_network")
+    names += ["full_network", "private_training"]
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
     assert max(lengths.values()) < 60, lengths
 

@@ -102,8 +102,9 @@ def draw_outliers(axis: Axes, table: PrivateTable) -> None:
         where = [methods.index(method) + 0.15 * (i - 0.5) for method in own["method"]]
         _intervals(axis, where, own, colour, str(name).replace("_", " "))
     _reference(axis, 0.5, _GUESSING, REAL_COLOUR)
-    labels = [f"{m}, ε = {found.loc[found['method'] == m, 'epsilon'].iloc[0]:g}" for m in methods]
-    axis.set_xticks(range(len(methods)), [label.replace(", ε = inf", ",\nlearnt by heart") for label in labels])
+    epsilon = {method: found.loc[found["method"] == method, "epsilon"].iloc[0] for method in methods}
+    told = {"not private": "learnt by heart,\nnot private", "without noise": "trained as privately,\nbut no noise"}
+    axis.set_xticks(range(len(methods)), [told.get(m, f"privately,\nε = {epsilon[m]:g}") for m in methods])
     axis.set(xlim=(-0.6, len(methods) - 0.4), ylim=(0.2, 1.02), ylabel="")
     axis.set_title("outliers among few households: AUC of attacks", fontsize=10)
     axis.legend(fontsize=8)
