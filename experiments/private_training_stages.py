@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.build import build_cost
-from experiments.private_faraday import privacy_options, public_start
+from experiments.private_faraday import fit_configured, privacy_options, public_start
 from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
-from experiments.schema_synthetic import GeneratorConfig
+from experiments.schema_synthetic import FaradayConfig, GeneratorConfig
 from experiments.synthetic_stages import MEASURING, Division, SyntheticRun, made_of, utility_options
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError
@@ -24,7 +24,7 @@ from unlearn.evaluation.leakage.outliers import measure_outliers
 from unlearn.evaluation.leakage.release import measure_leakage
 from unlearn.evaluation.private import accounting_records
 from unlearn.privacy.attacks import OutlierOptions
-from unlearn.synthetic.faraday import FaradayOptions, LossWeights, VaeOptions, fit_faraday, fit_private_faraday
+from unlearn.synthetic.faraday import FaradayOptions, VaeOptions, fit_faraday
 
 #: What is kept of fidelity; distributions and distances are `fidelity`'s to show.
 _FIDELITY = ("headline", "auc", "auc_low", "auc_high")
@@ -68,34 +68,43 @@ class PrivateStudy:
     def records(self) -> pd.DataFrame:
         """Records of every way to train and seed, then those of outliers."""
         parts = [self._measured(trained, seed) for seed in self.config.synthesis.seeds for trained in self._trained()]
-        parts += [self._outliers(private) for private in (False, True)]
+        parts += [self._outliers(method) for method in ("not private", "without noise", "private")]
         return pd.concat(parts, ignore_index=True)
 
     def _trained(self) -> Iterator[Trained]:
         for epsilon in self.config.private_training.epsilons:
             method = "without noise" if epsilon is None else "private"
             yield Trained(method, np.inf if epsilon is None else epsilon, replace(self.generator, epsilon=epsilon))
+        yield Trained("start", 0.0, self.generator)
+        yield Trained("not private", np.inf, FaradayConfig(vae=self.generator.vae, mixture=self.generator.mixture))
 
     def _measured(self, trained: Trained, seed: int) -> pd.DataFrame:
         run = copy.copy(self.run)
         run.config = replace(self.config, generator=trained.generator)
         division = run.divide(seed)
-        release = replace(run.release(division, seed), name=trained.method)
+        if trained.method == "start":
+            n, starts = self.config.synthesis.profiles, self.run.folder / "starts"
+            start = public_start(self.generator, division.learnt.segments, division.learnt.n_steps, starts)
+            release, card = start.sample(n, seed), {}
+        else:
+            release, card = run.release(division, seed), run.card(division, seed)
+        release = replace(release, name=trained.method)
         columns = {"method": trained.method, "epsilon": trained.epsilon, "seed": seed}
-        key: dict[str, Any] = {
-            **columns,
-            "release": release.fingerprint,
-            "config": asdict(self.config.private_training),
-        }
+        key: dict[str, Any] = {**columns, "release": release.fingerprint, "leakage": asdict(self.leakage)}
         key |= {"utility": asdict(self.utility), "fidelity": asdict(self.config.fidelity)}
         key |= {"grid": self.cost.case.fingerprint if self.cost else None, "made_of": made_of(("dp", "privacy"))}
         key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
         return run.kept_records(
-            "private_training", key, lambda: self._measure(release, division, seed, run.card(division, seed), columns)
+            "private_training", key, lambda: self._measure(release, division, seed, card.get("privacy"), columns)
         )
 
     def _measure(
-        self, release: DailyProfiles, division: Division, seed: int, card: dict[str, Any], columns: dict[str, Any]
+        self,
+        release: DailyProfiles,
+        division: Division,
+        seed: int,
+        privacy: dict[str, Any] | None,
+        columns: dict[str, Any],
     ) -> pd.DataFrame:
         labels = {"experiment": "private_training", "data": self.run.households.name, "grid": self.config.grid.case}
         own = {name: v for name, v in asdict(self.config.fidelity).items() if name not in ("beside", "hourly")}
@@ -105,26 +114,26 @@ class PrivateStudy:
         utility = measure_utility([release], division.train, division.holdout, self.cost, self.utility, seed).to_frame()
         attack = measure_leakage(release, learnt, compared, self.leakage, seed).to_frame()
         tables = {"fidelity": fidelity, "utility": utility, "attack": attack}
-        tables["accounting"] = accounting_records(card["privacy"]).to_frame()
+        if privacy is not None:
+            tables["accounting"] = accounting_records(privacy).to_frame()
         return pd.concat(
             [table.dropna(axis=1, how="all").assign(part=part) for part, table in tables.items()], ignore_index=True
         ).assign(**labels, **columns)
 
-    def _outliers(self, private: bool) -> pd.DataFrame:
-        """Outliers among few households: learnt by heart, or privately at the configured ε."""
+    def _outliers(self, method: str) -> pd.DataFrame:
+        """Outliers among few households: learnt by heart, or privately at the configured ε, or so but without noise."""
         own, seed = self.config.private_training.memorising, self.config.seed
         division = self.run.divide(seed)
         learnt = _few(division.learnt, own.households, own.days, seed)
         chosen = OutlierOptions(households=own.outliers, days=own.outlier_days, norm_kwh=own.norm_kwh)
         options = replace(self.leakage, outliers=chosen, fits=own.fits)
-        generator = replace(self.generator, epsilon=own.epsilon)
-        method = "private" if private else "not private"
-        epsilon = own.epsilon if private else np.inf
+        generator = replace(self.generator, epsilon=own.epsilon if method == "private" else None)
+        epsilon = own.epsilon if method == "private" else np.inf
+        by_heart = method == "not private"
 
         def fit(train: HouseholdProfiles, fit_seed: int) -> DailyProfiles:
-            if private:
-                start = public_start(generator, train.segments, train.n_steps, self.run.folder / "starts")
-                model = fit_private_faraday(train, start, privacy_options(generator), LossWeights(), fit_seed)
+            if not by_heart:
+                model = fit_configured(generator, train, fit_seed, self.run.folder / "starts")
             else:
                 vae = VaeOptions(hidden=own.hidden, epochs=own.epochs, patience=own.epochs, batch_size=64)
                 model = fit_faraday(train, FaradayOptions(vae), fit_seed)
@@ -136,7 +145,7 @@ class PrivateStudy:
             return measure_outliers(fit, learnt, division.compared, options, seed).to_frame().assign(**labels)
 
         key = {"method": method, "seed": seed, "memorising": asdict(own), "learnt": learnt.fingerprint}
-        key |= {"generator": asdict(generator) if private else None, "n": self.config.synthesis.profiles}
+        key |= {"generator": None if by_heart else asdict(generator), "n": self.config.synthesis.profiles}
         key |= {"made_of": made_of(("dp", "privacy", *MEASURING))}
         return self.run.kept_records("private_outliers", key, make)
 

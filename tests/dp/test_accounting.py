@@ -157,4 +157,4 @@ def test_nothing_to_account_for_is_refused(accountant) -> None:
 def test_a_missing_package_is_named(accountant, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=r"pip install 'unlearn\[private\]'"):
-        accountant([GaussianSteps(1.0, 1.0, 1)], 1e-3)
+        accountant([GaussianSteps(1.2345, 1.0, 1)], 1e-3)

@@ -11,6 +11,7 @@ central limit is no bound for few steps and is not offered.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ def epsilon_spent(parts: Sequence[GaussianSteps], delta: float) -> float:
     Raises:
         InputError: δ out of (0, 1), or no parts.
     """
-    return _by_pld(parts, delta, _GRID)
+    return _by_pld(tuple(parts), delta, _GRID) if _is_noisy(parts, delta) else math.inf
 
 
 def epsilon_by_rdp(parts: Sequence[GaussianSteps], delta: float) -> float:
@@ -106,6 +107,11 @@ def epsilon_by_prv(parts: Sequence[GaussianSteps], delta: float, eps_error: floa
     require_positive("eps_error", eps_error)
     if not _is_noisy(parts, delta):
         return Interval(math.inf, math.inf, math.inf)
+    return _by_prv(tuple(parts), delta, eps_error)
+
+
+@functools.lru_cache(maxsize=64)
+def _by_prv(parts: tuple[GaussianSteps, ...], delta: float, eps_error: float) -> Interval:
     require_opacus()
     from opacus.accountants import PRVAccountant
 
@@ -128,17 +134,22 @@ def noise_multiplier_for(
         ConvergenceError: no noise multiplier below a million suffices.
     """
     require_positive("epsilon", epsilon)
-    if others and (spent := _by_pld(others, delta, _SEARCH_GRID)) >= epsilon:
+
+    def spends(more: tuple[GaussianSteps, ...]) -> float:
+        parts = (*others, *more)
+        return _by_pld(parts, delta, _SEARCH_GRID) if _is_noisy(parts, delta) else math.inf
+
+    def suffices(noise_multiplier: float) -> bool:
+        return spends((GaussianSteps(noise_multiplier, sampling_rate, steps),)) <= epsilon
+
+    if others and (spent := spends(())) >= epsilon:
         raise InputError(
             f"epsilon: the other parts have spent {spent:.4g} of {epsilon:g} already. Give them more noise, or raise "
             "epsilon."
         )
 
-    def spends(noise_multiplier: float) -> float:
-        return _by_pld([*others, GaussianSteps(noise_multiplier, sampling_rate, steps)], delta, _SEARCH_GRID)
-
     high = 1.0
-    while spends(high) > epsilon:
+    while not suffices(high):
         high *= 2
         if high > 1e6:
             raise ConvergenceError(
@@ -146,11 +157,11 @@ def noise_multiplier_for(
                 "beside the other parts. Take fewer steps, or raise epsilon."
             )
     low = high / 2
-    while spends(low) <= epsilon:
+    while suffices(low):
         high, low = low, low / 2
     while high > low * (1 + _RTOL):
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if spends(middle) <= epsilon else (middle, high)
+        low, high = (low, middle) if suffices(middle) else (middle, high)
     return high
 
 
@@ -161,16 +172,15 @@ def _is_noisy(parts: Sequence[GaussianSteps], delta: float) -> bool:
     return all(part.noise_multiplier > 0 for part in parts)
 
 
-def _by_pld(parts: Sequence[GaussianSteps], delta: float, grid: float) -> float:
-    if not _is_noisy(parts, delta):
-        return math.inf
+@functools.lru_cache(maxsize=256)  # a sweep over seeds asks the same again and again
+def _by_pld(parts: tuple[GaussianSteps, ...], delta: float, grid: float) -> float:
     dp = _accounting()
     from dp_accounting.pld import PLDAccountant
 
-    # A grid of a fixed width would need millions of points where one step alone loses hundreds.
-    least = min(part.noise_multiplier for part in parts)
+    # About what is lost: a grid of a fixed width would need millions of points for hundreds.
+    loss = sum(part.steps * (part.sampling_rate / part.noise_multiplier) ** 2 for part in parts)
     accountant = PLDAccountant(
-        dp.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=max(grid, grid / least**2)
+        dp.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=grid * max(1.0, loss)
     )
     for part in parts:
         event: dp_accounting.DpEvent = dp.GaussianDpEvent(part.noise_multiplier)

@@ -16,6 +16,9 @@ from unlearn.plotting.full_network_text import summary
 from unlearn.plotting.leakage import save_leakage
 from unlearn.plotting.leakage_page import write_leakage_page
 from unlearn.plotting.leakage_text import summarise_leakage
+from unlearn.plotting.private_training import save_private_training
+from unlearn.plotting.private_training_page import write_private_training_page
+from unlearn.plotting.private_training_text import summarise_private_training
 from unlearn.plotting.release import save_release
 from unlearn.plotting.release_page import write_release_page
 from unlearn.plotting.release_text import summarise_release
@@ -34,6 +37,8 @@ __all__ = [
     "save_utility", "summarise_utility", "write_utility_page",
     # what released meter data gives away
     "save_leakage", "summarise_leakage", "write_leakage_page",
+    # what privacy costs
+    "save_private_training", "summarise_private_training", "write_private_training_page",
     # a release of daily profiles
     "save_release", "summarise_release", "write_release_page",
     # a generated feeder

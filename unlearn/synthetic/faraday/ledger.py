@@ -45,10 +45,11 @@ def privacy_card(
     both = [sgd, histogram]
     private = min(part.noise_multiplier for part in both) > 0
     names = [part["part"] for part in (network, weights)]
-    spent = epsilon_by_prv(both, delta) if private else None
+    epsilon = epsilon_spent(both, delta)
+    spent = epsilon_by_prv(both, delta, max(1e-3, 1e-3 * epsilon)) if private else None
     return {
         "private": private,
-        "epsilon": epsilon_spent(both, delta) if private else None,
+        "epsilon": epsilon if private else None,
         "epsilon_prv": list(spent) if spent else None,
         "epsilon_rdp": epsilon_by_rdp(both, delta) if private else None,
         "delta": delta,

@@ -1,0 +1,95 @@
+"""Private training in the tiny mode: the generator by itself, the sweep over ε, what is kept and refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.private_faraday import privacy_options
+from experiments.private_training_stages import PrivateStudy
+from experiments.schema_private import PrivateFaradayConfig
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from unlearn.data import load_profiles
+from unlearn.errors import InputError
+from unlearn.synthetic import load_faraday
+
+#: A start that is fitted in a second, few households, few steps.
+QUICK = [
+    "generator=private_faraday",
+    "generator.steps=4",
+    "generator.vae.epochs=2",
+    "generator.simulated.n_households=10",
+    "generator.simulated.n_days=120",
+    "households.n_households=20",
+    "households.n_days=100",
+    "synthesis.profiles=600",
+    "synthesis.seeds=[0]",
+    "synthesis.folder=kept",
+]
+
+
+@pytest.mark.extras
+def test_a_private_release_is_written_with_what_it_spent(run: Runner) -> None:
+    folder = run("synthesize", *QUICK)
+    release = load_profiles(folder / "profiles.parquet")
+    model = load_faraday(folder / "model")
+    assert model.sample(600, 0).fingerprint == release.fingerprint
+    privacy = json.loads((folder / "model" / "card.json").read_text())["privacy"]
+    assert 0.99 < privacy["epsilon"] <= 1.0
+    assert privacy["not_covered"] == []
+    assert len(list(Path("kept/starts").iterdir())) == 1
+
+
+@pytest.mark.extras
+def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
+    run: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [*QUICK, "grid=ieee9", "evaluation.hours=6", "private_training.forecasters=[linear]"]
+    folder = run("private_training", *settings)
+    said = capsys.readouterr().out
+    assert "Every promise is kept" in said
+    assert "no household seen" in said
+    records = pd.read_parquet(folder / "records.parquet")
+    ways = set(zip(records["method"], records["epsilon"], strict=True))
+    assert ways == {("private", 1.0), ("without noise", np.inf), ("start", 0.0), ("not private", np.inf)}
+    assert set(records["part"]) == {"fidelity", "utility", "attack", "accounting", "outliers"}
+    spent = records[(records["method"] == "private") & (records["metric"] == "epsilon_pld")]["value"]
+    assert (spent <= 1).all()
+    page = (folder / "index.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert (folder / "private_training.png").stat().st_size > 20_000
+
+    files = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*") if file.is_file()}
+    lost = next(file for file in files if file.name.startswith("private_training-"))
+    lost.unlink()  # as if interrupted
+    again = run("private_training", *settings)
+    pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
+    assert all(file.stat().st_mtime_ns == then for file, then in files.items() if file != lost)
+
+
+def test_the_configured_privacy_is_one_of_the_library() -> None:
+    generator = composed("generator=private_faraday").generator
+    assert isinstance(generator, PrivateFaradayConfig)
+    options = privacy_options(generator)
+    assert (options.epsilon, options.delta, options.trained) == (1.0, None, "biases")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("generator=faraday", "private_training trains private_faraday, got faraday"),
+        ("private_training.epsilons=[]", "at least one, each once"),
+        ("private_training.epsilons=[1,1]", "at least one, each once"),
+        ("private_training.epsilons=[1,-2]", r"privacy\.epsilon"),
+        ("private_training.attacks=[poetry]", r"leakage\.attacks"),
+        ("generator.clip=0", "clip"),
+    ],
+)
+def test_a_sweep_that_cannot_be_run_is_refused_before_anything_is_trained(override: str, message: str) -> None:
+    settings = [setting for setting in QUICK if not override.startswith("generator=f") or "generator" not in setting]
+    with pytest.raises(InputError, match=message):
+        PrivateStudy(composed("experiment=tiny", *settings, override))

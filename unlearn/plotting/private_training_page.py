@@ -1,0 +1,39 @@
+"""What privacy costs as one self-contained HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from unlearn.plotting.pages import embedded, write_page
+from unlearn.plotting.private_training_text import (
+    accounting_table,
+    mechanism_table,
+    summarise_private_training,
+    value_table,
+)
+
+
+def write_private_training_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
+    """Write the page: sentences, figure, what the accountants say, every number.
+
+    Args:
+        records: of `private_training`.
+        figure: PNG file of `save_private_training`.
+        path: where the page goes.
+
+    Raises:
+        InputError: records of something else.
+    """
+    return write_page(
+        "private_training.html",
+        path,
+        source=records["data"].iloc[0],
+        n_records=len(records),
+        sentences=summarise_private_training(records),
+        accounting=accounting_table(records),
+        mechanisms=mechanism_table(records),
+        values=value_table(records),
+        png=embedded(figure),
+    )
