@@ -65,7 +65,7 @@ class FaradayPrivacy:
     sampling_rate: float = 0.2
     steps: int = 300
     days: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     trained: str = "biases"
     histogram_share: float = 0.3
 
