@@ -19,10 +19,13 @@ from experiments.synthetic_stages import MEASURING, Division, SyntheticRun, made
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError
 from unlearn.evaluation import FidelityOptions, compare_fidelity, measure_utility
+from unlearn.evaluation.household_load.measure import HouseholdLoadOptions, measure_household_load
 from unlearn.evaluation.leakage.options import LeakageOptions
 from unlearn.evaluation.leakage.outliers import measure_outliers
 from unlearn.evaluation.leakage.release import measure_leakage
 from unlearn.evaluation.private import accounting_records
+from unlearn.forecasters import TrainingOptions
+from unlearn.forecasters.private_household import PrivateForecastOptions
 from unlearn.privacy.attacks import OutlierOptions
 from unlearn.synthetic.faraday import FaradayOptions, VaeOptions, fit_faraday
 
@@ -63,12 +66,15 @@ class PrivateStudy:
         self.leakage = LeakageOptions(attacks=tuple(own.attacks), max_profiles=own.max_profiles, attributes=())
         chosen = replace(config.utility, tasks=own.tasks, forecasters=own.forecasters)
         self.utility = utility_options(replace(config, utility=chosen))
-        self.cost = build_cost(config) if "load" in own.tasks else None
+        self.forecast = _forecast_options(config)
+        self.cost = build_cost(config) if "load" in own.tasks or self.forecast.forecasters else None
 
     def records(self) -> pd.DataFrame:
         """Records of every way to train and seed, then those of outliers."""
         parts = [self._measured(trained, seed) for seed in self.config.synthesis.seeds for trained in self._trained()]
         parts += [self._outliers(method) for method in ("not private", "without noise", "private")]
+        if self.forecast.forecasters:
+            parts += [self._forecasts(seed, e) for seed in self.config.synthesis.seeds for e in self._epsilons()]
         return pd.concat(parts, ignore_index=True)
 
     def _trained(self) -> Iterator[Trained]:
@@ -77,6 +83,11 @@ class PrivateStudy:
             yield Trained(method, np.inf if epsilon is None else epsilon, replace(self.generator, epsilon=epsilon))
         yield Trained("start", 0.0, self.generator)
         yield Trained("not private", np.inf, FaradayConfig(vae=self.generator.vae, mixture=self.generator.mixture))
+
+    def _epsilons(self) -> Iterator[float]:
+        """Every ε at which something is promised, and infinity."""
+        yield from (float(epsilon) for epsilon in self.config.private_training.epsilons if epsilon is not None)
+        yield np.inf
 
     def _measured(self, trained: Trained, seed: int) -> pd.DataFrame:
         run = copy.copy(self.run)
@@ -120,6 +131,23 @@ class PrivateStudy:
             [table.dropna(axis=1, how="all").assign(part=part) for part, table in tables.items()], ignore_index=True
         ).assign(**labels, **columns)
 
+    def _forecasts(self, seed: int, epsilon: float) -> pd.DataFrame:
+        """Forecasters of households at one ε."""
+        assert self.cost is not None
+        division, cost = self.run.divide(seed), self.cost
+        columns = {"method": "private" if np.isfinite(epsilon) else "not private", "part": "household_load"}
+        labels = {**columns, "data": self.run.households.name, "grid": self.config.grid.case}
+        key = {**columns, "epsilon": epsilon, "seed": seed, "forecast": asdict(self.forecast)}
+        key |= {"grid": cost.case.fingerprint, "made_of": made_of(("dp", "privacy"))}
+        key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
+        return self.run.kept_records(
+            "private_forecasts",
+            key,
+            lambda: measure_household_load(
+                division.train, division.holdout, cost, epsilon, self.forecast, seed, labels
+            ).to_frame(),
+        )
+
     def _outliers(self, method: str) -> pd.DataFrame:
         """Outliers among few households: learnt by heart, or privately at the configured ε, or so but without noise."""
         own, seed = self.config.private_training.memorising, self.config.seed
@@ -148,6 +176,23 @@ class PrivateStudy:
         key |= {"generator": None if by_heart else asdict(generator), "n": self.config.synthesis.profiles}
         key |= {"made_of": made_of(("dp", "privacy", *MEASURING))}
         return self.run.kept_records("private_outliers", key, make)
+
+
+def _forecast_options(config: Config) -> HouseholdLoadOptions:
+    """The library's options of forecasters of households."""
+    own = asdict(config.private_training.forecast)
+    training = TrainingOptions(**own.pop("training"))
+    chosen = {name: own.pop(name) for name in ("forecasters", "shadows", "fprs")}
+    return HouseholdLoadOptions(
+        forecasters=tuple(chosen["forecasters"]),
+        private=PrivateForecastOptions(**own),
+        training=training,
+        customers=config.utility.customers,
+        test_every=config.synthesis.test_every,
+        hours=config.evaluation.hours,
+        shadows=chosen["shadows"],
+        fprs=tuple(chosen["fprs"]),
+    )
 
 
 def _few(profiles: HouseholdProfiles, households: int, days: int, seed: int) -> HouseholdProfiles:

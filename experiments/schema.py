@@ -19,6 +19,7 @@ from experiments.schema_synthetic import (
     SynthesisConfig,
     UtilityConfig,
 )
+from experiments.schema_training import TrainingConfig
 from unlearn.checks import require_choice
 
 
@@ -79,17 +80,6 @@ class GridConfig:
     form: str = MISSING
     derivative: str = MISSING
     bounds: str = MISSING
-
-
-@dataclass
-class TrainingConfig:
-    """Training of an extractor; see `unlearn.TrainingOptions`."""
-
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    learning_rate: float = MISSING
-    patience: int = MISSING
-    validation_share: float = MISSING
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from experiments.schema_synthetic import GeneratorConfig, MixtureConfig, VaeConfig
+from experiments.schema_training import TrainingConfig
 
 
 @dataclass
@@ -63,6 +64,23 @@ class MemorisingConfig:
 
 
 @dataclass
+class ForecastConfig:
+    """Forecasters of households; see `HouseholdLoadOptions` and `PrivateForecastOptions`. No forecasters: left out."""
+
+    forecasters: list[str] = MISSING
+    row_clip: float = MISSING
+    ridge: float = MISSING
+    clip: float = MISSING
+    sampling_rate: float = MISSING
+    steps: int = MISSING
+    days: int = MISSING
+    learning_rate: float = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    shadows: int = MISSING
+    fprs: list[float] = MISSING
+
+
+@dataclass
 class PrivateTrainingConfig:
     """The sweep over ε of `private_training`; null stands for the same training without noise.
 
@@ -76,3 +94,4 @@ class PrivateTrainingConfig:
     attacks: list[str] = MISSING
     max_profiles: int = MISSING
     memorising: MemorisingConfig = field(default_factory=MemorisingConfig)
+    forecast: ForecastConfig = field(default_factory=ForecastConfig)

@@ -1,5 +1,6 @@
 """What was spent: three accountants against each other, a closed form, and known values."""
 
+import io
 import math
 import sys
 
@@ -158,3 +159,18 @@ def test_a_missing_package_is_named(accountant, package: str, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=r"pip install 'unlearn\[private\]'"):
         accountant([GaussianSteps(1.2345, 1.0, 1)], 1e-3)
+
+
+@extras
+def test_accounting_leaves_the_stream_open_that_stderr_was() -> None:
+    """absl closes it when logging is configured anew, as Hydra does for every job."""
+    from absl import logging as absl_logging
+
+    from unlearn.dp.accounting import _accounting
+
+    stream = io.StringIO()
+    handler = absl_logging.get_absl_handler()
+    handler.python_handler.setStream(stream)
+    _accounting()
+    handler.close()
+    assert not stream.closed

@@ -56,7 +56,7 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     records = pd.read_parquet(folder / "records.parquet")
     ways = set(zip(records["method"], records["epsilon"], strict=True))
     assert ways == {("private", 1.0), ("without noise", np.inf), ("start", 0.0), ("not private", np.inf)}
-    assert set(records["part"]) == {"fidelity", "utility", "attack", "accounting", "outliers"}
+    assert set(records["part"]) == {"fidelity", "utility", "attack", "accounting", "outliers", "household_load"}
     spent = records[(records["method"] == "private") & (records["metric"] == "epsilon_pld")]["value"]
     assert (spent <= 1).all()
     page = (folder / "index.html").read_text()

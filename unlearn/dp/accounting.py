@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -197,6 +198,10 @@ def _accounting() -> Any:
         raise InputError(
             "accounting: expected the package dp-accounting, got none. Install it: pip install 'unlearn[private]'."
         ) from error
+    from absl import logging as absl_logging
+
+    # absl comes with it, and closes what stderr was at import as soon as logging is configured anew: a notebook's, say.
+    absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
     return dp_accounting
 
 

@@ -42,8 +42,8 @@ class PrivateForecastOptions:
     row_clip: float = 2.0
     ridge: float = 20.0
     clip: float = 0.5
-    sampling_rate: float = 0.2
-    steps: int = 200
+    sampling_rate: float = 0.3
+    steps: int = 100
     days: int = 16
     learning_rate: float = 1e-3
 

@@ -20,7 +20,6 @@ ASPECTS = tuple(headline.aspect for headline in HEADLINES if headline.scope == "
 TASKS = {
     "season": ("balanced_accuracy", "season of a day: balanced accuracy", "higher"),
     "load": ("cost", "grid: operating cost of forecasts [money/h]", "lower"),
-    "household_load": ("cost", "household forecasts: operating cost [money/h]", "lower"),
 }
 
 
@@ -55,7 +54,7 @@ class PrivateTable:
             raise InputError("private training: expected records with the columns part and method; run it first.")
         self.records = records
         order = {"start": 0, "private": 1, "without noise": 2, "not private": 3}
-        swept = records[records["part"] != "outliers"]
+        swept = records[~records["part"].isin(("outliers", "household_load"))]
         found = {Way(str(m), float(e)) for m, e in zip(swept["method"], swept["epsilon"], strict=True)}
         self.ways = sorted(found, key=lambda way: (order[way.method], way.epsilon))
         self.private = [way for way in self.ways if way.method == "private"]

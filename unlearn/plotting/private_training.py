@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unlearn.plotting.private_forecasts import ForecastTable, draw_forecasts
 from unlearn.plotting.private_seeds import ASPECTS, TASKS, PrivateTable, Way
 from unlearn.plotting.style import REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 from unlearn.plotting.utility_seeds import Spread
@@ -22,10 +23,12 @@ _GUESSING = "guessing"
 def private_training_figure(records: pd.DataFrame) -> Figure:
     """Draw a panel for fidelity, the classifier, each task, attacks on households and attacks on outliers."""
     table = PrivateTable(records)
+    forecasts = ForecastTable(records)
     panels = ["fidelity", "classifier", *table.tasks, "attacks", *(["outliers"] if len(table.outliers()) else [])]
-    columns = 3
+    panels += ["forecasts"] if forecasts else []
+    columns = 4 if len(panels) > 6 else 3
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(14.0, 3.7 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(4.7 * columns, 3.7 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
@@ -38,6 +41,8 @@ def private_training_figure(records: pd.DataFrame) -> Figure:
             draw_attacks(axis, table)
         elif name == "outliers":
             draw_outliers(axis, table)
+        elif name == "forecasts":
+            draw_forecasts(axis, forecasts)
         else:
             draw_task(axis, table, name)
     seeds = records["seed"].nunique()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from unlearn.plotting.pages import embedded, write_page
+from unlearn.plotting.private_forecasts import forecast_rows
 from unlearn.plotting.private_training_text import (
     accounting_table,
     mechanism_table,
@@ -35,5 +36,6 @@ def write_private_training_page(records: pd.DataFrame, figure: Path, path: Path)
         accounting=accounting_table(records),
         mechanisms=mechanism_table(records),
         values=value_table(records),
+        forecasts=forecast_rows(records),
         png=embedded(figure),
     )

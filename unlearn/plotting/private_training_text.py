@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from unlearn.plotting.private_forecasts import forecast_sentences
 from unlearn.plotting.private_seeds import ASPECTS, TASKS, PrivateTable, Way
 from unlearn.plotting.utility_seeds import Spread
 
@@ -25,7 +26,7 @@ def summarise_private_training(records: pd.DataFrame) -> list[str]:
     sentences += [_fidelity(table, way) for way in table.private]
     sentences += [sentence for task in table.tasks for sentence in _used(table, task)]
     sentences += [_attacked(table, way) for way in table.ways if len(table.attacks(way))]
-    return [sentence for sentence in (*sentences, *_outliers(table)) if sentence]
+    return [sentence for sentence in (*sentences, *_outliers(table), *forecast_sentences(records)) if sentence]
 
 
 def accounting_table(records: pd.DataFrame) -> list[dict[str, str]]:
