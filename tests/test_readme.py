@@ -34,7 +34,7 @@ def test_shell_lines_name_targets_experiments_and_choices_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([a-z-]+)", TEXT):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
-    for name in re.findall(r"experiments\.([a-z]+)", TEXT):
+    for name in re.findall(r"experiments\.([a-z_]+)", TEXT):
         assert (ROOT / "experiments" / f"{name}.py").is_file(), name
     for group, choice in re.findall(
         r"\b(forecaster|criterion|sweep|experiment|hydra/launcher|data|households|generator)=([a-z_0-9]+)", TEXT

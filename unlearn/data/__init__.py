@@ -5,6 +5,7 @@ from unlearn.data.download import cache_dir, fetch, fetch_wheel
 from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
 from unlearn.data.gefcom2012 import read_gefcom2012
 from unlearn.data.meters.choice import select_households
+from unlearn.data.meters.day_ahead import DayAheadPanel, day_ahead_panel
 from unlearn.data.meters.households import (
     HouseholdProfiles,
     household_profiles,
@@ -51,6 +52,8 @@ __all__ = [
     "profiles_from_frame",
     "split_households",
     "require_other_households",
+    "DayAheadPanel",
+    "day_ahead_panel",
     "select_households",
     "save_profiles",
     "load_profiles",

@@ -10,6 +10,7 @@ from unlearn.evaluation.fidelity.compare import compare_fidelity, measure_fideli
 from unlearn.evaluation.fidelity.real import FidelityOptions
 from unlearn.evaluation.full_network import SeedStudy, Truth, measure_seed
 from unlearn.evaluation.groups import Group, plan_groups
+from unlearn.evaluation.household_load.measure import HouseholdLoadOptions, measure_household_load
 from unlearn.evaluation.leakage.calibration import known_releases
 from unlearn.evaluation.leakage.options import LeakageOptions
 from unlearn.evaluation.leakage.outliers import measure_outliers, pool_outliers, score_outliers
@@ -42,6 +43,8 @@ __all__ = [
     "UtilityOptions", "measure_utility", "training_part",
     # what it gives away of the households that it was learnt from
     "LeakageOptions", "known_releases", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
+    # forecasters of households under differential privacy
+    "HouseholdLoadOptions", "measure_household_load",
     # what a release, or a generated feeder, looks like
     "describe_feeder", "describe_release",
 ]  # fmt: skip

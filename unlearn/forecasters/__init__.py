@@ -4,8 +4,11 @@ from unlearn.forecasters.base import Forecaster, ModelCard
 from unlearn.forecasters.checkpoint import load_forecaster, save_forecaster
 from unlearn.forecasters.ensemble import Ensemble, train_ensemble
 from unlearn.forecasters.head import HeadObjective
+from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
 from unlearn.forecasters.linear import LinearForecaster, fit_linear
 from unlearn.forecasters.network import NetworkForecaster, fit_network
+from unlearn.forecasters.private_head import ClippedSums
+from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
 from unlearn.forecasters.statistics import HeadStatistics
 from unlearn.forecasters.training import TrainingOptions, train_network
 
@@ -15,6 +18,9 @@ __all__ = [
     # fitting
     "Ensemble", "HeadObjective", "HeadStatistics", "TrainingOptions", "fit_linear", "fit_network", "train_ensemble",
     "train_network",
+    # forecasters of single households, without and with differential privacy
+    "ClippedSums", "HouseholdForecaster", "PrivateForecastOptions", "fit_household_forecaster",
+    "fit_private_household_forecaster", "household_mean",
     # on disk
     "load_forecaster", "save_forecaster",
 ]  # fmt: skip
