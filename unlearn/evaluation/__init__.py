@@ -13,7 +13,7 @@ from unlearn.evaluation.groups import Group, plan_groups
 from unlearn.evaluation.leakage.calibration import known_releases
 from unlearn.evaluation.leakage.options import LeakageOptions
 from unlearn.evaluation.leakage.outliers import measure_outliers, pool_outliers, score_outliers
-from unlearn.evaluation.leakage.release import measure_leakage
+from unlearn.evaluation.leakage.release import measure_attributes, measure_leakage
 from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
 from unlearn.evaluation.network_curvature import Prediction
 from unlearn.evaluation.network_problem import NetworkProblem
@@ -41,7 +41,8 @@ __all__ = [
     # what it is good for
     "UtilityOptions", "measure_utility", "training_part",
     # what it gives away of the households that it was learnt from
-    "LeakageOptions", "known_releases", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
+    "LeakageOptions", "known_releases", "measure_attributes", "measure_leakage", "measure_outliers", "pool_outliers",
+    "score_outliers",
     # what a release, or a generated feeder, looks like
     "describe_feeder", "describe_release",
 ]  # fmt: skip
