@@ -53,9 +53,9 @@ def add_attributes(
 
     `gain` is the balanced accuracy with the release less that without it, for training households and for others.
     `leak` is the gain of training households less that of others: what the release helps to learn about everybody is
-    no leak of those who took part. Intervals include the draw of the households that are attacked and of the
-    reference. That of `gain` does not include the draw of those whom the release was learnt from, that of `leak` need
-    not: a release of strangers gains as much about either side on average.
+    no leak of those who took part. Intervals of `gain` include the draw of attacked and of reference households, not
+    of those whom the release was learnt from. That of `leak` needs the attacked ones only: a release of strangers
+    gains as much about either side on average, whoever the strangers and the reference are.
 
     Raises:
         InputError: an attribute that the households do not have.
@@ -162,9 +162,7 @@ def _add(table: RecordTable, found: list[_Found], classifier: str, columns: dict
         table.add("balanced_accuracy", unit="1", learnt_from="nothing", **nothing._asdict(), **column)
         gain = gain_of(trials[0][side], seed, [each[side] for each in trials[1:]])
         table.add("gain", unit="1", **gain._asdict(), **column)
-    leak = leak_of(
-        trials[0]["train"], trials[0]["holdout"], seed, [(each["train"], each["holdout"]) for each in trials[1:]]
-    )
+    leak = leak_of(trials[0]["train"], trials[0]["holdout"], seed)
     n = {side: len(own["release"].truth) for side, own in first.items()}
     table.add("leak", unit="1", attacked="train", n=n["train"], n_others=n["holdout"], **leak._asdict(), **columns)
 

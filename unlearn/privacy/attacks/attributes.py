@@ -163,19 +163,16 @@ def gain_of(trial: Trial, seed: int = 0, redrawn: Sequence[Trial] = ()) -> Estim
     return _estimate(_signed(trial, 1.0), [_signed(own, 1.0) for own in redrawn], seed)
 
 
-def leak_of(members: Trial, others: Trial, seed: int = 0, redrawn: Sequence[tuple[Trial, Trial]] = ()) -> Estimate:
+def leak_of(members: Trial, others: Trial, seed: int = 0) -> Estimate:
     """Gain about households that took part less the gain about households that did not.
 
-    A release that knows neither gains as much about both on average, however many households it was learnt from.
+    A release that knows neither gains as much about both on average, whatever it and the reference were learnt from, so
+    that the interval needs the draw of attacked households only.
 
     Raises:
         InputError: guesses of a trial about other households.
     """
-
-    def both(pair: tuple[Trial, Trial]) -> list[tuple[float, Guesses]]:
-        return [*_signed(pair[0], 1.0), *_signed(pair[1], -1.0)]
-
-    return _estimate(both((members, others)), [both(own) for own in redrawn], seed)
+    return _estimate([*_signed(members, 1.0), *_signed(others, -1.0)], [], seed)
 
 
 def _signed(trial: Trial, sign: float) -> list[tuple[float, Guesses]]:
