@@ -219,14 +219,14 @@ def _attributes(records: pd.DataFrame, name: str) -> Finding | None:
         for (attribute, label), rows in own.groupby(["attribute", "label"], sort=False)
     )
     gains = records[(records["metric"] == "gain") & (records["generator"] == name)]
-    gains = gains[gains["classifier"].isin(own["classifier"])].groupby("attacked")["value"].mean()
+    added = gains[gains["classifier"].isin(own["classifier"])].groupby("attacked")["value"].mean()
     return Finding(
         name,
         "Does it help to guess attributes of training households?",
         YES if above.all() else UNCLEAR if above.any() else NO,
         f"What it adds to the balanced accuracy about training households, less what it adds about others: {each}. "
-        f"Beside an attacker with labelled real households instead, it adds {gains.get('train', float('nan')):+.2f} "
-        f"about training households and {gains.get('holdout', float('nan')):+.2f} about others, by the classifier "
+        f"Beside an attacker with labelled real households instead, it adds {added.get('train', float('nan')):+.2f} "
+        f"about training households and {added.get('holdout', float('nan')):+.2f} about others, by the classifier "
         f"{own['classifier'].iloc[0]}.",
     )
 

@@ -100,7 +100,9 @@ def test_copies_give_segments_away_and_strangers_do_not(records: pd.DataFrame) -
 
 def test_attributes_that_a_release_does_not_carry_are_guessed_with_its_help() -> None:
     train, holdout, _ = parts(40, 6)
-    options = replace(QUICK, attacks=("distance",), attributes=("occupied", "never"), max_profiles=200)
+    options = replace(
+        QUICK, attacks=("distance",), attributes=("occupied", "never"), max_profiles=200, min_households=2
+    )
     sides = [
         replace(side, households=side.households.assign(occupied=np.arange(side.n_households) % 2, never=0))
         for side in (train, holdout)
@@ -110,7 +112,7 @@ def test_attributes_that_a_release_does_not_carry_are_guessed_with_its_help() ->
     leak = table[table["metric"] == "leak"].set_index("attribute")
     # The label is none of the days' business.
     assert leak.loc["occupied", "low"].max() <= 0 <= leak.loc["occupied", "high"].min()
-    assert leak.loc["never", "note"] == "fewer than two values that at least 5 households of every side have"
+    assert leak.loc["never", "note"] == "fewer than two values that at least 2 households of every side have"
     with pytest.raises(InputError, match=r"leakage\.attributes: expected columns of the households .* got 'ev'"):
         measure_leakage(release, *sides, replace(options, attributes=("ev",)))
 

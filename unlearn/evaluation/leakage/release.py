@@ -136,9 +136,7 @@ def _add_identical(table: RecordTable, others: np.ndarray, n_members: int) -> No
     accuses nobody, and the true positive rate at a lower false positive rate is 0 whatever was copied.
     """
     share = float((others >= 0).mean())
-    note = (
-        "others identical to a released profile: at lower false positive rates nobody can be accused" if share else ""
-    )
+    note = "identical to a released profile: at lower false positive rates nobody can be accused" if share else ""
     columns = {"attack": "distance", "unit_attacked": "profile", "n": n_members, "n_others": len(others)}
     table.add("identical_others", share, "1", note=note, **columns)
 
