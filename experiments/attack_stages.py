@@ -12,12 +12,20 @@ import pandas as pd
 from experiments.schema import Config
 from experiments.schema_attack import AttackConfig
 from experiments.schema_synthetic import FaradayConfig
-from experiments.synthetic_stages import SyntheticRun, made_of
+from experiments.synthetic_stages import Division, SyntheticRun, made_of
 from unlearn.checks import require_fraction
-from unlearn.data import DailyProfiles, HouseholdProfiles, split_households
-from unlearn.evaluation import LeakageOptions, known_releases, measure_leakage, pool_outliers, score_outliers
+from unlearn.data import DailyProfiles, HouseholdProfiles, split_households, with_attribute_as_segment
+from unlearn.evaluation import (
+    LeakageOptions,
+    known_releases,
+    measure_attributes,
+    measure_leakage,
+    pool_outliers,
+    score_outliers,
+)
 from unlearn.evaluation.leakage.samples import some_days
 from unlearn.privacy.attacks import OutlierOptions
+from unlearn.records import RecordTable
 from unlearn.synthetic import BASELINES
 
 
@@ -29,6 +37,8 @@ class AttackRun:
         require_fraction("attack.third", own.third)
         self.options = leakage_options(own)
         self.run = SyntheticRun(config)
+        for name in self.options.attributes:
+            with_attribute_as_segment(self.run.households, name)
         self.own = own
 
     def release_records(self, seed: int) -> pd.DataFrame:
@@ -36,6 +46,27 @@ class AttackRun:
         division = self.run.divide(seed)
         holdout, third = split_households(division.compared, self.own.third, seed)
         known = known_releases(division.learnt, third, self.options, seed)
+        return self._attacked(measure_leakage, "attack", self.options, seed, holdout, known, division)
+
+    def attribute_records(self, seed: int, attribute: str) -> pd.DataFrame:
+        """The same for an attribute that the generator is given as its segment, so that it releases it."""
+        division = relabelled(self.run.divide(seed), self.run.households, attribute)
+        holdout, third = split_households(division.compared, self.own.third, seed)
+        options = replace(self.options, attributes=(attribute,))
+        known = known_releases(division.learnt, third, options, seed)
+        return self._attacked(measure_attributes, f"attribute-{attribute}", options, seed, holdout, known, division)
+
+    def _attacked(
+        self,
+        measure: Callable[..., RecordTable],
+        name: str,
+        options: LeakageOptions,
+        seed: int,
+        holdout: HouseholdProfiles,
+        known: list[tuple[DailyProfiles, HouseholdProfiles]],
+        division: Division,
+    ) -> pd.DataFrame:
+        """Records of the generator's release and of those whose leakage is known."""
         cases = [(self.run.release(division, seed), division.learnt), *known]
         hourly = cases[0][0].n_steps == 24
         tables = []
@@ -47,10 +78,10 @@ class AttackRun:
             key |= {"train": sides[0].fingerprint, "holdout": sides[1].fingerprint}
             tables.append(
                 self._kept(
-                    "attack",
+                    name,
                     key,
-                    lambda release=release, sides=sides: measure_leakage(
-                        release, *sides, self.options, seed, self._labels(release.n_steps)
+                    lambda release=release, sides=sides: measure(
+                        release, *sides, options, seed, self._labels(release.n_steps)
                     ).to_frame(),
                 )
             )
@@ -77,12 +108,15 @@ class AttackRun:
         return pd.concat(tables, ignore_index=True)
 
     def records(self, seeds: list[int]) -> pd.DataFrame:
-        """All records: attacks on releases by seed, and outliers pooled over seeds and fits.
+        """All records: attacks on releases by seed, attributes that were released, and outliers pooled over seeds.
 
-        Outliers cannot be put among the households of a generator that learns from none, such as a feeder's.
+        A generator that learns from no households, such as a feeder's, has no outliers among them, and releases no
+        other attribute than segments.
         """
         tables = [self.release_records(seed) for seed in seeds]
         if isinstance(self.run.config.generator, FaradayConfig) or self.run.kind in BASELINES:
+            given = [name for name in self.options.attributes if name != "segment"]
+            tables += [self.attribute_records(seed, name) for name in given for seed in seeds]
             scores = pd.concat([self.outlier_scores(seed) for seed in seeds], ignore_index=True)
             tables.append(pool_outliers(scores, self.options, seeds[0]).to_frame())
         return pd.concat([table.dropna(axis=1, how="all") for table in tables], ignore_index=True)
@@ -101,8 +135,19 @@ class AttackRun:
         return self.run.kept_records(name, {**key, **made}, make)
 
 
+def relabelled(division: Division, households: HouseholdProfiles, attribute: str) -> Division:
+    """The same division, with an attribute as everybody's segment."""
+    values = with_attribute_as_segment(households, attribute).segments
+    return Division(
+        *(
+            with_attribute_as_segment(part, attribute, values)
+            for part in (division.train, division.holdout, division.learnt, division.compared)
+        )
+    )
+
+
 def leakage_options(config: AttackConfig) -> LeakageOptions:
     """The library's options of how leakage is measured."""
     own = {name: value for name, value in asdict(config).items() if name not in ("third", "households", "days")}
-    own |= {name: tuple(own[name]) for name in ("attacks", "fprs", "attributes", "ratios")}
+    own |= {name: tuple(own[name]) for name in ("attacks", "fprs", "attributes", "classifiers", "ratios")}
     return LeakageOptions(**{**own, "outliers": OutlierOptions(**own["outliers"])})

@@ -41,6 +41,9 @@ class AttackConfig:
     shifts: int = MISSING
     max_copies: float = MISSING
     attributes: list[str] = MISSING
+    classifiers: list[str] = MISSING
+    min_households: int = MISSING
+    redraws: int = MISSING
     ratios: list[float] = MISSING
     fits: int = MISSING
     outliers: OutlierConfig = field(default_factory=OutlierConfig)

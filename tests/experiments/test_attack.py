@@ -23,7 +23,8 @@ QUICK = [
     "attack.max_profiles=200",
     "attack.attacks=[relative_distance]",
     "synthesis.seeds=[0]",
-    "attack.max_released=1000",
+    "attack.max_released=500",
+    "attack.classifiers=[nearest]",
 ]
 
 
@@ -31,6 +32,7 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faraday = ["generator.vae.epochs=2", "generator.vae.hidden=16", "generator.mixture.components=5"]
+    faraday += ["attack.attributes=[segment,ev]", "households.ev_share=0.5"]
     folder = run("attack", *QUICK, *faraday)
     said = capsys.readouterr().out
     assert "relative distance tells days that were copied" in said
@@ -40,6 +42,12 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     assert set(records["generator"]) == {"faraday", COPIED, OTHERS}
     assert set(records["experiment"]) == {"attack"}
     assert records.loc[records["value"].isna(), "note"].notna().all()
+    leaks = records[(records["metric"] == "leak") & (records["generator"] == "faraday")]
+    assert set(zip(leaks["attribute"], leaks["label"], strict=True)) == {
+        ("segment", "released"),
+        ("ev", "guessed"),
+        ("ev", "released"),
+    }
     auc = records[(records["metric"] == "auc") & (records["generator"] == COPIED)]
     assert (auc["value"] >= 0.99).all()
     assert (folder / "attack.png").stat().st_size > 20_000
@@ -82,6 +90,7 @@ def test_the_memorising_faraday_never_stops_early_and_has_a_name_of_its_own() ->
     ("override", "message"),
     [
         ("attack.third=0", r"attack\.third"),
+        ("attack.attributes=[shoes]", r"attribute: expected a column of the households"),
         ("attack.attacks=[magic]", r"leakage\.attacks"),
         ("attack.outliers.days=0", r"outliers\.days"),
     ],

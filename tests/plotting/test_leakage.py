@@ -15,7 +15,9 @@ from unlearn.records import RecordTable
 AUC = {COPIED: {"distance": 0.995, "density": 0.6}, OTHERS: {"distance": 0.5, "density": 0.5}}
 
 
-def records(auc: dict[str, float], other: float = 0.5, p_value: float = 0.5, passed: bool = True) -> pd.DataFrame:
+def records(
+    auc: dict[str, float], other: float = 0.5, p_value: float = 0.5, passed: bool = True, leak_low: float = -0.1
+) -> pd.DataFrame:
     """Two seeds of a generator `ours` with these AUCs, beside the releases whose leakage is known."""
     table = RecordTable(experiment="attack", data="made up")
     every = {"ours": auc, COPIED: AUC[COPIED], OTHERS: {"distance": other, "density": 0.5}}
@@ -36,9 +38,10 @@ def records(auc: dict[str, float], other: float = 0.5, p_value: float = 0.5, pas
                     table.add(metric, 0.0, "1", against=against, attack="similarity", **own)
             note = "" if passed else "Copies."
             table.add("passed", float(passed), "1", attack="similarity", note=note, **own)
-            columns = {"attribute": "segment", "attacked": "train", **own}
-            table.add("leak", 0.1, "1", low=-0.1, high=0.3, **columns)
-            table.add("leak", 0.0, "1", low=-0.1, high=0.1, **{**columns, "attacked": "holdout"})
+            columns = {"attribute": "segment", "label": "released", "classifier": "trees", **own}
+            table.add("leak", 0.1, "1", low=leak_low, high=0.3, attacked="train", **columns)
+            table.add("gain", 0.1, "1", low=-0.1, high=0.3, attacked="train", **columns)
+            table.add("gain", 0.0, "1", low=-0.1, high=0.1, attacked="holdout", **columns)
     outliers = {"generator": "ours", "seed": 0, "unit_attacked": "outlier household"}
     for against, value in (("unseen", 0.9), ("unseen_other", 0.95)):
         table.add(
@@ -66,6 +69,7 @@ def test_the_headline_attack_is_the_one_that_finds_copies() -> None:
 def test_answers_follow_intervals() -> None:
     assert answers(records({"distance": 0.5, "density": 0.5})) == ["no", "no", "no", "yes", "no"]
     assert answers(records({"distance": 0.6, "density": 0.5}))[0] == "yes"
+    assert answers(records({"distance": 0.5, "density": 0.5}, leak_low=0.05))[4] == "yes"
     # What another attack finds is told, and changes no verdict.
     other = findings(records({"distance": 0.5, "density": 0.6}))[0]
     assert other.answer == "no"

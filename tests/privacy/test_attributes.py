@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from unlearn.errors import InputError
-from unlearn.privacy.attacks import Guesses, accuracy_of, gain_of, infer_attribute, majority_guesses
+from unlearn.privacy.attacks import Guesses, Trial, accuracy_of, gain_of, infer_attribute, leak_of, majority_guesses
 
 
 def labelled(n: int, days: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -19,11 +19,11 @@ def labelled(n: int, days: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 def test_a_value_that_shows_is_guessed_and_one_that_does_not_is_not() -> None:
     (kwh, _, value), (asked, who, truth) = labelled(60, 5, 0), labelled(40, 5, 1)
-    found = infer_attribute(kwh, value, asked, who, truth)
+    found = infer_attribute("trees", kwh, value, asked, who, truth)
     assert accuracy_of(found).low > 0.8
     np.testing.assert_array_equal(found.truth, truth[::5])
     shuffled = np.random.default_rng(2).permutation(value)
-    assert accuracy_of(infer_attribute(kwh, shuffled, asked, who, truth)).low < 0.6
+    assert accuracy_of(infer_attribute("trees", kwh, shuffled, asked, who, truth)).low < 0.6
 
 
 def test_rare_values_count_as_much_as_frequent_ones() -> None:
@@ -37,17 +37,41 @@ def test_rare_values_count_as_much_as_frequent_ones() -> None:
 def test_a_gain_is_between_guesses_about_the_same_households() -> None:
     truth = np.tile([0, 1], 20)
     right, wrong = Guesses(truth, truth), majority_guesses(truth, truth)
-    assert gain_of(right, wrong)[:2] == (0.5, 0.5)
-    assert gain_of(right, right) == (0.0, 0.0, 0.0)
+    assert gain_of(Trial(right, wrong))[:2] == (0.5, 0.5)
+    assert gain_of(Trial(right, right)) == (0.0, 0.0, 0.0)
+    assert leak_of(Trial(right, wrong), Trial(right, right))[:2] == (0.5, 0.5)
+    assert leak_of(Trial(right, wrong), Trial(right, wrong)).value == 0.0
     with pytest.raises(InputError, match="gain: expected guesses about the same households"):
-        gain_of(right, Guesses(truth[1:], truth[1:]))
+        gain_of(Trial(right, Guesses(truth[1:], truth[1:])))
+
+
+def test_other_draws_of_what_was_learnt_from_widen_an_interval() -> None:
+    truth = np.tile([0, 1], 20)
+    random = np.random.default_rng(0)
+    right, *redrawn = (Guesses(truth, np.where(random.random(40) < 0.2 * i, 1 - truth, truth)) for i in (1, 0, 1, 2))
+    alone, wider = accuracy_of(right), accuracy_of(right, 0, redrawn)
+    assert alone.value == wider.value
+    assert wider.high - wider.low > alone.high - alone.low
+
+
+def test_copied_days_with_labels_are_found_whatever_the_label() -> None:
+    (kwh, who, _) = labelled(40, 5, 0)
+    value = np.random.default_rng(3).integers(0, 2, 40)[who]
+    assert infer_attribute("nearest", kwh, value, kwh, who, value).balanced_accuracy() == 1.0
+    strangers = labelled(40, 5, 1)[0]
+    assert accuracy_of(infer_attribute("nearest", strangers, value, kwh, who, value)).low < 0.6
+    # A value of days without energy alone is never guessed.
+    empty = np.where(value[:, None] == 1, 0.0, kwh)
+    assert not infer_attribute("nearest", empty, value, kwh, who, value).guess.any()
 
 
 def test_unusable_input_is_refused() -> None:
     kwh, who, value = labelled(10, 2, 0)
     with pytest.raises(InputError, match="expected at least two values of the attribute"):
-        infer_attribute(kwh, 0 * value, kwh, who, value)
+        infer_attribute("trees", kwh, 0 * value, kwh, who, value)
     with pytest.raises(InputError, match="values: expected shape"):
-        infer_attribute(kwh, value[1:], kwh, who, value)
+        infer_attribute("trees", kwh, value[1:], kwh, who, value)
     with pytest.raises(InputError, match="truth: expected shape"):
-        infer_attribute(kwh, value, kwh, who, value[1:])
+        infer_attribute("trees", kwh, value, kwh, who, value[1:])
+    with pytest.raises(InputError, match="classifier"):
+        infer_attribute("magic", kwh, value, kwh, who, value)

@@ -1,5 +1,7 @@
 """Measures of an attack against scikit-learn, exact binomial intervals and counting."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from unlearn.errors import InputError
 from unlearn.privacy.attacks import measure_attack, require_enough_records
+from unlearn.privacy.attacks.outcome import _draws, _Ladder, _Side, _statistics
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60), st.integers(2, 60))
@@ -102,3 +105,39 @@ def test_unusable_scores_are_refused(members: list[float], others: list[float], 
 def test_groups_of_another_length_are_refused() -> None:
     with pytest.raises(InputError, match="group of others"):
         measure_attack([1.0, 2.0], [0.0, 1.0], unit="row", other_group=[0], fprs=())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_thresholds_and_rates_are_those_of_trying_every_score(seed: int) -> None:
+    """Advantage, precision and recall of weighted, tied scores, by plain loops over every score."""
+    random = np.random.default_rng(seed)
+    scores = [random.integers(0, 8, n).astype(float) for n in (13, 17)]
+    sides = (_Side(scores[0], np.arange(13) // 2), _Side(scores[1], np.arange(17) // 3))
+    ladder, draws = _Ladder(sides), _draws(sides, range(5), random)
+    for i, row in enumerate(_statistics(ladder, draws, (0.3,))):
+        weights, halves = [own.weight[i] for own in draws], [own.half[i] for own in draws]
+        pooled = np.concatenate([side.scores for side in sides])
+        truth = np.repeat([1, 0], [13, 17])
+        assert row[0] == pytest.approx(roc_auc_score(truth, pooled, sample_weight=np.concatenate(weights)))
+        options = []
+        for learn in (True, False):
+            own = [w * (half == learn) for w, half in zip(weights, halves, strict=True)]
+            other = [w * (half != learn) for w, half in zip(weights, halves, strict=True)]
+            seen = sorted({score for side, w in zip(sides, own, strict=True) for score in side.scores[w > 0]})
+            gain = np.array([np.subtract(*share_above(sides, own, t)) for t in seen])
+            # Of thresholds that are equally good but for rounding, any may be taken.
+            best = np.flatnonzero(gain > gain.max() - 1e-12)
+            thresholds = [np.mean(seen[place : place + 2]) for place in best]
+            options.append([np.array(share_above(sides, other, t)) / 2 for t in thresholds])
+        expected = [(tpr - fpr, tpr) for tpr, fpr in (a + b for a, b in product(*options))]
+        assert min(abs(row[1] - advantage) + abs(row[3] - recall) for advantage, recall in expected) < 1e-12
+        reachable = [share_above(sides, weights, t) for t in sides[1].scores]
+        assert row[4] == pytest.approx(max(tpr for tpr, fpr in reachable if fpr <= 0.3))
+
+
+def share_above(sides: tuple[_Side, _Side], weights: list[np.ndarray], threshold: float) -> tuple[float, float]:
+    """Weighted share of each side above a threshold; 0 of nothing."""
+    first, second = (
+        float(sum(w[side.scores > threshold]) / max(sum(w), 1e-300)) for side, w in zip(sides, weights, strict=True)
+    )
+    return first, second

@@ -11,6 +11,7 @@ from unlearn.data.meters.households import (
     household_profiles,
     require_other_households,
     split_households,
+    with_attribute_as_segment,
 )
 from unlearn.data.meters.lcl import convert_lcl, read_lcl
 from unlearn.data.meters.npz import read_npz
@@ -51,6 +52,7 @@ __all__ = [
     "household_profiles",
     "profiles_from_frame",
     "split_households",
+    "with_attribute_as_segment",
     "require_other_households",
     "DayAheadPanel",
     "day_ahead_panel",

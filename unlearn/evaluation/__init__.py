@@ -14,7 +14,7 @@ from unlearn.evaluation.household_load.measure import HouseholdLoadOptions, meas
 from unlearn.evaluation.leakage.calibration import known_releases
 from unlearn.evaluation.leakage.options import LeakageOptions
 from unlearn.evaluation.leakage.outliers import measure_outliers, pool_outliers, score_outliers
-from unlearn.evaluation.leakage.release import measure_leakage
+from unlearn.evaluation.leakage.release import measure_attributes, measure_leakage
 from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
 from unlearn.evaluation.network_curvature import Prediction
 from unlearn.evaluation.network_problem import NetworkProblem
@@ -45,6 +45,7 @@ __all__ = [
     "LeakageOptions", "known_releases", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
     # forecasters of households under differential privacy
     "HouseholdLoadOptions", "measure_household_load",
+    "measure_attributes", "score_outliers",
     # what a release, or a generated feeder, looks like
     "describe_feeder", "describe_release",
 ]  # fmt: skip

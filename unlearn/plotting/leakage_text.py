@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unlearn.evaluation.leakage.calibration import COPIED, OTHERS
-from unlearn.plotting.leakage import ATTACK_NAMES, generators_of
+from unlearn.plotting.leakage import ATTACK_NAMES, generators_of, headline_leaks
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 
@@ -208,21 +208,26 @@ def _outliers(records: pd.DataFrame, name: str) -> Finding | None:
 
 
 def _attributes(records: pd.DataFrame, name: str) -> Finding | None:
-    own = records[(records["generator"] == name) & (records["metric"] == "leak")].dropna(subset=["value"])
+    own = headline_leaks(records)
+    own = own[own["generator"] == name]
     if not len(own):
         return None
-    train, others = (own[own["attacked"] == side] for side in ("train", "holdout"))
-    above = train["low"] > 0
+    above = own["low"] > 0
     each = ", ".join(
-        f"{attribute} {rows['value'].mean():+.2f} [{rows['low'].min():+.2f}, {rows['high'].max():+.2f}]"
-        for attribute, rows in train.groupby("attribute", sort=False)
+        f"{attribute} ({label} by the release) {rows['value'].mean():+.2f} [{rows['low'].min():+.2f}, "
+        f"{rows['high'].max():+.2f}]".replace("guessed by the release", "not released")
+        for (attribute, label), rows in own.groupby(["attribute", "label"], sort=False)
     )
+    gains = records[(records["metric"] == "gain") & (records["generator"] == name)]
+    added = gains[gains["classifier"].isin(own["classifier"])].groupby("attacked")["value"].mean()
     return Finding(
         name,
         "Does it help to guess attributes of training households?",
         YES if above.all() else UNCLEAR if above.any() else NO,
-        f"Balanced accuracy with the release less that with other real households instead: {each}; for "
-        f"households that took no part {others['value'].mean():+.2f}.",
+        f"What it adds to the balanced accuracy about training households, less what it adds about others: {each}. "
+        f"Beside an attacker with labelled real households instead, it adds {added.get('train', float('nan')):+.2f} "
+        f"about training households and {added.get('holdout', float('nan')):+.2f} about others, by the classifier "
+        f"{own['classifier'].iloc[0]}.",
     )
 
 

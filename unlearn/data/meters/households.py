@@ -134,6 +134,32 @@ def household_profiles(
     )
 
 
+def with_attribute_as_segment(
+    profiles: HouseholdProfiles, name: str, segments: tuple[str, ...] | None = None
+) -> HouseholdProfiles:
+    """Give each household an attribute as its segment, so that a generator learns it and releases it.
+
+    Args:
+        profiles: households whose table has the attribute as a column, such as `ev`.
+        name: of the column; its values become text.
+        segments: names and order of the values, such as those of all households; None takes those that occur, sorted.
+
+    Raises:
+        InputError: no such column.
+        DataError: a value that is not among `segments`.
+    """
+    if name not in profiles.households:
+        raise InputError(
+            f"attribute: expected a column of the households ({', '.join(map(str, profiles.households))}), "
+            f"got {name!r}."
+        )
+    values = profiles.households[name].astype(str)
+    known = tuple(sorted(values.unique())) if segments is None else segments
+    codes = segment_codes(profiles.name, values, known)
+    households = profiles.households.assign(segment=values)
+    return replace(profiles, segment=codes[profiles.household], segments=known, households=households)
+
+
 def split_households(
     profiles: HouseholdProfiles, holdout: float = 0.5, seed: int = 0
 ) -> tuple[HouseholdProfiles, HouseholdProfiles]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative
 from unlearn.errors import InputError
-from unlearn.privacy.attacks import ATTACKS, OutlierOptions
+from unlearn.privacy.attacks import ATTACKS, CLASSIFIERS, OutlierOptions
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class LeakageOptions:
         shifts: half-hours by which a copy may be moved in time, either way.
         max_copies: share of copies, in excess of those of other households, that fails a release.
         attributes: columns of the households that an attacker wants to know, such as segment or ev.
+        classifiers: how they are guessed, by the names of `unlearn.privacy.attacks.CLASSIFIERS`.
+        min_households: values of an attribute that fewer households have, of any that are attacked or learnt from at
+            once, are left out.
+        redraws: draws of the reference households that intervals of attribute inference rest on; below 2, they leave
+            this spread out.
         ratios: radii of outliers, as ratios of their norms.
         outliers: how outliers are made.
         fits: generators that are fitted with outliers, each with its own.
@@ -41,6 +46,9 @@ class LeakageOptions:
     shifts: int = 2
     max_copies: float = 0.001
     attributes: tuple[str, ...] = ("segment",)
+    classifiers: tuple[str, ...] = ("nearest", "trees")
+    min_households: int = 5
+    redraws: int = 5
     ratios: tuple[float, ...] = tuple(i / 20 for i in range(21))
     outliers: OutlierOptions = field(default_factory=OutlierOptions)
     fits: int = 3
@@ -50,7 +58,9 @@ class LeakageOptions:
             raise InputError(f"leakage.attacks: expected at least one, each once, got {list(self.attacks)}.")
         for attack in self.attacks:
             require_choice("leakage.attacks", attack, ATTACKS)
-        for name in ("max_profiles", "max_released", "draws", "permutations", "fits"):
+        for classifier in self.classifiers:
+            require_choice("leakage.classifiers", classifier, CLASSIFIERS)
+        for name in ("max_profiles", "max_released", "draws", "permutations", "fits", "min_households", "redraws"):
             require_count(f"leakage.{name}", getattr(self, name))
         if not 0 < self.top <= 1:
             raise InputError(f"leakage.top: expected a share above 0 and at most 1, got {self.top!r}.")

@@ -49,20 +49,15 @@ def measure_leakage(
         `measure_attack`, NaN with a note where others are too few for a false positive rate. Of reconstruction, for
         each draw: `ks_statistic`, `ks_p_value`, `permutation_p_value`, `closer`, `median_train_kwh`,
         `median_holdout_kwh`. Of copies: `exact_copies`, `near_copies`, `near_copies_in_time` of train and holdout
-        (column `against`), and `passed`, 1 or 0 with the reasons in `note`. Of attributes: `balanced_accuracy` and
-        `leak`.
+        (column `against`), and `passed`, 1 or 0 with the reasons in `note`. Of attributes: `balanced_accuracy`,
+        `gain`, `leak` and `left_out_households`, see `add_attributes`; columns `classifier` and `label`.
 
     Raises:
         InputError: too few households or profiles, or an attribute that households do not have.
         MismatchError: shared households, or other steps or segments.
     """
     options = options or LeakageOptions()
-    require_comparable(release, train, holdout)
-    random = np.random.default_rng([seed, 1])
-    made = release.take(random.permutation(len(release))[: options.max_released])
-    table = RecordTable(
-        **{"experiment": "attack", "data": train.name, "seed": seed, "generator": release.name, **(labels or {})}
-    )
+    table, made = _start(release, train, holdout, options, seed, labels)
     halves = folds(train, holdout, options.max_profiles, seed)
     with tqdm(total=len(options.attacks) + 3, desc=f"attacks on {release.name}", leave=False) as bar:
         for attack in options.attacks:
@@ -75,6 +70,43 @@ def measure_leakage(
         add_attributes(table, made, halves, options, seed)
         bar.update()
     return table
+
+
+def measure_attributes(
+    release: DailyProfiles,
+    train: HouseholdProfiles,
+    holdout: HouseholdProfiles,
+    options: LeakageOptions | None = None,
+    seed: int = 0,
+    labels: Mapping[str, object] | None = None,
+) -> RecordTable:
+    """Record attribute inference alone, as `measure_leakage` does.
+
+    A generator that was given an attribute as its segment (`with_attribute_as_segment`) releases it, which is the
+    stronger test: nothing has to be guessed of the release.
+
+    Args, returns and errors are those of `measure_leakage`.
+    """
+    options = options or LeakageOptions()
+    table, made = _start(release, train, holdout, options, seed, labels)
+    add_attributes(table, made, folds(train, holdout, options.max_profiles, seed), options, seed)
+    return table
+
+
+def _start(
+    release: DailyProfiles,
+    train: HouseholdProfiles,
+    holdout: HouseholdProfiles,
+    options: LeakageOptions,
+    seed: int,
+    labels: Mapping[str, object] | None,
+) -> tuple[RecordTable, DailyProfiles]:
+    """An empty table with the common columns, and the released profiles that are looked at."""
+    require_comparable(release, train, holdout)
+    random = np.random.default_rng([seed, 1])
+    made = release.take(random.permutation(len(release))[: options.max_released])
+    common = {"experiment": "attack", "data": train.name, "seed": seed, "generator": release.name}
+    return RecordTable(**{**common, **(labels or {})}), made
 
 
 def add_membership(
@@ -91,8 +123,22 @@ def add_membership(
     members, others = (np.concatenate(own) for own in scores)
     groups = [_names([fold.members for fold in halves]), _names([fold.others for fold in halves])]
     _add_outcome(table, attack, "profile", (members, others), groups, options, seed)
+    if attack == "distance":
+        _add_identical(table, others, len(members))
     whole = [household_scores(own, who, options.top)[0] for own, who in zip((members, others), groups, strict=True)]
     _add_outcome(table, attack, "household", (whole[0], whole[1]), None, options, seed)
+
+
+def _add_identical(table: RecordTable, others: np.ndarray, n_members: int) -> None:
+    """Record which share of other records equals a released profile, such as days without energy.
+
+    These have the highest score that there is, as copies of members have: a threshold that accuses fewer others
+    accuses nobody, and the true positive rate at a lower false positive rate is 0 whatever was copied.
+    """
+    share = float((others >= 0).mean())
+    note = "identical to a released profile: at lower false positive rates nobody can be accused" if share else ""
+    columns = {"attack": "distance", "unit_attacked": "profile", "n": n_members, "n_others": len(others)}
+    table.add("identical_others", share, "1", note=note, **columns)
 
 
 def _names(parts: Sequence[HouseholdProfiles]) -> np.ndarray:

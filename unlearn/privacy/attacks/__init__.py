@@ -1,6 +1,15 @@
 """Attacks: they take arrays and callables, and say how much of its training data something gives away."""
 
-from unlearn.privacy.attacks.attributes import Guesses, accuracy_of, gain_of, infer_attribute, majority_guesses
+from unlearn.privacy.attacks.attributes import (
+    CLASSIFIERS,
+    Guesses,
+    Trial,
+    accuracy_of,
+    gain_of,
+    infer_attribute,
+    leak_of,
+    majority_guesses,
+)
 from unlearn.privacy.attacks.likelihood_ratio import likelihood_ratio_scores
 from unlearn.privacy.attacks.loss import loss_scores
 from unlearn.privacy.attacks.membership import ATTACKS, household_scores, membership_scores
@@ -39,7 +48,7 @@ __all__ = [
     # copies
     "Similarity", "Verdict", "exact_copies", "judge_copies", "most_similar",
     # attributes
-    "Guesses", "accuracy_of", "gain_of", "infer_attribute", "majority_guesses",
+    "CLASSIFIERS", "Guesses", "Trial", "accuracy_of", "gain_of", "infer_attribute", "leak_of", "majority_guesses",
     # neighbours
     "Nearest", "nearest_records",
 ]  # fmt: skip

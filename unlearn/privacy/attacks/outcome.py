@@ -17,6 +17,9 @@ from unlearn.errors import InputError
 #: Draws of the bootstrap, and the two-sided level of every interval.
 N_BOOTSTRAP, LEVEL = 500, 0.95
 
+#: Entries of a block of draws by scores, which stays near the cache.
+_BLOCK = 20_000
+
 
 class Estimate(NamedTuple):
     """A number with its 95 % interval."""
@@ -108,15 +111,14 @@ def measure_attack(
     require_enough_records(len(outside), fprs)
     random = np.random.default_rng(seed)
     sides = (_Side(inside, groups[0]), _Side(outside, groups[1]))
-    found = _statistics(sides, _halves(sides, random), (np.ones(len(inside)), np.ones(len(outside))), fprs)
-    draws = np.stack(
-        [
-            _statistics(sides, _halves(sides, random), (sides[0].resampled(random), sides[1].resampled(random)), fprs)
-            for _ in range(N_BOOTSTRAP)
-        ]
-    )
+    ladder = _Ladder(sides)
+    size = max(1, _BLOCK // (len(inside) + len(outside)))
+    # The first draw is the data as they are.
+    blocks = range(0, N_BOOTSTRAP + 1, size)
+    found = [_statistics(ladder, _draws(sides, range(N_BOOTSTRAP + 1)[i : i + size], random), fprs) for i in blocks]
+    values, *draws = np.concatenate(found)
     few = min(side.n_groups for side in sides)
-    estimates = [_interval(value, column, few) for value, column in zip(found, draws.T, strict=True)]
+    estimates = [_interval(value, column, few) for value, column in zip(values, np.transpose(draws), strict=True)]
     auc, advantage, precision, recall, *at = estimates
     tpr_at = dict(zip(fprs, at, strict=True))
     return Outcome(unit, len(inside), len(outside), auc, advantage, precision, recall, tpr_at)
@@ -130,14 +132,40 @@ class _Side:
         self.scores, self.group = scores[order], group[order]
         self.n_groups = int(group.max()) + 1
 
+    def half(self, random: np.random.Generator) -> np.ndarray:
+        """A random half of the groups, shape (groups,)."""
+        return random.permutation(self.n_groups) < self.n_groups // 2
+
     def resampled(self, random: np.random.Generator) -> FloatArray:
-        """Weight of each score when groups are drawn with replacement, shape (n,)."""
+        """Times that each group is drawn with replacement, shape (groups,)."""
         drawn = random.integers(self.n_groups, size=self.n_groups)
-        return np.bincount(drawn, minlength=self.n_groups)[self.group].astype(np.float64)
+        return np.bincount(drawn, minlength=self.n_groups).astype(np.float64)
 
 
 #: Members, and the others.
 _Sides = tuple[_Side, _Side]
+
+
+class _Ladder:
+    """Every score that occurs, ascending, and where each side stands to it; the same for all draws."""
+
+    def __init__(self, sides: _Sides) -> None:
+        inside, outside = (side.scores for side in sides)
+        self.sides = sides
+        self.steps = np.unique(np.concatenate([inside, outside]))
+        # How many scores of each side are at most each step.
+        self.up_to = [np.searchsorted(side.scores, self.steps, side="right") for side in sides]
+        self.others_below = np.searchsorted(outside, inside, side="left")
+        self.others_up_to = np.searchsorted(outside, inside, side="right")
+        self.own_up_to = np.searchsorted(outside, outside, side="right")
+        self.members_up_to = np.searchsorted(inside, outside, side="right")
+
+
+class _Draw(NamedTuple):
+    """Of each draw and score of a side: whether its group is in the learning half, and its weight; shape (D, n)."""
+
+    half: np.ndarray
+    weight: FloatArray
 
 
 def _groups(name: str, n: int, group: ArrayLike | None) -> IntArray:
@@ -153,53 +181,76 @@ def _groups(name: str, n: int, group: ArrayLike | None) -> IntArray:
     return codes.astype(np.int64)
 
 
-def _halves(sides: _Sides, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """For each side a mask of the scores of a random half of its groups."""
-    first, second = ((random.permutation(side.n_groups) < side.n_groups // 2)[side.group] for side in sides)
+def _draws(sides: _Sides, which: range, random: np.random.Generator) -> tuple[_Draw, _Draw]:
+    """Halves and weights of some draws of the bootstrap; draw 0 takes every group once."""
+    halves: list[list[np.ndarray]] = [[], []]
+    weights: list[list[FloatArray]] = [[], []]
+    for draw in which:
+        for side, own in zip(sides, halves, strict=True):
+            own.append(side.half(random))
+        for side, times in zip(sides, weights, strict=True):
+            times.append(side.resampled(random) if draw else np.ones(side.n_groups))
+    first, second = (
+        _Draw(np.stack(own).take(side.group, axis=1), np.stack(times).take(side.group, axis=1))
+        for side, own, times in zip(sides, halves, weights, strict=True)
+    )
     return first, second
 
 
-def _statistics(
-    sides: _Sides, halves: tuple[np.ndarray, np.ndarray], weights: tuple[FloatArray, FloatArray], fprs: Sequence[float]
-) -> FloatArray:
-    """AUC, advantage, precision, recall, and TPR at each FPR, of weighted scores."""
-    (inside, outside), (w, v) = sides, weights
-    total = np.concatenate([[0.0], np.cumsum(v)])
-    below = total[np.searchsorted(outside.scores, inside.scores, side="left")]
-    up_to = total[np.searchsorted(outside.scores, inside.scores, side="right")]
-    auc = float((w * (below + up_to)).sum() / (2 * w.sum() * total[-1]))
-    rates = np.zeros(2)
+def _statistics(ladder: _Ladder, draws: tuple[_Draw, _Draw], fprs: Sequence[float]) -> FloatArray:
+    """AUC, advantage, precision, recall, and TPR at each FPR, of the weighted scores of each draw; shape (D, 4 + ...).
+
+    Weights are whole numbers, so that sums are exact in whatever order they are taken.
+    """
+    whole = [_cumulated(own.weight) for own in draws]
+    inside, outside = whole
+    n_inside, n_outside = inside[:, -1], outside[:, -1]
+    below_and_up_to = outside.take(ladder.others_below, axis=1) + outside.take(ladder.others_up_to, axis=1)
+    auc = np.einsum("dn,dn->d", draws[0].weight, below_and_up_to) / (2 * n_inside * n_outside)
+    rates = np.zeros((2, len(auc)))
     for learn in (True, False):
-        threshold = _best_threshold(inside.scores, outside.scores, w * (halves[0] == learn), v * (halves[1] == learn))
-        for i, (side, weight, half) in enumerate(zip(sides, weights, halves, strict=True)):
-            asked = weight * (half != learn)
-            rates[i] += (asked * (side.scores > threshold)).sum() / (2 * max(asked.sum(), 1e-300))
+        learnt = [_cumulated(own.weight * (own.half == learn)) for own in draws]
+        threshold = _best_threshold(ladder, learnt)
+        for rate, side, every, own in zip(rates, ladder.sides, whole, learnt, strict=True):
+            asked = every - own
+            place = np.searchsorted(side.scores, threshold, side="right")
+            rate += (asked[:, -1] - _at(asked, place)) / (2 * np.maximum(asked[:, -1], 1e-300))
     tpr, fpr = rates
     # Called members by nobody: as precise as guessing.
-    precision = tpr / (tpr + fpr) if tpr + fpr > 0 else 0.5
+    precision = np.where(tpr + fpr > 0, tpr / np.where(tpr + fpr > 0, tpr + fpr, 1.0), 0.5)
     at = []
     for allowed in fprs:
-        above = total[-1] - total[np.searchsorted(outside.scores, outside.scores, side="right")]
+        above = n_outside[:, None] - outside.take(ladder.own_up_to, axis=1)
         # The lowest threshold among the others' scores that at most this share of them exceeds.
-        threshold = outside.scores[int(np.argmax(above <= allowed * total[-1] * (1 + 1e-12)))]
-        at.append(float((w * (inside.scores > threshold)).sum() / w.sum()))
-    return np.array([auc, tpr - fpr, precision, tpr, *at])
+        lowest = np.argmax(above <= allowed * n_outside[:, None] * (1 + 1e-12), axis=1)
+        at.append((n_inside - _at(inside, ladder.members_up_to[lowest])) / n_inside)
+    return np.stack([auc, tpr - fpr, precision, tpr, *at], axis=1)
 
 
-def _best_threshold(inside: FloatArray, outside: FloatArray, w: FloatArray, v: FloatArray) -> float:
-    """Threshold with the largest TPR − FPR; both sides ascending with weights."""
-    candidates = np.unique(np.concatenate([inside[w > 0], outside[v > 0]]))
-    if not len(candidates):
-        return math.inf
-    shares = []
-    for scores, weight in ((inside, w), (outside, v)):
-        total = np.concatenate([[0.0], np.cumsum(weight)])
-        shares.append(1 - total[np.searchsorted(scores, candidates, side="right")] / max(total[-1], 1e-300))
-    best = int(np.argmax(shares[0] - shares[1]))
+def _best_threshold(ladder: _Ladder, cumulated: Sequence[FloatArray]) -> FloatArray:
+    """Threshold of each draw with the largest TPR − FPR, shape (D,); infinite where nobody has a weight."""
+    up_to = [own.take(places, axis=1) for own, places in zip(cumulated, ladder.up_to, strict=True)]
+    above = [1 - own / np.maximum(own[:, -1:], 1e-300) for own in up_to]
+    # Only scores with a weight are candidates.
+    present = np.diff(up_to[0] + up_to[1], axis=1, prepend=0.0) > 0
+    best = np.where(present, above[0] - above[1], -np.inf).argmax(axis=1)
+    later = present & (np.arange(len(ladder.steps)) > best[:, None])
+    following = np.where(later.any(axis=1), later.argmax(axis=1), best)
     # Half way to the next score, so that the other half's scores near it fall on either side.
-    if best + 1 < len(candidates):
-        return float((candidates[best] + candidates[best + 1]) / 2)
-    return float(candidates[best])
+    threshold = np.where(following > best, (ladder.steps[best] + ladder.steps[following]) / 2, ladder.steps[best])
+    return np.where(present.any(axis=1), threshold, np.inf)
+
+
+def _cumulated(weight: FloatArray) -> FloatArray:
+    """Weight of the first k scores for k from 0, shape (D, n + 1)."""
+    found = np.zeros((len(weight), weight.shape[1] + 1))
+    np.cumsum(weight, axis=1, out=found[:, 1:])
+    return found
+
+
+def _at(matrix: FloatArray, place: IntArray) -> FloatArray:
+    """One entry of each row."""
+    return matrix[np.arange(len(matrix)), place]
 
 
 def _interval(value: float, draws: FloatArray, n_groups: int) -> Estimate:
