@@ -105,6 +105,25 @@ def test_private_forecasters_say_what_they_spent(kind: str, panels: tuple[DayAhe
 
 
 @pytest.mark.extras
+def test_noise_of_a_head_is_not_what_others_draw_from_the_seed(panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
+    options = PrivateForecastOptions()
+    fitted = fit_private_household_forecaster(panels[0], "linear", 2.0, 1e-3, options, seed=3)
+    noise = fitted.card["private"]["parts"][0]["noise_multiplier"]
+    taken = linear_sums(panels[0], options.row_clip).release(noise, 3, options.ridge)[0]
+    assert isinstance(fitted.network, HourlyLinear)
+    assert not np.allclose(fitted.network.head.numpy(), taken.numpy(), rtol=1e-3)
+
+
+@pytest.mark.extras
+def test_noise_without_a_seed_does_not_repeat(panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
+    first, second = (
+        fit_private_household_forecaster(panels[0], "linear", 2.0, 1e-3, seed=None).forecast(panels[1].features[:1])
+        for _ in range(2)
+    )
+    assert not np.allclose(first, second, rtol=1e-9)
+
+
+@pytest.mark.extras
 def test_guarantees_that_are_none_are_refused(panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
     with pytest.raises(InputError, match="epsilon"):
         fit_private_household_forecaster(panels[0], "linear", 0.0, 1e-3)
