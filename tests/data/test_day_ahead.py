@@ -59,5 +59,5 @@ def test_a_day_that_is_there_twice_is_refused() -> None:
     # The second day in place of the third: eight rows, eight days from first to last, and a gap.
     rows = np.arange(len(households))
     rows[households.date == households.days[2]] = rows[households.date == households.days[1]]
-    with pytest.raises(InputError, match="each day of a household once, got .* again"):
+    with pytest.raises(InputError, match=r"each day of a household once, got .* again"):
         day_ahead_panel(households.take(rows))

@@ -225,5 +225,5 @@ def test_what_cannot_be_kept_private_is_refused(train: HouseholdProfiles, start:
 
 @extras
 def test_spending_twice_is_refused(private: Faraday, train: HouseholdProfiles) -> None:
-    with pytest.raises(MismatchError, match="trained privately on .*: what that spent would not be counted"):
+    with pytest.raises(MismatchError, match=r"trained privately on .*: what that spent would not be counted"):
         fit_private_faraday(train, private, QUICK)

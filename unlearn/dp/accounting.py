@@ -84,8 +84,11 @@ def epsilon_spent(parts: Sequence[GaussianSteps], delta: float) -> float:
 
 def epsilon_by_rdp(parts: Sequence[GaussianSteps], delta: float) -> float:
     """ε of all parts together by Rényi DP, an upper bound; see `epsilon_spent`."""
-    if not _is_noisy(parts, delta):
-        return math.inf
+    return _by_rdp(tuple(parts), delta) if _is_noisy(parts, delta) else math.inf
+
+
+@functools.lru_cache(maxsize=64)
+def _by_rdp(parts: tuple[GaussianSteps, ...], delta: float) -> float:
     require_opacus()
     from opacus.accountants import RDPAccountant
 
