@@ -34,7 +34,7 @@ def audited(config: Config) -> pd.DataFrame:
     """Records of all parts of the configured audit; those that were measured before are read."""
     options = audit_options(config)  # refused before anything is fitted
     audit = Audit(build_study(config), config.unlearning.share, options)
-    key = _key(audit)
+    key = {**_key(audit), "grid": asdict(config.grid)}
     tables = []
     for part in PARTS:
         file = Path(config.unlearning_audit.folder) / f"{part}-{config_hash({**key, 'part': part})}.parquet"

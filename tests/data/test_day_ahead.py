@@ -52,3 +52,12 @@ def test_the_day_itself_is_not_among_its_features() -> None:
 def test_too_few_days_are_refused() -> None:
     with pytest.raises(InputError, match="8 days in a row"):
         day_ahead_panel(simulate_households(3, n_days=7))
+
+
+def test_a_day_that_is_there_twice_is_refused() -> None:
+    households = simulate_households(2, n_days=9, seed=2)
+    # The second day in place of the third: eight rows, eight days from first to last, and a gap.
+    rows = np.arange(len(households))
+    rows[households.date == households.days[2]] = rows[households.date == households.days[1]]
+    with pytest.raises(InputError, match=r"each day of a household once, got .* again"):
+        day_ahead_panel(households.take(rows))

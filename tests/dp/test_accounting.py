@@ -84,8 +84,10 @@ def test_parts_add_up_as_one_gaussian_mechanism() -> None:
 
 
 @extras
-@pytest.mark.parametrize("others", [[], [GaussianSteps(10.0, 1.0, 3)]])
-@pytest.mark.parametrize(("epsilon", "sampling_rate", "steps"), [(1.0, 1.0, 30), (4.0, 0.1, 20)])
+@pytest.mark.parametrize(
+    ("epsilon", "sampling_rate", "steps", "others"),
+    [(1.0, 1.0, 30, []), (1.0, 1.0, 30, [GaussianSteps(10.0, 1.0, 3)]), (4.0, 0.2, 5, [GaussianSteps(10.0, 1.0, 3)])],
+)
 def test_noise_that_is_asked_for_keeps_the_promise_and_no_more(
     epsilon: float, sampling_rate: float, steps: int, others: list[GaussianSteps]
 ) -> None:

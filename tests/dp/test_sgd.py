@@ -175,6 +175,49 @@ def test_seeds_repeat_and_none_does_not() -> None:
     assert not np.array_equal(result(None), result(None))
 
 
+def test_no_stream_is_that_of_torch_from_the_same_seed() -> None:
+    # Else coins and noise would be functions of initial weights that everybody can draw.
+    model = nn.Linear(8, 1).double()
+    seen: list[Tensor] = []
+
+    def watching(units: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        seen.extend((units, torch.rand(8, generator=generator)))
+        return 0 * model(torch.ones(len(units), 8).double())[:, 0], torch.arange(len(units))
+
+    for seed in (0, 1):
+        known = torch.Generator().manual_seed(seed)
+        weights = torch.rand(1000, generator=known)
+        seen.clear()
+        found = moved(model, watching, n=1000, rate=0.5, seed=seed, noise_multiplier=1.0, clip=1.0)
+        took_part = torch.zeros(1000)
+        took_part[seen[0]] = 1.0
+        assert abs(np.corrcoef(took_part, weights < 0.5)[0, 1]) < 0.15
+        assert not torch.equal(seen[1], weights[:8])
+        drawn = torch.randn(9, generator=torch.Generator().manual_seed(2 * seed + 1), dtype=torch.float64)
+        assert abs(found + drawn.numpy() / 500).min() > 1e-6
+
+
+def test_seeds_of_more_than_32_bits_give_other_noise() -> None:
+    x, y = data()
+
+    def result(seed: int) -> np.ndarray:
+        model = network()
+        return moved(model, by_household(model, x, y), seed=seed, noise_multiplier=1.0, clip=1.0)
+
+    assert not np.array_equal(result(1), result(1 + 2**32))
+
+
+def test_a_gradient_that_cannot_be_clipped_is_refused() -> None:
+    model = nn.Linear(1, 1).double()
+
+    def steep(units: Tensor, _: torch.Generator) -> tuple[Tensor, Tensor]:
+        return model(torch.zeros(len(units), 1).double())[:, 0].sqrt(), torch.arange(len(units))
+
+    nn.init.zeros_(model.bias)  # a root is infinitely steep at 0, where the loss is finite
+    with pytest.raises(ConvergenceError, match="a gradient became NaN or infinite"):
+        moved(model, steep)
+
+
 def test_the_network_is_plain_again_afterwards() -> None:
     x, y = data()
     model = network()

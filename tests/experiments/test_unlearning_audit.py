@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.audit_stages import audit_options
+from experiments.audit_stages import audit_options, audited
 from experiments.jobs import identity
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
-from unlearn.evaluation import PARTS, AuditOptions
+from unlearn.evaluation import PARTS, Audit, AuditOptions
 
 QUICK = ["unlearning.l1_budgets=[0,0.2]", "unlearning_audit.folder=kept", "evaluation.hours=12"]
 
@@ -39,6 +39,20 @@ def test_an_audit_writes_its_evidence_and_goes_on_where_it_stopped(
     pd.testing.assert_frame_equal(again, records)
     after = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
     assert {file: time for file, time in before.items() if file != lost}.items() <= after.items()
+
+
+def test_parts_of_other_prices_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def records(_: Audit, part: str) -> pd.DataFrame:
+        asked.append(part)
+        return pd.DataFrame({"metric": [part], "value": [0.0]})
+
+    monkeypatch.setattr(Audit, "records", records)
+    settings = ["experiment=tiny", "data.n_hours=600", *QUICK, f"unlearning_audit.folder={tmp_path}"]
+    for bounds in ("published", "published", "shed_at_most_load"):
+        audited(composed(*settings, f"grid.bounds={bounds}"))
+    assert asked == [*PARTS, *PARTS]
 
 
 def test_the_configured_audit_is_the_librarys_default() -> None:

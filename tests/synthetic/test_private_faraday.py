@@ -101,7 +101,8 @@ def test_a_saved_private_generator_keeps_its_card(private: Faraday, tmp_path: Pa
 @extras
 def test_it_learns_where_noise_allows(train: HouseholdProfiles) -> None:
     nothing = untrained_faraday(train.segments, 48, VaeOptions(latent=3, hidden=24))
-    many = replace(QUICK, trained="all", learning_rate=1e-2, steps=60)
+    # Full batches are accounted for in no time.
+    many = replace(QUICK, trained="all", learning_rate=1e-2, steps=40, sampling_rate=1.0)
     losses = {}
     for epsilon in (0.01, 20.0, None):
         model = fit_private_faraday(train, nothing, replace(many, epsilon=epsilon), seed=0)
@@ -129,15 +130,13 @@ def test_without_a_promise_the_card_says_so(train: HouseholdProfiles, start: Far
 
 @extras
 def test_seeds_repeat_and_none_does_not(train: HouseholdProfiles, start: Faraday) -> None:
-    quick = replace(QUICK, steps=2)
-
     def biases(seed: int | None) -> np.ndarray:
-        return fit_private_faraday(train, start, quick, seed=seed).vae.decoder[0].bias.numpy()
+        return fit_private_faraday(train, start, QUICK, seed=seed).vae.decoder[0].bias.numpy()
 
     np.testing.assert_array_equal(biases(5), biases(5))
     assert not np.array_equal(biases(5), biases(6))
     assert not np.array_equal(biases(None), biases(None))
-    secret = fit_private_faraday(train, start, quick, seed=None).card["privacy"]["caveats"]
+    secret = fit_private_faraday(train, start, QUICK, seed=None).card["privacy"]["caveats"]
     assert not any("comes from a seed" in caveat for caveat in secret)
 
 
@@ -219,6 +218,12 @@ def test_what_cannot_be_kept_private_is_refused(train: HouseholdProfiles, start:
         fit_private_faraday(replace(train, segments=("a", "b")), start, QUICK)
     with pytest.raises(MismatchError, match=r"a Faraday of 48 steps a day.*got 24"):
         fit_private_faraday(train, untrained_faraday(train.segments, 24), QUICK)
-    own = fit_faraday(train, SMALL)
+    own = replace(start, card={**start.card, "fingerprint": train.fingerprint})
     with pytest.raises(MismatchError, match="fitted on them"):
         fit_private_faraday(train, own, QUICK)
+
+
+@extras
+def test_spending_twice_is_refused(private: Faraday, train: HouseholdProfiles) -> None:
+    with pytest.raises(MismatchError, match=r"trained privately on .*: what that spent would not be counted"):
+        fit_private_faraday(train, private, QUICK)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 
 from unlearn.checks import require_count, require_fraction, require_not_negative, require_positive
 from unlearn.errors import ConvergenceError, InputError
@@ -84,8 +85,11 @@ def epsilon_spent(parts: Sequence[GaussianSteps], delta: float) -> float:
 
 def epsilon_by_rdp(parts: Sequence[GaussianSteps], delta: float) -> float:
     """ε of all parts together by Rényi DP, an upper bound; see `epsilon_spent`."""
-    if not _is_noisy(parts, delta):
-        return math.inf
+    return _by_rdp(tuple(parts), delta) if _is_noisy(parts, delta) else math.inf
+
+
+@functools.lru_cache(maxsize=64)
+def _by_rdp(parts: tuple[GaussianSteps, ...], delta: float) -> float:
     require_opacus()
     from opacus.accountants import RDPAccountant
 
@@ -136,34 +140,37 @@ def noise_multiplier_for(
     """
     require_positive("epsilon", epsilon)
 
-    def spends(more: tuple[GaussianSteps, ...]) -> float:
+    def spends(*more: GaussianSteps) -> float:
         parts = (*others, *more)
         return _by_pld(parts, delta, _SEARCH_GRID) if _is_noisy(parts, delta) else math.inf
 
-    def suffices(noise_multiplier: float) -> bool:
-        return spends((GaussianSteps(noise_multiplier, sampling_rate, steps),)) <= epsilon
-
-    if others and (spent := spends(())) >= epsilon:
+    if others and (spent := spends()) >= epsilon:
         raise InputError(
             f"epsilon: the other parts have spent {spent:.4g} of {epsilon:g} already. Give them more noise, or raise "
             "epsilon."
         )
 
-    high = 1.0
-    while not suffices(high):
-        high *= 2
-        if high > 1e6:
+    @functools.cache
+    def excess(level: float) -> float:
+        """Log of what is spent over ε, by the log of σ: falls, and is nearly straight."""
+        spent = spends(GaussianSteps(math.exp(level), sampling_rate, steps))
+        return math.log(min(max(spent / epsilon, 1e-9), 1e9))
+
+    high = 0.0
+    while excess(high) > 0:
+        high += math.log(2)
+        if high > math.log(1e6):
             raise ConvergenceError(
                 f"noise_multiplier: none below a million gives epsilon {epsilon:g} at delta {delta:g} in {steps} steps "
                 "beside the other parts. Take fewer steps, or raise epsilon."
             )
-    low = high / 2
-    while suffices(low):
-        high, low = low, low / 2
-    while high > low * (1 + _RTOL):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if suffices(middle) else (middle, high)
-    return high
+    low = high - math.log(2)
+    while excess(low) <= 0:
+        high, low = low, low - math.log(2)
+    level = brentq(excess, low, high, xtol=_RTOL / 4)
+    while excess(level) > 0:
+        level += _RTOL / 4
+    return math.exp(level)
 
 
 def _is_noisy(parts: Sequence[GaussianSteps], delta: float) -> bool:

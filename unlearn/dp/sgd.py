@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -93,29 +94,33 @@ def train_privately(
         InputError: opacus is absent, or the network holds a layer whose gradients mix households, or parameters that
             the optimiser does not have.
         MismatchError: losses that do not fit the network's first axis.
-        ConvergenceError: the loss became NaN or infinite.
+        ConvergenceError: a loss or a gradient became NaN or infinite. Nothing covers that it was raised.
     """
     require_count("n_units", n_units)
     _require_supported(module, optimiser)
     from opacus.optimizers import DPOptimizer
 
-    sampling, noise = torch.Generator(), torch.Generator()
-    # Two streams: noise that is drawn after the batch would depend on how many households are in it.
-    sampling.manual_seed(sampling.seed() if seed is None else 2 * seed)
-    noise.manual_seed(noise.seed() if seed is None else 2 * seed + 1)
-    private = DPOptimizer(
-        optimiser,
-        noise_multiplier=options.noise_multiplier,
-        max_grad_norm=options.clip,
-        expected_batch_size=options.sampling_rate * n_units,
-        generator=noise,
-    )
+    # Streams that nothing else draws, such as initial weights from the same seed. Those that the promise rests on are
+    # NumPy's: torch takes 32 bits of a seed, few enough to try them all on a released network.
+    streams = np.random.SeedSequence(seed).spawn(3)
+    sampling, noise = (np.random.default_rng(stream) for stream in streams[:2])
+    drawing = torch.Generator().manual_seed(int(streams[2].generate_state(1)[0]))
+    expected = options.sampling_rate * n_units
+    private = DPOptimizer(optimiser, noise_multiplier=0.0, max_grad_norm=options.clip, expected_batch_size=expected)
+    sd = options.noise_multiplier * options.clip / expected
+
+    def add_noise(_: torch.optim.Optimizer) -> None:
+        for parameter in _trained(module):
+            drawn = torch.as_tensor(noise.standard_normal(tuple(parameter.shape)), dtype=parameter.dtype)
+            parameter.grad += sd * drawn
+
+    private.attach_step_hook(add_noise)
     losses: list[float] = []
     with _sampled_gradients(module):
         for _ in tqdm(range(options.steps), desc="DP-SGD", unit="step", leave=False):
-            units = torch.nonzero(torch.rand(n_units, generator=sampling) < options.sampling_rate)[:, 0]
+            units = torch.from_numpy(np.flatnonzero(sampling.random(n_units) < options.sampling_rate))
             private.zero_grad()
-            losses.append(_unit_gradients(module, batch, units, sampling))
+            losses.append(_unit_gradients(module, batch, units, drawing))
             private.step()
             if after_step is not None:
                 after_step()
@@ -149,6 +154,9 @@ def _unit_gradients(module: nn.Module, batch: Batch, units: Tensor, generator: t
                     f"{len(position)}."
                 )
             of_units.index_add_(0, position, by_row)
+        if not torch.isfinite(of_units).all():
+            # Clipping cannot shorten it: one household would decide on all parameters.
+            raise ConvergenceError("private training: a gradient became NaN or infinite. Lower the learning rate.")
         parameter.grad_sample = of_units  # type: ignore[attr-defined]
     return loss
 

@@ -42,10 +42,10 @@ __all__ = [
     # what it is good for
     "UtilityOptions", "measure_utility", "training_part",
     # what it gives away of the households that it was learnt from
-    "LeakageOptions", "known_releases", "measure_leakage", "measure_outliers", "pool_outliers", "score_outliers",
+    "LeakageOptions", "known_releases", "measure_attributes", "measure_leakage", "measure_outliers", "pool_outliers",
+    "score_outliers",
     # forecasters of households under differential privacy
     "HouseholdLoadOptions", "measure_household_load",
-    "measure_attributes", "score_outliers",
     # what a release, or a generated feeder, looks like
     "describe_feeder", "describe_release",
 ]  # fmt: skip

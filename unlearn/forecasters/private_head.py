@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unlearn.checks import IntArray, require_not_negative
+from unlearn.dp.sums import clipped
 from unlearn.errors import InputError
 
 
@@ -112,5 +113,4 @@ def _clipped(design: Tensor, target: Tensor, unit: IntArray, clip: float) -> Ten
     rows = torch.cat([design, target], dim=1).detach().double()
     if not bool(rows.isfinite().all()):
         raise InputError("private head: expected finite features and targets, got NaN or infinity. Drop such rows.")
-    norm = rows.norm(dim=1, keepdim=True)
-    return rows / (norm / clip).clamp_min(1.0)
+    return rows if math.isinf(clip) else torch.from_numpy(clipped(rows.numpy(), clip))

@@ -61,7 +61,7 @@ def fit_private_household_forecaster(
     epsilon: float,
     delta: float,
     options: PrivateForecastOptions | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> HouseholdForecaster:
     """Fit so that the forecaster is (ε, δ)-differentially private for households, added or removed.
 
@@ -75,7 +75,8 @@ def fit_private_household_forecaster(
         epsilon: ε > 0.
         delta: δ in (0, 1/N).
         options: settings.
-        seed: of initial weights, sampling and noise; who knows it can take the noise away.
+        seed: of initial weights, sampling and noise, for experiments that repeat; who knows it can take the noise
+            away. None draws it from the operating system's entropy, for releases.
 
     Returns:
         The forecaster; its card says what was spent, by three accountants.
@@ -86,13 +87,16 @@ def fit_private_household_forecaster(
     require_choice("kind", kind, KINDS)
     require_guarantee(epsilon, delta, len(panel.members))
     options = options or PrivateForecastOptions()
+    # What is secret has a seed of its own: initial weights count as public, and others draw from the same seed, too.
+    weights, *secret = (int(word) for word in np.random.SeedSequence(seed).generate_state(5))
+    own = sum(word << 32 * i for i, word in enumerate(secret))
     if kind == "linear":
         noise = noise_multiplier_for(epsilon, delta, 1.0, 1)
-        head = linear_sums(panel, options.row_clip).release(noise, seed, options.ridge)[0]
+        head = linear_sums(panel, options.row_clip).release(noise, own, options.ridge)[0]
         spent = GaussianSteps(noise, 1.0, 1)
         return HouseholdForecaster(kind, HourlyLinear(head), _card(panel, kind, [spent], delta, options))
     noise = noise_multiplier_for(epsilon, delta, options.sampling_rate, options.steps)
-    network = untrained_network(kind, seed)
+    network = untrained_network(kind, weights)
     optimiser = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
     days = _DaysOfHouseholds(panel)
@@ -103,7 +107,7 @@ def fit_private_household_forecaster(
         return error.square().mean(dim=1), position
 
     settings = SgdOptions(options.clip, noise, options.sampling_rate, options.steps)
-    run = train_privately(network, batch, len(panel.members), optimiser, settings, seed, schedule.step)
+    run = train_privately(network, batch, len(panel.members), optimiser, settings, own, schedule.step)
     network.eval().requires_grad_(False)
     return HouseholdForecaster(kind, network, _card(panel, kind, [run.spent], delta, options))
 

@@ -42,7 +42,9 @@ def released(audit: Audit) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def worlds(audit: Audit) -> pd.DataFrame:
-    return audit.records("worlds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearn.privacy.attacks.outcome.N_BOOTSTRAP", 100)  # of dozens of attacks
+        return audit.records("worlds")
 
 
 def of(records: pd.DataFrame, **wanted: object) -> pd.Series:

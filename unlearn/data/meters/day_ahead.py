@@ -66,19 +66,23 @@ def day_ahead_panel(households: HouseholdProfiles) -> DayAheadPanel:
         households: profiles with household and date, in steps that divide an hour.
 
     Raises:
-        InputError: no household has eight days in a row.
+        InputError: no household has eight days in a row, or a day of a household is there twice.
     """
     hourly = households.to_hourly()
     day = hourly.date.astype(np.int64)
     order = np.lexsort((day, hourly.household))
     # Days of a household in a row are neighbours here whose days differ by as much as their places.
     place = np.arange(len(order))
+    who, when = hourly.household[order], day[order]
+    twice = np.flatnonzero((who[1:] == who[:-1]) & (when[1:] == when[:-1]))
+    if twice.size:
+        name = households.households["household_id"].iloc[who[twice[0]]]
+        raise InputError(
+            f"{households.name}: expected each day of a household once, got {hourly.date[order[twice[0]]]} of "
+            f"{name} again. Keep one of them."
+        )
     first = np.maximum(place - HISTORY, 0)
-    complete = (
-        (place >= HISTORY)
-        & (hourly.household[order] == hourly.household[order[first]])
-        & (day[order] - day[order[first]] == HISTORY)
-    )
+    complete = (place >= HISTORY) & (who == who[first]) & (when - when[first] == HISTORY)
     at = np.flatnonzero(complete)
     if not at.size:
         raise InputError(

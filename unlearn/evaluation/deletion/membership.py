@@ -35,7 +35,8 @@ def measure_membership(study: Study, options: AuditOptions, table: RecordTable) 
         study: forecaster and protocol.
         options: settings; each of the `targets` is a forecaster attacked, each of the `shadows` one that the attacker
             has trained himself.
-        table: gets the estimates of each attack, scope "forecaster"; rows are resampled as one over targets.
+        table: gets the estimates of each attack, scope "forecaster". On either side a row counts once over
+            targets when rows are resampled; that hard rows are on both sides makes intervals wider than they need be.
     """
     objective = study.objective
     design, target = objective.design.numpy(), objective.target.numpy()

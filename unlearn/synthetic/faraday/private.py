@@ -104,7 +104,8 @@ def fit_private_faraday(
 
     Raises:
         InputError: a promise that is none for so many households, or settings out of range.
-        MismatchError: a start with other segments or steps, or one that was fitted on these households.
+        MismatchError: a start with other segments or steps, one that was fitted on these households, or one
+            that was itself trained privately.
         ConvergenceError: training diverged.
     """
     privacy, loss = privacy or FaradayPrivacy(), loss or LossWeights()
@@ -150,6 +151,12 @@ def _check(profiles: HouseholdProfiles, start: Faraday, loss: LossWeights) -> No
         raise MismatchError(
             "start: expected a Faraday that has seen none of these households, got one that was fitted on them. Fit it "
             "on simulated or published ones."
+        )
+    if "privacy" in start.card:
+        # Its households may be among these, and a card counts what one training spends.
+        raise MismatchError(
+            f"start: expected a Faraday that no private household was needed for, got one that was trained privately "
+            f"on {start.card['data']}: what that spent would not be counted. Start from what it started from."
         )
 
 
