@@ -103,7 +103,7 @@ class PrivateStudy:
         columns = {"method": trained.method, "epsilon": trained.epsilon, "seed": seed}
         key: dict[str, Any] = {**columns, "release": release.fingerprint, "leakage": asdict(self.leakage)}
         key |= {"utility": asdict(self.utility), "fidelity": asdict(self.config.fidelity)}
-        key |= {"grid": self.cost.case.fingerprint if self.cost else None, "made_of": made_of(("dp", "privacy"))}
+        key |= {**self._grid(), "made_of": made_of(("dp", "privacy"))}
         key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
         return run.kept_records(
             "private_training", key, lambda: self._measure(release, division, seed, card.get("privacy"), columns)
@@ -131,6 +131,10 @@ class PrivateStudy:
             [table.dropna(axis=1, how="all").assign(part=part) for part, table in tables.items()], ignore_index=True
         ).assign(**labels, **columns)
 
+    def _grid(self) -> dict[str, Any]:
+        """What prices depend on: a case may change its file and keep its name."""
+        return {"grid": asdict(self.config.grid), "case": self.cost.case.fingerprint if self.cost else None}
+
     def _forecasts(self, seed: int, epsilon: float) -> pd.DataFrame:
         """Forecasters of households at one ε."""
         assert self.cost is not None
@@ -138,7 +142,7 @@ class PrivateStudy:
         columns = {"method": "private" if np.isfinite(epsilon) else "not private", "part": "household_load"}
         labels = {**columns, "data": self.run.households.name, "grid": self.config.grid.case}
         key = {**columns, "epsilon": epsilon, "seed": seed, "forecast": asdict(self.forecast)}
-        key |= {"grid": cost.case.fingerprint, "made_of": made_of(("dp", "privacy"))}
+        key |= {**self._grid(), "made_of": made_of(("dp", "privacy"))}
         key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
         return self.run.kept_records(
             "private_forecasts",
@@ -174,6 +178,7 @@ class PrivateStudy:
 
         key = {"method": method, "seed": seed, "memorising": asdict(own), "learnt": learnt.fingerprint}
         key |= {"generator": None if by_heart else asdict(generator), "n": self.config.synthesis.profiles}
+        key |= {"leakage": asdict(options), "compared": division.compared.fingerprint}
         key |= {"made_of": made_of(("dp", "privacy", *MEASURING))}
         return self.run.kept_records("private_outliers", key, make)
 

@@ -90,6 +90,11 @@ def test_days_are_drawn_from_their_own_household(panels: tuple[DayAheadPanel, Da
         assert len(np.unique(rows[position == k])) > 0.8 * (panel.household == unit).sum()
 
 
+def test_a_sampling_rate_above_one_is_refused() -> None:
+    with pytest.raises(InputError, match="sampling_rate: expected at most 1"):
+        PrivateForecastOptions(sampling_rate=1.5)
+
+
 @pytest.mark.extras
 @pytest.mark.parametrize("kind", ["linear", "cnn", "mixer"])
 def test_private_forecasters_say_what_they_spent(kind: str, panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:

@@ -64,11 +64,11 @@ def test_attacks_with_a_reference_find_what_a_shifted_release_was_learnt_from(ki
 @pytest.mark.parametrize("kind", sorted(ATTACKS))
 def test_no_attack_finds_what_is_not_there(kind: str) -> None:
     aucs = []
-    for seed in range(6):
+    for seed in range(3 if kind == "discriminator" else 6):
         release, attacked, reference = (days(n, 0.5, 10 * seed + i) for i, n in enumerate((300, 300, 300)))
         scores = membership_scores(kind, release, attacked, reference, seed)
         aucs.append(measure_attack(scores[:150], scores[150:], unit="row", fprs=()).auc.value)
-    # An AUC of 150 against 150 has a standard error of 0.033, the mean of six of 0.014.
+    # An AUC of 150 against 150 has a standard error of 0.033, the mean of three of 0.019.
     assert abs(np.mean(aucs) - 0.5) < 0.05
 
 

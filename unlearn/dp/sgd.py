@@ -112,6 +112,7 @@ def train_privately(
     def add_noise(_: torch.optim.Optimizer) -> None:
         for parameter in _trained(module):
             drawn = torch.as_tensor(noise.standard_normal(tuple(parameter.shape)), dtype=parameter.dtype)
+            assert parameter.grad is not None  # opacus has just written it
             parameter.grad += sd * drawn
 
     private.attach_step_hook(add_noise)

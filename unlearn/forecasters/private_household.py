@@ -10,7 +10,14 @@ from torch import Tensor
 
 from unlearn.checks import IntArray, require_choice, require_count, require_not_negative, require_positive
 from unlearn.data.meters.day_ahead import DayAheadPanel
-from unlearn.dp.accounting import GaussianSteps, epsilon_by_prv, epsilon_by_rdp, epsilon_spent, noise_multiplier_for
+from unlearn.dp.accounting import (
+    GaussianSteps,
+    epsilon_by_prv,
+    epsilon_by_rdp,
+    epsilon_spent,
+    noise_multiplier_for,
+    require_sampling_rate,
+)
 from unlearn.dp.guarantee import require_guarantee
 from unlearn.dp.sgd import SgdOptions, train_privately
 from unlearn.forecasters.household import (
@@ -53,6 +60,7 @@ class PrivateForecastOptions:
         require_not_negative("forecast.ridge", self.ridge)
         for name in ("steps", "days"):
             require_count(f"forecast.{name}", getattr(self, name))
+        require_sampling_rate(self.sampling_rate)
 
 
 def fit_private_household_forecaster(
