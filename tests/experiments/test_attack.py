@@ -98,3 +98,8 @@ def test_the_memorising_faraday_never_stops_early_and_has_a_name_of_its_own() ->
 def test_what_cannot_be_attacked_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         AttackRun(composed("experiment=tiny", override))
+
+
+def test_the_tiny_mode_has_days_for_every_component_of_the_generator() -> None:
+    config = composed("experiment=tiny")
+    assert config.attack.households * config.attack.days >= config.generator.mixture.components  # type: ignore[attr-defined]
