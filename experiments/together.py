@@ -13,28 +13,39 @@ from experiments.jobs import RECORDS
 from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.plotting import (
+    save_deletion,
     save_fidelity,
     save_leakage,
+    save_private_training,
     save_utility,
+    summarise_deletion,
     summarise_fidelity,
     summarise_leakage,
+    summarise_private_training,
     summarise_utility,
+    write_deletion_page,
     write_fidelity_page,
     write_leakage_page,
+    write_private_training_page,
     write_utility_page,
 )
 
-#: Of each experiment whose runs can be drawn together: figure, page, sentences.
-TOGETHER = {
+#: Of each experiment: figure, page, sentences.
+_SHOWN = {
     "fidelity": (save_fidelity, write_fidelity_page, summarise_fidelity),
     "attack": (save_leakage, write_leakage_page, summarise_leakage),
     "utility": (save_utility, write_utility_page, summarise_utility),
+    "private_training": (save_private_training, write_private_training_page, summarise_private_training),
+    "unlearning_audit": (save_deletion, write_deletion_page, summarise_deletion),
 }
+
+#: Those whose runs can be drawn together.
+TOGETHER = ("fidelity", "utility", "attack")
 
 
 def publish(config: Config, name: str, records: pd.DataFrame, folder: Path) -> None:
     """Write a run's records, figure and page, and print what they say."""
-    save, write_page, summarise = TOGETHER[name]
+    save, write_page, summarise = _SHOWN[name]
     write_records(config, records, folder)
     write_page(records, save(records, folder / name), folder / "index.html")
     sys.stdout.write("\n".join(summarise(records)) + "\n")
@@ -57,7 +68,7 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
     ]
     # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
     steps = [int(table["n_steps"].max()) for table in tables]
-    save, write_page, _ = TOGETHER[name]
+    save, write_page, _ = _SHOWN[name]
     for n_steps in set(steps):
         records = _joined(name, [table for table, own in zip(tables, steps, strict=True) if own == n_steps])
         stem = name if n_steps == max(steps) else f"{name}_{n_steps}_steps"
