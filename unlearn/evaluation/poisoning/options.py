@@ -1,0 +1,56 @@
+"""How poison is looked for and removed, and what is refused before anything is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
+from unlearn.errors import InputError
+
+#: Detectors that need nothing but the forecaster; "truth" knows the mask, "none" flags nothing.
+DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
+
+#: What remaining rows are re-weighted for: PAMU for "mse" and "mape", TAMU for "cost".
+CRITERIA = ("mse", "mape", "cost")
+
+
+@dataclass(frozen=True)
+class PoisoningOptions:
+    """Settings of detection and remedies.
+
+    Attributes:
+        detectors: some of `DETECTORS`.
+        false_alarms: share of the validation hours, which are clean, that a threshold flags.
+        tails: candidates for k, median absolute deviations from which on an influence counts as harmful.
+        criteria: what is re-weighted for, beside complete unlearning.
+        l1_budgets: values of λ₁ > 0.
+        window_hours: length of the windows that detectors of anomalies see.
+        stride_hours: hours between the starts of windows.
+    """
+
+    detectors: Sequence[str] = DETECTORS
+    false_alarms: float = 0.01
+    tails: Sequence[float] = (2.0, 3.0, 5.0, 8.0)
+    criteria: Sequence[str] = ("mse", "cost")
+    l1_budgets: Sequence[float] = (0.1,)
+    window_hours: int = 48
+    stride_hours: int = 12
+
+    def __post_init__(self) -> None:
+        for name in self.detectors:
+            require_choice("poisoning: detectors", name, DETECTORS)
+        if len(set(self.detectors)) < len(self.detectors):
+            raise InputError(f"poisoning: detectors: expected each once, got {', '.join(self.detectors)}.")
+        require_fraction("poisoning: false_alarms", self.false_alarms)
+        if not self.tails:
+            raise InputError("poisoning: tails: expected at least one number of deviations, such as 3, got none.")
+        for tail in self.tails:
+            require_positive("poisoning: tails", tail)
+        for criterion in self.criteria:
+            require_choice("poisoning: criteria", criterion, CRITERIA)
+        for budget in self.l1_budgets:
+            if not require_not_negative("poisoning: l1_budgets", budget):
+                raise InputError("poisoning: l1_budgets: 0 is complete unlearning, which is always measured; drop it.")
+        require_count("poisoning: window_hours", self.window_hours)
+        require_count("poisoning: stride_hours", self.stride_hours)
