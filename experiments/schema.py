@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
+from experiments.schema_poisoning import PoisoningConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
     GROUPS,
@@ -237,6 +238,7 @@ class Config:
     utility: UtilityConfig = field(default_factory=UtilityConfig)
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
+    poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
     protocol: str = "fair"
     seed: int = 0

@@ -6,6 +6,7 @@ trust: the fair protocol takes gradients on them, too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +66,7 @@ def by_residual(study: Study, false_alarms: float) -> Detection:
     return above("residual", score[rows], score[trusted], false_alarms)
 
 
-def by_influence(study: Study, criterion: str, tails: tuple[float, ...]) -> Detection:
+def by_influence(study: Study, criterion: str, tails: Sequence[float]) -> Detection:
     """Flag rows whose removal lowers a criterion on validation hours by far more than that of most rows does.
 
     Harmful rows have an influence below the median by more than k median absolute deviations. Of the candidates for

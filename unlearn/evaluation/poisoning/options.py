@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
 from unlearn.errors import InputError
 
-#: Detectors that need nothing but the forecaster; "truth" knows the mask, "none" flags nothing.
-DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
-
 #: What remaining rows are re-weighted for: PAMU for "mse" and "mape", TAMU for "cost".
 CRITERIA = ("mse", "mape", "cost")
 
 
 @dataclass(frozen=True)
 class PoisoningOptions:
-    """Settings of detection and remedies.
+    """Settings of detection and remedies, the same for every detector.
 
     Attributes:
-        detectors: some of `DETECTORS`.
         false_alarms: share of the validation hours, which are clean, that a threshold flags.
         tails: candidates for k, median absolute deviations from which on an influence counts as harmful.
         criteria: what is re-weighted for, beside complete unlearning.
@@ -29,7 +25,6 @@ class PoisoningOptions:
         stride_hours: hours between the starts of windows.
     """
 
-    detectors: Sequence[str] = DETECTORS
     false_alarms: float = 0.01
     tails: Sequence[float] = (2.0, 3.0, 5.0, 8.0)
     criteria: Sequence[str] = ("mse", "cost")
@@ -38,10 +33,6 @@ class PoisoningOptions:
     stride_hours: int = 12
 
     def __post_init__(self) -> None:
-        for name in self.detectors:
-            require_choice("poisoning: detectors", name, DETECTORS)
-        if len(set(self.detectors)) < len(self.detectors):
-            raise InputError(f"poisoning: detectors: expected each once, got {', '.join(self.detectors)}.")
         require_fraction("poisoning: false_alarms", self.false_alarms)
         if not self.tails:
             raise InputError("poisoning: tails: expected at least one number of deviations, such as 3, got none.")

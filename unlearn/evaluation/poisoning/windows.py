@@ -9,7 +9,7 @@ import numpy as np
 from unlearn.anomaly.base import FittedDetector
 from unlearn.anomaly.scaling import scale
 from unlearn.anomaly.windows import Windows, cut_windows
-from unlearn.checks import FloatArray
+from unlearn.checks import FloatArray, IntArray
 from unlearn.data import LoadDataset
 from unlearn.data.buildings.series import BuildingSeries
 from unlearn.evaluation.poisoning.detection import Detection, above
@@ -61,7 +61,7 @@ def series_of(dataset: LoadDataset) -> BuildingSeries:
     )
 
 
-def _hours(dataset: LoadDataset, rows: FloatArray) -> np.ndarray:
+def _hours(dataset: LoadDataset, rows: IntArray) -> np.ndarray:
     """Hours of a series that are among some rows, shape (T,)."""
     return np.isin(np.arange(int(dataset.split.test.min())), rows)
 
