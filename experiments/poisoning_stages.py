@@ -75,6 +75,7 @@ class PoisoningRun:
             require_choice("poisoning.anomalies", name, ANOMALIES)
         self.options = PoisoningOptions(
             own.false_alarms,
+            own.rounds,
             tuple(own.tails),
             tuple(own.criteria),
             tuple(own.l1_budgets),

@@ -30,6 +30,7 @@ class PoisoningConfig:
     detectors: list[str] = MISSING
     anomalies: list[str] = MISSING
     false_alarms: float = MISSING
+    rounds: int = MISSING
     tails: list[float] = MISSING
     criteria: list[str] = MISSING
     l1_budgets: list[float] = MISSING

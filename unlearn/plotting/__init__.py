@@ -16,6 +16,9 @@ from unlearn.plotting.full_network_text import summary
 from unlearn.plotting.leakage import save_leakage
 from unlearn.plotting.leakage_page import write_leakage_page
 from unlearn.plotting.leakage_text import summarise_leakage
+from unlearn.plotting.poisoning import save_poisoning
+from unlearn.plotting.poisoning_page import write_poisoning_page
+from unlearn.plotting.poisoning_text import summarise_poisoning
 from unlearn.plotting.private_training import save_private_training
 from unlearn.plotting.private_training_page import write_private_training_page
 from unlearn.plotting.private_training_text import summarise_private_training
@@ -45,6 +48,8 @@ __all__ = [
     "save_feeder", "summarise_feeder", "write_feeder_page",
     # an audited deletion
     "save_deletion", "summarise_deletion", "write_deletion_page",
+    # poisoned training data
+    "save_poisoning", "summarise_poisoning", "write_poisoning_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_shape
 from unlearn.errors import InputError
@@ -40,30 +41,45 @@ class Detection:
     threshold: float
 
 
-def by_residual(study: Study, false_alarms: float) -> Detection:
+def by_residual(study: Study, false_alarms: float, rounds: int = 1) -> Detection:
     """Flag hours that the forecaster misses by more than it misses all but a few validation hours.
 
     Residuals of each load are centred by their median on validation hours and divided by their median absolute
     deviation there. A model of poisoned hours is biased, and so are its residuals on clean ones: validation hours carry
-    the same bias, so it falls out. The score of an hour is the mean absolute value over loads.
+    the same bias, so it falls out. The score of an hour is the mean absolute value over loads. Further rounds ask the
+    model that has unlearnt what the round before flagged, as least trimmed squares do: poison hides in a model that was
+    fitted to it.
 
     Args:
         study: a forecaster that was fitted on poisoned rows.
         false_alarms: share of the validation hours above the threshold.
+        rounds: at least 1; the last one counts.
 
     Raises:
         InputError: no validation hours, or a load that is forecast without any error there.
     """
-    dataset, rows = study.dataset, study.training_rows
+    found = _by_residual(study, study.model.theta, false_alarms)
+    for _ in range(rounds - 1):
+        rows = np.flatnonzero(found.flagged)
+        # A threshold that most rows exceed tells of other seasons than the validation hours', not of poison.
+        if not 0 < len(rows) <= len(found.flagged) // 2:
+            break
+        theta = newton_update(study.objective, study.model.theta, rows, options=study.ihvp).theta
+        found = _by_residual(study, theta, false_alarms)
+    return found
+
+
+def _by_residual(study: Study, theta: Tensor, false_alarms: float) -> Detection:
+    dataset = study.dataset
     trusted = evaluation_rows(dataset, "validation")
-    residual = dataset.load_pu - study.model.forecast(dataset.features)
+    residual = dataset.load_pu - study.model.with_theta(theta).forecast(dataset.features)
     centre = np.median(residual[trusted], axis=0)
     spread = _MAD * np.median(np.abs(residual[trusted] - centre), axis=0)
     if (spread == 0).any():
         name = dataset.load_names[int(np.argmin(spread))]
         raise InputError(f"residuals: expected errors on validation hours, got none of load {name}; it tells nothing.")
     score = np.abs((residual - centre) / spread).mean(axis=1)
-    return above("residual", score[rows], score[trusted], false_alarms)
+    return above("residual", score[study.training_rows], score[trusted], false_alarms)
 
 
 def by_influence(study: Study, criterion: str, tails: Sequence[float]) -> Detection:

@@ -95,7 +95,8 @@ class PoisonedStudy:
         Returns:
             Records with the column detector: the method "detection" on the split train says how right it is; the
             methods "unlearnt" and "reweighted" (with criterion and l1_budget) have criteria on test hours, their
-            distance to the model retrained without the flagged rows, and the share of weights that still depend on those.
+            distance to the model retrained without the flagged rows, and the share of weights that still depend on
+            those.
 
         Raises:
             InputError: an unknown detector; no validation hours, or too few for windows.
@@ -127,7 +128,7 @@ class PoisonedStudy:
     def _own(self) -> dict[str, _Detect]:
         """Only "truth" sees the mask."""
         return {
-            "residual": lambda study, options: by_residual(study, options.false_alarms),
+            "residual": lambda study, options: by_residual(study, options.false_alarms, options.rounds),
             "influence_mse": lambda study, options: by_influence(study, "mse", options.tails),
             "influence_cost": lambda study, options: by_influence(study, "cost", options.tails),
             "truth": lambda study, options: by_truth(self.truth),

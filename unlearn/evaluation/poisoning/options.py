@@ -18,6 +18,7 @@ class PoisoningOptions:
 
     Attributes:
         false_alarms: share of the validation hours, which are clean, that a threshold flags.
+        rounds: how often the forecast residual is asked, each time of the model without what was flagged before.
         tails: candidates for k, median absolute deviations from which on an influence counts as harmful.
         criteria: what is re-weighted for, beside complete unlearning.
         l1_budgets: values of λ₁ > 0.
@@ -26,6 +27,7 @@ class PoisoningOptions:
     """
 
     false_alarms: float = 0.01
+    rounds: int = 3
     tails: Sequence[float] = (2.0, 3.0, 5.0, 8.0)
     criteria: Sequence[str] = ("mse", "cost")
     l1_budgets: Sequence[float] = (0.1,)
@@ -34,6 +36,7 @@ class PoisoningOptions:
 
     def __post_init__(self) -> None:
         require_fraction("poisoning: false_alarms", self.false_alarms)
+        require_count("poisoning: rounds", self.rounds)
         if not self.tails:
             raise InputError("poisoning: tails: expected at least one number of deviations, such as 3, got none.")
         for tail in self.tails:
