@@ -70,7 +70,7 @@ def draw_detectors(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
         if detector != "none":
             curves = {share: table.mended(attack, share, detector) for share in table.shares}
             _band(axis, curves, detector_colour(table, detector), DETECTOR_NAMES.get(detector, detector))
-    axis.set_title(f"{attack.name}\nunlearnt: what was flagged by ...")
+    axis.set_title(f"{attack.name}\nunlearnt: what was flagged by ...", fontsize=9)
 
 
 @styled
@@ -85,7 +85,8 @@ def draw_remedies(axis: Axes, table: PoisoningTable, attack: Attack, detector: s
             alone = [table.mended(attack, share, "none", remedy).mean() for share in table.shares]
             label = f"{remedy.name}, nothing flagged"
             axis.plot([100 * share for share in table.shares], alone, ":", color=colour, linewidth=1.1, label=label)
-    axis.set_title(f"{attack.name}\nflagged by the {DETECTOR_NAMES.get(detector, detector)}, then ...")
+    flags = DETECTOR_NAMES.get(detector, detector)
+    axis.set_title(f"{attack.name}\nflagged by the {flags}, then ...", fontsize=9)
 
 
 @styled
@@ -109,8 +110,8 @@ def draw_recovered(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
         tick.set(rotation=35, ha="right")
     axis.grid(visible=False, axis="x")
     axis.set(ylabel="damage recovered [%]", ylim=(100 * _EDGES[0], 100 * _EDGES[1]))
-    axis.axhline(100, color=_CLEAN, linewidth=1.1, linestyle="--")
-    axis.axhline(100 * ASKED, color=_CLEAN, linewidth=0.9, linestyle=":")
+    axis.axhline(100, color=_CLEAN, linewidth=1.1, linestyle="--", label="all: as if never poisoned")
+    axis.axhline(100 * ASKED, color=_CLEAN, linewidth=0.9, linestyle=":", label="half")
     if table.direction(attack, table.share) != 1:
         cheaper = table.direction(attack, table.share) == -1
         says = (
