@@ -17,6 +17,9 @@ import unlearn
 from experiments.build import build_cost, build_dataset, build_model
 from experiments.schema import Config
 from experiments.schema_poisoning import PoisonConfig
+from unlearn.anomaly.adversarial import AdversarialOptions
+from unlearn.anomaly.gan import GanOptions, fit_gan
+from unlearn.anomaly.inversion import InversionOptions
 from unlearn.checks import require_choice
 from unlearn.data import LoadDataset, Poisoned, poison
 from unlearn.errors import InputError
@@ -32,8 +35,8 @@ log = logging.getLogger(__name__)
 #: Rooms of the library whose source the records depend on.
 MEASURING = ("data", "grid", "linalg", "criteria", "forecasters", "influence", "unlearning", "anomaly", "evaluation")
 
-#: Detectors of anomalies by name.
-ANOMALIES: dict[str, FitWindows] = {"seasonal": fit_seasonal}
+#: Detectors of anomalies.
+ANOMALIES = ("seasonal", "gan")
 
 
 @dataclass(frozen=True)
@@ -124,14 +127,27 @@ class PoisoningRun:
 
     def _measured(self, cell: Cell, dataset: LoadDataset, model: Forecaster) -> Iterator[pd.DataFrame]:
         part = _Part(self.cost, self._poisoned(cell, dataset, model), model, self.options, cell, self.config)
-        names = [*self.config.poisoning.detectors, *self.config.poisoning.anomalies]
+        own = self.config.poisoning
         yield self._kept(part, "models", lambda: part.study.models())
-        for name in names:
-            yield self._kept(part, name, lambda name=name: part.study.detected(name, ANOMALIES.get(name)))
+        for name in own.detectors:
+            yield self._kept(part, name, lambda name=name: part.study.detected(name))
+        for name in own.anomalies:
+            if name != "gan" or cell.share in own.gan.shares:
+                yield self._kept(part, name, lambda name=name: part.study.detected(name, self._fit(name)))
+
+    def _fit(self, name: str) -> FitWindows:
+        """What fits a detector of anomalies."""
+        own = self.config.poisoning.gan
+        options = GanOptions(
+            training=AdversarialOptions(own.epochs, own.batch_size),
+            inversion=InversionOptions(own.steps, own.learning_rate),
+        )
+        return {"seasonal": fit_seasonal, "gan": lambda windows, seed: fit_gan(windows, options, seed)}[name]
 
     def _kept(self, part: _Part, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Records that were measured before with the same key, or that `make` measures."""
-        file = self.folder / f"{name}-{config_hash({**part.key, 'part': name})}.parquet"
+        gan = asdict(self.config.poisoning.gan) if name == "gan" else None
+        file = self.folder / f"{name}-{config_hash({**part.key, 'part': name, 'gan': gan})}.parquet"
         if not file.is_file():
             write_parquet(make().assign(**part.cell.columns), file)
         return pd.read_parquet(file)

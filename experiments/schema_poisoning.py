@@ -16,6 +16,17 @@ class PoisonConfig:
 
 
 @dataclass
+class PoisonGanConfig:
+    """How the LSTM-GAN is trained and inverted on loads; see `unlearn.anomaly.gan`. The rest is its default."""
+
+    shares: list[float] = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    steps: int = MISSING
+    learning_rate: float = MISSING
+
+
+@dataclass
 class PoisoningConfig:
     """What `poisoning` measures; see `unlearn.data.poison` and `unlearn.evaluation.PoisoningOptions`.
 
@@ -29,6 +40,7 @@ class PoisoningConfig:
     loads: list[str] | None = None
     detectors: list[str] = MISSING
     anomalies: list[str] = MISSING
+    gan: PoisonGanConfig = field(default_factory=PoisonGanConfig)
     false_alarms: float = MISSING
     rounds: int = MISSING
     tails: list[float] = MISSING

@@ -68,7 +68,7 @@ def draw_detectors(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
     _draw_models(axis, table, attack)
     for detector in table.detectors:
         if detector != "none":
-            curves = {share: table.mended(attack, share, detector) for share in table.shares}
+            curves = {share: table.mended(attack, share, detector) for share in table.asked(attack, detector)}
             _band(axis, curves, detector_colour(table, detector), DETECTOR_NAMES.get(detector, detector))
     axis.set_title(f"{attack.name}\nunlearnt: what was flagged by ...", fontsize=9)
 
@@ -78,13 +78,13 @@ def draw_remedies(axis: Axes, table: PoisoningTable, attack: Attack, detector: s
     """Operating cost over the poisoned share: each remedy of one detector's flags, dotted without any detector."""
     _draw_models(axis, table, attack)
     for colour, remedy in zip(_REMEDY_COLOURS, table.remedies, strict=False):
-        _band(
-            axis, {share: table.mended(attack, share, detector, remedy) for share in table.shares}, colour, remedy.name
-        )
+        curves = {share: table.mended(attack, share, detector, remedy) for share in table.asked(attack, detector)}
+        _band(axis, curves, colour, remedy.name)
         if remedy != COMPLETE and "none" in table.detectors:
-            alone = [table.mended(attack, share, "none", remedy).mean() for share in table.shares]
+            shares = table.asked(attack, "none")
+            alone = [table.mended(attack, share, "none", remedy).mean() for share in shares]
             label = f"{remedy.name}, nothing flagged"
-            axis.plot([100 * share for share in table.shares], alone, ":", color=colour, linewidth=1.1, label=label)
+            axis.plot([100 * share for share in shares], alone, ":", color=colour, linewidth=1.1, label=label)
     flags = DETECTOR_NAMES.get(detector, detector)
     axis.set_title(f"{attack.name}\nflagged by the {flags}, then ...", fontsize=9)
 
@@ -112,13 +112,11 @@ def draw_recovered(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
     axis.set(ylabel="damage recovered [%]", ylim=(100 * _EDGES[0], 100 * _EDGES[1]))
     axis.axhline(100, color=_CLEAN, linewidth=1.1, linestyle="--", label="all: as if never poisoned")
     axis.axhline(100 * ASKED, color=_CLEAN, linewidth=0.9, linestyle=":", label="half")
-    if table.direction(attack, table.share) != 1:
-        cheaper = table.direction(attack, table.share) == -1
-        says = (
-            "the poison makes operation\ncheaper: nothing to recover"
-            if cheaper
-            else "no clear damage:\nnothing to recover"
-        )
+    axis.set_title(f"{attack.name}\ndamage recovered at {100 * table.share:.0f} % poisoned", fontsize=9)
+    direction = table.direction(attack, table.share)
+    if direction != 1:
+        why = "the poison makes operation\ncheaper:" if direction == -1 else "no clear damage:\n"
+        says = f"{why} nothing to recover"
         axis.text(0.5, 0.72, says, transform=axis.transAxes, ha="center", va="center", color="0.3")
 
 

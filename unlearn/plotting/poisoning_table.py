@@ -103,8 +103,9 @@ class PoisoningTable:
 
     @property
     def detectors(self) -> list[str]:
-        """Detectors, "truth" first, "none" last."""
-        found = self.records.loc[self.records["method"] == "detection", "detector"].unique()
+        """Detectors that were asked at the reported share, "truth" first, "none" last."""
+        own = self.records[(self.records["method"] == "detection") & (self.records["share"] == self.share)]
+        found = own["detector"].unique()
         known = [name for name in DETECTOR_NAMES if name in found]
         others = [str(name) for name in found if name not in known]
         return [*(n for n in known if n != "none"), *others, *(n for n in known if n == "none")]
@@ -113,6 +114,12 @@ class PoisoningTable:
     def blind(self) -> list[str]:
         """Detectors that do not know the truth and flag something."""
         return [name for name in self.detectors if name not in ("truth", "none")]
+
+    def asked(self, attack: Attack, detector: str) -> list[float]:
+        """Shares at which a detector was asked; slow ones may not be at all."""
+        own = self.records[(self.records["kind"] == attack.kind) & (self.records["strength"] == attack.strength)]
+        own = own[(own["method"] == "detection") & (own["detector"] == detector)]
+        return sorted(float(share) for share in own["share"].unique())
 
     @property
     def remedies(self) -> list[Remedy]:

@@ -67,8 +67,8 @@ def reweighting(table: PoisoningTable) -> str:
         without = f", {alone:.0f} without any detector" if table.detectors[-1] == "none" else ""
         parts.append(
             f"{remedy.name}: {mended:.0f} money/h after {attack.name}{without}; it takes the clean model from "
-            f"{clean:.0f} to {own:.0f}, so a part of the gain is no mending; {100 * differ:.1f} % of its weights depend on the "
-            "flagged rows"
+            f"{clean:.0f} to {own:.0f}, so a part of the gain is no mending; {100 * differ:.1f} % of its weights depend on "
+            "the flagged rows"
         )
     flags = DETECTOR_NAMES.get(detector, detector)
     if not parts:
@@ -100,7 +100,7 @@ def cost_table(table: PoisoningTable) -> list[dict[str, str]]:
                 _row(table, attack, share, name, remedy)
                 for name in table.detectors
                 for remedy in table.remedies
-                if name != "none" or remedy != COMPLETE
+                if share in table.asked(attack, name) and (name != "none" or remedy != COMPLETE)
             ]
     return rows
 
@@ -118,7 +118,7 @@ def detection_table(table: PoisoningTable) -> list[dict[str, str]]:
     rows = []
     for attack in table.attacks:
         for share in table.shares:
-            for name in table.blind:
+            for name in (name for name in table.blind if share in table.asked(attack, name)):
                 found = {label: table.detection(attack, share, name, metric) for label, metric in metrics.items()}
                 cells = {label: _percent(s, "") if "%" in label else _plain(s, "{:.2f}") for label, s in found.items()}
                 rows.append({"poison": attack.name, "share": f"{100 * share:g} %", "detector": _named(name), **cells})

@@ -31,8 +31,8 @@ class PoisoningOptions:
     tails: Sequence[float] = (2.0, 3.0, 5.0, 8.0)
     criteria: Sequence[str] = ("mse", "cost")
     l1_budgets: Sequence[float] = (0.1,)
-    window_hours: int = 48
-    stride_hours: int = 12
+    window_hours: int = 60
+    stride_hours: int = 24
 
     def __post_init__(self) -> None:
         require_fraction("poisoning: false_alarms", self.false_alarms)
