@@ -67,8 +67,8 @@ def reweighting(table: PoisoningTable) -> str:
         without = f", {alone:.0f} without any detector" if table.detectors[-1] == "none" else ""
         parts.append(
             f"{remedy.name}: {mended:.0f} money/h after {attack.name}{without}; it takes the clean model from "
-            f"{clean:.0f} to {own:.0f}, so a part of the gain is no mending; {100 * differ:.1f} % of its weights depend on "
-            "the flagged rows"
+            f"{clean:.0f} to {own:.0f}, so a part of the gain is no mending; {100 * differ:.1f} % of its weights depend "
+            "on the flagged rows"
         )
     flags = DETECTOR_NAMES.get(detector, detector)
     if not parts:

@@ -32,7 +32,7 @@ class PoisoningOptions:
     criteria: Sequence[str] = ("mse", "cost")
     l1_budgets: Sequence[float] = (0.1,)
     window_hours: int = 60
-    stride_hours: int = 24
+    stride_hours: int = 48
 
     def __post_init__(self) -> None:
         require_fraction("poisoning: false_alarms", self.false_alarms)
