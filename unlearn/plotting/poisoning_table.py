@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -26,7 +27,7 @@ DETECTOR_NAMES = {
     "influence_cost": "influence on cost",
     "seasonal": "seasonal median",
     "gan": "LSTM-GAN",
-    "none": "nothing",
+    "none": "no detector",
 }
 
 
@@ -64,6 +65,19 @@ class Remedy:
 COMPLETE = Remedy("unlearnt")
 
 
+class _Key(NamedTuple):
+    """What a number belongs to, apart from the seed."""
+
+    kind: str
+    strength: float
+    share: float
+    method: str
+    metric: str
+    detector: str = ""
+    criterion: str = ""
+    l1_budget: float = 0.0
+
+
 class PoisoningTable:
     """Numbers of one forecaster by attack, share, detector and remedy, each over seeds."""
 
@@ -79,14 +93,20 @@ class PoisoningTable:
         if len(about) != 1:
             raise InputError(f"poisoning: expected records of one forecaster and data set, got {len(about)}.")
         self.records, self.about = records, about.iloc[0]
+        self._numbers: dict[_Key, list[tuple[int, float]]] = {}
+        texts = records[["method", "metric", "detector", "criterion"]].astype(object).fillna("")
+        columns = [records["kind"], records["strength"], records["share"], *(texts[name] for name in texts)]
+        columns += [records["l1_budget"].astype(float).fillna(0.0), records["seed"], records["value"]]
+        for *key, seed, value in zip(*columns, strict=True):
+            self._numbers.setdefault(_Key(*key), []).append((int(seed), float(value)))
 
-    @property
+    @cached_property
     def attacks(self) -> list[Attack]:
         """In the order of the records."""
         own = self.records[["kind", "strength"]].drop_duplicates()
         return [Attack(str(kind), float(strength)) for kind, strength in own.itertuples(index=False)]
 
-    @property
+    @cached_property
     def shares(self) -> list[float]:
         """Poisoned shares, ascending."""
         return sorted(float(share) for share in self.records["share"].unique())
@@ -96,12 +116,12 @@ class PoisoningTable:
         """The share that is nearest to `REPORTED`."""
         return min(self.shares, key=lambda share: abs(share - REPORTED))
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """Seeds."""
         return sorted(int(seed) for seed in self.records["seed"].unique())
 
-    @property
+    @cached_property
     def detectors(self) -> list[str]:
         """Detectors that were asked at the reported share, "truth" first, "none" last."""
         own = self.records[(self.records["method"] == "detection") & (self.records["share"] == self.share)]
@@ -117,11 +137,9 @@ class PoisoningTable:
 
     def asked(self, attack: Attack, detector: str) -> list[float]:
         """Shares at which a detector was asked; slow ones may not be at all."""
-        own = self.records[(self.records["kind"] == attack.kind) & (self.records["strength"] == attack.strength)]
-        own = own[(own["method"] == "detection") & (own["detector"] == detector)]
-        return sorted(float(share) for share in own["share"].unique())
+        return [s for s in self.shares if _Key(*attack, s, "detection", "recall", detector) in self._numbers]
 
-    @property
+    @cached_property
     def remedies(self) -> list[Remedy]:
         """Complete unlearning, then every re-weighting."""
         own = self.records[(self.records["method"] == "reweighted")]
@@ -130,24 +148,19 @@ class PoisoningTable:
 
     def model(self, attack: Attack, share: float, method: str, metric: str = "cost") -> pd.Series:
         """A number of the method "clean" or "poisoned", by seed."""
-        own = self._of(attack, share)
-        return self._by_seed(own[(own["method"] == method) & (own["metric"] == metric)])
+        return self._by_seed(_Key(*attack, share, method, metric))
 
     def mended(
         self, attack: Attack, share: float, detector: str, remedy: Remedy = COMPLETE, metric: str = "cost"
     ) -> pd.Series:
         """A number after a remedy of what a detector flags, by seed; "clean": of the clean model, re-weighted."""
-        own = self._of(attack, share)
-        own = own[(own["method"] == remedy.method) & (own["detector"] == detector) & (own["metric"] == metric)]
-        if remedy.criterion is not None:
-            own = own[(own["criterion"] == remedy.criterion) & (own["l1_budget"] == remedy.l1_budget)]
-        return self._by_seed(own)
+        return self._by_seed(
+            _Key(*attack, share, remedy.method, metric, detector, remedy.criterion or "", remedy.l1_budget or 0.0)
+        )
 
     def detection(self, attack: Attack, share: float, detector: str, metric: str) -> Spread:
         """How right a detector is: precision, recall, f1, roc_auc, flagged, false_alarms."""
-        own = self._of(attack, share)
-        own = own[(own["method"] == "detection") & (own["detector"] == detector) & (own["metric"] == metric)]
-        return Spread.of(self._by_seed(own).to_numpy())
+        return Spread.of(self._by_seed(_Key(*attack, share, "detection", metric, detector)).to_numpy())
 
     def damage(self, attack: Attack, share: float) -> pd.Series:
         """Operating cost of the poisoned model above the clean one's, by seed; below 0 the poison makes it cheaper."""
@@ -167,14 +180,12 @@ class PoisoningTable:
         saved = self.model(attack, share, "poisoned") - self.mended(attack, share, detector, remedy)
         return Spread.of((saved / self.damage(attack, share)).to_numpy())
 
-    def _of(self, attack: Attack, share: float) -> pd.DataFrame:
-        own = self.records
-        return own[(own["kind"] == attack.kind) & (own["strength"] == attack.strength) & (own["share"] == share)]
-
-    def _by_seed(self, rows: pd.DataFrame) -> pd.Series:
-        if sorted(rows["seed"]) != self.seeds:
+    def _by_seed(self, key: _Key) -> pd.Series:
+        found = self._numbers.get(key, [])
+        seeds = sorted(seed for seed, _ in found)
+        if seeds != self.seeds:
             raise InputError(
-                f"poisoning: expected each number once for every seed, got seeds {sorted(rows['seed'])} of "
-                f"{self.seeds}; run poisoning anew."
+                f"poisoning: expected each number once for every seed, got seeds {seeds} of {self.seeds}; run poisoning "
+                "anew."
             )
-        return rows.set_index("seed")["value"].sort_index()
+        return pd.Series(dict(found), dtype=float).sort_index()

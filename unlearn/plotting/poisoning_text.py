@@ -56,20 +56,7 @@ def reweighting(table: PoisoningTable) -> str:
     """What re-weighting adds, and what it leaves of the flagged rows."""
     detector = table.blind[0] if table.blind else table.detectors[0]
     attack = next((a for a in table.attacks if table.direction(a, table.share) == 1), table.attacks[0])
-    parts = []
-    for remedy in table.remedies[1:]:
-        clean = table.model(attack, table.share, "clean").mean()
-        mended, alone = (
-            table.mended(attack, table.share, name, remedy).mean() for name in (detector, table.detectors[-1])
-        )
-        own = table.mended(attack, table.share, "clean", remedy).mean()
-        differ = table.mended(attack, table.share, detector, remedy, "weights_differ").mean()
-        without = f", {alone:.0f} without any detector" if table.detectors[-1] == "none" else ""
-        parts.append(
-            f"{remedy.name}: {mended:.0f} money/h after {attack.name}{without}; it takes the clean model from "
-            f"{clean:.0f} to {own:.0f}, so a part of the gain is no mending; {100 * differ:.1f} % of its weights depend "
-            "on the flagged rows"
-        )
+    parts = [_reweighted(table, attack, detector, remedy) for remedy in table.remedies[1:]]
     flags = DETECTOR_NAMES.get(detector, detector)
     if not parts:
         return "Nothing was re-weighted."
@@ -123,6 +110,19 @@ def detection_table(table: PoisoningTable) -> list[dict[str, str]]:
                 cells = {label: _percent(s, "") if "%" in label else _plain(s, "{:.2f}") for label, s in found.items()}
                 rows.append({"poison": attack.name, "share": f"{100 * share:g} %", "detector": _named(name), **cells})
     return rows
+
+
+def _reweighted(table: PoisoningTable, attack: Attack, detector: str, remedy: Remedy) -> str:
+    share = table.share
+    clean, own = table.model(attack, share, "clean").mean(), table.mended(attack, share, "clean", remedy).mean()
+    mended = table.mended(attack, share, detector, remedy).mean()
+    alone = table.mended(attack, share, "none", remedy).mean() if "none" in table.detectors else None
+    differ = 100 * table.mended(attack, share, detector, remedy, "weights_differ").mean()
+    return (
+        f"{remedy.name}: {mended:.0f} money/h after {attack.name}"
+        f"{'' if alone is None else f', {alone:.0f} without any detector'}; the clean model, treated likewise, goes "
+        f"from {clean:.0f} to {own:.0f}, which is no mending; {differ:.1f} % of the weights depend on the flagged rows"
+    )
 
 
 def _answer(table: PoisoningTable, attack: Attack, detector: str) -> str:

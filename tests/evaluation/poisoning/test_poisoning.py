@@ -22,7 +22,7 @@ from unlearn.evaluation.poisoning.windows import series_of
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 
-OPTIONS = PoisoningOptions(tails=(3.0, 8.0), l1_budgets=(0.05,), window_hours=24)
+OPTIONS = PoisoningOptions(tails=(3.0, 8.0), l1_budgets=(0.05,), window_hours=24, stride_hours=24)
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +252,7 @@ def test_what_cannot_be_measured_is_refused(
         ({"l1_budgets": (0.0,)}, "always measured; drop it"),
         ({"window_hours": 0}, "poisoning: window_hours"),
         ({"stride_hours": 0}, "poisoning: stride_hours"),
+        ({"stride_hours": 61}, "at most the 60 hours of a window"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict, said: str) -> None:

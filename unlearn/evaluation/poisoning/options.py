@@ -48,3 +48,8 @@ class PoisoningOptions:
                 raise InputError("poisoning: l1_budgets: 0 is complete unlearning, which is always measured; drop it.")
         require_count("poisoning: window_hours", self.window_hours)
         require_count("poisoning: stride_hours", self.stride_hours)
+        if self.stride_hours > self.window_hours:
+            raise InputError(
+                f"poisoning: stride_hours: expected at most the {self.window_hours} hours of a window, so that every "
+                f"hour lies in one, got {self.stride_hours}."
+            )
