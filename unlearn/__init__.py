@@ -14,6 +14,7 @@ from unlearn.data import (
     LoadDataset,
     SplitSpec,
     dataset_from_frames,
+    load_buildings,
     load_dataset,
     load_households,
     split_households,
@@ -48,6 +49,8 @@ __all__ = [
     "FAIR", "PUBLISHED", "LoadDataset", "SplitSpec", "dataset_from_frames", "load_dataset",
     # households
     "load_households", "split_households",
+    # buildings: hourly readings, each hour normal or anomalous
+    "load_buildings",
     # the grid, and what a forecast costs on it
     "CostBreakdown", "GridCase", "OperatingCost", "load_case", "price_hours",
     # forecasters

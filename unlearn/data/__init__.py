@@ -1,5 +1,10 @@
 """Hourly load data: one container, readers for public and private data, a synthetic source."""
 
+from unlearn.data.buildings.injection import KINDS, InjectionOptions, inject
+from unlearn.data.buildings.lead import read_lead
+from unlearn.data.buildings.series import BuildingSeries, buildings_of, fill_gaps
+from unlearn.data.buildings.sources import load_buildings
+from unlearn.data.buildings.splits import BuildingSplit, split_buildings
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch, fetch_wheel
 from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
@@ -78,6 +83,17 @@ __all__ = [
     "read_wide",
     "simulate_households",
     "london_weather",
+    # buildings: hourly readings with a label per hour
+    "BuildingSeries",
+    "load_buildings",
+    "read_lead",
+    "buildings_of",
+    "fill_gaps",
+    "split_buildings",
+    "BuildingSplit",
+    "inject",
+    "InjectionOptions",
+    "KINDS",
     # fetching
     "fetch",
     "fetch_wheel",

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, require_choice, require_fraction
-from unlearn.data.buildings.series import NO_KIND, BuildingSeries
+from unlearn.data.buildings.series import NO_KIND, BoolArray, BuildingSeries
 from unlearn.errors import InputError
 
 #: Kinds and the shortest and longest event of each, in hours.
@@ -45,9 +45,6 @@ _NIGHT_BEGINS, _NIGHT_ENDS = 22, 6
 #: Hours before an event that it may look back to.
 _LOOK_BACK = 12
 
-#: Events that are tried per building before a share is given up as too large.
-_MOST_TRIES = 10_000
-
 
 @dataclass(frozen=True)
 class InjectionOptions:
@@ -55,7 +52,8 @@ class InjectionOptions:
 
     Attributes:
         share: of each building's hours that lie in events, in the mean over draws.
-        kinds: what is injected; each event's kind is drawn so that all kinds take about the same number of hours.
+        kinds: what is injected. All take the same number of hours in the mean: their events are drawn from a Poisson
+            law.
     """
 
     share: float = 0.05
@@ -81,11 +79,17 @@ def inject(series: BuildingSeries, options: InjectionOptions | None = None, seed
         The series with `anomaly`, `kind` and `kinds`.
 
     Raises:
-        InputError: a series with labels, or too few hours for so large a share.
+        InputError: a series with labels, or with too few hours for the longest event or so large a share.
     """
     wanted = options or InjectionOptions()
     if series.anomaly is not None:
         raise InputError(f"{series.name}: expected a series without labels to inject into, got a labelled one.")
+    longest = max(KINDS[kind][1] for kind in wanted.kinds)
+    if series.n_hours < 2 * longest:
+        raise InputError(
+            f"{series.name}: expected at least {2 * longest} hours to inject events of up to {longest} hours, got "
+            f"{series.n_hours}. Give more hours or inject shorter kinds."
+        )
     kwh = series.kwh.copy()
     kind = np.full(series.kwh.shape, NO_KIND, dtype=np.int8)
     streams = np.random.default_rng(seed).spawn(len(series))
@@ -103,29 +107,31 @@ def _places(
     n_hours: int, options: InjectionOptions, random: np.random.Generator, where: str
 ) -> list[tuple[int, int, int]]:
     """First hour, end and kind of each event of one building, an hour apart at least."""
-    lengths = np.array([KINDS[kind] for kind in options.kinds])
-    chance = 1 / lengths.mean(axis=1)
-    chance /= chance.sum()
     taken = np.zeros(n_hours + 1, dtype=bool)
     events: list[tuple[int, int, int]] = []
-    wanted, hours = options.share * n_hours, 0
-    for _ in range(_MOST_TRIES):
-        if hours >= wanted:
-            return events
-        code = int(random.choice(len(chance), p=chance))
-        length = int(random.integers(lengths[code, 0], lengths[code, 1], endpoint=True))
-        if hours + length > wanted and random.random() * length > wanted - hours:
-            return events  # the last event is left out as often as keeps the mean share what was asked for
-        start = int(random.integers(_LOOK_BACK, max(n_hours - length, _LOOK_BACK) + 1))
-        if start + length > n_hours or taken[start - 1 : start + length + 1].any():
-            continue
-        taken[start : start + length] = True
-        events.append((start, start + length, code))
-        hours += length
-    raise InputError(
-        f"{where}: expected room for anomalies in {options.share:g} of {n_hours} hours, got only {hours} hours "
-        "placed without overlap. Inject a smaller share, shorter kinds, or give more hours."
-    )
+    wanted = options.share * n_hours / len(options.kinds)
+    # The longest kinds first, while there is room.
+    for code in sorted(range(len(options.kinds)), key=lambda code: -KINDS[options.kinds[code]][1]):
+        shortest, longest = KINDS[options.kinds[code]]
+        count = random.poisson(2 * wanted / (shortest + longest))
+        for length in random.integers(shortest, longest, size=count, endpoint=True):
+            start = _free_start(taken, int(length), random)
+            if start is None:
+                raise InputError(
+                    f"{where}: expected room for anomalies in {options.share:g} of {n_hours} hours, found none for a "
+                    f"{options.kinds[code]} of {length} hours. Inject a smaller share, or give more hours."
+                )
+            taken[start : start + length] = True
+            events.append((start, start + int(length), code))
+    return events
+
+
+def _free_start(taken: BoolArray, length: int, random: np.random.Generator) -> int | None:
+    """A place for an event at random among all that are free with an hour on either side."""
+    busy = np.concatenate([[0], np.cumsum(taken)])
+    starts = np.arange(_LOOK_BACK, len(taken) - length)
+    free = starts[busy[starts + length + 1] == busy[starts - 1]]
+    return int(random.choice(free)) if free.size else None
 
 
 Reported = Callable[[BuildingSeries, int, slice, np.random.Generator], NDArray[np.float64]]
