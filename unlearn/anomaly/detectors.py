@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from unlearn.anomaly.base import FittedDetector
 from unlearn.anomaly.baselines.ecod import fit_ecod
@@ -42,6 +43,11 @@ class DetectorOptions:
         for lag in self.lags:
             require_count("lags", lag)
 
+    @classmethod
+    def from_settings(cls, lags: Sequence[int], training: Mapping[str, Any], pyod: Mapping[str, Any]) -> Self:
+        """Build from plain settings, such as those of a configuration file."""
+        return cls(tuple(lags), TrainingOptions(**training), PyodOptions(**pyod))
+
 
 #: Fits what goes by one name; several where validation decides between them. A folder keeps the state of a training.
 Fit = Callable[[str, Windows, DetectorOptions, int, Path | None], Sequence[FittedDetector]]
@@ -54,10 +60,18 @@ DETECTORS: dict[str, Fit] = {
         lambda name, windows, options, seed, folder: [fit_forecast(windows, name, options.training, seed)],
     ),
     "ecod": lambda name, windows, options, seed, folder: [fit_ecod(windows)],
-    **dict.fromkeys(
-        PYOD, lambda name, windows, options, seed, folder: [fit_pyod(windows, name, options.pyod, seed)]
-    ),
+    **dict.fromkeys(PYOD, lambda name, windows, options, seed, folder: [fit_pyod(windows, name, options.pyod, seed)]),
 }
+
+
+#: Which settings a detector depends on; the others do not matter to it.
+_SETTINGS = {"seasonal": "lags", "cnn": "training", "mixer": "training", **dict.fromkeys(PYOD, "pyod")}
+
+
+def settings_of(name: str, options: DetectorOptions) -> dict[str, Any]:
+    """The settings that a detector depends on."""
+    group = _SETTINGS.get(name)
+    return {} if group is None else {group: asdict(options)[group]}
 
 
 def require_detectors(names: Sequence[str]) -> None:

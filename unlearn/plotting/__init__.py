@@ -1,5 +1,9 @@
 """Figures and pages, drawn from records alone."""
 
+from unlearn.plotting.anomaly import save_anomaly
+from unlearn.plotting.anomaly_images import save_detector_images
+from unlearn.plotting.anomaly_page import write_anomaly_page
+from unlearn.plotting.anomaly_text import summarise_anomaly
 from unlearn.plotting.deletion import save_deletion
 from unlearn.plotting.deletion_page import write_deletion_page
 from unlearn.plotting.deletion_text import summarise_deletion
@@ -45,6 +49,8 @@ __all__ = [
     "save_feeder", "summarise_feeder", "write_feeder_page",
     # an audited deletion
     "save_deletion", "summarise_deletion", "write_deletion_page",
+    # detectors of anomalies
+    "save_anomaly", "save_detector_images", "summarise_anomaly", "write_anomaly_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

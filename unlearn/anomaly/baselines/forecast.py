@@ -33,6 +33,15 @@ class _DayAhead:
             expected[building[:, None], at] = 2 * self.forecaster.forecast(panel.features) / UNIT_KWH - 1
         return expected
 
+    @property
+    def history(self) -> dict[str, list[float]]:
+        found = self.forecaster.card.get("training", {})
+        return {name: found[name] for name in ("train", "validation") if name in found}
+
+    def arrays(self) -> dict[str, FloatArray]:
+        state = self.forecaster.network.state_dict()
+        return {name: value.double().numpy() for name, value in state.items()}
+
 
 def fit_forecast(
     windows: Windows, kind: str = "linear", training: TrainingOptions | None = None, seed: int = 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import require_choice, require_count
+from unlearn.checks import FloatArray, require_choice, require_count
 from unlearn.errors import InputError
 
 KINDS = ("iforest", "lof")
@@ -43,6 +43,10 @@ class PyodDetector:
     name: str
     model: Any
 
+    def arrays(self) -> dict[str, FloatArray]:
+        """Nothing: trees and neighbours have no file format but pickles. The same seed fits the same model again."""
+        return {}
+
     def score(self, windows: Windows) -> WindowScores:
         window = self.model.decision_function(windows.values.astype(np.float64))
         return WindowScores(window, np.repeat(np.asarray(window)[:, None], windows.length, axis=1))
@@ -61,7 +65,9 @@ def require_pyod() -> None:
         )
 
 
-def fit_pyod(windows: Windows, kind: str = "iforest", options: PyodOptions | None = None, seed: int = 0) -> PyodDetector:
+def fit_pyod(
+    windows: Windows, kind: str = "iforest", options: PyodOptions | None = None, seed: int = 0
+) -> PyodDetector:
     """Fit to normal windows of training buildings.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,15 @@ class Expectation(Protocol):
 
     def __call__(self, windows: Windows) -> FloatArray:
         """Scaled readings that are expected, NaN where nothing is, shape (M, T); other buildings may be NaN."""
+        ...
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """What was learnt, for a file."""
+        ...
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Losses of each epoch, where anything was trained."""
         ...
 
 
@@ -47,8 +56,13 @@ class ResidualDetector:
         return self._name
 
     @property
-    def expect(self) -> Expectation:
-        return self._expect
+    def card(self) -> dict[str, Any]:
+        """What it is; JSON."""
+        return {"kind": self._name, "history": self._expect.history}
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """What was learnt, for a file."""
+        return {**self._expect.arrays(), "usual": np.array([self.usual])}
 
     def score(self, windows: Windows) -> WindowScores:
         found = residuals(windows, self._expect(windows))

@@ -23,6 +23,13 @@ class _Lagged:
         expected[:, self.lag :] = value[:, : -self.lag]
         return expected
 
+    @property
+    def history(self) -> dict[str, list[float]]:
+        return {}
+
+    def arrays(self) -> dict[str, FloatArray]:
+        return {"lag": np.array([float(self.lag)])}
+
 
 def fit_seasonal(windows: Windows, lag: int = 168) -> ResidualDetector:
     """Score an hour by `|x_t − x_{t−lag}|`.

@@ -99,9 +99,7 @@ _PLAIN = tuple(field.name for field in fields(ScoreArchive) if field.name not in
 def scored_windows(windows: Windows, scores: WindowScores) -> Scored:
     """Windows with their scores."""
     n = len(windows)
-    return Scored(
-        scores.window, windows.label, windows.building, windows.start, np.full(n, -1), np.full(n, np.nan)
-    )
+    return Scored(scores.window, windows.label, windows.building, windows.start, np.full(n, -1), np.full(n, np.nan))
 
 
 def scored_hours(windows: Windows, scores: WindowScores) -> Scored:

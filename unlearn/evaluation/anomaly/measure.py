@@ -10,7 +10,7 @@ from unlearn.anomaly.events import delays_h, find_events
 from unlearn.anomaly.metrics import AT_THRESHOLD, Confusion, building_draws, confusion, interval
 from unlearn.anomaly.thresholds import Threshold, ThresholdRule, choose_threshold
 from unlearn.checks import FloatArray, require_count
-from unlearn.evaluation.anomaly.archive import LEVELS, SPLITS, Scored, ScoreArchive
+from unlearn.evaluation.anomaly.archive import LEVELS, SPLITS, ScoreArchive, Scored
 from unlearn.records import RecordTable
 
 #: An event counts as found in time if one of its hours is flagged this soon.

@@ -31,7 +31,9 @@ def require_labels(division: Division) -> None:
             )
 
 
-def score_division(candidates: Sequence[FittedDetector], division: Division, name: str, seed: int) -> ScoreArchive:
+def score_division(
+    candidates: Sequence[FittedDetector], division: Division, name: str, seed: int
+) -> tuple[ScoreArchive, FittedDetector]:
     """Score validation and test buildings.
 
     Of all candidates, and all ways to score a window by its hours, the one with the highest area under the
@@ -43,6 +45,9 @@ def score_division(candidates: Sequence[FittedDetector], division: Division, nam
         name: of the detector.
         seed: of division and detector.
 
+    Returns:
+        The scores, and the candidate that was taken.
+
     Raises:
         InputError: readings without labels, or a part without normal or anomalous windows.
     """
@@ -50,7 +55,7 @@ def score_division(candidates: Sequence[FittedDetector], division: Division, nam
     chosen, how, validation = _choose(candidates, division)
     test = reduced(chosen.score(division.test), how)
     series = division.scaled.series
-    return ScoreArchive(
+    archive = ScoreArchive(
         detector=name,
         variant=chosen.name if how == "own" else f"{chosen.name}, {how} over hours",
         seed=seed,
@@ -64,6 +69,7 @@ def score_division(candidates: Sequence[FittedDetector], division: Division, nam
         test_window=scored_windows(division.test, test),
         test_hour=scored_hours(division.test, test),
     )
+    return archive, chosen
 
 
 def _choose(candidates: Sequence[FittedDetector], division: Division) -> tuple[FittedDetector, str, WindowScores]:
