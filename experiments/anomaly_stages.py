@@ -16,9 +16,12 @@ from tqdm import tqdm
 from experiments.schema import Config
 from experiments.schema_anomaly import HouseholdBuildingsConfig, RuleConfig
 from experiments.synthetic_stages import made_of
+from unlearn.anomaly.autoencoder import FittedAutoencoder
 from unlearn.anomaly.baselines.storage import Baseline, save_baseline
 from unlearn.anomaly.detectors import DetectorOptions, fit_candidates, require_detectors, settings_of
 from unlearn.anomaly.division import Division, DivisionOptions, divide
+from unlearn.anomaly.gan import FittedGan
+from unlearn.anomaly.storage import save_detector
 from unlearn.anomaly.thresholds import ThresholdRule
 from unlearn.data import load_households
 from unlearn.data.buildings.injection import InjectionOptions, inject
@@ -102,7 +105,10 @@ class AnomalyRun:
         archive, chosen = score_division(candidates, division, name, seed)
         scored = time.perf_counter()
         save_archive(archive, folder / SCORES)
-        save_baseline(cast(Baseline, chosen), folder / MODELS)
+        if isinstance(chosen, FittedGan | FittedAutoencoder):
+            save_detector(chosen, folder / MODELS)
+        else:
+            save_baseline(cast(Baseline, chosen), folder / MODELS)
         card = {"fit_seconds": fitted - start, "score_seconds": scored - fitted, "history": _history(chosen)}
         card |= {"training_windows": len(division.train), "few_readings": division.few_readings}
         card |= {"constant": division.constant, "training_buildings": len(division.split.train)}
@@ -123,8 +129,7 @@ class AnomalyRun:
 
 def detector_options(config: Config) -> DetectorOptions:
     """The library's options of all detectors."""
-    own = config.anomaly
-    return DetectorOptions.from_settings(lags=own.lags, training=asdict(own.training), pyod=asdict(own.pyod))
+    return DetectorOptions.from_settings(asdict(config.anomaly))
 
 
 def threshold_rule(config: RuleConfig) -> ThresholdRule:

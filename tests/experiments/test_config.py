@@ -14,8 +14,8 @@ from experiments.schema import Config, with_forecaster
 from unlearn.errors import InputError
 
 GROUPS = (
-    "data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "households", "generator", "buildings", "experiment",
-    "sweep", "hydra/launcher",
+    "data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "households", "generator", "buildings",
+    "experiment", "sweep", "hydra/launcher",
 )  # fmt: skip
 #: What a group's choice cannot do without.
 NEEDED = {

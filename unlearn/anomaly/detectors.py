@@ -7,13 +7,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from unlearn.anomaly.adversarial import AdversarialOptions
+from unlearn.anomaly.autoencoder import AutoencoderOptions, fit_autoencoder
 from unlearn.anomaly.base import FittedDetector
 from unlearn.anomaly.baselines.ecod import fit_ecod
 from unlearn.anomaly.baselines.forecast import fit_forecast
-from unlearn.anomaly.baselines.level import fit_level
+from unlearn.anomaly.baselines.level import CENTRES, fit_level
 from unlearn.anomaly.baselines.pyod import KINDS as PYOD
 from unlearn.anomaly.baselines.pyod import PyodOptions, fit_pyod, require_pyod
 from unlearn.anomaly.baselines.seasonal import fit_seasonal
+from unlearn.anomaly.encoder import EncoderOptions
+from unlearn.anomaly.gan import GanOptions, fit_gan
+from unlearn.anomaly.inversion import InversionOptions
+from unlearn.anomaly.networks import NetworkOptions
 from unlearn.anomaly.windows import Windows
 from unlearn.checks import require_choice, require_count
 from unlearn.errors import InputError
@@ -28,6 +34,8 @@ class DetectorOptions:
         lags: hours that "seasonal" may look back; validation decides which.
         training: of the forecasters "cnn" and "mixer".
         pyod: of "iforest" and "lof".
+        autoencoder: of "autoencoder".
+        gan: of "gan".
     """
 
     lags: tuple[int, ...] = (24, 168)
@@ -35,6 +43,8 @@ class DetectorOptions:
         default_factory=lambda: TrainingOptions(epochs=10, batch_size=64, learning_rate=1e-3, patience=5)
     )
     pyod: PyodOptions = field(default_factory=PyodOptions)
+    autoencoder: AutoencoderOptions = field(default_factory=AutoencoderOptions)
+    gan: GanOptions = field(default_factory=GanOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lags", tuple(self.lags))
@@ -44,16 +54,28 @@ class DetectorOptions:
             require_count("lags", lag)
 
     @classmethod
-    def from_settings(cls, lags: Sequence[int], training: Mapping[str, Any], pyod: Mapping[str, Any]) -> Self:
-        """Build from plain settings, such as those of a configuration file."""
-        return cls(tuple(lags), TrainingOptions(**training), PyodOptions(**pyod))
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Build from plain settings with the attributes' names, such as those of a configuration file."""
+        gan = settings["gan"]
+        return cls(
+            tuple(settings["lags"]),
+            TrainingOptions(**settings["training"]),
+            PyodOptions(**settings["pyod"]),
+            AutoencoderOptions(**settings["autoencoder"]),
+            GanOptions(
+                NetworkOptions(**gan["networks"]),
+                AdversarialOptions(**gan["training"]),
+                EncoderOptions(**gan["encoder"]),
+                InversionOptions(**gan["inversion"]),
+            ),
+        )
 
 
 #: Fits what goes by one name; several where validation decides between them. A folder keeps the state of a training.
 Fit = Callable[[str, Windows, DetectorOptions, int, Path | None], Sequence[FittedDetector]]
 
 DETECTORS: dict[str, Fit] = {
-    "level": lambda name, windows, options, seed, folder: [fit_level(windows)],
+    "level": lambda name, windows, options, seed, folder: [fit_level(windows, c) for c in CENTRES],
     "seasonal": lambda name, windows, options, seed, folder: [fit_seasonal(windows, lag) for lag in options.lags],
     **dict.fromkeys(
         ("linear", "cnn", "mixer"),
@@ -61,11 +83,19 @@ DETECTORS: dict[str, Fit] = {
     ),
     "ecod": lambda name, windows, options, seed, folder: [fit_ecod(windows)],
     **dict.fromkeys(PYOD, lambda name, windows, options, seed, folder: [fit_pyod(windows, name, options.pyod, seed)]),
+    "autoencoder": lambda name, windows, options, seed, folder: [fit_autoencoder(windows, options.autoencoder, seed)],
+    "gan": lambda name, windows, options, seed, folder: [fit_gan(windows, options.gan, seed, folder)],
 }
 
 
 #: Which settings a detector depends on; the others do not matter to it.
-_SETTINGS = {"seasonal": "lags", "cnn": "training", "mixer": "training", **dict.fromkeys(PYOD, "pyod")}
+_SETTINGS = {
+    "seasonal": "lags",
+    **dict.fromkeys(("cnn", "mixer"), "training"),
+    **dict.fromkeys(PYOD, "pyod"),
+    "autoencoder": "autoencoder",
+    "gan": "gan",
+}
 
 
 def settings_of(name: str, options: DetectorOptions) -> dict[str, Any]:

@@ -64,10 +64,9 @@ def choose_threshold(scores: ArrayLike, labels: ArrayLike | None, rule: Threshol
     values = as_floats("scores", scores, ndim=1)
     require_finite("scores", values)
     anomalous = np.zeros(len(values), dtype=bool) if labels is None else np.asarray(labels, dtype=bool)
-    if rule.kind == "value":
-        assert rule.at is not None
+    if rule.kind == "value" and rule.at is not None:
         return Threshold(float(rule.at), rule)
-    if rule.kind == "percentile":
+    if rule.kind == "percentile" and rule.at is not None:
         normal = values[~anomalous]
         if not normal.size:
             raise InputError("threshold: expected normal validation rows for a percentile, got none.")

@@ -68,7 +68,8 @@ def draw_areas(axis: Axes, table: AnomalyTable) -> None:
                 _point(axis, place + shift, found, _colour(table, name), marker)
     for level, marker in (("window", "o"), ("hour", "s")):
         guess = table.number(table.detectors[0], "prevalence", level)
-        axis.plot([], [], marker, color="0.2", linestyle="none", label=f"{level}s (guessing {guess.mean:.2f})")
+        chance = "" if guess is None else f" (guessing {guess.mean:.2f})"
+        axis.plot([], [], marker, color="0.2", linestyle="none", label=f"{level}s{chance}")
     axis.set_xlim(0, 1)
     axis.set_title("area under precision-recall curve, any threshold (higher is better)", fontsize=9)
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=7, ncols=2)

@@ -1,4 +1,4 @@
-"""Images of one detector and seed, drawn from its scores: confusion matrices, ROC curve, readings with flagged hours."""
+"""Images of one detector and seed, drawn from its scores: confusion, ROC curve, readings with flagged hours."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def save_detector_images(archive: ScoreArchive, thresholds: Mapping[str, float],
         "roc_curve": roc_figure(archive, thresholds),
         "time_series": series_figure(archive, thresholds["hour"]),
     }
-    return [
-        write_atomically(folder / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=110))
-        for name, figure in figures.items()
-    ]
+    return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    return write_atomically(path, lambda file: figure.savefig(file, dpi=110))
 
 
 @styled

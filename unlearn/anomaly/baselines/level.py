@@ -1,4 +1,4 @@
-"""The simplest detector: how far a reading lies outside of what is usual in its building."""
+"""The simplest detector: how far a reading lies from what is usual in its building, at any hour."""
 
 from __future__ import annotations
 
@@ -8,29 +8,43 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray
+from unlearn.checks import FloatArray, require_choice
+
+#: The middle of a building's usual range, or the median of all training readings on that scale.
+CENTRES = ("middle", "median")
 
 
 @dataclass(frozen=True, eq=False)
 class LevelDetector:
-    """Scores an hour by `|x − m|` with x its scaled reading and m the median of the training windows at large.
+    """Scores an hour by `|x − c|` with x its scaled reading, and a window by its highest hour.
 
     Attributes:
-        median: of all hours of the training windows.
+        name: for records.
+        centre: c.
     """
 
-    median: float
-    name: str = "level"
+    name: str
+    centre: float
 
     def score(self, windows: Windows) -> WindowScores:
-        distance = np.abs(windows.values.astype(np.float64) - self.median)
+        distance = np.abs(windows.values.astype(np.float64) - self.centre)
         return WindowScores(distance.max(axis=1), distance)
 
     def arrays(self) -> dict[str, FloatArray]:
         """What was learnt, for a file."""
-        return {"median": np.array([self.median])}
+        return {"centre": np.array([self.centre])}
 
 
-def fit_level(windows: Windows) -> LevelDetector:
-    """Fit to normal windows of training buildings."""
-    return LevelDetector(float(np.median(windows.values)))
+def fit_level(windows: Windows, centre: str = "middle") -> LevelDetector:
+    """Fit to normal windows of training buildings.
+
+    Args:
+        windows: normal windows of training buildings.
+        centre: "middle" learns nothing beyond the scale of each building; "median" is the median of the windows.
+
+    Raises:
+        InputError: another centre.
+    """
+    require_choice("centre", centre, CENTRES)
+    value = 0.0 if centre == "middle" else float(np.median(windows.values))
+    return LevelDetector(f"distance from the {centre}", value)

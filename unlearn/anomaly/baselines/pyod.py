@@ -60,8 +60,8 @@ def require_pyod() -> None:
     """
     if importlib.util.find_spec("pyod") is None:
         raise InputError(
-            "detectors iforest and lof need PyOD, which is not installed: pip install 'unlearn[anomaly]', or leave them "
-            "out."
+            "detectors: expected PyOD for iforest and lof, which is not installed. Run pip install 'unlearn[anomaly]', "
+            "or leave them out."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class MeasureOptions:
         draws: of whole buildings, for the intervals.
     """
 
-    rule: ThresholdRule = ThresholdRule()
+    rule: ThresholdRule = field(default_factory=ThresholdRule)
     draws: int = 200
 
     def __post_init__(self) -> None:

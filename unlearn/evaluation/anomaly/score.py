@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from unlearn.anomaly.base import FittedDetector, WindowScores
 from unlearn.anomaly.division import Division
 from unlearn.anomaly.metrics import Ranking
@@ -74,13 +72,13 @@ def score_division(
 
 def _choose(candidates: Sequence[FittedDetector], division: Division) -> tuple[FittedDetector, str, WindowScores]:
     """The candidate, the reduction and the validation scores of the highest area; the first of equals."""
-    best = (-np.inf, candidates[0], "own", None)
+    best: tuple[float, FittedDetector, str, WindowScores] | None = None
     for candidate in candidates:
         scores = candidate.score(division.validation)
         for how in reductions_of(scores):
             own = reduced(scores, how)
             area = Ranking(division.validation.label, own.window).pr_auc()
-            if area > best[0]:
+            if best is None or area > best[0]:
                 best = (area, candidate, how, own)
-    assert best[3] is not None
-    return best[1], best[2], best[3]
+    assert best is not None
+    return best[1:]
