@@ -28,6 +28,9 @@ from unlearn.plotting.release_page import write_release_page
 from unlearn.plotting.release_text import summarise_release
 from unlearn.plotting.report import write_report
 from unlearn.plotting.spread import is_spread, save_spread
+from unlearn.plotting.thresholds import save_thresholds
+from unlearn.plotting.thresholds_page import write_thresholds_page
+from unlearn.plotting.thresholds_text import summarise_thresholds
 from unlearn.plotting.utility import save_utility
 from unlearn.plotting.utility_page import write_utility_page
 from unlearn.plotting.utility_text import summarise_utility
@@ -51,6 +54,8 @@ __all__ = [
     "save_deletion", "summarise_deletion", "write_deletion_page",
     # detectors of anomalies
     "save_anomaly", "save_detector_images", "summarise_anomaly", "write_anomaly_page",
+    # thresholds of a detector
+    "save_thresholds", "summarise_thresholds", "write_thresholds_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

@@ -29,6 +29,9 @@ DETECTOR_NAMES = {
 }
 
 
+_KEY = ["detector", "metric", "level", "split", "rule", "kind"]
+
+
 @dataclass(frozen=True)
 class Number:
     """A number over seeds.
@@ -65,7 +68,11 @@ class AnomalyTable:
     def __init__(self, records: pd.DataFrame) -> None:
         if not {"detector", "level", "rule"} <= set(records):
             raise InputError("anomaly: expected records with the columns detector, level and rule; run anomaly first.")
-        self._records = records.reindex(columns=[*records.columns, *({"kind", "low", "high", "at"} - set(records))])
+        missing = sorted({"kind", "low", "high", "at"} - set(records))
+        self._records = records.reindex(columns=[*records.columns, *missing])
+        numbers = self._records[self._records["at"].isna()]
+        numbers = numbers.assign(**{column: numbers[column].astype(object).fillna("") for column in _KEY})
+        self._numbers = {key: own[["seed", "value", "low", "high"]] for key, own in numbers.groupby(_KEY, sort=False)}
         self.detectors = [str(name) for name in records["detector"].unique()]
         self.kinds = [str(kind) for kind in self._records["kind"].dropna().unique()]
         rules = [str(rule) for rule in records["rule"].dropna().unique() if rule != UNFAIR]
@@ -83,12 +90,10 @@ class AnomalyTable:
         kind: str | None = None,
     ) -> Number | None:
         """A number over seeds; None where there is none."""
-        own = self._records[(self._records["detector"] == detector) & (self._records["metric"] == metric)]
-        for column, wanted in (("level", level), ("split", split), ("rule", rule), ("kind", kind)):
-            own = own[own[column].isna()] if wanted is None else own[own[column] == wanted]
-        values = own.set_index("seed")["value"].astype(float)
-        if values.dropna().empty:
+        own = self._numbers.get((detector, metric, level or "", split or "", rule or "", kind or ""))
+        if own is None or own["value"].isna().all():
             return None
+        values = own.set_index("seed")["value"].astype(float)
         ends = own[["value", "low", "high"]].astype(float)
         low, high = ends.min(axis=1).min(), ends.max(axis=1).max()
         return Number(float(values.mean()), float(low), float(high), values)
