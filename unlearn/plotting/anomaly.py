@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from unlearn.plotting.anomaly_seeds import GAN, UNFAIR, AnomalyTable, Number, named
 from unlearn.plotting.style import REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 
-_LINES = ("-", "--")
+#: Of the detectors in their order; the GAN is nearly black.
+_COLOURS = (*RELEASE_COLOURS, "#9a9a9a", "#d98fb5")
 
 
 @styled
@@ -53,7 +54,7 @@ def draw_f1(axis: Axes, table: AnomalyTable, level: str) -> None:
             axis.plot(unfair.mean, place, "o", markerfacecolor="none", color="0.55", markersize=6)
     axis.plot([], [], "o", color="0.2", label="threshold from validation")
     axis.plot([], [], "o", markerfacecolor="none", color="0.55", label="best threshold on test (no result)")
-    axis.axvline(table.everything(level), color=REAL_COLOUR, linestyle="--", linewidth=1, label="everything flagged")
+    axis.axvline(table.everything(level), color="0.4", linestyle="--", linewidth=1, label="everything flagged")
     axis.set_xlim(0, 1)
     axis.set_title(f"F1 of {level}s (higher is better)")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=7, ncols=2)
@@ -77,11 +78,10 @@ def draw_areas(axis: Axes, table: AnomalyTable) -> None:
 
 def draw_curves(axis: Axes, table: AnomalyTable, metric: str) -> None:
     """ROC or precision-recall curves of windows."""
-    for i, name in enumerate(table.detectors):
+    for name in table.detectors:
         curve = table.curve(name, metric, "window")
-        width = 2.6 if name == GAN else 1.3
-        line = _LINES[i // len(RELEASE_COLOURS) % len(_LINES)]
-        axis.plot(curve.index, curve, line, color=_colour(table, name), linewidth=width, label=named(name))
+        width = 2.4 if name == GAN else 1.3
+        axis.plot(curve.index, curve, color=_colour(table, name), linewidth=width, label=named(name))
     if metric == "recall_at_fpr":
         axis.plot([0, 1], [0, 1], ":", color="0.5")
         axis.set(xlabel="false positive rate", ylabel="recall", title="windows: ROC")
@@ -123,4 +123,6 @@ def _point(axis: Axes, place: float, found: Number, colour: str, marker: str = "
 
 
 def _colour(table: AnomalyTable, name: str) -> str:
-    return RELEASE_COLOURS[table.detectors.index(name) % len(RELEASE_COLOURS)]
+    if name == GAN:
+        return REAL_COLOUR
+    return _COLOURS[[other for other in table.detectors if other != GAN].index(name) % len(_COLOURS)]

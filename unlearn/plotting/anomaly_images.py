@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import MO, WeekdayLocator
 from matplotlib.figure import Figure
 
 from unlearn.anomaly.metrics import confusion
@@ -117,5 +118,6 @@ def _draw_building(axis: Axes, archive: ScoreArchive, building: int, threshold: 
     hit, wrong = flagged & label, flagged & ~label
     axis.plot(np.array(time)[hit], kwh[hit], "o", color="#2f8f4e", markersize=3, label="flagged, anomalous")
     axis.plot(np.array(time)[wrong], kwh[wrong], "x", color="#c8403f", markersize=4, label="flagged, normal")
+    axis.xaxis.set_major_locator(WeekdayLocator(byweekday=MO))
     axis.set_ylabel("kWh")
     axis.set_title(archive.buildings[building], loc="left", fontsize=8)

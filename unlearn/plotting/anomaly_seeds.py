@@ -121,6 +121,11 @@ class AnomalyTable:
         return "; ".join(sorted(map(str, own.unique())))
 
 
+def rule_named(rule: str) -> str:
+    """A rule as people call it."""
+    return "best F1 on validation" if rule == "best_f1" else rule
+
+
 def named(detector: str) -> str:
     """A detector as people call it."""
     return DETECTOR_NAMES.get(detector, detector)

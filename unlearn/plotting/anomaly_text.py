@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearn.plotting.anomaly_seeds import GAN, UNFAIR, AnomalyTable, named
+from unlearn.plotting.anomaly_seeds import GAN, UNFAIR, AnomalyTable, named, rule_named
 
 #: A kind of which no detector finds more events in time.
 _HARDLY = 0.2
@@ -35,12 +35,13 @@ def detector_table(records: pd.DataFrame, level: str) -> list[dict[str, str]]:
     rows = []
     for name in table.detectors:
         row = {"detector": named(name), "chosen on validation": table.variants(name)}
-        for metric in ("accuracy", "precision", "recall", "f1", "specificity"):
-            row[metric] = str(table.fair(name, metric, level) or "–")
-        for metric, title in (("roc_auc", "ROC-AUC"), ("pr_auc", "PR-AUC")):
-            row[title] = str(table.number(name, metric, level) or "–")
+        row["F1"] = str(table.fair(name, "f1", level) or "–")
         unfair = table.number(name, "f1", level, rule=UNFAIR)
-        row["F1, best on test"] = "–" if unfair is None else f"{unfair.mean:.3f}"
+        row["best on test"] = "–" if unfair is None else f"{unfair.mean:.3f}"
+        for metric, title in (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC")):
+            row[title] = str(table.number(name, metric, level) or "–")
+        for metric in ("precision", "recall", "specificity", "accuracy"):
+            row[metric] = str(table.fair(name, metric, level) or "–")
         for metric, title in (("fit_seconds", "fit [s]"), ("score_seconds", "score [s]")):
             found = table.number(name, metric, split=None)
             row[title] = "–" if found is None else f"{found.mean:.3g}"
@@ -82,7 +83,7 @@ def _judged(table: AnomalyTable) -> str:
     return (
         f"{len(table.detectors)} detectors, {table.n_seeds} seed{'s' * (table.n_seeds > 1)}: judged on "
         f"{buildings.mean:.0f} buildings that nothing was fitted to, after training time, at thresholds chosen on "
-        f"other buildings ({table.rule}). {100 * windows['window'].mean:.0f} % of their windows and "
+        f"other buildings ({rule_named(table.rule)}). {100 * windows['window'].mean:.0f} % of their windows and "
         f"{100 * windows['hour'].mean:.1f} % of their hours are anomalous."
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearn.plotting.anomaly_seeds import named
+from unlearn.plotting.anomaly_seeds import named, rule_named
 from unlearn.plotting.style import RELEASE_COLOURS, save_figure, styled
 from unlearn.plotting.thresholds_table import Sweep, ThresholdTable
 
@@ -54,4 +54,4 @@ def _draw(axis: Axes, sweep: Sweep, rules: list[str]) -> None:
         at = int(np.searchsorted(sweep.thresholds, sweep.chosen[rule]))
         share = max(test.fp[at] / test.normal, _LEAST)
         colour = RELEASE_COLOURS[i % len(RELEASE_COLOURS)]
-        axis.plot(share, test.f1[at], "o", color=colour, markersize=5, label=f"{rule}, on test")
+        axis.plot(share, test.f1[at], "o", color=colour, markersize=5, label=f"{rule_named(rule)}: on test")

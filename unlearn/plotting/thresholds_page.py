@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.plotting.anomaly_seeds import named
+from unlearn.plotting.anomaly_seeds import named, rule_named
 from unlearn.plotting.pages import embedded, write_page
 from unlearn.plotting.thresholds_table import Sweep, ThresholdTable
 from unlearn.plotting.thresholds_text import rule_table, summarise_thresholds
@@ -54,6 +54,6 @@ def _plain(sweep: Sweep) -> dict[str, Any]:
         "seed": sweep.seed,
         "level": sweep.level,
         "thresholds": [float(f"{value:.5g}") for value in sweep.thresholds],
-        "chosen": {rule: place[value] for rule, value in sweep.chosen.items()},
+        "chosen": {rule_named(rule): place[value] for rule, value in sweep.chosen.items()},
         **splits,
     }

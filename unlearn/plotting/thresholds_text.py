@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.plotting.anomaly_seeds import named
+from unlearn.plotting.anomaly_seeds import named, rule_named
 from unlearn.plotting.thresholds_table import ThresholdTable
 
 _LEVELS = ("window", "hour")
@@ -38,7 +38,7 @@ def rule_table(records: pd.DataFrame) -> list[dict[str, str]]:
         for name in table.detectors:
             thresholds = [sweep.chosen for sweep in table.sweeps(name, level)]
             for rule in table.rules:
-                row = {"level": level, "detector": named(name), "rule": rule}
+                row = {"level": level, "detector": named(name), "rule": rule_named(rule)}
                 row["threshold"] = f"{np.mean([chosen[rule] for chosen in thresholds]):.4g}"
                 for split in ("validation", "test"):
                     for metric in ("precision", "recall", "f1", "specificity"):
@@ -54,7 +54,7 @@ def _of_detector(table: ThresholdTable, name: str, level: str) -> str:
     sweeps = table.sweeps(name, level)
     most = float(np.mean([sweep.splits["test"].f1.max() for sweep in sweeps]))
     return (
-        f"{named(name)}, {level}s: validation prefers {rule} (F1 {f1[rule]:.3f}), which has {fair:.3f} on test; the "
+        f"{named(name)}, {level}s: validation prefers {rule_named(rule)} (F1 {f1[rule]:.3f}), which has {fair:.3f} on test; the "
         f"best threshold of the sweep on test would pretend {most:.3f}."
     )
 
