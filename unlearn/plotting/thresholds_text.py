@@ -54,8 +54,8 @@ def _of_detector(table: ThresholdTable, name: str, level: str) -> str:
     sweeps = table.sweeps(name, level)
     most = float(np.mean([sweep.splits["test"].f1.max() for sweep in sweeps]))
     return (
-        f"{named(name)}, {level}s: validation prefers {rule_named(rule)} (F1 {f1[rule]:.3f}), which has {fair:.3f} on test; the "
-        f"best threshold of the sweep on test would pretend {most:.3f}."
+        f"{named(name)}, {level}s: validation prefers {rule_named(rule)} (F1 {f1[rule]:.3f}), with {fair:.3f} on test; "
+        f"the best threshold of the sweep on test would pretend {most:.3f}."
     )
 
 
