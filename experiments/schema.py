@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_anomaly import BUILDINGS, AnomalyConfig, BuildingsConfig, ThresholdsConfig
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
@@ -238,6 +239,9 @@ class Config:
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
+    buildings: BuildingsConfig = MISSING
+    anomaly: AnomalyConfig = field(default_factory=AnomalyConfig)
+    thresholds: ThresholdsConfig = field(default_factory=ThresholdsConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
@@ -277,6 +281,7 @@ def register() -> None:
         "criterion": {"criterion": CriterionConfig},
         "unlearning": {"unlearning": UnlearningConfig},
         "ihvp": {"ihvp": IhvpConfig},
+        "buildings": BUILDINGS,
         **GROUPS,
     }
     groups["generator"] = {**groups["generator"], "private_faraday": PrivateFaradayConfig}
