@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_anomaly import BUILDINGS, AnomalyConfig, BuildingsConfig, ThresholdsConfig
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
 from experiments.schema_poisoning import PoisoningConfig
@@ -240,6 +241,9 @@ class Config:
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
     poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
+    buildings: BuildingsConfig = MISSING
+    anomaly: AnomalyConfig = field(default_factory=AnomalyConfig)
+    thresholds: ThresholdsConfig = field(default_factory=ThresholdsConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
@@ -279,6 +283,7 @@ def register() -> None:
         "criterion": {"criterion": CriterionConfig},
         "unlearning": {"unlearning": UnlearningConfig},
         "ihvp": {"ihvp": IhvpConfig},
+        "buildings": BUILDINGS,
         **GROUPS,
     }
     groups["generator"] = {**groups["generator"], "private_faraday": PrivateFaradayConfig}

@@ -14,14 +14,15 @@ from experiments.schema import Config, with_forecaster
 from unlearn.errors import InputError
 
 GROUPS = (
-    "data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "households", "generator", "experiment", "sweep",
-    "hydra/launcher",
+    "data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "households", "generator", "buildings",
+    "experiment", "sweep", "hydra/launcher",
 )  # fmt: skip
 #: What a group's choice cannot do without.
 NEEDED = {
     "data=tables": ["data.load_csv=load.csv"],
     "unlearning=time_range": ["unlearning.start=2007-01-01", "unlearning.end=2007-02-01"],
     "unlearning=mask": ["unlearning.mask=mask.parquet"],
+    "buildings=lead": ["buildings.path=train.csv"],
     "households=npz": ["households.path=sample.npz"],
     "households=lcl": ["households.path=lcl"],
     "households=table": ["households.path=meters.csv"],
