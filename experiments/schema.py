@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
+from experiments.schema_gan import AnomalyBenchmarkConfig, AutoencoderConfig, GanConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
     GROUPS,
@@ -186,6 +187,7 @@ class BenchmarkConfig:
     network_threads: int = MISSING
     feeder_meters: list[int] = MISSING
     feeder_hourly_meters: list[int] = MISSING
+    anomaly: AnomalyBenchmarkConfig = field(default_factory=AnomalyBenchmarkConfig)
     paper: str = MISSING
 
 
@@ -238,6 +240,8 @@ class Config:
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
+    gan: GanConfig = field(default_factory=GanConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
