@@ -13,7 +13,7 @@ from unlearn.anomaly.encoder import EncoderOptions, train_encoder
 from unlearn.anomaly.inversion import InversionOptions, invert
 from unlearn.errors import ConvergenceError, InputError
 
-STOPPING = InversionOptions(steps=20, learning_rate=0.02, patience=3, tolerance=0.02, batch_size=4)
+STOPPING = InversionOptions(steps=20, learning_rate=0.1, patience=2, tolerance=0.02, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,10 @@ def one_at_a_time(gan: TrainedGan, x: np.ndarray, options: InversionOptions, see
         made = gan.generator(z)
         score = (1 - options.feature_weight) * (given - made).abs().sum()
         score = score + options.feature_weight * (features - gan.discriminator(made)[1]).abs().sum()
-        best = min(best, float(score))
-        gained = float(score) < (1 - options.tolerance) * mark
-        mark, waited = (float(score), 0) if gained else (mark, waited + 1)
+        value = score.item()
+        best = min(best, value)
+        gained = value < (1 - options.tolerance) * mark
+        mark, waited = (value, 0) if gained else (mark, waited + 1)
         if options.patience is not None and waited >= options.patience:
             return best, step + 1
         optimiser.zero_grad()
@@ -49,13 +50,13 @@ def one_at_a_time(gan: TrainedGan, x: np.ndarray, options: InversionOptions, see
 
 @pytest.mark.parametrize("options", [InversionOptions(steps=8, learning_rate=0.02), STOPPING])
 def test_all_at_once_is_one_at_a_time(double: TrainedGan, options: InversionOptions) -> None:
-    x = small_windows().values[:60:15].astype(np.float64)
+    x = small_windows().values[:60:9].astype(np.float64)
     found = invert(double, x, options, seed=5)
     expected = [one_at_a_time(double, row, options, seed=5) for row in x]
     np.testing.assert_allclose(found.score, [score for score, _ in expected], rtol=1e-9)
     assert found.steps.tolist() == [steps for _, steps in expected]
     if options.patience is not None:
-        assert len(set(found.steps.tolist())) > 1, "windows stop at different times"
+        assert len(set(found.steps.tolist())) > 2, "windows stop at different times"
 
 
 @pytest.mark.parametrize("options", [InversionOptions(steps=10), replace(STOPPING, batch_size=64)])
