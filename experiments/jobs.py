@@ -33,6 +33,8 @@ def identity(config: Config) -> dict[str, Any]:
     settings["benchmark"].pop("paper")
     settings["synthesis"].pop("folder")
     settings["unlearning_audit"].pop("folder")
+    settings["anomaly"].pop("folder")
+    settings["poisoning"].pop("folder")
     for neutral in ("folder", "together"):
         settings["full_network"].pop(neutral)
     return settings

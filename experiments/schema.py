@@ -8,9 +8,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.schema_anomaly import BUILDINGS, AnomalyConfig, BuildingsConfig, ThresholdsConfig
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
-from experiments.schema_gan import AnomalyBenchmarkConfig, AutoencoderConfig, GanConfig
+from experiments.schema_inversion import AnomalyBenchmarkConfig
+from experiments.schema_poisoning import PoisoningConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
     GROUPS,
@@ -239,9 +241,11 @@ class Config:
     utility: UtilityConfig = field(default_factory=UtilityConfig)
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
+    poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
-    gan: GanConfig = field(default_factory=GanConfig)
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    buildings: BuildingsConfig = MISSING
+    anomaly: AnomalyConfig = field(default_factory=AnomalyConfig)
+    thresholds: ThresholdsConfig = field(default_factory=ThresholdsConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
@@ -281,6 +285,7 @@ def register() -> None:
         "criterion": {"criterion": CriterionConfig},
         "unlearning": {"unlearning": UnlearningConfig},
         "ihvp": {"ihvp": IhvpConfig},
+        "buildings": BUILDINGS,
         **GROUPS,
     }
     groups["generator"] = {**groups["generator"], "private_faraday": PrivateFaradayConfig}

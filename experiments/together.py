@@ -13,20 +13,29 @@ from experiments.jobs import RECORDS
 from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.plotting import (
+    save_anomaly,
     save_deletion,
     save_fidelity,
     save_leakage,
+    save_poisoning,
     save_private_training,
+    save_thresholds,
     save_utility,
+    summarise_anomaly,
     summarise_deletion,
     summarise_fidelity,
     summarise_leakage,
+    summarise_poisoning,
     summarise_private_training,
+    summarise_thresholds,
     summarise_utility,
+    write_anomaly_page,
     write_deletion_page,
     write_fidelity_page,
     write_leakage_page,
+    write_poisoning_page,
     write_private_training_page,
+    write_thresholds_page,
     write_utility_page,
 )
 
@@ -36,6 +45,9 @@ _SHOWN = {
     "attack": (save_leakage, write_leakage_page, summarise_leakage),
     "utility": (save_utility, write_utility_page, summarise_utility),
     "private_training": (save_private_training, write_private_training_page, summarise_private_training),
+    "anomaly": (save_anomaly, write_anomaly_page, summarise_anomaly),
+    "thresholds": (save_thresholds, write_thresholds_page, summarise_thresholds),
+    "poisoning": (save_poisoning, write_poisoning_page, summarise_poisoning),
     "unlearning_audit": (save_deletion, write_deletion_page, summarise_deletion),
 }
 

@@ -1,5 +1,9 @@
 """Figures and pages, drawn from records alone."""
 
+from unlearn.plotting.anomaly import save_anomaly
+from unlearn.plotting.anomaly_images import save_detector_images
+from unlearn.plotting.anomaly_page import write_anomaly_page
+from unlearn.plotting.anomaly_text import summarise_anomaly
 from unlearn.plotting.deletion import save_deletion
 from unlearn.plotting.deletion_page import write_deletion_page
 from unlearn.plotting.deletion_text import summarise_deletion
@@ -16,6 +20,9 @@ from unlearn.plotting.full_network_text import summary
 from unlearn.plotting.leakage import save_leakage
 from unlearn.plotting.leakage_page import write_leakage_page
 from unlearn.plotting.leakage_text import summarise_leakage
+from unlearn.plotting.poisoning import save_poisoning
+from unlearn.plotting.poisoning_page import write_poisoning_page
+from unlearn.plotting.poisoning_text import summarise_poisoning
 from unlearn.plotting.private_training import save_private_training
 from unlearn.plotting.private_training_page import write_private_training_page
 from unlearn.plotting.private_training_text import summarise_private_training
@@ -24,6 +31,9 @@ from unlearn.plotting.release_page import write_release_page
 from unlearn.plotting.release_text import summarise_release
 from unlearn.plotting.report import write_report
 from unlearn.plotting.spread import is_spread, save_spread
+from unlearn.plotting.thresholds import save_thresholds
+from unlearn.plotting.thresholds_page import write_thresholds_page
+from unlearn.plotting.thresholds_text import summarise_thresholds
 from unlearn.plotting.utility import save_utility
 from unlearn.plotting.utility_page import write_utility_page
 from unlearn.plotting.utility_text import summarise_utility
@@ -45,6 +55,12 @@ __all__ = [
     "save_feeder", "summarise_feeder", "write_feeder_page",
     # an audited deletion
     "save_deletion", "summarise_deletion", "write_deletion_page",
+    # detectors of anomalies
+    "save_anomaly", "save_detector_images", "summarise_anomaly", "write_anomaly_page",
+    # thresholds of a detector
+    "save_thresholds", "summarise_thresholds", "write_thresholds_page",
+    # poisoned training data
+    "save_poisoning", "summarise_poisoning", "write_poisoning_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

@@ -1,0 +1,37 @@
+"""Other thresholds for a finished run of `anomaly`: `python -m experiments.thresholds thresholds.run=results/runs/...`.
+
+Reads the kept scores; nothing is fitted again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.anomaly_stages import SCORES, threshold_rule
+from experiments.app import experiment
+from experiments.schema import Config
+from experiments.together import publish
+from unlearn.errors import InputError
+from unlearn.evaluation.anomaly.archive import load_archive
+from unlearn.evaluation.anomaly.sweep import measure_thresholds
+
+
+@experiment
+def main(config: Config, folder: Path) -> None:
+    """Write records, figure and a page with a slider, and print what they say."""
+    own = config.thresholds
+    rules = [threshold_rule(rule) for rule in own.rules]
+    files = sorted(Path(own.run).rglob(SCORES)) if own.run else []
+    if not files:
+        raise InputError(
+            f"thresholds.run: expected the folder of a finished run of anomaly, with {SCORES} in it, got {own.run!r}. "
+            "Run python -m experiments.anomaly first."
+        )
+    tables = [measure_thresholds(load_archive(file), rules, own.draws, own.steps).to_frame() for file in files]
+    publish(config, "thresholds", pd.concat(tables, ignore_index=True), folder)
+
+
+if __name__ == "__main__":
+    main()

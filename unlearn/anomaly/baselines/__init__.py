@@ -1,0 +1,1 @@
+"""Detectors to compare with: level, last week, day-ahead forecasts, and outliers among windows."""

@@ -1,0 +1,102 @@
+"""Who is seen when: buildings to train on, to choose thresholds with, to report on; and the hours of each.
+
+A scaler sees its own building's training time. Models see training buildings in training time. Thresholds are chosen
+on validation buildings after training time, and reported on test buildings after training time. No reading of a test
+building after training time can change a model, a scaler or a threshold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unlearn.anomaly.scaling import ScaledSeries, scale, training_time, usable_buildings
+from unlearn.anomaly.windows import LENGTH, Windows, cut_windows
+from unlearn.checks import require_count, require_fraction, require_not_negative
+from unlearn.data.buildings.series import BuildingSeries, fill_gaps
+from unlearn.data.buildings.splits import BuildingSplit, split_buildings
+
+
+@dataclass(frozen=True)
+class DivisionOptions:
+    """How buildings and hours are divided, and windows cut.
+
+    Attributes:
+        validation: share of the buildings whose labels choose thresholds.
+        test: share of the buildings that results are reported on.
+        training_share: first share of the hours, which scalers and models see.
+        length: hours of a window.
+        training_stride: hours between the starts of windows that models are fitted on.
+        scoring_stride: hours between the starts of windows that are scored.
+        longest_gap_h: longer gaps are not filled, and no window crosses them.
+        least_hours: readings of training time that a building needs.
+        limit: where scaled values are cut off.
+    """
+
+    validation: float = 0.2
+    test: float = 0.3
+    training_share: float = 0.5
+    length: int = LENGTH
+    training_stride: int = 6
+    scoring_stride: int = 12
+    longest_gap_h: int = 3
+    least_hours: int = 168
+    limit: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test", "training_share"):
+            require_fraction(f"division.{name}", getattr(self, name))
+        for name in ("length", "training_stride", "scoring_stride", "least_hours"):
+            require_count(f"division.{name}", getattr(self, name))
+        require_not_negative("division.longest_gap_h", self.longest_gap_h)
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """Windows of each part; all are cut from one scaled series.
+
+    Attributes:
+        scaled: readings of all buildings that can be scaled.
+        split: their division.
+        train: normal windows of training buildings in training time.
+        validation: all windows of validation buildings after training time.
+        test: all windows of test buildings after training time.
+        few_readings: buildings left out for too few readings in training time.
+        constant: buildings left out because training time holds one value only.
+    """
+
+    scaled: ScaledSeries
+    split: BuildingSplit
+    train: Windows
+    validation: Windows
+    test: Windows
+    few_readings: int
+    constant: int
+
+
+def divide(series: BuildingSeries, options: DivisionOptions | None = None, seed: int = 0) -> Division:
+    """Divide buildings and hours, scale, and cut windows.
+
+    Args:
+        series: readings; where they are labelled, labels of training buildings choose normal windows to train on.
+        options: shares and windows.
+        seed: of the division of buildings.
+
+    Raises:
+        InputError: too few buildings for the shares, or no window fits into a part.
+    """
+    options = options or DivisionOptions()
+    fitted = training_time(series, options.training_share)
+    usable = usable_buildings(series, fitted, options.least_hours)
+    kept = fill_gaps(series.take(usable.kept), options.longest_gap_h)
+    scaled = scale(kept, fitted, options.limit)
+    split = split_buildings(len(kept), options.validation, options.test, seed)
+    train = cut_windows(scaled, options.length, options.training_stride, fitted, split.train).normal()
+    validation, test = (
+        cut_windows(scaled, options.length, options.scoring_stride, ~fitted, part)
+        for part in (split.validation, split.test)
+    )
+    return Division(
+        scaled, split, train, validation, test, int(np.sum(usable.few_readings)), int(np.sum(usable.constant))
+    )

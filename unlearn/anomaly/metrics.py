@@ -1,0 +1,155 @@
+"""How well scores tell anomalous from normal: confusion at a threshold, and ranking over all of them.
+
+Every number takes weights, so that a bootstrap that redraws whole buildings weighs rows instead of copying them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape
+from unlearn.errors import InputError
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+#: What a confusion matrix gives.
+AT_THRESHOLD = ("accuracy", "precision", "recall", "f1", "specificity")
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Counts of true and false positives and negatives, any shape; a ratio without a case is NaN.
+
+    Attributes:
+        tp: anomalous and flagged.
+        fp: normal and flagged.
+        fn: anomalous and not flagged.
+        tn: normal and not flagged.
+    """
+
+    tp: FloatArray
+    fp: FloatArray
+    fn: FloatArray
+    tn: FloatArray
+
+    @property
+    def accuracy(self) -> FloatArray:
+        return _ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
+
+    @property
+    def precision(self) -> FloatArray:
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> FloatArray:
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> FloatArray:
+        """`2 TP / (2 TP + FP + FN)`: 0 where nothing is flagged."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def specificity(self) -> FloatArray:
+        return _ratio(self.tn, self.tn + self.fp)
+
+
+def confusion(labels: ArrayLike, flagged: ArrayLike, group: IntArray | None = None, n_groups: int = 1) -> Confusion:
+    """Count rows of each kind, in each group.
+
+    Args:
+        labels: whether a row is anomalous, shape (N,).
+        flagged: whether it is flagged, shape (N,).
+        group: of each row, such as its building, from 0; None counts all together.
+        n_groups: number of groups.
+
+    Returns:
+        Counts of shape (n_groups,), or scalars without groups.
+    """
+    is_anomalous, is_flagged = np.asarray(labels, dtype=bool), np.asarray(flagged, dtype=bool)
+    require_shape("flagged", is_flagged, is_anomalous.shape)
+    own = np.zeros(len(is_anomalous), dtype=np.int64) if group is None else group
+    counts = np.bincount(4 * own + 2 * is_anomalous + is_flagged, minlength=4 * n_groups).reshape(n_groups, 4)
+    tn, fp, fn, tp = (counts[0] if group is None else counts.T).astype(np.float64)
+    return Confusion(tp, fp, fn, tn)
+
+
+class Ranking:
+    """Rows sorted by score; rows of the same score are flagged together.
+
+    Args:
+        labels: whether a row is anomalous, shape (N,).
+        scores: the larger, the more anomalous, shape (N,).
+
+    Attributes:
+        thresholds: distinct scores, from the highest, shape (K,). At each, rows with `score >= threshold` are flagged.
+
+    Raises:
+        InputError: no row, shapes that differ, or scores that are not finite.
+    """
+
+    def __init__(self, labels: ArrayLike, scores: ArrayLike) -> None:
+        values = as_floats("scores", scores, ndim=1)
+        is_anomalous = np.asarray(labels, dtype=bool)
+        require_shape("labels", is_anomalous, values.shape)
+        require_finite("scores", values)
+        if not len(values):
+            raise InputError("scores: expected at least one, got none.")
+        self._order = np.argsort(-values, kind="stable")
+        ordered = values[self._order]
+        self._last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+        self._labels = is_anomalous[self._order]
+        self.thresholds = ordered[self._last]
+
+    def counts(self, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Flagged anomalous and flagged normal rows at each threshold, each of shape (K,).
+
+        Args:
+            weights: of the rows, shape (N,); None counts each once.
+        """
+        own = np.ones(len(self._order)) if weights is None else weights[self._order]
+        tp = np.cumsum(np.where(self._labels, own, 0.0))[self._last]
+        return tp, np.cumsum(own)[self._last] - tp
+
+    def confusion(self) -> Confusion:
+        """At each threshold, shape (K,)."""
+        tp, fp = self.counts()
+        return Confusion(tp, fp, tp[-1] - tp, fp[-1] - fp)
+
+    def roc_auc(self, weights: FloatArray | None = None) -> float:
+        """Chance that an anomalous row scores above a normal one, ties counted half; NaN without one of each."""
+        tp, fp = self.counts(weights)
+        area = np.trapezoid(np.append(0.0, tp), np.append(0.0, fp))
+        return float(_ratio(area, tp[-1] * fp[-1]))
+
+    def pr_auc(self, weights: FloatArray | None = None) -> float:
+        """Average precision: precision at each threshold, weighted by the recall it adds; NaN without anomalies."""
+        tp, fp = self.counts(weights)
+        precision = np.where(tp > 0, tp / np.maximum(tp + fp, np.finfo(float).tiny), 0.0)
+        return float(_ratio(np.sum(np.diff(tp, prepend=0.0) * precision), tp[-1]))
+
+
+def building_draws(n_buildings: int, draws: int, seed: int = 0) -> FloatArray:
+    """How often each building is in each of some redraws of all buildings, shape (draws, n_buildings)."""
+    require_count("n_buildings", n_buildings)
+    require_count("draws", draws)
+    random = np.random.default_rng(seed)
+    return random.multinomial(n_buildings, np.full(n_buildings, 1 / n_buildings), draws).astype(np.float64)
+
+
+def interval(values: FloatArray, coverage: float = 0.95) -> tuple[float, float]:
+    """Middle share of redrawn values, without NaN; NaN where nothing is left."""
+    there = values[np.isfinite(values)]
+    if not there.size:
+        return np.nan, np.nan
+    low, high = np.quantile(there, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)
+
+
+def _ratio(above: FloatArray | float, below: FloatArray | float) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.divide(above, below), dtype=np.float64)

@@ -1,0 +1,158 @@
+"""Scores of one detector and seed, with all that thresholds and metrics need: nothing is fitted again."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.anomaly.base import WindowScores
+from unlearn.anomaly.metrics import Ranking
+from unlearn.anomaly.windows import Windows
+from unlearn.checks import FloatArray, IntArray
+from unlearn.errors import InputError
+from unlearn.records import write_atomically
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+#: Splits that are scored, and the levels of their metrics.
+SPLITS, LEVELS = ("validation", "test"), ("window", "hour")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Rows of one split and level: windows, or hours that lie in any window and have a reading of their own.
+
+    Attributes:
+        score: the larger, the more anomalous, shape (n,).
+        label: whether a row is anomalous; a window is where any of its hours is, shape (n,).
+        building: position of its name in the archive, shape (n,).
+        start: position of its first hour, shape (n,).
+        kind: what was injected, −1 where nothing was or where it is a window, shape (n,).
+        kwh: the reading of an hour; NaN of a window, shape (n,).
+    """
+
+    score: FloatArray
+    label: BoolArray
+    building: IntArray
+    start: IntArray
+    kind: IntArray
+    kwh: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def ranking(self) -> Ranking:
+        return Ranking(self.label, self.score)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreArchive:
+    """What a detector said of validation and test buildings after training time.
+
+    Attributes:
+        detector: name in the registry.
+        variant: what validation chose: lag, and how hours make up the score of a window.
+        seed: of division and detector.
+        data: name of the readings.
+        buildings: names.
+        kinds: names of the injected anomalies; none where labels came with the data.
+        first_hour: the series' first hour, as text.
+        length: hours of a window.
+        validation_window: windows of validation buildings.
+        validation_hour: their hours.
+        test_window: windows of test buildings.
+        test_hour: their hours.
+    """
+
+    detector: str
+    variant: str
+    seed: int
+    data: str
+    buildings: tuple[str, ...]
+    kinds: tuple[str, ...]
+    first_hour: str
+    length: int
+    validation_window: Scored
+    validation_hour: Scored
+    test_window: Scored
+    test_hour: Scored
+
+    def of(self, split: str, level: str) -> Scored:
+        """Rows of one of `SPLITS` and one of `LEVELS`."""
+        found: Scored = getattr(self, f"{split}_{level}")
+        return found
+
+    def hour(self, start: IntArray) -> NDArray[np.datetime64]:
+        """Times of positions in the series."""
+        return np.datetime64(self.first_hour, "h") + start
+
+
+_PARTS = tuple(f"{split}_{level}" for split in SPLITS for level in LEVELS)
+_PLAIN = tuple(field.name for field in fields(ScoreArchive) if field.name not in _PARTS)
+
+
+def scored_windows(windows: Windows, scores: WindowScores) -> Scored:
+    """Windows with their scores."""
+    n = len(windows)
+    return Scored(scores.window, windows.label, windows.building, windows.start, np.full(n, -1), np.full(n, np.nan))
+
+
+def scored_hours(windows: Windows, scores: WindowScores) -> Scored:
+    """Hours in any window, with the mean score of these; filled hours are left out."""
+    series = windows.series.series
+    assert series.anomaly is not None
+    by_hour = scores.by_hour(windows)
+    building, hour = np.nonzero(np.isfinite(by_hour) & series.measured)
+    kind = np.full(len(hour), -1) if series.kind is None else series.kind[building, hour].astype(np.int64)
+    return Scored(
+        by_hour[building, hour], series.anomaly[building, hour], building, hour, kind, series.kwh[building, hour]
+    )
+
+
+def save_archive(archive: ScoreArchive, path: Path, **thresholds: float) -> Path:
+    """Write a NumPy archive: arrays named `validation_window_score` and so on, names as text, and thresholds."""
+    arrays = {name: np.array(getattr(archive, name)) for name in _PLAIN}
+    for part in _PARTS:
+        arrays |= {f"{part}_{name}": value for name, value in asdict(getattr(archive, part)).items()}
+    arrays |= {f"threshold_{name}": np.array(value) for name, value in thresholds.items()}
+
+    def write(file: Path) -> None:
+        with file.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+    return write_atomically(path, write)
+
+
+def load_archive(path: Path) -> ScoreArchive:
+    """Read what `save_archive` wrote.
+
+    Raises:
+        InputError: no such file, or not such an archive.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            parts = {
+                part: Scored(**{field.name: file[f"{part}_{field.name}"] for field in fields(Scored)})
+                for part in _PARTS
+            }
+            plain = {name: file[name] for name in _PLAIN}
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: expected scores of a detector, got {error}. Run the experiment again.") from error
+    return ScoreArchive(
+        detector=str(plain["detector"]),
+        variant=str(plain["variant"]),
+        seed=int(plain["seed"]),
+        data=str(plain["data"]),
+        buildings=tuple(map(str, plain["buildings"])),
+        kinds=tuple(map(str, plain["kinds"])),
+        first_hour=str(plain["first_hour"]),
+        length=int(plain["length"]),
+        **parts,
+    )

@@ -1,0 +1,131 @@
+"""Numbers of `anomaly` over seeds, with the ends of their intervals over buildings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from unlearn.errors import InputError
+
+#: The rule that looks at the labels it is reported on; shown only to say how much that would pretend.
+UNFAIR = "best F1 on test"
+
+#: The detector of the published work.
+GAN = "gan"
+
+DETECTOR_NAMES = {
+    "level": "level",
+    "seasonal": "day or week before",
+    "linear": "linear forecast",
+    "cnn": "CNN forecast",
+    "mixer": "MLP-Mixer forecast",
+    "ecod": "ECOD",
+    "iforest": "isolation forest",
+    "lof": "local outlier factor",
+    "autoencoder": "LSTM autoencoder",
+    "gan": "GAN-LSTM",
+}
+
+
+_KEY = ["detector", "metric", "level", "split", "rule", "kind"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number over seeds.
+
+    Attributes:
+        mean: over seeds.
+        low: lowest end of the seeds' 95 % intervals over buildings, or the least value where there are none.
+        high: highest end of them.
+        values: of each seed, by seed.
+    """
+
+    mean: float
+    low: float
+    high: float
+    values: pd.Series
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class AnomalyTable:
+    """Records of `anomaly`, any number of seeds.
+
+    Attributes:
+        detectors: in their order.
+        kinds: injected anomalies, in their order; none where labels came with the data.
+        rule: how thresholds were chosen.
+        n_seeds: seeds that occur.
+
+    Raises:
+        InputError: records of something else.
+    """
+
+    def __init__(self, records: pd.DataFrame) -> None:
+        if not {"detector", "level", "rule"} <= set(records):
+            raise InputError("anomaly: expected records with the columns detector, level and rule; run anomaly first.")
+        missing = sorted({"kind", "low", "high", "at"} - set(records))
+        self._records = records.reindex(columns=[*records.columns, *missing])
+        numbers = self._records[self._records["at"].isna()]
+        numbers = numbers.assign(**{column: numbers[column].astype(object).fillna("") for column in _KEY})
+        self._numbers = {key: own[["seed", "value", "low", "high"]] for key, own in numbers.groupby(_KEY, sort=False)}
+        self.detectors = [str(name) for name in records["detector"].unique()]
+        self.kinds = [str(kind) for kind in self._records["kind"].dropna().unique()]
+        rules = [str(rule) for rule in records["rule"].dropna().unique() if rule != UNFAIR]
+        self.rule = rules[0]
+        self.n_seeds = int(records["seed"].nunique())
+
+    def number(
+        self,
+        detector: str,
+        metric: str,
+        level: str | None = None,
+        *,
+        split: str | None = "test",
+        rule: str | None = None,
+        kind: str | None = None,
+    ) -> Number | None:
+        """A number over seeds; None where there is none."""
+        own = self._numbers.get((detector, metric, level or "", split or "", rule or "", kind or ""))
+        if own is None or own["value"].isna().all():
+            return None
+        values = own.set_index("seed")["value"].astype(float)
+        ends = own[["value", "low", "high"]].astype(float)
+        low, high = ends.min(axis=1).min(), ends.max(axis=1).max()
+        return Number(float(values.mean()), float(low), float(high), values)
+
+    def fair(self, detector: str, metric: str, level: str, kind: str | None = None) -> Number | None:
+        """A number on test at the threshold that validation chose."""
+        return self.number(detector, metric, level, rule=self.rule, kind=kind)
+
+    def everything(self, level: str) -> float:
+        """F1 on test of flagging every row, mean over seeds: `2 p / (1 + p)` with p the share of anomalous rows."""
+        found = self.number(self.detectors[0], "prevalence", level)
+        if found is None:
+            return np.nan
+        return float((2 * found.values / (1 + found.values)).mean())
+
+    def curve(self, detector: str, metric: str, level: str) -> pd.Series:
+        """Mean over seeds of a curve on test, by what it is kept at."""
+        own = self._records
+        own = own[(own["detector"] == detector) & (own["metric"] == metric) & (own["level"] == level)]
+        return own.groupby("at")["value"].mean()
+
+    def variants(self, detector: str) -> str:
+        """What validation chose, over the seeds."""
+        own = self._records.loc[self._records["detector"] == detector, "variant"]
+        return "; ".join(sorted(map(str, own.unique())))
+
+
+def rule_named(rule: str) -> str:
+    """A rule as people call it."""
+    return "best F1 on validation" if rule == "best_f1" else rule
+
+
+def named(detector: str) -> str:
+    """A detector as people call it."""
+    return DETECTOR_NAMES.get(detector, detector)
