@@ -11,6 +11,7 @@ from omegaconf import MISSING
 from experiments.schema_anomaly import BUILDINGS, AnomalyConfig, BuildingsConfig, ThresholdsConfig
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
+from experiments.schema_inversion import AnomalyBenchmarkConfig
 from experiments.schema_poisoning import PoisoningConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
@@ -188,6 +189,7 @@ class BenchmarkConfig:
     network_threads: int = MISSING
     feeder_meters: list[int] = MISSING
     feeder_hourly_meters: list[int] = MISSING
+    anomaly: AnomalyBenchmarkConfig = field(default_factory=AnomalyBenchmarkConfig)
     paper: str = MISSING
 
 

@@ -94,6 +94,7 @@ class GanNetworksConfig:
     generator: list[int] = MISSING
     discriminator: int = MISSING
     latent_std: float = MISSING
+    initial: str = MISSING
 
 
 @dataclass

@@ -8,9 +8,12 @@ from hydra.errors import ConfigCompositionException
 from omegaconf.errors import OmegaConfBaseException
 
 import unlearn
+from experiments.anomaly_stages import detector_options
 from experiments.app import CONF, to_config
 from experiments.build import build_cost, build_split
 from experiments.schema import Config, with_forecaster
+from unlearn.anomaly.autoencoder import AutoencoderOptions
+from unlearn.anomaly.gan import GanOptions
 from unlearn.errors import InputError
 
 GROUPS = (
@@ -85,3 +88,9 @@ def test_an_own_weather_table_is_added_by_name() -> None:
 def test_an_unknown_forecaster_of_the_paper_is_named() -> None:
     with pytest.raises(InputError, match=r"paper\.forecasters: expected one of cnn, linear, mixer; got 'lstm'"):
         with_forecaster(composed("paper.forecasters=[lstm]"), "lstm")
+
+
+def test_neural_detectors_are_configured_as_the_library_defaults() -> None:
+    options = detector_options(composed())
+    assert options.gan == GanOptions()
+    assert options.autoencoder == AutoencoderOptions()
