@@ -115,10 +115,7 @@ def _add_curves(table: RecordTable, test: Scored, level: str) -> None:
     """Recall at false positive rates, on the line between thresholds; and the best precision that reaches a recall."""
     tp, fp = test.ranking().counts()
     recall, fpr = tp / tp[-1], fp / fp[-1]
-    # Of thresholds with the same false positive rate, the last one has the highest recall.
-    last = np.append(np.diff(fpr) > 0, True)
-    start = [] if fpr[last][0] == 0 else [0.0]
-    at_fpr = np.interp(_CURVE, np.append(start, fpr[last]), np.append(start, recall[last]))
+    at_fpr = np.interp(_CURVE, np.append(0.0, fpr), np.append(0.0, recall))
     precision = np.maximum.accumulate((tp / (tp + fp))[::-1])[::-1]
     at_recall = precision[np.searchsorted(recall, _CURVE - 1e-12).clip(max=len(recall) - 1)]
     for at, on_roc, on_pr in zip(_CURVE, at_fpr, at_recall, strict=True):
