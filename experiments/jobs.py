@@ -34,6 +34,7 @@ def identity(config: Config) -> dict[str, Any]:
     settings["synthesis"].pop("folder")
     settings["unlearning_audit"].pop("folder")
     settings["anomaly"].pop("folder")
+    settings["poisoning"].pop("folder")
     for neutral in ("folder", "together"):
         settings["full_network"].pop(neutral)
     return settings

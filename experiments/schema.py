@@ -11,6 +11,7 @@ from omegaconf import MISSING
 from experiments.schema_anomaly import BUILDINGS, AnomalyConfig, BuildingsConfig, ThresholdsConfig
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
+from experiments.schema_poisoning import PoisoningConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
     GROUPS,
@@ -238,6 +239,7 @@ class Config:
     utility: UtilityConfig = field(default_factory=UtilityConfig)
     private_training: PrivateTrainingConfig = field(default_factory=PrivateTrainingConfig)
     unlearning_audit: UnlearningAuditConfig = field(default_factory=UnlearningAuditConfig)
+    poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
     buildings: BuildingsConfig = MISSING
     anomaly: AnomalyConfig = field(default_factory=AnomalyConfig)

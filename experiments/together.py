@@ -17,6 +17,7 @@ from unlearn.plotting import (
     save_deletion,
     save_fidelity,
     save_leakage,
+    save_poisoning,
     save_private_training,
     save_thresholds,
     save_utility,
@@ -24,6 +25,7 @@ from unlearn.plotting import (
     summarise_deletion,
     summarise_fidelity,
     summarise_leakage,
+    summarise_poisoning,
     summarise_private_training,
     summarise_thresholds,
     summarise_utility,
@@ -31,6 +33,7 @@ from unlearn.plotting import (
     write_deletion_page,
     write_fidelity_page,
     write_leakage_page,
+    write_poisoning_page,
     write_private_training_page,
     write_thresholds_page,
     write_utility_page,
@@ -44,6 +47,7 @@ _SHOWN = {
     "private_training": (save_private_training, write_private_training_page, summarise_private_training),
     "anomaly": (save_anomaly, write_anomaly_page, summarise_anomaly),
     "thresholds": (save_thresholds, write_thresholds_page, summarise_thresholds),
+    "poisoning": (save_poisoning, write_poisoning_page, summarise_poisoning),
     "unlearning_audit": (save_deletion, write_deletion_page, summarise_deletion),
 }
 

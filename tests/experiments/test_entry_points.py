@@ -32,7 +32,7 @@ def records_of(folder: Path) -> pd.DataFrame:
 
 def test_entry_points_are_thin() -> None:
     names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect", "benchmark"]
-    names += ["fidelity", "utility", "attack", "private_training", "unlearning_audit"]
+    names += ["fidelity", "utility", "attack", "private_training", "unlearning_audit", "poisoning"]
     names.append("full_network")
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
     assert max(lengths.values()) < 60, lengths

@@ -69,8 +69,9 @@ def _spread(layers: list[nn.LSTM], output: nn.Linear, latent_std: float) -> None
     """Set the weights so that layers pass on the spread of z."""
     given = latent_std
     for layer in layers:
-        nn.init.normal_(layer.weight_ih_l0, std=1 / (given * layer.input_size**0.5))
-        for gate in layer.weight_hh_l0.chunk(4):
+        weights = dict(layer.named_parameters())
+        nn.init.normal_(weights["weight_ih_l0"], std=1 / (given * layer.input_size**0.5))
+        for gate in weights["weight_hh_l0"].chunk(4):
             nn.init.orthogonal_(gate)
         given = _STATE_RMS
     nn.init.normal_(output.weight, std=1 / (given * output.in_features**0.5))

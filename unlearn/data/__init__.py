@@ -25,6 +25,7 @@ from unlearn.data.meters.profiles import DAYS, STEPS, DailyProfiles, profiles_fr
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.data.meters.sources import HOUSEHOLD_SOURCES, load_households
 from unlearn.data.meters.wide import read_wide
+from unlearn.data.poisoning import POISONS, Poisoned, poison
 from unlearn.data.scaler import StandardScaler
 from unlearn.data.simulator.households import simulate_households
 from unlearn.data.simulator.weather import london_weather
@@ -45,6 +46,10 @@ __all__ = [
     "FAIR",
     "PUBLISHED",
     "remain_rows",
+    # poisoned training hours
+    "POISONS",
+    "Poisoned",
+    "poison",
     # features
     "CALENDAR_NAMES",
     "WEATHER_NAMES",

@@ -19,6 +19,8 @@ from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_
 from unlearn.evaluation.network_curvature import Prediction
 from unlearn.evaluation.network_problem import NetworkProblem
 from unlearn.evaluation.network_quality import assess
+from unlearn.evaluation.poisoning.measure import DETECTORS, PoisonedStudy
+from unlearn.evaluation.poisoning.options import PoisoningOptions
 from unlearn.evaluation.sensitivity import sensitivity
 from unlearn.evaluation.study import PROTOCOLS, Study
 from unlearn.evaluation.tradeoff import tradeoff
@@ -35,6 +37,8 @@ __all__ = [
     "published_derivative",
     # evidence that a deletion happened
     "PARTS", "Audit", "AuditOptions",
+    # poisoned training hours: found, unlearnt, priced
+    "DETECTORS", "PoisonedStudy", "PoisoningOptions",
     # influence and Newton steps of a whole network against true refits
     "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups",
     # how near released meter data is to real households

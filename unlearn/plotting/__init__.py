@@ -20,6 +20,9 @@ from unlearn.plotting.full_network_text import summary
 from unlearn.plotting.leakage import save_leakage
 from unlearn.plotting.leakage_page import write_leakage_page
 from unlearn.plotting.leakage_text import summarise_leakage
+from unlearn.plotting.poisoning import save_poisoning
+from unlearn.plotting.poisoning_page import write_poisoning_page
+from unlearn.plotting.poisoning_text import summarise_poisoning
 from unlearn.plotting.private_training import save_private_training
 from unlearn.plotting.private_training_page import write_private_training_page
 from unlearn.plotting.private_training_text import summarise_private_training
@@ -56,6 +59,8 @@ __all__ = [
     "save_anomaly", "save_detector_images", "summarise_anomaly", "write_anomaly_page",
     # thresholds of a detector
     "save_thresholds", "summarise_thresholds", "write_thresholds_page",
+    # poisoned training data
+    "save_poisoning", "summarise_poisoning", "write_poisoning_page",
     # the whole network
     "save_full_network", "summary", "write_full_network_page",
 ]  # fmt: skip

@@ -1,0 +1,86 @@
+"""Poisoned training data in its tiny mode: what is written, kept, reused, refused."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.jobs import identity
+from experiments.poisoning_stages import PoisoningRun
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from tests.experiments.test_entry_points import records_of
+from unlearn.evaluation import PoisonedStudy, PoisoningOptions
+
+QUICK = ["poisoning.folder=kept", "poisoning.shares=[0.1]"]
+
+
+def test_a_run_writes_its_records_figure_and_page_and_goes_on_where_it_stopped(
+    run: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run("poisoning", *QUICK)
+    said = capsys.readouterr().out
+    assert "Linear forecaster on synthetic: 10 % of the hours" in said
+    assert "Scaling by −50 %: forecasts cost" in said
+    records = records_of(folder)
+    assert {"clean", "poisoned", "unlearnt", "reweighted", "detection"} == set(records["method"])
+    asked = {"residual", "influence_mse", "influence_cost", "truth", "none", "seasonal", "gan"}
+    assert asked | {"clean"} == set(records["detector"].dropna())
+    assert (folder / "poisoning.png").stat().st_size > 20_000
+    assert "found, unlearnt, priced" in (folder / "index.html").read_text()
+
+    before = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    assert len(before) == 2 * 8  # attacks, parts
+    lost = next(file for file in before if file.name.startswith("residual"))
+    lost.unlink()  # as if interrupted
+    again = records_of(run("poisoning", *QUICK))
+    pd.testing.assert_frame_equal(again, records)
+    after = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    assert {file: time for file, time in before.items() if file != lost}.items() <= after.items()
+
+
+def test_parts_of_other_settings_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def detected(_: PoisonedStudy, name: str, fit: object = None) -> pd.DataFrame:
+        asked.append(name)
+        return pd.DataFrame({"metric": [name], "value": [0.0]})
+
+    monkeypatch.setattr(PoisonedStudy, "detected", detected)
+    monkeypatch.setattr(PoisonedStudy, "models", lambda _: pd.DataFrame({"metric": ["none"], "value": [0.0]}))
+    common = ["experiment=tiny", "data.n_hours=600", f"poisoning.folder={tmp_path}", f"models={tmp_path / 'models'}"]
+    common += ["poisoning.detectors=[residual]", "poisoning.shares=[0.1,0.2]"]
+    common += ["poisoning.attacks=[{kind: ramp, strength: -0.5}]"]
+    for changed in ([], [], ["poisoning.gan.epochs=2"], ["poisoning.rounds=1"]):
+        PoisoningRun(composed(*common, *changed)).records()
+    once = ["residual", "seasonal", "gan", "residual", "seasonal"]  # the slow detector at one share
+    assert asked == [*once, "gan", *once]
+
+
+def test_the_configured_options_are_the_librarys_default() -> None:
+    assert PoisoningRun(composed()).options == PoisoningOptions()
+
+
+def test_where_parts_are_kept_changes_no_result() -> None:
+    assert identity(composed()) == identity(composed("poisoning.folder=elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol=published", "poisoning needs fair"),
+        ("poisoning.seeds=[]", "poisoning.seeds: expected at least one"),
+        ("poisoning.shares=[0.1,0.1]", "poisoning.shares: expected at least one, each once"),
+        ("poisoning.detectors=[tarot]", "poisoning.detectors: expected one of"),
+        ("poisoning.anomalies=[tarot]", "poisoning.anomalies: expected one of gan, seasonal"),
+        ("poisoning.tails=[]", "tails: expected at least one"),
+        ("poisoning.shares=[1.5]", "poison: share"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    run: Runner, capsys: pytest.CaptureFixture[str], override: str, message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run("poisoning", *QUICK, override)
+    assert message in capsys.readouterr().out
+    assert not Path("kept").exists()

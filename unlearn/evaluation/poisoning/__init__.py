@@ -1,0 +1,1 @@
+"""Poisoned training hours: detected without the truth, unlearnt, and priced."""
