@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from experiments.app import experiment, write_records
+from experiments.benchmarks.anomaly import time_anomaly
 from experiments.benchmarks.any_model import time_influence
 from experiments.benchmarks.cold import add_paper_stages, time_cold_start
 from experiments.benchmarks.curvature import time_curvature
@@ -20,7 +21,7 @@ from unlearn.records import RecordTable, write_atomically
 
 log = logging.getLogger(__name__)
 
-PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder")
+PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly")
 
 
 @experiment
@@ -43,6 +44,8 @@ def main(config: Config, folder: Path) -> None:
         add_paper_stages(config, table)
     if "feeder" in config.benchmark.parts:
         time_feeder(config, table, folder)
+    if "anomaly" in config.benchmark.parts:
+        time_anomaly(config, table)
     records = table.to_frame()
     write_records(config, records, folder)
     text = as_text(records)

@@ -22,6 +22,7 @@ def as_text(records: pd.DataFrame) -> str:
         _cold(records),
         _stages(records),
         _feeder(records),
+        _anomaly(records),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -165,6 +166,20 @@ def _feeder(records: pd.DataFrame) -> str:
         memory = f"{_value(size, 'peak_memory'):.0f}"
         rows.append({"what": what, "into": method, "time [s]": _spread(times), "peak memory [MB]": memory})
     return text + _markdown("Synthetic feeders by number of meters, each in a process of its own", rows)
+
+
+def _anomaly(records: pd.DataFrame) -> str:
+    rows = []
+    for what, problem in records[records["part"] == "anomaly"].groupby("what", sort=False):
+        slowest = problem.loc[problem["metric"] == "time_median", "value"].max()
+        for method, own in problem.groupby("method", sort=False):
+            times = own[own["metric"].str.startswith("time_")].set_index("metric")["value"]
+            row = {"windows": f"{_value(own, 'windows'):.0f} of {what}", "search": method}
+            row |= {"time [ms/window]": _spread(times), "slowest / this": f"{slowest / times['time_median']:,.1f}"}
+            row |= {"mean steps": f"{_value(own, 'steps'):.0f}", "score": f"{_value(own, 'score_change'):+.2%}"}
+            row |= {"largest difference": _format(_value(own, "score_difference"))}
+            rows.append(row | {"Spearman": _format(_value(own, "spearman")), "AUC": _format(_value(own, "auc"))})
+    return _markdown("Latent inversion; scores relative to all steps", rows)
 
 
 def _value(records: pd.DataFrame, metric: str) -> float:

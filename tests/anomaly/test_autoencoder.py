@@ -10,14 +10,14 @@ from tests.anomaly.gans import LENGTH, small_windows
 from unlearn.anomaly.autoencoder import AutoencoderOptions, _watched, fit_autoencoder
 from unlearn.errors import ConvergenceError, InputError
 
-OPTIONS = AutoencoderOptions(hidden=6, epochs=12, batch_size=8, learning_rate=0.02)
+OPTIONS = AutoencoderOptions(hidden=6, epochs=4, batch_size=8, learning_rate=0.03)
 
 
 def test_it_learns_the_wave_and_not_what_breaks_it() -> None:
     windows = small_windows()
     fitted = fit_autoencoder(windows, OPTIONS, seed=1)
     error = fitted.card["history"]["train"]
-    assert error[-1] < 0.6 * error[0]
+    assert error[-1] < 0.8 * error[0]
     scores = fitted.score(windows)
     values = torch.from_numpy(windows.values.copy())
     np.testing.assert_allclose(scores.hour, (fitted.network(values) - values).abs(), atol=1e-6)
@@ -36,7 +36,7 @@ def test_the_best_epoch_on_the_watched_buildings_counts() -> None:
     assert fitted.card["best_epoch"] == int(np.argmin(errors))
     watched = windows.take(windows.building >= 4)
     assert fitted.score(watched).hour.mean() == pytest.approx(min(errors), rel=1e-5)
-    assert len(errors) in (12, int(np.argmin(errors)) + 3)
+    assert len(errors) in (4, int(np.argmin(errors)) + 3)
 
 
 def test_whole_buildings_are_watched() -> None:
@@ -60,7 +60,7 @@ def test_unusable_windows_are_refused() -> None:
     with pytest.raises(InputError, match="expected normal ones"):
         fit_autoencoder(anomalous, OPTIONS)
     with pytest.raises(ConvergenceError, match=r"Lower autoencoder\.learning_rate"):
-        fit_autoencoder(windows, replace(OPTIONS, learning_rate=1e38))
+        fit_autoencoder(windows, replace(OPTIONS, learning_rate=3e37))
     fitted = fit_autoencoder(windows, replace(OPTIONS, epochs=1))
     with pytest.raises(InputError, match=rf"expected shape \(any, {LENGTH}\)"):
         fitted.score(replace(windows, values=windows.values[:, 1:]))
@@ -68,7 +68,7 @@ def test_unusable_windows_are_refused() -> None:
     missing[0, 0] = np.nan
     with pytest.raises(InputError, match="expected finite values"):
         fitted.score(replace(windows, values=missing))
-    assert fitted.score(windows.take([])).hour.shape == (0, LENGTH)
+    assert fitted.score(windows.take(np.arange(0))).hour.shape == (0, LENGTH)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Adversarial training: against a plain loop, reproducible, resumable; the detector and its files."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,9 +56,9 @@ def test_one_batch_is_a_step_of_a_plain_loop() -> None:
     for name, value in (generator.state_dict(prefix="g.") | discriminator.state_dict(prefix="d.")).items():
         torch.testing.assert_close(weights(found)[name], value, atol=1e-5, rtol=0, msg=name)
     history = found.card["history"]
-    assert history["discriminator_loss"] == pytest.approx([float(loss)], abs=1e-5)
-    assert history["generator_loss"] == pytest.approx([float(maker_loss)], abs=1e-5)
-    assert history["real_probability"] == pytest.approx([float(chance[0].mean())], abs=1e-5)
+    assert history["discriminator_loss"] == pytest.approx([loss.item()], abs=1e-5)
+    assert history["generator_loss"] == pytest.approx([maker_loss.item()], abs=1e-5)
+    assert history["real_probability"] == pytest.approx([chance[0].mean().item()], abs=1e-5)
 
 
 def test_the_seed_decides() -> None:
@@ -122,7 +123,7 @@ def test_only_normal_windows_are_trained_on() -> None:
 
 def test_a_training_that_diverges_is_refused() -> None:
     with pytest.raises(ConvergenceError, match=r"in epoch 0\. Lower gan\.training\.learning_rate"):
-        train_gan(small_windows(), NETWORKS, replace(TRAINING, learning_rate=1e38))
+        train_gan(small_windows(), NETWORKS, replace(TRAINING, learning_rate=3e37))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_a_detector_is_the_same_after_reading(fitted: FittedGan, tmp_path: Path)
     for detector in (fitted, plain, autoencoder):
         read = load_detector(save_detector(detector, tmp_path / "detector"))  # each replaces the one before
         np.testing.assert_array_equal(read.score(windows).hour, detector.score(windows).hour)
-        assert read.card == {**detector.card, **({"networks": read.card["networks"]} if read.name == "gan" else {})}
+        assert read.card == json.loads(json.dumps(detector.card))
     names = {file.name for file in (tmp_path / "detector").iterdir()}
     assert names == {"autoencoder.safetensors", "card.json"}
 

@@ -82,7 +82,10 @@ def test_score_and_gradient_agree_with_autograd(options: NetworkOptions, dtype: 
     own_residual, own_distance = loss.parts(z.detach().t(), x.t(), loss.features(x.t()))
     torch.testing.assert_close(own_residual.t(), residual.detach(), atol=atol, rtol=0)
     torch.testing.assert_close(own_distance.t(), distance.detach(), atol=10 * atol, rtol=0)
-    torch.testing.assert_close(loss.gradient().t(), gradient, atol=atol, rtol=0)
+    # Spread weights make gradients of about 1; in float32 a sum over 12 hours keeps five digits of them.
+    torch.testing.assert_close(
+        loss.gradient().t() / gradient.abs().max(), gradient / gradient.abs().max(), atol=atol, rtol=0
+    )
 
 
 def test_a_window_that_is_generated_is_at_no_distance_from_itself() -> None:

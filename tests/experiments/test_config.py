@@ -10,7 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 import unlearn
 from experiments.app import CONF, to_config
 from experiments.build import build_cost, build_split
+from experiments.build_gan import build_autoencoder_options, build_gan_options
 from experiments.schema import Config, with_forecaster
+from unlearn.anomaly.autoencoder import AutoencoderOptions
+from unlearn.anomaly.gan import GanOptions
 from unlearn.errors import InputError
 
 GROUPS = (
@@ -85,3 +88,9 @@ def test_an_own_weather_table_is_added_by_name() -> None:
 def test_an_unknown_forecaster_of_the_paper_is_named() -> None:
     with pytest.raises(InputError, match=r"paper\.forecasters: expected one of cnn, linear, mixer; got 'lstm'"):
         with_forecaster(composed("paper.forecasters=[lstm]"), "lstm")
+
+
+def test_neural_detectors_are_configured_as_the_library_defaults() -> None:
+    config = composed()
+    assert build_gan_options(config.gan) == GanOptions()
+    assert build_autoencoder_options(config.autoencoder) == AutoencoderOptions()
