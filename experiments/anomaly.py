@@ -1,7 +1,12 @@
-"""Which detector finds anomalies in meter readings: `python -m experiments.anomaly households=npz households.path=...`.
+"""Which detector finds anomalies in meter readings: `python -m experiments.anomaly`.
 
-Detectors are fitted, scored and judged on the same windows; thresholds come from other buildings than those reported
-on. Interrupt it, run it again, it goes on.
+On real households, with every detector (`iforest` and `lof` need the extra `anomaly`):
+
+    python -m experiments.anomaly households=npz households.path=sample.npz \\
+      "anomaly.detectors=[level,seasonal,linear,cnn,mixer,ecod,iforest,lof,autoencoder,gan]"
+
+and on labelled buildings with `buildings=lead buildings.path=train.csv`. Detectors are fitted, scored and judged on the
+same windows; thresholds come from other buildings than those reported on. Interrupt it, run it again, it goes on.
 """
 
 from __future__ import annotations

@@ -120,17 +120,29 @@ class Ranking:
         tp, fp = self.counts()
         return Confusion(tp, fp, tp[-1] - tp, fp[-1] - fp)
 
-    def roc_auc(self, weights: FloatArray | None = None) -> float:
-        """Chance that an anomalous row scores above a normal one, ties counted half; NaN without one of each."""
+    def areas(self, weights: FloatArray | None = None) -> tuple[float, float]:
+        """Areas under the ROC curve and under the precision-recall curve.
+
+        The first is the chance that an anomalous row scores above a normal one, ties counted half; NaN without one of
+        each. The second is the average precision: precision at each threshold, weighted by the recall that it adds; NaN
+        without anomalies.
+
+        Args:
+            weights: of the rows, shape (N,); None counts each once.
+        """
         tp, fp = self.counts(weights)
-        area = np.trapezoid(np.append(0.0, tp), np.append(0.0, fp))
-        return float(_ratio(area, tp[-1] * fp[-1]))
+        under_roc = np.trapezoid(np.append(0.0, tp), np.append(0.0, fp))
+        precision = np.where(tp > 0, tp / np.maximum(tp + fp, np.finfo(float).tiny), 0.0)
+        under_pr = np.sum(np.diff(tp, prepend=0.0) * precision)
+        return float(_ratio(under_roc, tp[-1] * fp[-1])), float(_ratio(under_pr, tp[-1]))
+
+    def roc_auc(self, weights: FloatArray | None = None) -> float:
+        """The first of `areas`."""
+        return self.areas(weights)[0]
 
     def pr_auc(self, weights: FloatArray | None = None) -> float:
-        """Average precision: precision at each threshold, weighted by the recall it adds; NaN without anomalies."""
-        tp, fp = self.counts(weights)
-        precision = np.where(tp > 0, tp / np.maximum(tp + fp, np.finfo(float).tiny), 0.0)
-        return float(_ratio(np.sum(np.diff(tp, prepend=0.0) * precision), tp[-1]))
+        """The second of `areas`."""
+        return self.areas(weights)[1]
 
 
 def building_draws(n_buildings: int, draws: int, seed: int = 0) -> FloatArray:

@@ -1,5 +1,9 @@
 """How good and how complete an unlearnt forecaster is, as tidy records."""
 
+from unlearn.evaluation.anomaly.archive import ScoreArchive, load_archive, save_archive
+from unlearn.evaluation.anomaly.measure import MeasureOptions, measure_detector
+from unlearn.evaluation.anomaly.score import score_division
+from unlearn.evaluation.anomaly.sweep import measure_thresholds
 from unlearn.evaluation.completeness import completeness
 from unlearn.evaluation.deletion.audit import PARTS, Audit
 from unlearn.evaluation.deletion.options import AuditOptions
@@ -37,6 +41,9 @@ __all__ = [
     "published_derivative",
     # evidence that a deletion happened
     "PARTS", "Audit", "AuditOptions",
+    # detectors of anomalies: their scores, kept, and what they are worth
+    "MeasureOptions", "ScoreArchive", "load_archive", "measure_detector", "measure_thresholds", "save_archive",
+    "score_division",
     # poisoned training hours: found, unlearnt, priced
     "DETECTORS", "PoisonedStudy", "PoisoningOptions",
     # influence and Newton steps of a whole network against true refits

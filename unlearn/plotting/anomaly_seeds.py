@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,13 @@ DETECTOR_NAMES = {
 
 
 _KEY = ["detector", "metric", "level", "split", "rule", "kind"]
+
+
+class _Row(NamedTuple):
+    seed: int
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,11 @@ class AnomalyTable:
         missing = sorted({"kind", "low", "high", "at"} - set(records))
         self._records = records.reindex(columns=[*records.columns, *missing])
         numbers = self._records[self._records["at"].isna()]
-        numbers = numbers.assign(**{column: numbers[column].astype(object).fillna("") for column in _KEY})
-        self._numbers = {key: own[["seed", "value", "low", "high"]] for key, own in numbers.groupby(_KEY, sort=False)}
+        self._numbers: dict[tuple[str, ...], list[_Row]] = defaultdict(list)
+        keys = zip(*(numbers[column].astype(object).fillna("") for column in _KEY), strict=True)
+        rows = zip(*(numbers[column] for column in _Row._fields), strict=True)
+        for key, row in zip(keys, rows, strict=True):
+            self._numbers[key].append(_Row(*row))
         self.detectors = [str(name) for name in records["detector"].unique()]
         self.kinds = [str(kind) for kind in self._records["kind"].dropna().unique()]
         rules = [str(rule) for rule in records["rule"].dropna().unique() if rule != UNFAIR]
@@ -90,13 +102,12 @@ class AnomalyTable:
         kind: str | None = None,
     ) -> Number | None:
         """A number over seeds; None where there is none."""
-        own = self._numbers.get((detector, metric, level or "", split or "", rule or "", kind or ""))
-        if own is None or own["value"].isna().all():
+        own = self._numbers.get((detector, metric, level or "", split or "", rule or "", kind or ""), [])
+        values = pd.Series({row.seed: row.value for row in own}, dtype=np.float64)
+        if values.isna().all():
             return None
-        values = own.set_index("seed")["value"].astype(float)
-        ends = own[["value", "low", "high"]].astype(float)
-        low, high = ends.min(axis=1).min(), ends.max(axis=1).max()
-        return Number(float(values.mean()), float(low), float(high), values)
+        ends = np.array([(row.value, row.low, row.high) for row in own], dtype=np.float64)
+        return Number(float(values.mean()), float(np.nanmin(ends)), float(np.nanmax(ends)), values)
 
     def fair(self, detector: str, metric: str, level: str, kind: str | None = None) -> Number | None:
         """A number on test at the threshold that validation chose."""

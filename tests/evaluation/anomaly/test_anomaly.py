@@ -62,7 +62,7 @@ def test_validation_chooses_candidate_and_reduction_and_test_is_scored_once() ->
     labels = division.scaled.series.anomaly
     assert labels is not None
     noise = np.random.default_rng(0).random(labels.shape)
-    blind, knowing = Told("blind", noise), Told("knowing", labels + 0.1 * noise)
+    blind, knowing = Told("blind", noise), Told("knowing", labels + 0.9 * noise)
     found, chosen = score_division([blind, knowing], division, "told", 3)
     assert chosen is knowing
     # The highest hour tells all, the first hour does not.
@@ -122,9 +122,7 @@ def test_curves_are_those_of_scikit_learn(archive: ScoreArchive, records: pd.Dat
     test = archive.test_window
     fpr, recall, _ = oracle.roc_curve(test.label, test.score, drop_intermediate=False)
     curve = records[(records["metric"] == "recall_at_fpr") & (records["level"] == "window")].set_index("at")["value"]
-    for at in curve.index[1:]:
-        assert curve[at] == pytest.approx(np.interp(at, fpr, recall), abs=1e-9) or np.isclose(fpr, at).any()
-    assert curve.is_monotonic_increasing
+    np.testing.assert_allclose(curve, np.interp(curve.index, fpr, recall))
     precision, reached, _ = oracle.precision_recall_curve(test.label, test.score)
     curve = records[(records["metric"] == "precision_at_recall") & (records["level"] == "window")]
     for at, found in zip(curve["at"], curve["value"], strict=True):

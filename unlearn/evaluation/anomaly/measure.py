@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from tqdm import tqdm
 
 from unlearn.anomaly.events import delays_h, find_events
 from unlearn.anomaly.metrics import AT_THRESHOLD, Confusion, building_draws, confusion, interval
@@ -68,7 +69,7 @@ def measure_detector(archive: ScoreArchive, options: MeasureOptions | None = Non
             own = archive.of(split, level)
             columns = {"level": level, "split": split}
             add_confusion(table, own, value, options, rule=str(options.rule), **columns)
-            _add_ranking(table, own, options, archive.seed, **columns)
+            _add_ranking(table, own, options, **columns)
         _add_unfair(table, archive.of("test", level), level)
         _add_curves(table, archive.of("test", level), level)
     _add_events(table, archive, chosen["hour"].value, options)
@@ -92,14 +93,14 @@ def add_confusion(
     table.add("buildings", len(names), "buildings", **columns)
 
 
-def _add_ranking(table: RecordTable, own: Scored, options: MeasureOptions, seed: int, **columns: object) -> None:
+def _add_ranking(table: RecordTable, own: Scored, options: MeasureOptions, **columns: object) -> None:
     names, group = np.unique(own.building, return_inverse=True)
     ranking = own.ranking()
     draws = building_draws(len(names), options.draws)
-    drawn = np.array([(ranking.roc_auc(draw[group]), ranking.pr_auc(draw[group])) for draw in draws])
-    for column, name in enumerate(("roc_auc", "pr_auc")):
-        low, high = interval(drawn[:, column])
-        table.add(name, getattr(ranking, name)(), "1", low=low, high=high, **columns)
+    drawn = np.array([ranking.areas(draw[group]) for draw in tqdm(draws, desc="redraws", leave=False, delay=1)])
+    for name, area, own_draws in zip(("roc_auc", "pr_auc"), ranking.areas(), drawn.T, strict=True):
+        low, high = interval(own_draws)
+        table.add(name, area, "1", low=low, high=high, **columns)
     table.add("prevalence", own.label.mean(), "1", **columns)
 
 
@@ -115,10 +116,7 @@ def _add_curves(table: RecordTable, test: Scored, level: str) -> None:
     """Recall at false positive rates, on the line between thresholds; and the best precision that reaches a recall."""
     tp, fp = test.ranking().counts()
     recall, fpr = tp / tp[-1], fp / fp[-1]
-    # Of thresholds with the same false positive rate, the last one has the highest recall.
-    last = np.append(np.diff(fpr) > 0, True)
-    start = [] if fpr[last][0] == 0 else [0.0]
-    at_fpr = np.interp(_CURVE, np.append(start, fpr[last]), np.append(start, recall[last]))
+    at_fpr = np.interp(_CURVE, np.append(0.0, fpr), np.append(0.0, recall))
     precision = np.maximum.accumulate((tp / (tp + fp))[::-1])[::-1]
     at_recall = precision[np.searchsorted(recall, _CURVE - 1e-12).clip(max=len(recall) - 1)]
     for at, on_roc, on_pr in zip(_CURVE, at_fpr, at_recall, strict=True):

@@ -1,0 +1,150 @@
+"""Detectors and thresholds in the tiny mode: files, what is kept, what is refused."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import anomaly_outputs, together
+from experiments.anomaly_stages import AnomalyRun, detector_options, threshold_rule
+from tests.anomaly.builders import anomalous_series
+from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
+from unlearn.anomaly.detectors import DETECTORS, DetectorOptions
+from unlearn.anomaly.division import DivisionOptions
+from unlearn.anomaly.storage import load_detector
+from unlearn.anomaly.thresholds import ThresholdRule
+from unlearn.data.buildings.injection import InjectionOptions
+from unlearn.errors import InputError
+from unlearn.evaluation.anomaly.measure import MeasureOptions
+
+QUICK = ["households.n_households=16", "households.n_days=50"]
+
+
+def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
+    run: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*QUICK, f"anomaly.folder={run.folder / 'kept'}"]
+    folder = run("anomaly", *settings)
+    assert "Best F1 of windows" in capsys.readouterr().out
+    records = pd.read_parquet(folder / "records.parquet")
+    assert set(records["detector"]) == {"level", "gan"}
+    assert set(records["level"].dropna()) == {"window", "hour", "event"}
+    page = (folder / "index.html").read_text()
+    assert "data:image/png;base64," in page
+    own = folder / "gan" / "seed_0"
+    names = {str(file.relative_to(own)) for file in own.rglob("*") if file.is_file()}
+    assert names == {
+        "training_history.csv",
+        "anomaly_detection_results.csv",
+        "performance_metrics.csv",
+        "anomaly_scores.npz",
+        "models/generator.safetensors",
+        "models/discriminator.safetensors",
+        "models/card.json",
+        "images/confusion_matrix.png",
+        "images/roc_curve.png",
+        "images/time_series.png",
+    }
+    assert load_detector(own / "models").name == "gan"
+    assert len(pd.read_csv(own / "training_history.csv")) == 1
+    results = pd.read_csv(own / "anomaly_detection_results.csv")
+    assert list(results.columns) == ["building", "start", "score", "prediction", "label"]
+    with np.load(own / "anomaly_scores.npz", allow_pickle=False) as file:
+        threshold = float(file["threshold_window"])
+        np.testing.assert_array_equal(file["test_window_label"], results["label"] == 1)
+    np.testing.assert_array_equal(results["prediction"], (results["score"] >= threshold).astype(int))
+    f1 = records.query("detector == 'gan' and metric == 'f1' and level == 'window' and split == 'test'")
+    hits = 2 * (results["prediction"] * results["label"]).sum()
+    expected = hits / (results["prediction"].sum() + results["label"].sum())
+    assert f1.set_index("rule")["value"]["best_f1"] == pytest.approx(expected)
+
+    monkeypatch.setattr("experiments.anomaly_stages.fit_candidates", None)  # nothing is fitted from here on
+    tried = run("thresholds", f"thresholds.run={folder}")
+    swept = pd.read_parquet(tried / "records.parquet")
+    again = swept.query("detector == 'gan' and metric == 'f1' and level == 'window' and split == 'test'")
+    assert again.set_index("rule")["value"]["best_f1"] == pytest.approx(expected)
+    assert set(swept["rule"].dropna()) == {"percentile 90", "percentile 95", "percentile 99", "best_f1"}
+    assert 'type="range"' in (tried / "index.html").read_text()
+
+    drawn = (lambda *_: None, lambda *_: None, lambda _: [])  # was looked at above
+    monkeypatch.setitem(together._SHOWN, "anomaly", drawn)
+    monkeypatch.setattr(anomaly_outputs, "save_detector_images", lambda *_: [])
+    repeated = run("anomaly", *settings)
+    pd.testing.assert_frame_equal(pd.read_parquet(repeated / "records.parquet"), records)
+
+
+def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,ecod]", f"anomaly.folder={tmp_path}")
+    first = next(AnomalyRun(config).judged())  # stopped after the first detector
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+    level, ecod = AnomalyRun(config).judged()
+    pd.testing.assert_frame_equal(first.records, level.records)
+    assert all(file.stat().st_mtime_ns == then for file, then in before.items())
+    assert ecod.archive.detector == "ecod"
+    assert json.loads((ecod.folder / "models" / "card.json").read_text())["kind"] == "ecod"
+
+
+def test_labelled_buildings_are_read_and_unlabelled_ones_refused(tmp_path: Path) -> None:
+    series = anomalous_series(8, 30)
+    frame = pd.DataFrame(
+        {
+            "timestamp": np.tile(series.hours.astype("datetime64[s]"), len(series)),
+            "building_id": np.repeat(np.arange(len(series)), series.n_hours),
+            "meter_reading": series.kwh.ravel(),
+            "anomaly": series.anomaly.ravel().astype(int),  # type: ignore[union-attr]
+        }
+    )
+    frame.to_parquet(tmp_path / "lead.parquet")
+    settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
+    (judged,) = AnomalyRun(composed(*settings, f"buildings.path={tmp_path / 'lead.parquet'}")).judged()
+    assert judged.archive.kinds == ()
+    assert judged.archive.data == "lead"
+    frame.drop(columns="anomaly").to_parquet(tmp_path / "bare.parquet")
+    with pytest.raises(InputError, match="expected labelled readings"):
+        AnomalyRun(composed(*settings, f"buildings.path={tmp_path / 'bare.parquet'}"))
+
+
+def test_configured_options_are_those_of_the_library() -> None:
+    config = composed()
+    assert detector_options(config) == DetectorOptions()
+    assert DivisionOptions(**vars(config.anomaly.division)) == DivisionOptions()
+    assert MeasureOptions(threshold_rule(config.anomaly.rule), config.anomaly.draws) == MeasureOptions()
+    injection = config.buildings.injection  # type: ignore[attr-defined]
+    assert InjectionOptions(injection.share, tuple(injection.kinds)) == InjectionOptions()
+    assert [threshold_rule(rule) for rule in config.thresholds.rules][-1] == ThresholdRule()
+    assert set(config.anomaly.detectors) <= set(DETECTORS)
+    assert not set(config.anomaly.detectors) & {"iforest", "lof"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("anomaly.detectors=[]", "at least one, each once"),
+        ("anomaly.detectors=[poetry]", "expected one of"),
+        ("anomaly.seeds=[1,1]", r"anomaly\.seeds"),
+        ("anomaly.rule.kind=magic", r"threshold\.rule"),
+        ("anomaly.division.length=0", r"division\.length"),
+        ("gan.inversion.steps=0", "steps"),
+        ("buildings.injection.kinds=[poetry]", r"injection\.kinds"),
+    ],
+)
+def test_a_run_that_cannot_succeed_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AnomalyRun(composed("experiment=tiny", *QUICK, override))
+
+
+def test_a_detector_without_its_package_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'unlearn\[anomaly\]'"):
+        AnomalyRun(composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,lof]"))
+
+
+def test_thresholds_need_a_finished_run(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    for setting in ([], [f"thresholds.run={run.folder}"]):
+        with pytest.raises(SystemExit):
+            run("thresholds", *setting)
+    assert capsys.readouterr().out.count("expected the folder of a finished run of anomaly") == 2
