@@ -84,7 +84,7 @@ def test_a_verdict_asks_for_half_of_the_damage_in_every_seed(recovered: float, a
     found = {(row["attack"], row["detector"]): row["answer"] for row in verdicts(PoisoningTable(swept(recovered)))}
     assert found["scaling by −50 %", "forecast residual"] == answer
     assert found["scaling by −50 %", "seasonal median"] == "no"
-    assert found["scaling by +50 %", "forecast residual"] == "unclear"
+    assert found["scaling by +50 %", "forecast residual"] == "harmless"
     assert ("scaling by −50 %", "the truth") not in found
 
 

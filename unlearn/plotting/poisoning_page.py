@@ -10,7 +10,7 @@ from unlearn.plotting.pages import embedded, write_page
 from unlearn.plotting.poisoning_table import PoisoningTable
 from unlearn.plotting.poisoning_text import cost_table, detection_table, summarise_poisoning, verdicts
 
-ANSWERS = {"yes": "Yes", "no": "No", "unclear": "Unclear"}
+ANSWERS = {"yes": "Yes", "no": "No", "unclear": "Unclear", "harmless": "Nothing to recover"}
 
 
 def write_poisoning_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:

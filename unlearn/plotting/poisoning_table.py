@@ -185,7 +185,7 @@ class PoisoningTable:
         seeds = sorted(seed for seed, _ in found)
         if seeds != self.seeds:
             raise InputError(
-                f"poisoning: expected each number once for every seed, got seeds {seeds} of {self.seeds}; run poisoning "
-                "anew."
+                f"poisoning: expected each number once for every seed, got seeds {seeds} of {self.seeds}; run "
+                "poisoning anew."
             )
         return pd.Series(dict(found), dtype=float).sort_index()

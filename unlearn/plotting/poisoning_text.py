@@ -139,14 +139,16 @@ def _after(table: PoisoningTable, attack: Attack) -> str:
 
 
 def _verdict(found: Spread | None) -> str:
-    if found is None or (found.low < ASKED <= found.mean):
+    if found is None:
+        return "harmless"
+    if found.low < ASKED <= found.mean:
         return "unclear"
     return "yes" if found.mean >= ASKED else "no"
 
 
 def _unharmed(table: PoisoningTable, attack: Attack) -> str:
     change = table.damage(attack, table.share).mean() / table.model(attack, table.share, "clean").mean()
-    return f"no damage to recover: the poison changes the operating cost by {100 * change:+.1f} %"
+    return f"the poison changes the operating cost by {100 * change:+.1f} %"
 
 
 def _model_row(table: PoisoningTable, attack: Attack, share: float, method: str) -> dict[str, str]:
