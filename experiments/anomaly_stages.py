@@ -13,12 +13,10 @@ from typing import Any, cast
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.build_gan import build_autoencoder_options, build_gan_options
 from experiments.schema import Config
 from experiments.schema_anomaly import HouseholdBuildingsConfig, RuleConfig
 from experiments.synthetic_stages import made_of
 from unlearn.anomaly.autoencoder import FittedAutoencoder
-from unlearn.anomaly.baselines.pyod import PyodOptions
 from unlearn.anomaly.baselines.storage import Baseline, save_baseline
 from unlearn.anomaly.detectors import DetectorOptions, fit_candidates, require_detectors, settings_of
 from unlearn.anomaly.division import Division, DivisionOptions, divide
@@ -33,7 +31,6 @@ from unlearn.errors import InputError
 from unlearn.evaluation.anomaly.archive import ScoreArchive, load_archive, save_archive
 from unlearn.evaluation.anomaly.measure import MeasureOptions, measure_detector
 from unlearn.evaluation.anomaly.score import require_labels, score_division
-from unlearn.forecasters import TrainingOptions
 from unlearn.records import config_hash, create_folder, read_json, write_json, write_parquet
 
 log = logging.getLogger(__name__)
@@ -132,14 +129,7 @@ class AnomalyRun:
 
 def detector_options(config: Config) -> DetectorOptions:
     """The library's options of all detectors."""
-    own = config.anomaly
-    return DetectorOptions(
-        lags=tuple(own.lags),
-        training=TrainingOptions(**asdict(own.training)),
-        pyod=PyodOptions(**asdict(own.pyod)),
-        autoencoder=build_autoencoder_options(config.autoencoder),
-        gan=build_gan_options(config.gan),
-    )
+    return DetectorOptions.from_settings(asdict(config.anomaly))
 
 
 def threshold_rule(config: RuleConfig) -> ThresholdRule:

@@ -11,7 +11,7 @@ from omegaconf import MISSING
 from experiments.schema_anomaly import BUILDINGS, AnomalyConfig, BuildingsConfig, ThresholdsConfig
 from experiments.schema_attack import AttackConfig
 from experiments.schema_audit import UnlearningAuditConfig
-from experiments.schema_gan import AnomalyBenchmarkConfig, AutoencoderConfig, GanConfig
+from experiments.schema_inversion import AnomalyBenchmarkConfig
 from experiments.schema_poisoning import PoisoningConfig
 from experiments.schema_private import PrivateFaradayConfig, PrivateTrainingConfig
 from experiments.schema_synthetic import (
@@ -246,8 +246,6 @@ class Config:
     buildings: BuildingsConfig = MISSING
     anomaly: AnomalyConfig = field(default_factory=AnomalyConfig)
     thresholds: ThresholdsConfig = field(default_factory=ThresholdsConfig)
-    gan: GanConfig = field(default_factory=GanConfig)
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1

@@ -76,8 +76,76 @@ class PyodConfig:
 
 
 @dataclass
+class AutoencoderConfig:
+    """The LSTM autoencoder; see `unlearn.anomaly.autoencoder.AutoencoderOptions`."""
+
+    hidden: int = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    patience: int = MISSING
+    validation_share: float = MISSING
+
+
+@dataclass
+class GanNetworksConfig:
+    """Sizes of the GAN; see `unlearn.anomaly.networks.NetworkOptions`."""
+
+    generator: list[int] = MISSING
+    discriminator: int = MISSING
+    latent_std: float = MISSING
+    initial: str = MISSING
+
+
+@dataclass
+class AdversarialConfig:
+    """Adversarial training; see `unlearn.anomaly.adversarial.AdversarialOptions`."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    betas: list[float] = MISSING
+    real_target: float = MISSING
+
+
+@dataclass
+class EncoderConfig:
+    """Where the search may start; see `unlearn.anomaly.encoder.EncoderOptions`."""
+
+    hidden: int = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    feature_weight: float = MISSING
+    pull: float = MISSING
+
+
+@dataclass
+class InversionConfig:
+    """The latent search that scores windows; see `unlearn.anomaly.inversion.InversionOptions`."""
+
+    steps: int = MISSING
+    learning_rate: float = MISSING
+    feature_weight: float = MISSING
+    batch_size: int = MISSING
+    patience: int | None = None
+    tolerance: float = MISSING
+    start: str = MISSING
+
+
+@dataclass
+class GanConfig:
+    """The GAN-LSTM."""
+
+    networks: GanNetworksConfig = field(default_factory=GanNetworksConfig)
+    training: AdversarialConfig = field(default_factory=AdversarialConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    inversion: InversionConfig = field(default_factory=InversionConfig)
+
+
+@dataclass
 class AnomalyConfig:
-    """What `anomaly` fits, on what, and how it is judged; the sections `gan` and `autoencoder` set these two."""
+    """What `anomaly` fits, on what, and how it is judged."""
 
     detectors: list[str] = MISSING
     seeds: list[int] = MISSING
@@ -87,6 +155,8 @@ class AnomalyConfig:
     lags: list[int] = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     pyod: PyodConfig = field(default_factory=PyodConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    gan: GanConfig = field(default_factory=GanConfig)
     folder: str = MISSING
 
 

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm import tqdm
 
+from experiments.anomaly_stages import detector_options
 from experiments.benchmarks.timing import Timing, add_timing
-from experiments.build_gan import build_gan_options
 from experiments.schema import Config
 from unlearn.anomaly.adversarial import TrainedGan, train_gan
 from unlearn.anomaly.encoder import train_encoder
@@ -35,7 +35,7 @@ REFERENCE = "all at once"
 
 def time_anomaly(config: Config, table: RecordTable) -> None:
     """Search for the same windows in every way, each way once in every repetition, so that noise meets all alike."""
-    sizes, options = config.benchmark.anomaly, build_gan_options(config.gan)
+    sizes, options = config.benchmark.anomaly, detector_options(config).gan
     train, scored = _windows(config)
     gan = _gan(config, train)
     plain = replace(options.inversion, patience=None, start="random")
@@ -126,7 +126,7 @@ def _windows(config: Config) -> tuple[Windows, Windows]:
 
 def _gan(config: Config, train: Windows) -> TrainedGan:
     """The saved GAN or a new one, with an encoder."""
-    options = build_gan_options(config.gan)
+    options = detector_options(config).gan
     if config.benchmark.anomaly.model is None:
         gan = train_gan(train, options.networks, options.training, config.seed)
         return train_encoder(gan, train, options.encoder, config.seed)

@@ -50,7 +50,7 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
         "images/time_series.png",
     }
     assert load_detector(own / "models").name == "gan"
-    assert len(pd.read_csv(own / "training_history.csv")) == 1
+    assert len(pd.read_csv(own / "training_history.csv")) == 2
     results = pd.read_csv(own / "anomaly_detection_results.csv")
     assert list(results.columns) == ["building", "start", "score", "prediction", "label"]
     with np.load(own / "anomaly_scores.npz", allow_pickle=False) as file:
@@ -128,7 +128,7 @@ def test_configured_options_are_those_of_the_library() -> None:
         ("anomaly.seeds=[1,1]", r"anomaly\.seeds"),
         ("anomaly.rule.kind=magic", r"threshold\.rule"),
         ("anomaly.division.length=0", r"division\.length"),
-        ("gan.inversion.steps=0", "steps"),
+        ("anomaly.gan.inversion.steps=0", "steps"),
         ("buildings.injection.kinds=[poetry]", r"injection\.kinds"),
     ],
 )

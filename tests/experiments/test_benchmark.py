@@ -122,7 +122,9 @@ def test_streamed_hours_are_scaled_hours_of_the_year() -> None:
 
 
 def test_latent_inversion_agrees_however_it_is_searched(tables) -> None:
-    records, text = tables("anomaly", "households.n_households=12", "households.n_days=60", "gan.inversion.steps=4")
+    records, text = tables(
+        "anomaly", "households.n_households=12", "households.n_days=60", "anomaly.gan.inversion.steps=4"
+    )
     own = records.pivot_table(index="method", columns="metric", values="value")
     exact = ["one at a time, autograd", "all at once, autograd", "all at once"]
     assert own.loc[exact, "score_difference"].max() < 1e-4

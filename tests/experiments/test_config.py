@@ -8,9 +8,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf.errors import OmegaConfBaseException
 
 import unlearn
+from experiments.anomaly_stages import detector_options
 from experiments.app import CONF, to_config
 from experiments.build import build_cost, build_split
-from experiments.build_gan import build_autoencoder_options, build_gan_options
 from experiments.schema import Config, with_forecaster
 from unlearn.anomaly.autoencoder import AutoencoderOptions
 from unlearn.anomaly.gan import GanOptions
@@ -91,6 +91,6 @@ def test_an_unknown_forecaster_of_the_paper_is_named() -> None:
 
 
 def test_neural_detectors_are_configured_as_the_library_defaults() -> None:
-    config = composed()
-    assert build_gan_options(config.gan) == GanOptions()
-    assert build_autoencoder_options(config.autoencoder) == AutoencoderOptions()
+    options = detector_options(composed())
+    assert options.gan == GanOptions()
+    assert options.autoencoder == AutoencoderOptions()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from unlearn.anomaly.adversarial import AdversarialOptions
 from unlearn.anomaly.autoencoder import AutoencoderOptions, fit_autoencoder
 from unlearn.anomaly.base import FittedDetector
 from unlearn.anomaly.baselines.ecod import fit_ecod
@@ -15,7 +16,10 @@ from unlearn.anomaly.baselines.level import CENTRES, fit_level
 from unlearn.anomaly.baselines.pyod import KINDS as PYOD
 from unlearn.anomaly.baselines.pyod import PyodOptions, fit_pyod, require_pyod
 from unlearn.anomaly.baselines.seasonal import fit_seasonal
+from unlearn.anomaly.encoder import EncoderOptions
 from unlearn.anomaly.gan import GanOptions, fit_gan
+from unlearn.anomaly.inversion import InversionOptions
+from unlearn.anomaly.networks import NetworkOptions
 from unlearn.anomaly.windows import Windows
 from unlearn.checks import require_choice, require_count
 from unlearn.errors import InputError
@@ -48,6 +52,23 @@ class DetectorOptions:
             raise InputError(f"lags: expected at least one, each once, got {list(self.lags)}.")
         for lag in self.lags:
             require_count("lags", lag)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Build from plain settings with the attributes' names, such as those of a configuration file."""
+        gan = settings["gan"]
+        return cls(
+            tuple(settings["lags"]),
+            TrainingOptions(**settings["training"]),
+            PyodOptions(**settings["pyod"]),
+            AutoencoderOptions(**settings["autoencoder"]),
+            GanOptions(
+                NetworkOptions(**gan["networks"]),
+                AdversarialOptions(**gan["training"]),
+                EncoderOptions(**gan["encoder"]),
+                InversionOptions(**gan["inversion"]),
+            ),
+        )
 
 
 #: Fits what goes by one name; several where validation decides between them. A folder keeps the state of a training.
