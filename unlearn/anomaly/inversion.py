@@ -1,8 +1,10 @@
 """Latent inversion: the z whose generated window comes nearest to a given one, for thousands of windows at once.
 
 Windows are independent of each other: one's score depends on its readings, the networks and the seed, not on the
-others. Steps follow Adam on S of `LatentLoss`; a window's best z counts. With `patience` a window stops once it gains
-nothing more, leaves the batch, and one that waits takes its place.
+others. Rounding must not make a difference either, for hundreds of steps through recurrent networks make large ones
+of small ones: batches are filled up to a multiple of `BLOCK` windows, at which matrix products and sums treat every
+window alike, to the last bit. Steps follow Adam on S of `LatentLoss`; a window's best z counts. With `patience` a
+window stops once it gains nothing more, leaves the batch, and one that waits takes its place.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ STARTS = ("random", "encoder")
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
+#: Windows that a batch is a multiple of. Products of fewer columns than a register holds are summed in another order.
+BLOCK = 32
+
 #: Share of a batch that has stopped before it is filled up anew: laying out costs as much as a few windows' steps.
 _REFILL = 1 / 8
 
@@ -46,7 +51,7 @@ class InversionOptions:
         steps: evaluations of each window at most; Adam moves z between them.
         learning_rate: Adam's.
         feature_weight: λ, the share of the discriminator's features in S.
-        batch_size: windows at once; changes time and memory only.
+        batch_size: windows at once, rounded up to a multiple of `BLOCK`; changes time and memory only.
         patience: steps without gain after which a window stops; None: all take all steps.
         tolerance: what counts as gain: a share of S by which it must fall below its value at the last gain.
         start: "random": all windows begin at one draw of the latent prior; "encoder": at the encoder's z.
@@ -119,7 +124,7 @@ def invert(gan: TrainedGan, values: ArrayLike, options: InversionOptions | None 
         return Inversion(empty, empty, empty, empty, np.empty(0, dtype=np.int64))
     dtype = gan.generator.output.weight.dtype
     x = torch.from_numpy(given).to(dtype).t().contiguous()
-    width = min(options.batch_size, len(given))
+    width = _rounded(min(options.batch_size, len(given)))
     loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
     z, steps = _search(loss, x, _start(gan, x, options.start, seed), options)
     residual, distance = (part.t().double().numpy() for part in _parts(loss, z, x))
@@ -181,7 +186,8 @@ def _search(loss: LatentLoss, x: Tensor, start: Tensor, options: InversionOption
     """Best z (W, N) and steps taken (N,) of windows x (W, N)."""
     n_windows = x.shape[1]
     found, taken = torch.empty_like(x), torch.zeros(n_windows, dtype=torch.int64)
-    batch, waiting = _draw(loss, x, start, torch.arange(min(loss.width, n_windows))), loss.width
+    waiting = min(loss.width, n_windows)
+    batch = _draw(loss, x, start, torch.arange(waiting))
     with tqdm(total=n_windows, desc="inversion", unit="window", leave=False) as bar:
         while len(batch):
             _step(loss, batch, options)
@@ -196,23 +202,46 @@ def _search(loss: LatentLoss, x: Tensor, start: Tensor, options: InversionOption
             n_running = int(batch.running.sum())
             if n_running > (1 - _REFILL) * len(batch):
                 continue
-            batch = batch.keep(batch.running)
             rows = torch.arange(waiting, min(waiting + loss.width - n_running, n_windows))
+            waiting += len(rows)
             if len(rows):
-                batch, waiting = batch.join(_draw(loss, x, start, rows)), waiting + len(rows)
+                batch = batch.keep(batch.running)
+                batch = batch.join(_draw(loss, x, start, rows, len(batch)))
+            else:
+                # Some that have stopped stay, to fill the block.
+                batch = batch.keep(torch.argsort(~batch.running, stable=True)[: _rounded(n_running)])
     return found, taken
 
 
-def _draw(loss: LatentLoss, x: Tensor, start: Tensor, rows: Tensor) -> _Batch:
-    return _Batch.of(rows, x[:, rows], loss.features(x[:, rows]), start[:, rows])
+def _draw(loss: LatentLoss, x: Tensor, start: Tensor, rows: Tensor, beside: int = 0) -> _Batch:
+    """Windows to join `beside` others, and copies of the last that never run, up to a multiple of `BLOCK`."""
+    spare = _rounded(beside + len(rows)) - beside - len(rows)
+    chosen = torch.cat([rows, rows[-1:].expand(spare)])
+    batch = _Batch.of(chosen, x[:, chosen], _features(loss, x[:, chosen]), start[:, chosen])
+    batch.running[len(rows) :] = False
+    return batch
+
+
+def _rounded(n: int) -> int:
+    return -(-n // BLOCK) * BLOCK
+
+
+def _filled(x: Tensor) -> Tensor:
+    """Windows (W, n) and copies of the last, up to a multiple of `BLOCK`."""
+    return torch.cat([x, x[:, -1:].expand(-1, _rounded(x.shape[1]) - x.shape[1])], dim=1)
+
+
+def _features(loss: LatentLoss, x: Tensor) -> Tensor:
+    return loss.features(_filled(x))[..., : x.shape[1]]
 
 
 def _step(loss: LatentLoss, batch: _Batch, options: InversionOptions) -> None:
     """Evaluate every window, note its best and move it by one step of Adam."""
     score = loss.score(*loss.parts(batch.z, batch.x, batch.features)).sum(dim=0)
-    if not torch.isfinite(score).all():
+    lost = batch.running & ~torch.isfinite(score)
+    if lost.any():
         raise ConvergenceError(
-            f"inversion: the score of window {int(batch.row[~torch.isfinite(score)][0])} is not finite any more. "
+            f"inversion: the score of window {int(batch.row[lost][0])} is not finite any more. "
             f"Lower inversion.learning_rate ({options.learning_rate:g})."
         )
     batch.taken = batch.taken + 1
@@ -236,6 +265,7 @@ def _parts(loss: LatentLoss, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Residual and feature distance of each hour at z, two arrays (W, N)."""
     found = []
     for own_z, own_x in zip(z.split(loss.width, dim=1), x.split(loss.width, dim=1), strict=True):
-        found.append(loss.parts(own_z, own_x, loss.features(own_x)))
+        filled, n = _filled(own_x), own_x.shape[1]
+        found.append([part[:, :n] for part in loss.parts(_filled(own_z), filled, loss.features(filled))])
     residual, distance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
     return residual, distance
