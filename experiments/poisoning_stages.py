@@ -23,7 +23,8 @@ from unlearn.anomaly.inversion import InversionOptions
 from unlearn.checks import require_choice
 from unlearn.data import LoadDataset, Poisoned, poison
 from unlearn.errors import InputError
-from unlearn.evaluation import DETECTORS, PoisonedStudy, PoisoningOptions
+from unlearn.evaluation import PoisonedStudy, PoisoningOptions
+from unlearn.evaluation.poisoning.measure import DETECTORS
 from unlearn.evaluation.poisoning.seasonal import fit_seasonal
 from unlearn.evaluation.poisoning.windows import FitWindows
 from unlearn.forecasters import Forecaster
@@ -46,11 +47,6 @@ class Cell:
     attack: PoisonConfig
     share: float
     seed: int
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """What names it in records."""
-        return {"kind": self.attack.kind, "strength": self.attack.strength, "share": self.share}
 
 
 class PoisoningRun:
@@ -149,7 +145,7 @@ class PoisoningRun:
         gan = asdict(self.config.poisoning.gan) if name == "gan" else None
         file = self.folder / f"{name}-{config_hash({**part.key, 'part': name, 'gan': gan})}.parquet"
         if not file.is_file():
-            write_parquet(make().assign(**part.cell.columns), file)
+            write_parquet(make(), file)
         return pd.read_parquet(file)
 
 
@@ -174,7 +170,7 @@ class _Part:
         """Everything that the records depend on."""
         return {
             "options": asdict(self.options),
-            "cell": [*self.cell.columns.values(), self.cell.seed],
+            "cell": asdict(self.cell),
             "model": hashlib.sha256(self.model.theta.numpy().tobytes()).hexdigest(),
             "data": [self.poisoned.dataset.fingerprint, self.poisoned.original.fingerprint],
             "grid": [asdict(self.config.grid), self.cost.case.fingerprint],

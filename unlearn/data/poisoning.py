@@ -36,17 +36,18 @@ class Poisoned:
         original: the same with the values before the attack.
         mask: hours that were attacked, shape (N,); validation and test hours never are.
         rows: rows that could have been attacked, sorted.
+        kind: of the attack.
+        strength: of the attack.
+        share: of `rows` that was asked to be attacked; the mask has it in whole hours.
     """
 
     dataset: LoadDataset
     original: LoadDataset
     mask: NDArray[np.bool_]
     rows: IntArray
-
-    @property
-    def share(self) -> float:
-        """Share of the rows that could be attacked and were."""
-        return float(self.mask[self.rows].mean())
+    kind: str
+    strength: float
+    share: float
 
 
 def poison(
@@ -102,7 +103,7 @@ def poison(
     load_mw[where] = np.maximum(load_mw[where] * factor[np.ix_(attacked, columns)], 0.0)
     mask = np.zeros(len(load_mw), dtype=bool)
     mask[open_rows[attacked]] = True
-    return Poisoned(replace(dataset, load_mw=load_mw), dataset, mask, open_rows)
+    return Poisoned(replace(dataset, load_mw=load_mw), dataset, mask, open_rows, kind, strength, share)
 
 
 def _noise(place: IntArray, length: int, shape: tuple[int, int], random: np.random.Generator) -> FloatArray:

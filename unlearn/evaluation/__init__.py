@@ -23,7 +23,7 @@ from unlearn.evaluation.measure import METRICS, HourlyMetrics, measure, measure_
 from unlearn.evaluation.network_curvature import Prediction
 from unlearn.evaluation.network_problem import NetworkProblem
 from unlearn.evaluation.network_quality import assess
-from unlearn.evaluation.poisoning.measure import DETECTORS, PoisonedStudy
+from unlearn.evaluation.poisoning.measure import PoisonedStudy
 from unlearn.evaluation.poisoning.options import PoisoningOptions
 from unlearn.evaluation.sensitivity import sensitivity
 from unlearn.evaluation.study import PROTOCOLS, Study
@@ -45,7 +45,7 @@ __all__ = [
     "MeasureOptions", "ScoreArchive", "load_archive", "measure_detector", "measure_thresholds", "save_archive",
     "score_division",
     # poisoned training hours: found, unlearnt, priced
-    "DETECTORS", "PoisonedStudy", "PoisoningOptions",
+    "PoisonedStudy", "PoisoningOptions",
     # influence and Newton steps of a whole network against true refits
     "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups",
     # how near released meter data is to real households

@@ -144,6 +144,9 @@ class PoisonedStudy:
             protocol=self.study.protocol,
             linf_budget=self.study.linf_budget,
             seed=self.seed,
+            kind=self.poisoned.kind,
+            strength=self.poisoned.strength,
+            share=self.poisoned.share,
             **columns,
         )
 
