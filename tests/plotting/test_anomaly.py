@@ -106,7 +106,7 @@ def threshold_records() -> pd.DataFrame:
             own = {"level": level, "split": split}
             table.add("anomalous", 10, "rows", **own)
             table.add("normal", 90, "rows", **own)
-            for i, at in enumerate((0.0, 1.0, 2.0, 3.0)):
+            for i, at in enumerate((1 / 3, 1.0, 2.0, 3.0)):
                 table.add("flagged_anomalous", (10, 9, 8, 0)[i], "rows", at=at, **own)
                 table.add("flagged_normal", (90, 30, 4, 0)[i], "rows", at=at, **own)
     return table.to_frame()
@@ -121,6 +121,8 @@ def test_the_slider_has_counts_and_marks_what_validation_chose(tmp_path: Path) -
     assert [sweep["level"] for sweep in sweeps] == ["window", "hour"]
     assert sweeps[0]["chosen"] == {"best F1 on validation": 2, "percentile 90": 1}
     assert sweeps[0]["test"] == {"tp": [10, 9, 8, 0], "fp": [90, 30, 4, 0], "anomalous": 10, "normal": 90}
+    # As they are: at a rounded threshold other rows would be flagged than the page counts.
+    assert sweeps[0]["thresholds"] == [1 / 3, 1.0, 2.0, 3.0]
     assert "no result" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
