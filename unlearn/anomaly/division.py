@@ -106,8 +106,8 @@ def divide(series: BuildingSeries, options: DivisionOptions | None = None, seed:
     train = seen.normal()
     if not len(train):
         raise InputError(
-            f"{series.name}: expected normal windows of training buildings, got {len(seen)} that are all anomalous. Take "
-            "shorter windows or more training buildings."
+            f"{series.name}: expected normal windows of training buildings, got {len(seen)} that are all anomalous. "
+            "Take shorter windows or more training buildings."
         )
     validation, test = (
         cut_windows(scaled, options.length, options.scoring_stride, ~fitted, part)
