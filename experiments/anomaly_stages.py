@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from experiments.schema import Config
 from experiments.schema_anomaly import HouseholdBuildingsConfig, RuleConfig
 from experiments.synthetic_stages import made_of
 from unlearn.anomaly.autoencoder import FittedAutoencoder
+from unlearn.anomaly.baselines.pyod import KINDS as PYOD
 from unlearn.anomaly.baselines.storage import Baseline, save_baseline
 from unlearn.anomaly.detectors import DetectorOptions, fit_candidates, require_detectors, settings_of
 from unlearn.anomaly.division import Division, DivisionOptions, divide
@@ -86,12 +88,16 @@ class AnomalyRun:
         require_labels(division)
         return division
 
+    def key(self, name: str, seed: int) -> dict[str, Any]:
+        """Everything that the scores of a detector depend on."""
+        key: dict[str, Any] = {"settings": settings_of(name, self.detectors), "seed": seed, "name": name}
+        key |= {"data": self.series.name, "series": self.series.fingerprint, "division": asdict(self.division)}
+        key |= {"injection": None if self.injection is None else asdict(self.injection), "made_of": made_of(SCORING)}
+        return key | ({"pyod": version("pyod")} if name in PYOD else {})
+
     def _scored(self, name: str, seed: int) -> Path:
         """The folder with scores and model of a detector; filled if it is not there."""
-        key: dict[str, Any] = {"settings": settings_of(name, self.detectors), "seed": seed, "name": name}
-        key |= {"series": self.series.fingerprint, "division": asdict(self.division)}
-        key |= {"injection": None if self.injection is None else asdict(self.injection), "made_of": made_of(SCORING)}
-        own = f"{name}-{config_hash(key)}"
+        own = f"{name}-{config_hash(self.key(name, seed))}"
         folder = self.folder / "detectors" / own
         if not folder.is_dir():
             create_folder(folder, lambda temporary: self._fit(name, seed, temporary, self.folder / "trainings" / own))
@@ -99,6 +105,7 @@ class AnomalyRun:
         return folder
 
     def _fit(self, name: str, seed: int, folder: Path, training: Path) -> None:
+        went_on = training.exists()
         division, start = self.divided(seed), time.perf_counter()
         candidates = fit_candidates(name, division.train, self.detectors, seed, training)
         fitted = time.perf_counter()
@@ -109,7 +116,9 @@ class AnomalyRun:
             save_detector(chosen, folder / MODELS)
         else:
             save_baseline(cast(Baseline, chosen), folder / MODELS)
-        card = {"fit_seconds": fitted - start, "score_seconds": scored - fitted, "history": _history(chosen)}
+        # Of a training that went on after an interrupt, the time of the first part is not known.
+        seconds = {"score_seconds": scored - fitted} | ({} if went_on else {"fit_seconds": fitted - start})
+        card = {"seconds": seconds, "history": _history(chosen)}
         card |= {"training_windows": len(division.train), "few_readings": division.few_readings}
         card |= {"constant": division.constant, "training_buildings": len(division.split.train)}
         write_json(card, folder / CARD)
@@ -119,8 +128,8 @@ class AnomalyRun:
         file = self.folder / "records" / f"{archive.detector}-{config_hash(key)}.parquet"
         if not file.is_file():
             table = measure_detector(archive, self.measured)
-            for name in ("fit_seconds", "score_seconds"):
-                table.add(name, card[name], "s")
+            for name, seconds in card["seconds"].items():
+                table.add(name, seconds, "s")
             for name in ("training_windows", "training_buildings", "few_readings", "constant"):
                 table.add(name, card[name], "windows" if name == "training_windows" else "buildings")
             write_parquet(table.to_frame(), file)

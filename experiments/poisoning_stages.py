@@ -68,6 +68,9 @@ class PoisoningRun:
         for name, values in (("attacks", own.attacks), ("shares", own.shares), ("seeds", own.seeds)):
             if not values or any(value in values[:i] for i, value in enumerate(values)):
                 raise InputError(f"poisoning.{name}: expected at least one, each once, got {list(values)}.")
+        for name, names in (("detectors", own.detectors), ("anomalies", own.anomalies)):
+            if len(set(names)) < len(names):
+                raise InputError(f"poisoning.{name}: expected each once, got {list(names)}.")
         for name in own.detectors:
             require_choice("poisoning.detectors", name, DETECTORS)
         for name in own.anomalies:
@@ -172,7 +175,7 @@ class _Part:
             "options": asdict(self.options),
             "cell": asdict(self.cell),
             "model": hashlib.sha256(self.model.theta.numpy().tobytes()).hexdigest(),
-            "data": [self.poisoned.dataset.fingerprint, self.poisoned.original.fingerprint],
+            "data": [self.poisoned.dataset.name, self.poisoned.dataset.fingerprint, self.poisoned.original.fingerprint],
             "grid": [asdict(self.config.grid), self.cost.case.fingerprint],
             "hours": self.config.evaluation.hours,
             "made_of": _made_of(),

@@ -137,11 +137,21 @@ def test_short_gaps_are_filled_and_long_ones_split_windows(tmp_path: Path) -> No
         ({"training_share": 1.0}, r"division\.training_share"),
         ({"scoring_stride": 0}, r"division\.scoring_stride"),
         ({"longest_gap_h": -1}, r"division\.longest_gap_h"),
+        ({"length": 24, "scoring_stride": 25}, "at most the 24 hours of a window"),
+        ({"limit": 1.0}, r"division\.limit"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         DivisionOptions(**settings)  # type: ignore[arg-type]
+
+
+def test_training_time_without_a_normal_window_is_refused() -> None:
+    series = anomalous_series()
+    anomaly = series.anomaly.copy()  # type: ignore[union-attr]
+    anomaly[:, :480:20] = True
+    with pytest.raises(InputError, match="normal windows of training buildings, got 290 that are all"):
+        divide(replace(series, anomaly=anomaly, kind=None, kinds=()), SMALL)
 
 
 def test_too_few_buildings_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from unlearn.anomaly.division import DivisionOptions
 from unlearn.anomaly.storage import load_detector
 from unlearn.anomaly.thresholds import ThresholdRule
 from unlearn.data.buildings.injection import InjectionOptions
+from unlearn.data.buildings.series import BuildingSeries
 from unlearn.errors import InputError
 from unlearn.evaluation.anomaly.measure import MeasureOptions
 
@@ -88,16 +90,52 @@ def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path, monkeypatch
     assert json.loads((ecod.folder / "models" / "card.json").read_text())["kind"] == "ecod"
 
 
-def test_labelled_buildings_are_read_and_unlabelled_ones_refused(tmp_path: Path) -> None:
-    series = anomalous_series(8, 30)
-    frame = pd.DataFrame(
+def test_a_training_that_went_on_has_no_time_as_part_of_it_is_not_known(tmp_path: Path) -> None:
+    config = composed("experiment=tiny", *QUICK, "anomaly.detectors=[gan]", f"anomaly.folder={tmp_path}")
+    (whole,) = AnomalyRun(config).judged()
+    assert "fit_seconds" in set(whole.records["metric"])
+    for kept in ("detectors", "records"):  # as if interrupted after training, before the scores were written
+        shutil.rmtree(tmp_path / kept)
+    (again,) = AnomalyRun(config).judged()
+    assert {"score_seconds", "f1"} <= set(again.records["metric"])
+    assert "fit_seconds" not in set(again.records["metric"])
+    np.testing.assert_array_equal(again.archive.test_window.score, whole.archive.test_window.score)
+
+
+def test_readings_of_another_name_are_scored_anew(tmp_path: Path) -> None:
+    frame = lead_frame(anomalous_series(8, 30))
+    settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
+    for name in ("first", "second"):
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+        (judged,) = AnomalyRun(composed(*settings, f"buildings.path={tmp_path / name}.parquet")).judged()
+        assert judged.archive.data == name
+        assert set(judged.records["data"]) == {name}
+
+
+def test_scores_of_another_pyod_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = AnomalyRun(composed("experiment=tiny", *QUICK, f"anomaly.folder={tmp_path}"))
+    keys = []
+    for installed in ("2.0", "3.0"):
+        monkeypatch.setattr("experiments.anomaly_stages.version", lambda _, installed=installed: installed)
+        keys.append([run.key(name, 0) for name in ("lof", "level")])
+    assert keys[0][0] != keys[1][0]
+    assert keys[0][1] == keys[1][1]
+
+
+def lead_frame(series: BuildingSeries) -> pd.DataFrame:
+    assert series.anomaly is not None
+    return pd.DataFrame(
         {
             "timestamp": np.tile(series.hours.astype("datetime64[s]"), len(series)),
             "building_id": np.repeat(np.arange(len(series)), series.n_hours),
             "meter_reading": series.kwh.ravel(),
-            "anomaly": series.anomaly.ravel().astype(int),  # type: ignore[union-attr]
+            "anomaly": series.anomaly.ravel().astype(int),
         }
     )
+
+
+def test_labelled_buildings_are_read_and_unlabelled_ones_refused(tmp_path: Path) -> None:
+    frame = lead_frame(anomalous_series(8, 30))
     frame.to_parquet(tmp_path / "lead.parquet")
     settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
     (judged,) = AnomalyRun(composed(*settings, f"buildings.path={tmp_path / 'lead.parquet'}")).judged()

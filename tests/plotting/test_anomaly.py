@@ -61,6 +61,7 @@ def test_a_baseline_that_beats_the_gan_is_named() -> None:
         "A baseline beats the GAN-LSTM in F1 of windows, 0.450 in the mean: level (0.600; ahead in 2 of 3 seeds)"
         in said
     )
+    assert "judged on 7 buildings that no detector was fitted to" in said  # their scales are their own
     assert "Best F1 of windows: level, 0.600 (0.450 to 0.750)" in said
     # 2 p / (1 + p) with p = 0.25
     assert "No better than flagging every window (F1 0.400): linear forecast." in said
@@ -106,7 +107,7 @@ def threshold_records() -> pd.DataFrame:
             own = {"level": level, "split": split}
             table.add("anomalous", 10, "rows", **own)
             table.add("normal", 90, "rows", **own)
-            for i, at in enumerate((0.0, 1.0, 2.0, 3.0)):
+            for i, at in enumerate((1 / 3, 1.0, 2.0, 3.0)):
                 table.add("flagged_anomalous", (10, 9, 8, 0)[i], "rows", at=at, **own)
                 table.add("flagged_normal", (90, 30, 4, 0)[i], "rows", at=at, **own)
     return table.to_frame()
@@ -121,6 +122,8 @@ def test_the_slider_has_counts_and_marks_what_validation_chose(tmp_path: Path) -
     assert [sweep["level"] for sweep in sweeps] == ["window", "hour"]
     assert sweeps[0]["chosen"] == {"best F1 on validation": 2, "percentile 90": 1}
     assert sweeps[0]["test"] == {"tp": [10, 9, 8, 0], "fp": [90, 30, 4, 0], "anomalous": 10, "normal": 90}
+    # As they are: at a rounded threshold other rows would be flagged than the page counts.
+    assert sweeps[0]["thresholds"] == [1 / 3, 1.0, 2.0, 3.0]
     assert "no result" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
@@ -130,6 +133,28 @@ def test_thresholds_say_what_test_would_pretend() -> None:
     # 2 · 8 / (8 + 4 + 10)
     assert "level, windows: validation prefers best F1 on validation (F1 0.500), with 0.500 on test" in said[1]
     assert "would pretend 0.727" in said[1]
+
+
+def test_seeds_may_stand_in_any_order() -> None:
+    records = records_of(BEATEN)
+    gan = records["detector"] == "gan"
+    turned = pd.concat([records[~gan], records[gan][::-1]], ignore_index=True)
+    assert summarise_anomaly(turned) == summarise_anomaly(records)
+
+
+def test_records_of_several_settings_are_refused_instead_of_mixed() -> None:
+    records, swept = records_of(AHEAD), threshold_records()
+    with pytest.raises(InputError, match=r"each number once for every seed, got f1 of level twice"):
+        summarise_anomaly(pd.concat([records, records.assign(value=0.1)]))
+    with pytest.raises(InputError, match=r"each number once for every seed, got threshold of level twice"):
+        summarise_thresholds(pd.concat([swept, swept.assign(value=0.1)]))
+    lost = records.drop(records.index[(records["detector"] == "gan") & (records["seed"] == 1)])
+    with pytest.raises(InputError, match=r"same seeds of every detector, got \[0, 2\] of gan and \[0, 1, 2\] of level"):
+        summarise_anomaly(lost)
+    for summarise, table in ((summarise_anomaly, records), (summarise_thresholds, swept)):
+        other = table.assign(data="others", seed=table["seed"] + 5)
+        with pytest.raises(InputError, match="one data set, got made up, others"):
+            summarise(pd.concat([table, other]))
 
 
 def test_records_of_something_else_are_refused() -> None:

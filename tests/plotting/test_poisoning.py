@@ -66,7 +66,12 @@ def test_a_poison_that_makes_operation_cheaper_has_no_damage_to_recover() -> Non
     assert table.direction(UP, 0.05) == -1
     assert table.recovered(UP, 0.1, "truth") is None
     said = summarise_poisoning(swept())
-    assert any(s.startswith("Scaling by +50 %: ") and "makes operation cheaper" in s for s in said)
+    (found,) = (s for s in said if s.startswith("Scaling by +50 %: "))
+    assert "makes operation cheaper, because forecasts are lifted" in found
+    lowered = swept().assign(strength=-swept()["strength"])
+    (found,) = (s for s in summarise_poisoning(lowered) if s.startswith("Scaling by −50 %: "))
+    assert "makes operation cheaper." in found
+    assert "lifted" not in found
 
 
 def test_a_change_that_is_small_or_not_of_one_sign_is_none() -> None:

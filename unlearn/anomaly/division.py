@@ -16,6 +16,7 @@ from unlearn.anomaly.windows import LENGTH, Windows, cut_windows
 from unlearn.checks import require_count, require_fraction, require_not_negative
 from unlearn.data.buildings.series import BuildingSeries, fill_gaps
 from unlearn.data.buildings.splits import BuildingSplit, split_buildings
+from unlearn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DivisionOptions:
         training_share: first share of the hours, which scalers and models see.
         length: hours of a window.
         training_stride: hours between the starts of windows that models are fitted on.
-        scoring_stride: hours between the starts of windows that are scored.
+        scoring_stride: hours between the starts of windows that are scored, at most `length`.
         longest_gap_h: longer gaps are not filled, and no window crosses them.
         least_hours: readings of training time that a building needs.
         limit: where scaled values are cut off.
@@ -50,6 +51,15 @@ class DivisionOptions:
         for name in ("length", "training_stride", "scoring_stride", "least_hours"):
             require_count(f"division.{name}", getattr(self, name))
         require_not_negative("division.longest_gap_h", self.longest_gap_h)
+        if self.scoring_stride > self.length:
+            raise InputError(
+                f"division.scoring_stride: expected at most the {self.length} hours of a window, so that every hour is "
+                f"scored, got {self.scoring_stride}."
+            )
+        if not self.limit > 1:
+            raise InputError(
+                f"division.limit: expected a number above 1, the scaled end of the usual range, got {self.limit!r}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +94,7 @@ def divide(series: BuildingSeries, options: DivisionOptions | None = None, seed:
         seed: of the division of buildings.
 
     Raises:
-        InputError: too few buildings for the shares, or no window fits into a part.
+        InputError: too few buildings for the shares, no window fits into a part, or none to train on is normal.
     """
     options = options or DivisionOptions()
     fitted = training_time(series, options.training_share)
@@ -92,7 +102,13 @@ def divide(series: BuildingSeries, options: DivisionOptions | None = None, seed:
     kept = fill_gaps(series.take(usable.kept), options.longest_gap_h)
     scaled = scale(kept, fitted, options.limit)
     split = split_buildings(len(kept), options.validation, options.test, seed)
-    train = cut_windows(scaled, options.length, options.training_stride, fitted, split.train).normal()
+    seen = cut_windows(scaled, options.length, options.training_stride, fitted, split.train)
+    train = seen.normal()
+    if not len(train):
+        raise InputError(
+            f"{series.name}: expected normal windows of training buildings, got {len(seen)} that are all anomalous. "
+            "Take shorter windows or more training buildings."
+        )
     validation, test = (
         cut_windows(scaled, options.length, options.scoring_stride, ~fitted, part)
         for part in (split.validation, split.test)

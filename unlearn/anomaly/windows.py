@@ -86,7 +86,8 @@ def cut_windows(
     """Cut windows from every unbroken run of readings of every building.
 
     A run begins after a gap or where `within` begins. Windows start at its first hour and every `stride` hours after;
-    one more ends with the run, so that every hour of a run of at least `length` hours lies in a window.
+    one more ends with the run, so that every hour of a run of at least `length` hours lies in a window where `stride`
+    is at most `length`.
 
     Args:
         scaled: scaled readings.

@@ -71,12 +71,13 @@ class AnomalyTable:
         n_seeds: seeds that occur.
 
     Raises:
-        InputError: records of something else.
+        InputError: records of something else, or of several settings.
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
         if not {"detector", "level", "rule"} <= set(records):
             raise InputError("anomaly: expected records with the columns detector, level and rule; run anomaly first.")
+        require_one_setting("anomaly", records)
         missing = sorted({"kind", "low", "high", "at"} - set(records))
         self._records = records.reindex(columns=[*records.columns, *missing])
         numbers = self._records[self._records["at"].isna()]
@@ -103,7 +104,7 @@ class AnomalyTable:
     ) -> Number | None:
         """A number over seeds; None where there is none."""
         own = self._numbers.get((detector, metric, level or "", split or "", rule or "", kind or ""), [])
-        values = pd.Series({row.seed: row.value for row in own}, dtype=np.float64)
+        values = pd.Series({row.seed: row.value for row in own}, dtype=np.float64).sort_index()
         if values.isna().all():
             return None
         ends = np.array([(row.value, row.low, row.high) for row in own], dtype=np.float64)
@@ -130,6 +131,32 @@ class AnomalyTable:
         """What validation chose, over the seeds."""
         own = self._records.loc[self._records["detector"] == detector, "variant"]
         return "; ".join(sorted(map(str, own.unique())))
+
+
+def require_one_setting(experiment: str, records: pd.DataFrame) -> None:
+    """Refuse records that hold a number twice for a seed, detectors with other seeds than the others, or several data.
+
+    Raises:
+        InputError: names the experiment, and what differs.
+    """
+    data = [str(name) for name in records["data"].unique()]
+    if len(data) > 1:
+        raise InputError(f"{experiment}: expected records of one data set, got {', '.join(data)}.")
+    twice = records[records.duplicated([name for name in (*_KEY, "at", "seed") if name in records])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise InputError(
+            f"{experiment}: expected each number once for every seed, got {first['metric']} of {first['detector']} "
+            f"twice for seed {first['seed']}. Name the folder of one run."
+        )
+    seeds = {str(name): sorted(own["seed"].unique().tolist()) for name, own in records.groupby("detector", sort=False)}
+    most = max(seeds, key=lambda name: len(seeds[name]))
+    for name, own in seeds.items():
+        if own != seeds[most]:
+            raise InputError(
+                f"{experiment}: expected the same seeds of every detector, got {own} of {name} and {seeds[most]} of "
+                f"{most}. Run {experiment} anew."
+            )
 
 
 def rule_named(rule: str) -> str:

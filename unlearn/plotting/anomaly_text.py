@@ -82,7 +82,7 @@ def _judged(table: AnomalyTable) -> str:
         return ""
     return (
         f"{len(table.detectors)} detectors, {table.n_seeds} seed{'s' * (table.n_seeds > 1)}: judged on "
-        f"{buildings.mean:.0f} buildings that nothing was fitted to, after training time, at thresholds chosen on "
+        f"{buildings.mean:.0f} buildings that no detector was fitted to, after training time, at thresholds chosen on "
         f"other buildings ({rule_named(table.rule)}). {100 * windows['window'].mean:.0f} % of their windows and "
         f"{100 * windows['hour'].mean:.1f} % of their hours are anomalous."
     )

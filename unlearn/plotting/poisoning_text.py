@@ -42,9 +42,11 @@ def of_attack(table: PoisoningTable, attack: Attack) -> str:
     )
     direction = table.direction(attack, share)
     if direction == -1:
+        lifted = attack.kind != "noise" and attack.strength > 0
+        why = ", because forecasts are lifted and a surplus costs less than shed load" if lifted else ""
         return (
-            f"{costs}: the poison makes operation cheaper, because forecasts are lifted and a surplus costs less than "
-            f"shed load. There is no damage to recover; unlearning brings the cost back: {_after(table, attack)}."
+            f"{costs}: the poison makes operation cheaper{why}. There is no damage to recover; after unlearning: "
+            f"{_after(table, attack)}."
         )
     if direction == 0:
         return f"{costs}: no clear damage, so there is nothing to recover; after unlearning: {_after(table, attack)}."

@@ -38,7 +38,7 @@ def write_thresholds_page(records: pd.DataFrame, figure: Path, path: Path) -> Pa
 
 
 def _plain(sweep: Sweep) -> dict[str, Any]:
-    """A sweep as it stands in the page: thresholds rounded for display, whole counts."""
+    """A sweep as it stands in the page; thresholds are not rounded, so that each flags exactly what is counted."""
     splits = {
         split: {
             "tp": [int(count) for count in own.tp],
@@ -53,7 +53,7 @@ def _plain(sweep: Sweep) -> dict[str, Any]:
         "detector": named(sweep.detector),
         "seed": sweep.seed,
         "level": sweep.level,
-        "thresholds": [float(f"{value:.5g}") for value in sweep.thresholds],
+        "thresholds": [float(value) for value in sweep.thresholds],
         "chosen": {rule_named(rule): place[value] for rule, value in sweep.chosen.items()},
         **splits,
     }

@@ -9,6 +9,7 @@ import pandas as pd
 
 from unlearn.checks import FloatArray
 from unlearn.errors import InputError
+from unlearn.plotting.anomaly_seeds import require_one_setting
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,13 @@ class ThresholdTable:
         rules: in their order.
 
     Raises:
-        InputError: records of something else.
+        InputError: records of something else, or of several settings.
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
         if "flagged_normal" not in set(records["metric"]):
             raise InputError("thresholds: expected records of flagged rows; run thresholds first.")
+        require_one_setting("thresholds", records)
         self.records = records
         self.detectors = [str(name) for name in records["detector"].unique()]
         self.rules = [str(rule) for rule in records["rule"].dropna().unique()]

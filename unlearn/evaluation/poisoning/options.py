@@ -46,6 +46,10 @@ class PoisoningOptions:
         for budget in self.l1_budgets:
             if not require_not_negative("poisoning: l1_budgets", budget):
                 raise InputError("poisoning: l1_budgets: 0 is complete unlearning, which is always measured; drop it.")
+        for name in ("criteria", "l1_budgets"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise InputError(f"poisoning: {name}: expected each once, got {list(values)}.")
         require_count("poisoning: window_hours", self.window_hours)
         require_count("poisoning: stride_hours", self.stride_hours)
         if self.stride_hours > self.window_hours:
