@@ -131,6 +131,7 @@ class InversionConfig:
     patience: int | None = None
     tolerance: float = MISSING
     start: str = MISSING
+    tried: int = MISSING
 
 
 @dataclass

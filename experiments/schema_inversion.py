@@ -16,13 +16,25 @@ class AnomalyBenchmarkConfig:
         windows: trained on at most.
         stride: hours between them.
         scored: windows searched at once, half of them with an injected anomaly where there are as many.
+        households: whose windows are scored: test, or validation to choose settings by.
         singles: windows searched one at a time.
-        patience: of the searches that stop early.
+        checked: windows searched again alone and in float64, untimed.
+        batch_size: of the searches at once.
+        starts: of the searches with fewer steps.
+        steps: of searches that end early, all windows at once.
+        patience: of searches in which each window stops by itself.
+        draws: of the households, for the intervals of differences between AUCs.
     """
 
     model: str | None = MISSING
     windows: int = MISSING
     stride: int = MISSING
     scored: int = MISSING
+    households: str = MISSING
     singles: int = MISSING
-    patience: int = MISSING
+    checked: int = MISSING
+    batch_size: int = MISSING
+    starts: list[str] = MISSING
+    steps: list[int] = MISSING
+    patience: list[int] = MISSING
+    draws: int = MISSING

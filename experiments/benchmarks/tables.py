@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from experiments.benchmarks.anomaly import LEAN
+from experiments.benchmarks.anomaly import PUBLISHED as AS_PUBLISHED
 from experiments.benchmarks.dispatch import TIMED
+
+#: Searches of single windows that all are compared with.
+SINGLES = {"published": AS_PUBLISHED, "lean": LEAN}
 
 PUBLISHED = "cvxpylayers default, angle (published)"
 
@@ -169,17 +174,27 @@ def _feeder(records: pd.DataFrame) -> str:
 
 
 def _anomaly(records: pd.DataFrame) -> str:
-    rows = []
+    rows, said = [], ""
     for what, problem in records[records["part"] == "anomaly"].groupby("what", sort=False):
-        slowest = problem.loc[problem["metric"] == "time_median", "value"].max()
+        medians = problem[problem["metric"] == "time_median"].set_index("method")["value"]
         for method, own in problem.groupby("method", sort=False):
             times = own[own["metric"].str.startswith("time_")].set_index("metric")["value"]
             row = {"windows": f"{_value(own, 'windows'):.0f} of {what}", "search": method}
-            row |= {"time [ms/window]": _spread(times), "slowest / this": f"{slowest / times['time_median']:,.1f}"}
+            row |= {"time [ms/window]": _spread(times)}
+            for name, single in SINGLES.items():
+                row[f"{name} / this"] = f"{medians[single] / times['time_median']:,.1f}"
             row |= {"mean steps": f"{_value(own, 'steps'):.0f}", "score": f"{_value(own, 'score_change'):+.2%}"}
             row |= {"largest difference": _format(_value(own, "score_difference"))}
-            rows.append(row | {"Spearman": _format(_value(own, "spearman")), "AUC": _format(_value(own, "auc"))})
-    return _markdown("Latent inversion; scores relative to all steps", rows)
+            row |= {"Spearman": _format(_value(own, "spearman")), "AUC": _format(_value(own, "auc"))}
+            change, low, high = (_value(own, f"auc_change{which}") for which in ("", "_low", "_high"))
+            row["change of AUC (95 %)"] = "" if pd.isna(change) else f"{change:+.3f} ({low:+.3f} to {high:+.3f})"
+            rows.append(row)
+        alone, double, single = (_value(problem, f"{which}_difference") for which in ("alone", "double", "single"))
+        said += (
+            f"Largest relative difference of scores, {what}: alone and in a batch {alone:.2g}, autograd and ours in "
+            f"float64 {double:.2g}, float32 and float64 {single:.2g}.\n\n"
+        )
+    return _markdown("Latent inversion; scores relative to all steps", rows) + said
 
 
 def _value(records: pd.DataFrame, metric: str) -> float:

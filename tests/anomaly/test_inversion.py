@@ -138,7 +138,7 @@ def test_unusable_windows_are_refused() -> None:
         ({"batch_size": 0}, r"inversion\.batch_size"),
         ({"patience": 0}, r"inversion\.patience"),
         ({"tolerance": -0.1}, r"inversion\.tolerance"),
-        ({"start": "zero"}, "expected one of encoder, random; got 'zero'"),
+        ({"start": "zero"}, "expected one of encoder, hourly, random; got 'zero'"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:

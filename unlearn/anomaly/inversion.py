@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.anomaly.adversarial import TrainedGan
+from unlearn.anomaly.hourly import HourlySearch
 from unlearn.anomaly.latent import LatentLoss
 from unlearn.checks import (
     FloatArray,
@@ -32,12 +33,15 @@ from unlearn.checks import (
 )
 from unlearn.errors import ConvergenceError, InputError
 
-STARTS = ("random", "encoder")
+STARTS = ("random", "encoder", "hourly")
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 #: Windows that a batch is a multiple of. Products of fewer columns than a register holds are summed in another order.
 BLOCK = 32
+
+#: Windows whose hourly start is searched for at once; each counts as often as values are tried.
+_HOURLY_WINDOWS = 2 * BLOCK
 
 #: Share of a batch that has stopped before it is filled up anew: laying out costs as much as a few windows' steps.
 _REFILL = 1 / 8
@@ -54,7 +58,9 @@ class InversionOptions:
         batch_size: windows at once, rounded up to a multiple of `BLOCK`; changes time and memory only.
         patience: steps without gain after which a window stops; None: all take all steps.
         tolerance: what counts as gain: a share of S by which it must fall below its value at the last gain.
-        start: "random": all windows begin at one draw of the latent prior; "encoder": at the encoder's z.
+        start: "random": all windows begin at one draw of the latent prior; "encoder": at the encoder's z; "hourly": at
+            the z of `HourlySearch`.
+        tried: values that the hourly start tries for each hour.
     """
 
     steps: int = 300
@@ -64,6 +70,7 @@ class InversionOptions:
     patience: int | None = None
     tolerance: float = 0.01
     start: str = "random"
+    tried: int = 16
 
     def __post_init__(self) -> None:
         require_count("inversion.steps", self.steps)
@@ -76,6 +83,8 @@ class InversionOptions:
             require_count("inversion.patience", self.patience)
         require_not_negative("inversion.tolerance", self.tolerance)
         require_choice("inversion.start", self.start, STARTS)
+        if require_count("inversion.tried", self.tried) < 2:
+            raise InputError(f"inversion.tried: expected a whole number of at least 2, got {self.tried!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +135,14 @@ def invert(gan: TrainedGan, values: ArrayLike, options: InversionOptions | None 
     x = torch.from_numpy(given).to(dtype).t().contiguous()
     width = _rounded(min(options.batch_size, len(given)))
     loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
-    z, steps = _search(loss, x, _start(gan, x, options.start, seed), options)
+    z, steps = _search(loss, x, _start(gan, loss, x, options, seed), options)
     residual, distance = (part.t().double().numpy() for part in _parts(loss, z, x))
     return Inversion(z.t().numpy(), residual, distance, loss.score(residual, distance), steps.numpy())
 
 
-def _start(gan: TrainedGan, x: Tensor, start: str, seed: int) -> Tensor:
+def _start(gan: TrainedGan, loss: LatentLoss, x: Tensor, options: InversionOptions, seed: int) -> Tensor:
     """First z of each window, shape (W, n)."""
-    if start == "encoder":
+    if options.start == "encoder":
         if gan.encoder is None:
             raise InputError(
                 "inversion.start: expected a GAN with an encoder, got one without. Train it with train_encoder, or "
@@ -141,9 +150,18 @@ def _start(gan: TrainedGan, x: Tensor, start: str, seed: int) -> Tensor:
             )
         with torch.no_grad():
             return gan.encoder(x.t().to(gan.encoder.output.weight.dtype)).t().to(x.dtype).contiguous()
+    if options.start == "hourly":
+        search = HourlySearch(gan.generator, gan.discriminator, gan.latent_std, options.tried, options.feature_weight)
+        parts = tqdm(x.split(min(_HOURLY_WINDOWS, loss.width), dim=1), desc="hourly start", leave=False)
+        return torch.cat([_by_hour(search, loss, part) for part in parts], dim=1)
     # One draw for all windows: a score then depends on no other window, nor on a window's place among them.
     draw = np.random.default_rng(seed).standard_normal(len(x))
     return (gan.latent_std * torch.from_numpy(draw)).to(x.dtype)[:, None].expand(-1, x.shape[1]).contiguous()
+
+
+def _by_hour(search: HourlySearch, loss: LatentLoss, x: Tensor) -> Tensor:
+    filled = _filled(x)
+    return search(filled, _features(loss, filled))[:, : x.shape[1]]
 
 
 @dataclass
