@@ -117,7 +117,7 @@ class EncoderConfig:
     batch_size: int = MISSING
     learning_rate: float = MISSING
     feature_weight: float = MISSING
-    pull: float = MISSING
+    tried: int = MISSING
 
 
 @dataclass
