@@ -117,7 +117,7 @@ class EncoderConfig:
     batch_size: int = MISSING
     learning_rate: float = MISSING
     feature_weight: float = MISSING
-    tried: int = MISSING
+    pull: float = MISSING
 
 
 @dataclass

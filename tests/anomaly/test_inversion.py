@@ -99,7 +99,7 @@ def test_a_window_that_was_generated_is_found_again() -> None:
 
 
 def test_the_encoder_gives_the_start() -> None:
-    gan = train_encoder(small_gan(), small_windows(), EncoderOptions(8, 30, 16, 0.02), seed=1)
+    gan = train_encoder(small_gan(), small_windows(), EncoderOptions(8, 6, 16, 0.01), seed=1)
     x = small_windows().values
     single = InversionOptions(steps=1)
     warm = invert(gan, x, replace(single, start="encoder"))

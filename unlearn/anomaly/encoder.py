@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from unlearn.anomaly.adversarial import TrainedGan, normal_values
-from unlearn.anomaly.hourly import HourlySearch
+from unlearn.anomaly.latent import LatentLoss
 from unlearn.anomaly.networks import Encoder
 from unlearn.anomaly.windows import Windows
 from unlearn.checks import require_count, require_not_negative, require_positive
@@ -25,24 +25,23 @@ class EncoderOptions:
         epochs: passes over the windows.
         batch_size: windows per step.
         learning_rate: Adam's.
-        feature_weight: λ of the S that `HourlySearch` lowers; the same as the search's.
-        tried: values that it tries for each hour.
+        feature_weight: λ of the S that it lowers; the same as the search's.
+        pull: weight of the mean of (z / latent_std)², beside the mean of S over windows and hours.
     """
 
     hidden: int = 64
-    epochs: int = 15
+    epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 2e-3
     feature_weight: float = 0.1
-    tried: int = 16
+    pull: float = 1e-4
 
     def __post_init__(self) -> None:
         for name in ("hidden", "epochs", "batch_size"):
             require_count(f"gan.encoder.{name}", getattr(self, name))
         require_positive("gan.encoder.learning_rate", self.learning_rate)
         require_not_negative("gan.encoder.feature_weight", self.feature_weight)
-        if require_count("gan.encoder.tried", self.tried) < 2:
-            raise InputError(f"gan.encoder.tried: expected a whole number of at least 2, got {self.tried!r}.")
+        require_not_negative("gan.encoder.pull", self.pull)
         if self.feature_weight > 1:
             raise InputError(f"gan.encoder.feature_weight: expected a share from 0 to 1, got {self.feature_weight!r}.")
 
@@ -50,10 +49,7 @@ class EncoderOptions:
 def train_encoder(
     gan: TrainedGan, windows: Windows, options: EncoderOptions | None = None, seed: int = 0
 ) -> TrainedGan:
-    """Train E(x) to be the z that `HourlySearch` finds for x, with generator and discriminator as they are.
-
-    A lower S after the search is what counts. An encoder that is trained to lower S itself, through G, begins lower
-    still where it learned to; but few steps of a search lead on from its z, and many from a z like those found.
+    """Train z = E(x) so that G(E(x)) has a small S, with generator and discriminator as they are.
 
     Args:
         gan: trained networks.
@@ -62,8 +58,7 @@ def train_encoder(
         seed: of initial weights and batch order.
 
     Returns:
-        The same networks with the encoder; the card has its options and `encoder_loss` of each epoch: the mean of
-        (E(x) − z)² / latent_std².
+        The same networks with the encoder; the card has its options and `encoder_loss` of each epoch.
 
     Raises:
         InputError: unusable windows, see `train_gan`, or of another length.
@@ -76,8 +71,8 @@ def train_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(options.hidden)
-    search = HourlySearch(gan.generator, gan.discriminator, gan.latent_std, options.tried, options.feature_weight)
-    wanted = search.search(values.t().contiguous()).t() / gan.latent_std
+    width = min(options.batch_size, len(values))
+    loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
     optimiser = torch.optim.Adam(encoder.parameters(), options.learning_rate)
     random = torch.Generator().manual_seed(seed)
     history: list[float] = []
@@ -85,12 +80,18 @@ def train_encoder(
         total = 0.0
         order = torch.randperm(len(values), generator=random)
         for rows in tqdm(order.split(options.batch_size), desc="batches", leave=False, mininterval=1):
-            loss = (encoder(values[rows]) / gan.latent_std - wanted[rows]).square().mean()
+            x = values[rows]
+            z = encoder(x)
+            fixed = z.detach()
+            by_hour = x.t().contiguous()
+            score = loss.score(*loss.parts(fixed.t(), by_hour, loss.features(by_hour)))
+            # Of S with respect to z from the pass that inversion uses, of the pull by hand.
+            gradient = loss.gradient().t() + 2 * options.pull * fixed / gan.latent_std**2
             optimiser.zero_grad()
-            loss.backward()
+            z.backward(gradient / z.numel())
             optimiser.step()
-            total += float(loss.detach()) * len(rows)
-        history.append(total / len(values))
+            total += float(score.sum()) + options.pull * float((fixed / gan.latent_std).square().sum())
+        history.append(total / values.numel())
         if not math.isfinite(history[-1]):
             raise ConvergenceError(
                 f"encoder: the loss became {history[-1]} in epoch {epoch}. Lower gan.encoder.learning_rate "
