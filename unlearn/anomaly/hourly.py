@@ -8,8 +8,10 @@ same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.anomaly.networks import Discriminator, Generator
@@ -36,8 +38,8 @@ class HourlySearch:
     def __init__(
         self, generator: Generator, discriminator: Discriminator, latent_std: float, values: int, feature_weight: float
     ) -> None:
-        self._layers = [_Cell(layer) for layer in generator.layers]
-        self._judge = _Cell(discriminator.layer)
+        self._layers = [_Cell(layer.state_dict()) for layer in generator.layers]
+        self._judge = _Cell(discriminator.layer.state_dict())
         self._out_weight = generator.output.weight.detach()
         self._out_bias = generator.output.bias.detach()
         self._grid = latent_std * torch.linspace(-SPAN, SPAN, values, dtype=self._out_weight.dtype)
@@ -88,9 +90,8 @@ class HourlySearch:
 class _Cell:
     """One LSTM layer that tries K inputs for each window and goes on from one of them."""
 
-    def __init__(self, layer: nn.LSTM) -> None:
-        state = {name: value.detach() for name, value in layer.named_parameters()}
-        self._size = layer.hidden_size
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self._size = state["weight_hh_l0"].shape[1]
         # tanh(a) = 2 sigmoid(2a) − 1: one sigmoid serves all four gates, i, f, g and o.
         scale = torch.ones_like(state["bias_ih_l0"])
         scale[2 * self._size : 3 * self._size] = 2
