@@ -30,7 +30,7 @@ class EncoderOptions:
     """
 
     hidden: int = 64
-    epochs: int = 3
+    epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 2e-3
     feature_weight: float = 0.1

@@ -8,19 +8,24 @@ same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from tqdm import tqdm
 
 from unlearn.anomaly.networks import Discriminator, Generator
+from unlearn.anomaly.recurrent import BLOCK, filled
 
 #: The grid reaches as many standard deviations of the latent prior to each side.
 SPAN = 3.0
 
+#: Windows at once; each counts as often as values are tried.
+_TOGETHER = 4 * BLOCK
+
 
 class HourlySearch:
     """Chooses z_t so that hour t's part of S is smallest, for t = 1, 2, …, with S as in `LatentLoss`.
-
-    All arrays have the window as last axis.
 
     Args:
         generator: G.
@@ -33,21 +38,25 @@ class HourlySearch:
     def __init__(
         self, generator: Generator, discriminator: Discriminator, latent_std: float, values: int, feature_weight: float
     ) -> None:
-        self._layers = [_Cell(layer) for layer in generator.layers]
-        self._judge = _Cell(discriminator.layer)
+        self._layers = [_Cell(layer.state_dict()) for layer in generator.layers]
+        self._judge = _Cell(discriminator.layer.state_dict())
         self._out_weight = generator.output.weight.detach()
         self._out_bias = generator.output.bias.detach()
         self._grid = latent_std * torch.linspace(-SPAN, SPAN, values, dtype=self._out_weight.dtype)
         self._feature_weight = feature_weight
 
-    def __call__(self, x: Tensor, features: Tensor) -> Tensor:
-        """Return z, shape (W, n).
+    def search(self, x: Tensor) -> Tensor:
+        """Return z of scaled readings x, both of shape (W, n)."""
+        with tqdm(total=x.shape[1], desc="hourly search", unit="window", leave=False) as bar:
+            found = []
+            for part in x.split(_TOGETHER, dim=1):
+                found.append(self._search(filled(part))[:, : part.shape[1]])
+                bar.update(part.shape[1])
+        return torch.cat(found, dim=1)
 
-        Args:
-            x: scaled readings, shape (W, n).
-            features: of x, see `LatentLoss.features`, shape (W, H, n).
-        """
+    def _search(self, x: Tensor) -> Tensor:
         n, tried = x.shape[1], len(self._grid)
+        features = self._features(x)
         grid = self._grid[:, None].expand(-1, n).reshape(1, -1)
         cells = (*self._layers, self._judge)
         for cell in cells:
@@ -67,13 +76,22 @@ class HourlySearch:
                 cell.accept(chosen)
         return z
 
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """Features of x, an array (H, n) for each hour."""
+        self._judge.reset(x.shape[1])
+        only = torch.zeros(x.shape[1], dtype=torch.int64)
+        features = []
+        for reading in x:
+            features.append(self._judge.attempt(reading[None]))
+            self._judge.accept(only)
+        return features
+
 
 class _Cell:
     """One LSTM layer that tries K inputs for each window and goes on from one of them."""
 
-    def __init__(self, layer: nn.LSTM) -> None:
-        state = {name: value.detach() for name, value in layer.named_parameters()}
-        self._size = layer.hidden_size
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self._size = state["weight_hh_l0"].shape[1]
         # tanh(a) = 2 sigmoid(2a) − 1: one sigmoid serves all four gates, i, f, g and o.
         scale = torch.ones_like(state["bias_ih_l0"])
         scale[2 * self._size : 3 * self._size] = 2

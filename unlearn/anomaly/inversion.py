@@ -20,6 +20,7 @@ from tqdm import tqdm
 from unlearn.anomaly.adversarial import TrainedGan
 from unlearn.anomaly.hourly import HourlySearch
 from unlearn.anomaly.latent import LatentLoss
+from unlearn.anomaly.recurrent import filled, rounded
 from unlearn.checks import (
     FloatArray,
     IntArray,
@@ -36,12 +37,6 @@ from unlearn.errors import ConvergenceError, InputError
 STARTS = ("random", "encoder", "hourly")
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
-
-#: Windows that a batch is a multiple of. Products of fewer columns than a register holds are summed in another order.
-BLOCK = 32
-
-#: Windows whose hourly start is searched for at once; each counts as often as values are tried.
-_HOURLY_WINDOWS = 2 * BLOCK
 
 #: Share of a batch that has stopped before it is filled up anew: laying out costs as much as a few windows' steps.
 _REFILL = 1 / 8
@@ -133,14 +128,14 @@ def invert(gan: TrainedGan, values: ArrayLike, options: InversionOptions | None 
         return Inversion(empty, empty, empty, empty, np.empty(0, dtype=np.int64))
     dtype = gan.generator.output.weight.dtype
     x = torch.from_numpy(given).to(dtype).t().contiguous()
-    width = _rounded(min(options.batch_size, len(given)))
+    width = rounded(min(options.batch_size, len(given)))
     loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
-    z, steps = _search(loss, x, _start(gan, loss, x, options, seed), options)
+    z, steps = _search(loss, x, _start(gan, x, options, seed), options)
     residual, distance = (part.t().double().numpy() for part in _parts(loss, z, x))
     return Inversion(z.t().numpy(), residual, distance, loss.score(residual, distance), steps.numpy())
 
 
-def _start(gan: TrainedGan, loss: LatentLoss, x: Tensor, options: InversionOptions, seed: int) -> Tensor:
+def _start(gan: TrainedGan, x: Tensor, options: InversionOptions, seed: int) -> Tensor:
     """First z of each window, shape (W, n)."""
     if options.start == "encoder":
         if gan.encoder is None:
@@ -151,17 +146,11 @@ def _start(gan: TrainedGan, loss: LatentLoss, x: Tensor, options: InversionOptio
         with torch.no_grad():
             return gan.encoder(x.t().to(gan.encoder.output.weight.dtype)).t().to(x.dtype).contiguous()
     if options.start == "hourly":
-        search = HourlySearch(gan.generator, gan.discriminator, gan.latent_std, options.tried, options.feature_weight)
-        parts = tqdm(x.split(min(_HOURLY_WINDOWS, loss.width), dim=1), desc="hourly start", leave=False)
-        return torch.cat([_by_hour(search, loss, part) for part in parts], dim=1)
+        weight = options.feature_weight
+        return HourlySearch(gan.generator, gan.discriminator, gan.latent_std, options.tried, weight).search(x)
     # One draw for all windows: a score then depends on no other window, nor on a window's place among them.
     draw = np.random.default_rng(seed).standard_normal(len(x))
     return (gan.latent_std * torch.from_numpy(draw)).to(x.dtype)[:, None].expand(-1, x.shape[1]).contiguous()
-
-
-def _by_hour(search: HourlySearch, loss: LatentLoss, x: Tensor) -> Tensor:
-    filled = _filled(x)
-    return search(filled, _features(loss, filled))[:, : x.shape[1]]
 
 
 @dataclass
@@ -227,30 +216,21 @@ def _search(loss: LatentLoss, x: Tensor, start: Tensor, options: InversionOption
                 batch = batch.join(_draw(loss, x, start, rows, len(batch)))
             else:
                 # Some that have stopped stay, to fill the block.
-                batch = batch.keep(torch.argsort(~batch.running, stable=True)[: _rounded(n_running)])
+                batch = batch.keep(torch.argsort(~batch.running, stable=True)[: rounded(n_running)])
     return found, taken
 
 
 def _draw(loss: LatentLoss, x: Tensor, start: Tensor, rows: Tensor, beside: int = 0) -> _Batch:
     """Windows to join `beside` others, and copies of the last that never run, up to a multiple of `BLOCK`."""
-    spare = _rounded(beside + len(rows)) - beside - len(rows)
+    spare = rounded(beside + len(rows)) - beside - len(rows)
     chosen = torch.cat([rows, rows[-1:].expand(spare)])
     batch = _Batch.of(chosen, x[:, chosen], _features(loss, x[:, chosen]), start[:, chosen])
     batch.running[len(rows) :] = False
     return batch
 
 
-def _rounded(n: int) -> int:
-    return -(-n // BLOCK) * BLOCK
-
-
-def _filled(x: Tensor) -> Tensor:
-    """Windows (W, n) and copies of the last, up to a multiple of `BLOCK`."""
-    return torch.cat([x, x[:, -1:].expand(-1, _rounded(x.shape[1]) - x.shape[1])], dim=1)
-
-
 def _features(loss: LatentLoss, x: Tensor) -> Tensor:
-    return loss.features(_filled(x))[..., : x.shape[1]]
+    return loss.features(filled(x))[..., : x.shape[1]]
 
 
 def _step(loss: LatentLoss, batch: _Batch, options: InversionOptions) -> None:
@@ -283,7 +263,7 @@ def _parts(loss: LatentLoss, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Residual and feature distance of each hour at z, two arrays (W, N)."""
     found = []
     for own_z, own_x in zip(z.split(loss.width, dim=1), x.split(loss.width, dim=1), strict=True):
-        filled, n = _filled(own_x), own_x.shape[1]
-        found.append([part[:, :n] for part in loss.parts(_filled(own_z), filled, loss.features(filled))])
+        given, n = filled(own_x), own_x.shape[1]
+        found.append([part[:, :n] for part in loss.parts(filled(own_z), given, loss.features(given))])
     residual, distance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
     return residual, distance

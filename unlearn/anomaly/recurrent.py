@@ -13,6 +13,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+#: Windows that a batch is a multiple of where scores must not depend on the batch to the last bit. Products of fewer
+#: columns than a register holds are summed in another order.
+BLOCK = 32
+
+
+def rounded(n: int) -> int:
+    """n up to a multiple of `BLOCK`."""
+    return -(-n // BLOCK) * BLOCK
+
+
+def filled(x: Tensor) -> Tensor:
+    """Windows (W, n) and copies of the last, up to a multiple of `BLOCK`."""
+    return torch.cat([x, x[:, -1:].expand(-1, rounded(x.shape[1]) - x.shape[1])], dim=1)
+
 
 class LstmPass:
     """One layer with fixed weights and its buffers for T steps of up to `width` windows.
