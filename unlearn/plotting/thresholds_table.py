@@ -11,6 +11,8 @@ from unlearn.checks import FloatArray
 from unlearn.errors import InputError
 from unlearn.plotting.anomaly_seeds import require_one_setting
 
+_KEY = ["detector", "level", "split", "rule", "metric"]
+
 
 @dataclass(frozen=True, eq=False)
 class Counts:
@@ -74,6 +76,10 @@ class ThresholdTable:
         self.detectors = [str(name) for name in records["detector"].unique()]
         self.rules = [str(rule) for rule in records["rule"].dropna().unique()]
         self.n_seeds = int(records["seed"].nunique())
+        self._values: dict[tuple[str, ...], dict[int, float]] = {}
+        at_rules = records[records["rule"].notna() & records["split"].notna()]
+        for *key, seed, value in at_rules[[*_KEY, "seed", "value"]].itertuples(index=False):
+            self._values.setdefault(tuple(map(str, key)), {})[int(seed)] = float(value)
 
     def sweeps(self, detector: str, level: str) -> list[Sweep]:
         """A sweep for each seed."""
@@ -82,11 +88,7 @@ class ThresholdTable:
 
     def values(self, detector: str, level: str, split: str, rule: str, metric: str) -> pd.Series:
         """A number at the threshold of a rule, by seed."""
-        own = self.records
-        wanted = {"detector": detector, "level": level, "split": split, "rule": rule, "metric": metric}
-        for column, value in wanted.items():
-            own = own[own[column] == value]
-        return own.set_index("seed")["value"].astype(float)
+        return pd.Series(self._values.get((detector, level, split, rule, metric), {}), dtype=np.float64)
 
 
 def _sweep(detector: str, seed: int, level: str, own: pd.DataFrame) -> Sweep:
