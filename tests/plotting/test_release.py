@@ -37,6 +37,11 @@ def records() -> pd.DataFrame:
     return describe_release(RELEASE, REAL_PROFILES, {"data": "made", "seed": 0}).to_frame()
 
 
+@pytest.fixture(scope="module")
+def png(records: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_release(records, tmp_path_factory.mktemp("drawn") / "release")
+
+
 def half(profiles: DailyProfiles) -> DailyProfiles:
     return replace(profiles, name="half", kwh=profiles.kwh / 2)
 
@@ -72,10 +77,10 @@ def test_the_furthest_step_is_named() -> None:
     assert f"in late at 18:30: {real + 5:.3f} kWh released, {real:.3f} real" in sentence
 
 
-def test_a_release_alone_says_nothing_of_real_profiles(tmp_path: Path) -> None:
+def test_a_release_alone_says_nothing_of_real_profiles(png: Path, tmp_path: Path) -> None:
     records = describe_release(RELEASE, None, {"data": "made"}).to_frame()
     assert len(summarise_release(records)) == 3
-    page = write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html").read_text()
+    page = write_release_page(records, png, tmp_path / "r.html").read_text()
     assert "real" not in page.split("<body>")[1].replace("base64", "").split("<figure>")[0]
     assert "The generator" not in page
     assert "days of customers" not in page
@@ -102,19 +107,18 @@ def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("n_segments", [1, 3, 5, 10])
-def test_any_number_of_segments_has_its_panels(n_segments: int, tmp_path: Path) -> None:
+def test_any_number_of_segments_has_its_panels(n_segments: int, png: Path, tmp_path: Path) -> None:
     names = tuple(f"<{i}>" for i in range(n_segments))
     release = replace(RELEASE, segment=np.arange(500) % n_segments, segments=names)
     records = describe_release(release, None, {"data": "made"}).to_frame()
     shown = [axis for axis in release_figure(records).axes if axis.get_label().startswith("segment") and axis.axison]
     assert len(shown) == min(n_segments, MOST_SEGMENTS)
-    page = write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html").read_text()
+    page = write_release_page(records, png, tmp_path / "r.html").read_text()
     assert ("most frequent of 10 segments" in page) == (n_segments == 10)
     assert "&lt;0&gt;" in page
 
 
-def test_the_page_holds_everything(records: pd.DataFrame, tmp_path: Path) -> None:
-    png = save_release(records, tmp_path / "release")
+def test_the_page_holds_everything(records: pd.DataFrame, png: Path, tmp_path: Path) -> None:
     assert png.with_suffix(".pdf").exists()
     page = write_release_page(records, png, tmp_path / "release.html", CARD).read_text()
     assert page.count('src="data:image/png;base64,iVBOR') == 2  # self-contained; the second is the training record
