@@ -77,6 +77,13 @@ def test_a_gan_that_is_ahead_is_said_to_be_with_its_seeds() -> None:
     assert "beats the GAN" not in "\n".join(summarise_anomaly(records_of({"level": (0.5,)})))
 
 
+def test_who_flags_everything_is_not_praised_for_finding_events() -> None:
+    records = records_of(BEATEN)
+    blind = (records["detector"] == "linear") & (records["metric"] == "found_within_24h")
+    said = "\n".join(summarise_anomaly(records.assign(value=records["value"].mask(blind, 0.99))))
+    assert "Most events found within a day of their start: level, 0.600" in said
+
+
 def test_tables_hold_every_detector_and_kind() -> None:
     records = records_of(BEATEN)
     rows = detector_table(records, "window")

@@ -158,7 +158,9 @@ def _unfair(table: AnomalyTable, level: str) -> str:
 
 
 def _events(table: AnomalyTable) -> str:
-    found = {name: table.fair(name, "found_within_24h", "event") for name in table.detectors}
+    # Who flags everything finds every event: only those that do better than that are looked at.
+    better = [name for name, values in _ranked(table, "f1", "hour") if values.mean() > table.everything("hour")]
+    found = {name: table.fair(name, "found_within_24h", "event") for name in better}
     known = {name: number for name, number in found.items() if number is not None}
     if not known:
         return ""
