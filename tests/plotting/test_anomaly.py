@@ -67,7 +67,8 @@ def test_a_baseline_that_beats_the_gan_is_named() -> None:
     assert "No better than flagging every window (F1 0.400): linear forecast." in said
     assert "an F1 higher by 0.100 in the mean" in said
     assert "Kinds of which no detector flags 20 % of the hours: theft (at most 10 %)." in said
-    assert "Left out: 2 buildings with too few readings" in said
+    # Quantiles are compared: a few other readings may be among them.
+    assert "Left out: 2 buildings with too few readings in training time, 2 of nearly one value only." in said
 
 
 def test_a_gan_that_is_ahead_is_said_to_be_with_its_seeds() -> None:

@@ -73,7 +73,7 @@ class Division:
         validation: all windows of validation buildings after training time.
         test: all windows of test buildings after training time.
         few_readings: buildings left out for too few readings in training time.
-        constant: buildings left out because training time holds one value only.
+        constant: buildings left out because nearly all readings of training time are one value: both quantiles are.
     """
 
     scaled: ScaledSeries

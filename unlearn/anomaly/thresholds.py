@@ -19,8 +19,9 @@ class ThresholdRule:
     """How a threshold is chosen.
 
     Attributes:
-        kind: "percentile" of the normal validation scores, so that 100 − `at` % of the normal rows are flagged; "value"
-            takes `at` itself; "best_f1" takes the threshold of the highest F1 on validation.
+        kind: "percentile" of the normal validation scores, so that 100 − `at` % of the normal rows are flagged, or more
+            where scores are equal; "value" takes `at` itself; "best_f1" takes the threshold of the highest F1 on
+            validation.
         at: percentile from 0 to 100, or the value; without a meaning for "best_f1".
     """
 

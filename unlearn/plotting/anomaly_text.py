@@ -190,4 +190,4 @@ def _left_out(table: AnomalyTable) -> str:
     few, constant = (0 if number is None else int(number.values.max()) for number in counts)
     if not few + constant:
         return ""
-    return f"Left out: {few} buildings with too few readings in training time, {constant} with one value only."
+    return f"Left out: {few} buildings with too few readings in training time, {constant} of nearly one value only."
