@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.app import to_config
 from experiments.schema import LAUNCHERS
-from tests.experiments.test_config import composed
+from tests.experiments.test_config import by_hydra
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +49,7 @@ def test_every_launcher_is_told_and_every_override_composes() -> None:
     assert len(lines) >= 7
     for line in lines:
         words = [word for word in shlex.split(line) if word != "--multirun"]
-        assert composed(*(word if "[" in word else word.split(",")[0] for word in words))
+        assert to_config(by_hydra(*(word if "[" in word else word.split(",")[0] for word in words)))
 
 
 def test_pictures_and_files_it_names_exist() -> None:
