@@ -128,9 +128,9 @@ def _add_rounding(
     """Largest relative difference of scores that are the same but for rounding.
 
     Hundreds of steps through recurrent networks make large differences of small ones, and the gradient of S jumps where
-    a difference changes its sign: the search itself answers a change of its start in the last digit with a thousandth of
-    the score after 300 steps. So the same arithmetic is compared in float32, window by window beside all at once, and
-    two programs of the same search in float64, after 100 steps and after all.
+    a difference changes its sign: a search whose start is changed in the last digit of float64 has a score that differs
+    in the sixth after 200 steps. So the same arithmetic is compared in float32, window by window beside all at once,
+    and two programs of the same search in float64, after 100 steps and after all.
     """
     together = invert(gan, values, plain, seed).score
     alone = np.array([invert(gan, row[None], plain, seed).score[0] for row in values])
