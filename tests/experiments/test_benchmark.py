@@ -136,4 +136,4 @@ def test_latent_inversion_agrees_however_it_is_searched(tables) -> None:
     assert own.loc["all at once", "alone_difference"] == 0
     assert own.loc["all at once", "double_difference"] < 1e-9
     assert "| 1 of 60 hours, at most 4 steps, 1 thread | one at a time, as published |" in text
-    assert "alone and in a batch 0, " in text
+    assert "alone and in a batch 0; " in text

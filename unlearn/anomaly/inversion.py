@@ -131,7 +131,8 @@ def invert(gan: TrainedGan, values: ArrayLike, options: InversionOptions | None 
     width = rounded(min(options.batch_size, len(given)))
     loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
     z, steps = _search(loss, x, _start(gan, x, options, seed), options)
-    residual, distance = (part.t().double().numpy() for part in _parts(loss, z, x))
+    # Row by row in memory: otherwise the sum over a window's hours depends on how many windows there are.
+    residual, distance = (part.t().double().contiguous().numpy() for part in _parts(loss, z, x))
     return Inversion(z.t().numpy(), residual, distance, loss.score(residual, distance), steps.numpy())
 
 
