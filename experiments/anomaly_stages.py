@@ -14,6 +14,7 @@ from typing import Any, cast
 import pandas as pd
 from tqdm import tqdm
 
+from experiments.build import build_households
 from experiments.schema import Config
 from experiments.schema_anomaly import HouseholdBuildingsConfig, RuleConfig
 from experiments.synthetic_stages import made_of
@@ -25,7 +26,6 @@ from unlearn.anomaly.division import Division, DivisionOptions, divide
 from unlearn.anomaly.gan import FittedGan
 from unlearn.anomaly.storage import save_detector
 from unlearn.anomaly.thresholds import ThresholdRule
-from unlearn.data import load_households
 from unlearn.data.buildings.injection import InjectionOptions, inject
 from unlearn.data.buildings.series import BuildingSeries, buildings_of
 from unlearn.data.buildings.sources import load_buildings
@@ -155,9 +155,7 @@ def _injection(config: Config) -> InjectionOptions | None:
 
 def _series(config: Config) -> BuildingSeries:
     if isinstance(config.buildings, HouseholdBuildingsConfig):
-        options = {name: value for name, value in asdict(config.households).items() if value is not None}
-        households = load_households(options.pop("source"), **options)
-        return buildings_of(households, config.buildings.start, config.buildings.end)
+        return buildings_of(build_households(config), config.buildings.start, config.buildings.end)
     return load_buildings(**asdict(config.buildings))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import unlearn
 from experiments.rows import check, given_rows
 from experiments.schema import Config
-from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
+from unlearn.data import FAIR, PUBLISHED, HouseholdProfiles, LoadDataset, SplitSpec
 from unlearn.errors import InputError
 from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
@@ -23,6 +23,13 @@ def build_cost(config: Config) -> OperatingCost:
     """The grid's programs and what prices them."""
     grid = config.grid
     return OperatingCost(unlearn.load_case(grid.case), grid.backend, grid.derivative, grid.form, grid.bounds)
+
+
+def build_households(config: Config) -> HouseholdProfiles:
+    """The configured households."""
+    # Options that are null are left to the reader.
+    options = {name: value for name, value in asdict(config.households).items() if value is not None}
+    return unlearn.load_households(options.pop("source"), **options)
 
 
 def build_split(config: Config) -> SplitSpec:

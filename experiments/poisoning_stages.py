@@ -18,6 +18,7 @@ from experiments.build import build_cost, build_dataset, build_model
 from experiments.schema import Config
 from experiments.schema_poisoning import PoisonConfig
 from unlearn.anomaly.adversarial import AdversarialOptions
+from unlearn.anomaly.baselines.median import fit_median
 from unlearn.anomaly.gan import GanOptions, fit_gan
 from unlearn.anomaly.inversion import InversionOptions
 from unlearn.checks import require_choice
@@ -25,7 +26,6 @@ from unlearn.data import LoadDataset, Poisoned, poison
 from unlearn.errors import InputError
 from unlearn.evaluation import PoisonedStudy, PoisoningOptions
 from unlearn.evaluation.poisoning.measure import DETECTORS
-from unlearn.evaluation.poisoning.seasonal import fit_seasonal
 from unlearn.evaluation.poisoning.windows import FitWindows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
@@ -75,6 +75,10 @@ class PoisoningRun:
             require_choice("poisoning.detectors", name, DETECTORS)
         for name in own.anomalies:
             require_choice("poisoning.anomalies", name, ANOMALIES)
+        if "gan" in own.anomalies and not set(own.gan.shares) & set(own.shares):
+            log.warning(
+                "the GAN is left out: none of poisoning.shares is among poisoning.gan.shares %s", own.gan.shares
+            )
         self.options = PoisoningOptions(
             own.false_alarms,
             own.rounds,
@@ -141,7 +145,7 @@ class PoisoningRun:
             training=AdversarialOptions(own.epochs, own.batch_size),
             inversion=InversionOptions(own.steps, own.learning_rate),
         )
-        return {"seasonal": fit_seasonal, "gan": lambda windows, seed: fit_gan(windows, options, seed)}[name]
+        return {"seasonal": fit_median, "gan": lambda windows, seed: fit_gan(windows, options, seed)}[name]
 
     def _kept(self, part: _Part, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Records that were measured before with the same key, or that `make` measures."""

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 import unlearn
+from experiments.build import build_households
 from experiments.private_faraday import fit_configured
 from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
@@ -81,9 +82,7 @@ class SyntheticRun:
             require_choice("beside", name, BASELINES)
         self.config = config
         self.folder = Path(own.folder)
-        # Options that are null are left to the reader.
-        options = {name: value for name, value in asdict(config.households).items() if value is not None}
-        self.households = load_households(options.pop("source"), **options)
+        self.households = build_households(config)
 
     def divide(self, seed: int) -> Division:
         """Divide households and weeks."""

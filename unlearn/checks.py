@@ -15,6 +15,7 @@ from unlearn.errors import InputError, RowError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 def as_floats(name: str, value: ArrayLike, ndim: int | None = None) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from experiments.anomaly_stages import detector_options
 from experiments.benchmarks.autograd_inversion import search_as_published, search_lean
 from experiments.benchmarks.timing import Timing, add_timing
+from experiments.build import build_households
 from experiments.schema import Config
 from experiments.schema_inversion import AnomalyBenchmarkConfig
 from unlearn.anomaly.adversarial import TrainedGan, train_gan
@@ -25,7 +26,6 @@ from unlearn.anomaly.scaling import scale, training_time, usable_buildings
 from unlearn.anomaly.storage import load_detector
 from unlearn.anomaly.windows import Windows, cut_windows
 from unlearn.checks import FloatArray, require_choice
-from unlearn.data import load_households
 from unlearn.data.buildings.injection import inject
 from unlearn.data.buildings.series import buildings_of
 from unlearn.data.buildings.splits import split_buildings
@@ -155,8 +155,7 @@ def _add_rounding(
 def _windows(config: Config) -> tuple[Windows, Windows]:
     """Windows to train on, and windows of other households later in time, with injected anomalies."""
     sizes = config.benchmark.anomaly
-    own = {name: value for name, value in asdict(config.households).items() if value is not None}
-    series = buildings_of(load_households(own.pop("source"), **own))
+    series = buildings_of(build_households(config))
     fitted = training_time(series)
     series = series.take(usable_buildings(series, fitted).kept)
     split = split_buildings(len(series), seed=config.seed)

@@ -63,6 +63,14 @@ def test_the_configured_options_are_the_librarys_default() -> None:
     assert PoisoningRun(composed()).options == PoisoningOptions()
 
 
+def test_a_gan_that_no_share_asks_for_is_said_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    PoisoningRun(composed("poisoning.shares=[0.2]"))
+    assert "the GAN is left out: none of poisoning.shares is among poisoning.gan.shares [0.1]" in caplog.text
+    caplog.clear()
+    PoisoningRun(composed())
+    assert not caplog.text
+
+
 def test_where_parts_are_kept_changes_no_result() -> None:
     assert identity(composed()) == identity(composed("poisoning.folder=elsewhere"))
 

@@ -5,6 +5,7 @@ from unlearn.anomaly.base import FittedDetector, WindowScores
 from unlearn.anomaly.baselines.ecod import fit_ecod
 from unlearn.anomaly.baselines.forecast import fit_forecast
 from unlearn.anomaly.baselines.level import fit_level
+from unlearn.anomaly.baselines.median import fit_median
 from unlearn.anomaly.baselines.pyod import PyodOptions, fit_pyod
 from unlearn.anomaly.baselines.seasonal import fit_seasonal
 from unlearn.anomaly.detectors import DETECTORS, DetectorOptions, fit_candidates
@@ -28,7 +29,7 @@ __all__ = [
     "FittedGan", "GanOptions", "Inversion", "InversionOptions", "fit_gan", "invert", "load_detector", "save_detector",
     # detectors to compare with
     "AutoencoderOptions", "FittedAutoencoder", "PyodOptions", "fit_autoencoder", "fit_ecod", "fit_forecast",
-    "fit_level", "fit_pyod", "fit_seasonal",
+    "fit_level", "fit_median", "fit_pyod", "fit_seasonal",
     # thresholds and metrics
     "Confusion", "Ranking", "Threshold", "ThresholdRule", "choose_threshold", "confusion",
 ]  # fmt: skip

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import FloatArray, IntArray
-from unlearn.data.buildings.series import BoolArray
+from unlearn.checks import BoolArray, FloatArray, IntArray
 
 #: Labelled hours of one building and kind that are no further apart belong to one event: a bypass at night has days
 #: between its nights.

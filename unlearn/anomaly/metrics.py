@@ -6,15 +6,12 @@ Every number takes weights, so that a bootstrap that redraws whole buildings wei
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape
 from unlearn.errors import InputError
-
-BoolArray: TypeAlias = NDArray[np.bool_]
 
 #: What a confusion matrix gives.
 AT_THRESHOLD = ("accuracy", "precision", "recall", "f1", "specificity")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, require_count, require_fraction, require_shape
-from unlearn.data.buildings.series import BoolArray, BuildingSeries
+from unlearn.checks import BoolArray, FloatArray, require_count, require_fraction, require_shape
+from unlearn.data.buildings.series import BuildingSeries
 from unlearn.errors import DataError, InputError
 
 #: Quantiles of a building's training time that become −1 and 1, so that a spike in it does not press the rest flat.

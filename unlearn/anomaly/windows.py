@@ -9,8 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.anomaly.scaling import ScaledSeries
-from unlearn.checks import FloatArray, IntArray, require_count, require_shape
-from unlearn.data.buildings.series import BoolArray
+from unlearn.checks import BoolArray, FloatArray, IntArray, require_count, require_shape
 from unlearn.errors import InputError
 
 #: Hours of a window, as published.

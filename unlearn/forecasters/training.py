@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unlearn.checks import require_fraction, require_positive
-from unlearn.errors import InputError, UnlearnError
+from unlearn.errors import ConvergenceError, InputError
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def train_network(
 
     Raises:
         InputError: fewer than two rows, or weights of another shape or below 0.
-        UnlearnError: the loss became NaN or infinite.
+        ConvergenceError: the loss became NaN or infinite.
     """
     n_validation = n_watched(len(inputs), options)
     if weights is not None:
@@ -99,7 +99,7 @@ def train_network(
         schedule.step()
         current = losses["validation"][-1]
         if not math.isfinite(current) or not math.isfinite(losses["train"][-1]):
-            raise UnlearnError(f"training diverged in epoch {epoch}: lower the learning rate or check the inputs.")
+            raise ConvergenceError(f"training diverged in epoch {epoch}: lower the learning rate or check the inputs.")
         if current < best_loss:
             best_loss, best_epoch, best_state = current, epoch, copy.deepcopy(network.state_dict())
         bar.set_postfix(validation=f"{current:.4f}", best=f"{best_loss:.4f}")

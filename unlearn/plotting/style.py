@@ -51,6 +51,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     def write(file: Path) -> None:
         # Without a creation date, the same records give the same bytes.
         figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
+        figure.set_layout_engine("none")  # what was laid out once stays
 
     with mpl.rc_context(fname=_SHEET):
         return [write_atomically(stem.with_suffix(suffix), write) for suffix in (".png", ".pdf")]

@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 import unlearn
 from unlearn.anomaly.base import WindowScores
+from unlearn.anomaly.baselines.median import fit_median
 from unlearn.anomaly.scaling import scale
 from unlearn.anomaly.windows import Windows, cut_windows
 from unlearn.data import LoadDataset, Poisoned, SplitSpec, poison
@@ -17,7 +18,6 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.evaluation import PoisonedStudy, PoisoningOptions, measure
 from unlearn.evaluation.poisoning.detection import Detection, by_influence, by_residual, by_truth, nothing, quality
 from unlearn.evaluation.poisoning.remedies import refitted, remedies
-from unlearn.evaluation.poisoning.seasonal import fit_seasonal
 from unlearn.evaluation.poisoning.windows import series_of
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
@@ -204,7 +204,7 @@ def test_the_seasonal_detector_compares_with_the_same_hour_of_the_days_before() 
     hours = np.datetime64("2020-01-01T00", "h") + np.arange(kwh.shape[1])
     series = BuildingSeries("two", ("a", "b"), hours, kwh)
     windows = cut_windows(scale(series, np.ones(kwh.shape[1], dtype=bool)), 24, 1)
-    found = fit_seasonal(windows, 0, days=3).score(windows).by_hour(windows)
+    found = fit_median(windows, 0, days=3).score(windows).by_hour(windows)
     value = windows.series.value.astype(float)
     for t in range(kwh.shape[1]):
         before = [value[:, s] for s in range(t - 24, max(t - 24 * 3, 0) - 1, -24)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import skew
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
@@ -50,4 +49,4 @@ class EcodDetector:
 def fit_ecod(windows: Windows) -> EcodDetector:
     """Fit to normal windows of training buildings."""
     values = windows.values.astype(np.float64)
-    return EcodDetector(np.sort(values, axis=0).T.copy(), np.sign(skew(values, axis=0)))
+    return EcodDetector(np.sort(values, axis=0).T.copy(), np.sign(((values - values.mean(axis=0)) ** 3).mean(axis=0)))

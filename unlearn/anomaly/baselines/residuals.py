@@ -8,8 +8,7 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray
-from unlearn.data.buildings.series import BoolArray
+from unlearn.checks import BoolArray, FloatArray
 
 
 class Expectation(Protocol):

@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, require_choice, require_fraction
-from unlearn.data.buildings.series import NO_KIND, BoolArray, BuildingSeries
+from unlearn.checks import BoolArray, FloatArray, require_choice, require_fraction
+from unlearn.data.buildings.series import NO_KIND, BuildingSeries
 from unlearn.errors import InputError
 
 #: Kinds and the shortest and longest event of each, in hours.

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import FloatArray, IntArray, require_count
-from unlearn.data.buildings.series import BoolArray, BuildingSeries
+from unlearn.checks import BoolArray, FloatArray, IntArray, require_count
+from unlearn.data.buildings.series import BuildingSeries
 from unlearn.data.tables import open_table, parse_times
 from unlearn.errors import DataError
 

@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearn.checks import FloatArray, require_not_negative, require_rows
+from unlearn.checks import BoolArray, FloatArray, require_not_negative, require_rows
 from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.errors import DataError
 
-BoolArray = NDArray[np.bool_]
 HourArray = NDArray[np.datetime64]
 
 #: Code of an hour that no injection changed.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,9 @@ from numpy.typing import NDArray
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.metrics import Ranking
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import BoolArray, FloatArray, IntArray
 from unlearn.errors import InputError
 from unlearn.records import write_atomically
-
-BoolArray: TypeAlias = NDArray[np.bool_]
 
 #: Splits that are scored, and the levels of their metrics.
 SPLITS, LEVELS = ("validation", "test"), ("window", "hour")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, require_fraction, require_not_negative, require_shape
+from unlearn.checks import BoolArray, FloatArray, IntArray, require_fraction, require_not_negative, require_shape
 from unlearn.errors import InputError
 from unlearn.privacy.attacks.nearest import profile_matrix
 
@@ -17,8 +17,6 @@ _BLOCK = 4_000_000
 
 #: Relative distance by which a shifted match must be better than one that is shifted less.
 _TIE = 1e-9
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

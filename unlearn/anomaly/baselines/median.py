@@ -16,14 +16,14 @@ _DAY = 24
 
 
 @dataclass(frozen=True)
-class SeasonalDetector:
+class MedianDetector:
     """Scores an hour by its distance to the median of the same hour of the `days` days before.
 
     The first day has nothing before it and scores 0; the days after it have fewer days before them.
     """
 
     days: int
-    name: str = "seasonal"
+    name: str = "median"
 
     def score(self, windows: Windows) -> WindowScores:
         """Distances in scaled units."""
@@ -31,9 +31,9 @@ class SeasonalDetector:
         return WindowScores(distance.mean(axis=1), distance)
 
 
-def fit_seasonal(windows: Windows, seed: int, days: int = 28) -> SeasonalDetector:
+def fit_median(windows: Windows, seed: int, days: int = 28) -> MedianDetector:
     """There is nothing to fit; windows and seed are what every detector is given."""
-    return SeasonalDetector(require_count("seasonal: days", days))
+    return MedianDetector(require_count("median: days", days))
 
 
 def _distance(series: ScaledSeries, days: int) -> FloatArray:
