@@ -65,6 +65,25 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
 
     Jobs that run at the same time may fit the same model; all go on with the one that was saved first.
     """
+    folder = model_folder(config, dataset)
+    if folder.exists():
+        if not (folder / "card.json").is_file():
+            raise InputError(f"{folder}: expected a model or nothing, got a folder without card.json. Delete it.")
+        log.info("model from %s", folder)
+        return unlearn.load_forecaster(folder)
+    model: Forecaster
+    if config.forecaster.kind == "linear":
+        model = unlearn.fit_linear(dataset, config.forecaster.l2)
+    else:
+        training = unlearn.TrainingOptions(**asdict(config.training))
+        model = unlearn.fit_network(dataset, config.forecaster.kind, training, config.seed, config.forecaster.l2)
+    if create_folder(folder, lambda temporary: unlearn.save_forecaster(model, temporary)):
+        log.info("model fitted and saved to %s", folder)
+    return unlearn.load_forecaster(folder)
+
+
+def model_folder(config: Config, dataset: LoadDataset) -> Path:
+    """Where the configured forecaster is kept, whether it is there or not."""
     network = config.forecaster.kind != "linear"
     identity = {
         "kind": config.forecaster.kind,
@@ -73,21 +92,7 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
         "made_of": [source_fingerprint(), provenance()["versions"]],
         **({"training": asdict(config.training), "seed": config.seed} if network else {}),
     }
-    folder = Path(config.models) / f"{config.forecaster.kind}-{config_hash(identity)}"
-    if folder.exists():
-        if not (folder / "card.json").is_file():
-            raise InputError(f"{folder}: expected a model or nothing, got a folder without card.json. Delete it.")
-        log.info("model from %s", folder)
-        return unlearn.load_forecaster(folder)
-    model: Forecaster
-    if network:
-        training = unlearn.TrainingOptions(**asdict(config.training))
-        model = unlearn.fit_network(dataset, config.forecaster.kind, training, config.seed, config.forecaster.l2)
-    else:
-        model = unlearn.fit_linear(dataset, config.forecaster.l2)
-    if create_folder(folder, lambda temporary: unlearn.save_forecaster(model, temporary)):
-        log.info("model fitted and saved to %s", folder)
-    return unlearn.load_forecaster(folder)
+    return Path(config.models) / f"{config.forecaster.kind}-{config_hash(identity)}"
 
 
 def build_study(config: Config, cost: OperatingCost | None = None, dataset: LoadDataset | None = None) -> Study:
@@ -96,7 +101,7 @@ def build_study(config: Config, cost: OperatingCost | None = None, dataset: Load
     cost = cost or build_cost(config)
     dataset = dataset or build_dataset(config, cost)
     model = build_model(config, dataset)
-    rows, label = given_rows(config, dataset, model)
+    rows, label = given_rows(config, dataset)
     unlearning = config.unlearning
     return Study(
         model=model,

@@ -21,9 +21,7 @@ def main(config: Config, folder: Path) -> None:
     study = build_study(config)
     influence = pd.Series(study.influence(config.criterion.name))
     rows = study.training_rows
-    scores = pd.DataFrame(
-        {"position": range(len(rows)), "row": rows, "time": study.dataset.timestamps[rows], "influence": influence}
-    )
+    scores = pd.DataFrame({"row": rows, "time": study.dataset.timestamps[rows], "influence": influence})
     write_parquet(scores, folder / "influence.parquet")
     table = study.records("influence")
     unit = study.criteria[config.criterion.name].unit

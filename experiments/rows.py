@@ -9,9 +9,9 @@ import pyarrow as pa
 from experiments.schema import Config
 from unlearn.checks import IntArray, require_choice
 from unlearn.data import LoadDataset
+from unlearn.data.hours import rows_between
 from unlearn.errors import InputError
 from unlearn.evaluation import PROTOCOLS
-from unlearn.forecasters import Forecaster
 from unlearn.unlearning import select
 
 SHARES = ("helpful", "harmful", "random")
@@ -35,15 +35,15 @@ def refuse_loads_and_forms(config: Config, experiment: str) -> None:
         raise InputError(f"{experiment} forgets whole rows in every form; unlearning.loads and .form are for unlearn.")
 
 
-def given_rows(config: Config, dataset: LoadDataset, model: Forecaster) -> tuple[IntArray | None, str]:
-    """Rows that a time range or a mask names, with a label for records; None where a share is picked."""
+def given_rows(config: Config, dataset: LoadDataset) -> tuple[IntArray | None, str]:
+    """Rows of the data set that a time range or a mask names, with a label; None where a share is picked."""
     wanted = config.unlearning
-    rows = model.training_rows(dataset)
     if wanted.selection == "time_range":
         start, end = str(wanted.start), str(wanted.end)
-        return select.in_time_range(dataset.timestamps[rows], start, end), f"time_range {start} to {end}"
+        rows = rows_between("unlearning.start, .end", dataset.timestamps, start, end)
+        return rows, f"time_range {start} to {end}"
     if wanted.selection == "mask":
-        return select.by_mask(_read_mask(str(wanted.mask)), len(rows)), f"mask {wanted.mask}"
+        return select.by_mask(_read_mask(str(wanted.mask)), len(dataset.timestamps)), f"mask {wanted.mask}"
     return None, ""
 
 

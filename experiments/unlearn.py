@@ -6,7 +6,8 @@ from pathlib import Path
 
 import unlearn
 from experiments.app import experiment, write_records
-from experiments.build import build_study
+from experiments.build import build_study, model_folder
+from experiments.evidence import evidence
 from experiments.schema import Config
 from unlearn.evaluation import METRICS, PROTOCOLS
 from unlearn.records import write_json
@@ -32,13 +33,13 @@ def main(config: Config, folder: Path) -> None:
         ihvp=study.ihvp,
         compare_retrained=True,
     )
-    unlearn.save_forecaster(result.model, folder / "model")
-    step = {**result.model.card.forgotten[-1], "data": study.dataset.fingerprint, "declared": result.declared}
-    write_json({**step, "statistics": result.statistics}, folder / "forgotten.json")
+    unlearnt = unlearn.save_forecaster(result.model, folder / "model")
+    write_json(evidence(result, study, model_folder(config, study.dataset), unlearnt), folder / "forgotten.json")
     table = study.records("unlearn")
     columns = {
         "criterion": config.criterion.name,
-        "proportion": len(rows) / len(study.training_rows),
+        "proportion": len(result.unlearn_rows) / len(study.training_rows),
+        "not_forgotten": len(result.not_forgotten),
         "l1_budget": wanted.l1_budget,
         "form": wanted.form,
         "loads": ",".join(wanted.loads or []),

@@ -101,9 +101,7 @@ def _removal(
         table.add("error", relative_distance(found, refit), "relative", method=method, **columns)
         if "condition" in solved.statistics:
             table.add("condition", float(solved.statistics["condition"]), "", method=method, **columns)
-    whole = repeat(
-        lambda: unlearn.forget_rows(model, rows.numpy(), dataset.features[where], dataset.load_pu[where]), repeats
-    )
+    whole = repeat(lambda: unlearn.forget_rows(model, where, dataset.features[where], dataset.load_pu[where]), repeats)
     add_timing(table, whole, method="forget_rows, declaration and new model included", **columns)
     add_timing(table, repeat(lambda: retrain(objective, rows.numpy()), repeats), method="retraining (SVD)", **columns)
 

@@ -1,5 +1,6 @@
 """Every entry point runs in a tiny mode and leaves records, a card and what it promises."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_train_saves_a_model_and_its_metrics(run: Runner) -> None:
 def test_influence_scores_every_training_row(run: Runner) -> None:
     folder = run("influence", "criterion=mse")
     scores = pd.read_parquet(folder / "influence.parquet")
-    assert list(scores.columns) == ["position", "row", "time", "influence"]
+    assert list(scores.columns) == ["row", "time", "influence"]
     assert len(scores) == 420
     records_of(folder)
 
@@ -71,11 +72,29 @@ def test_unlearn_declares_what_still_depends_on_the_rows(run: Runner) -> None:
     assert any("not complete forgetting" in sentence for sentence in declared)
 
 
+def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
+    week = ["unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
+    for kind in ("linear", "cnn"):
+        folder = run("unlearn", "criterion=none", f"forecaster={kind}", *week)
+        said = read_json(folder / "forgotten.json")
+        asked = [*said["hours"], *said["not_forgotten"]]
+        hours = sorted(hour for first, last in asked for hour in pd.date_range(first, last, freq="h"))
+        assert hours == list(pd.date_range("2019-01-07", "2019-01-13 23:00", freq="h"))
+        assert said["complete"] == (not said["not_forgotten"]) == (kind == "linear")
+        assert said["distance_to_retrained"] <= 1e-8
+        assert pd.Timestamp(said["when"]).tz is not None
+        for model in (said["model_before"], said["model_after"]):
+            for name, digest in model["sha256"].items():
+                assert hashlib.sha256((Path(model["folder"]) / name).read_bytes()).hexdigest() == digest
+        assert said["model_before"]["sha256"] != said["model_after"]["sha256"]
+        assert any(f"still lies in {said['model_before']['folder']}" in sentence for sentence in said["declared"])
+
+
 def test_unlearn_a_time_range_and_a_mask(run: Runner) -> None:
     time_range = ["unlearning=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
     records = records_of(run("unlearn", "criterion=mape", *time_range))
     assert records["proportion"].iloc[0] == pytest.approx(48 / 420)
-    mask = pd.DataFrame({"poisoned": np.arange(420) < 42})
+    mask = pd.DataFrame({"poisoned": np.arange(600) < 42})
     mask.to_parquet("mask.parquet")
     records = records_of(run("unlearn", "criterion=mape", "unlearning=mask", "unlearning.mask=mask.parquet"))
     assert records["proportion"].iloc[0] == pytest.approx(0.1)

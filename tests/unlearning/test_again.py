@@ -18,8 +18,8 @@ def refit(model, dataset, weights):
 
 
 def test_three_removals_in_a_row_equal_one_refit(model, dataset):
-    n = model.objective(dataset).n_samples
-    parts = np.array_split(np.random.default_rng(0).permutation(n)[: n // 4], 3)
+    rows = np.random.default_rng(0).permutation(model.training_rows(dataset))
+    parts = np.array_split(rows[: len(rows) // 4], 3)
     forgetful = model
     for part in parts:
         result = unlearn.forget(forgetful, dataset, part, compare_retrained=True)
@@ -51,7 +51,11 @@ def test_what_was_forgotten_survives_saving(linear, dataset, tmp_path):
     once = unlearn.forget(linear, dataset, range(40)).model
     unlearn.save_forecaster(once, tmp_path)
     loaded = unlearn.load_forecaster(tmp_path)
-    assert loaded.card.forgotten == [{"rows": 40, "loads": None, "criterion": None, "l1_budget": 0.0, "complete": True}]
+    assert loaded.card == once.card
+    (event,) = loaded.card.forgotten
+    assert (event["rows"], event["loads"], event["complete"]) == (40, None, True)
+    assert event["hours"] == [[dataset.timestamps[row].isoformat() for row in (0, 39)]]
+    assert torch.equal(loaded.forgotten, once.forgotten)
     twice = unlearn.forget(loaded, dataset, range(40, 80), compare_retrained=True)
     assert twice.distance_to_retrained <= 1e-8
     assert int((twice.weights == 0).sum()) == 80
@@ -62,7 +66,7 @@ def test_what_was_forgotten_cannot_be_forgotten_again(linear, dataset):
     with pytest.raises(InputError, match="all 10 were forgotten before"):
         unlearn.forget(once, dataset, range(10))
     with pytest.raises(InputError, match="all that is left"):
-        unlearn.forget(once, dataset, range(40, linear.objective(dataset).n_samples))
+        unlearn.forget(once, dataset, range(40, 980))
 
 
 def test_after_reweighting_nothing_is_complete(linear, dataset):
@@ -76,12 +80,36 @@ def test_after_reweighting_nothing_is_complete(linear, dataset):
 
 
 def test_reweighting_again_starts_from_ones_on_what_is_left(linear, dataset):
+    """A row that re-weighting has switched off is not forgotten: it takes part in the next model."""
     first = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
+    off = np.flatnonzero((first.weights[:, 0] == 0).numpy() & ~first.forgotten[:, 0].numpy())
+    assert off.size
+    assert first.card.forgotten[0]["switched_off"] == off.size
     again = unlearn.forget(first, dataset, range(40, 80), criterion="mape", l1_budget=0.0)
     kept = again.model.weights[:, 0]
-    dropped = int((first.weights[80:, 0] == 0).sum())
-    assert int((kept == 1).sum()) == len(kept) - 80 - dropped
+    assert torch.equal(kept, torch.where(torch.arange(980) < 80, 0.0, 1.0).double())
     assert relative_distance(again.model.theta, linear.objective(dataset).fit(kept)) <= 1e-8
+
+
+@pytest.mark.parametrize("by_rows", [False, True], ids=["forget", "forget_rows"])
+def test_a_row_that_was_switched_off_can_be_forgotten(linear, dataset, by_rows):
+    first = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
+    off = np.flatnonzero((first.weights[:, 0] == 0).numpy() & ~first.forgotten[:, 0].numpy())[:3]
+    if by_rows:
+        given = dataset.features[off], dataset.load_pu[off]
+        second = unlearn.forget_rows(first, off, *given)
+    else:
+        second = unlearn.forget(first, dataset, off, compare_retrained=True)
+        assert second.distance_to_retrained <= 1e-8
+    assert second.unlearn_rows.tolist() == off.tolist()
+    assert relative_distance(second.model.theta, first.theta) <= 1e-8
+    assert second.model.forgotten[off].all()
+    with pytest.raises(InputError, match="all 3 were forgotten before"):
+        unlearn.forget(second.model, dataset, off)
+    # The next model starts from ones, and without them.
+    third = unlearn.forget(second.model, dataset, [900], criterion="mse", l1_budget=0.0).model
+    gone = np.isin(np.arange(980), [*range(40), *off, 900])
+    assert relative_distance(third.theta, linear.objective(dataset).fit(torch.from_numpy(~gone).double())) <= 1e-8
 
 
 def test_reweighting_after_single_loads_is_refused(linear, dataset):

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, as_floats, require_choice, require_positive, require_shape
 from unlearn.data.features import CALENDAR_NAMES, stack_features
+from unlearn.data.lags import Lag, declared_lags, find_lags
 from unlearn.data.splits import FAIR, Split, SplitSpec
 from unlearn.errors import DataError, InputError
 
@@ -44,6 +45,7 @@ class LoadDataset:
         split: which rows are train, validation, test, core, sensitive.
         base_mva: power base; `load_pu = load_mw / base_mva`.
         fitted: constants that preprocessing learnt from rows.
+        declared_lags: features that hold loads of other hours, as the caller says; see `lags`.
 
     Raises:
         DataError: wrong shape, NaN, negative load, unsorted, duplicated or missing hours; the
@@ -59,6 +61,7 @@ class LoadDataset:
     split: Split
     base_mva: float = 100.0
     fitted: tuple[FittedConstant, ...] = field(default=())
+    declared_lags: tuple[Lag, ...] = field(default=())
 
     def __post_init__(self) -> None:
         require_positive("base_mva", self.base_mva)
@@ -79,6 +82,13 @@ class LoadDataset:
         return len(self.load_names)
 
     @cached_property
+    def lags(self) -> tuple[Lag, ...]:
+        """Features that hold loads of other hours: declared, or found because they equal a shifted load."""
+        said = {lag.feature for lag in self.declared_lags}
+        found = find_lags(self.features, self.load_mw, self.feature_names, self.load_names)
+        return (*self.declared_lags, *(lag for lag in found if lag.feature not in said))
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over features, loads, hours and split; a model remembers the one it was fitted on."""
         digest = hashlib.sha256()
@@ -87,6 +97,7 @@ class LoadDataset:
         for rows in (self.split.train, self.split.validation, self.split.test, self.split.core):
             digest.update(rows.astype(np.int64).tobytes() + b"|")
         digest.update(repr((self.load_names, self.feature_names, self.base_mva, self.fitted)).encode())
+        digest.update(repr(self.declared_lags).encode() if self.declared_lags else b"")
         return digest.hexdigest()
 
     def scaled_to(self, nominal_mw: ArrayLike, over: str = "train", base_mva: float | None = None) -> LoadDataset:
@@ -126,6 +137,7 @@ def dataset_from_frames(
     split: SplitSpec = FAIR,
     name: str = "frames",
     fitted: Sequence[FittedConstant] = (),
+    lags: Mapping[str, int | Sequence[int]] | None = None,
 ) -> LoadDataset:
     """Build a data set from one's own tables.
 
@@ -136,6 +148,9 @@ def dataset_from_frames(
         split: how to divide the hours.
         name: source, for records and messages.
         fitted: constants that your own preprocessing learnt from rows.
+        lags: variables that hold loads of earlier hours, and how many hours back: `{"load_yesterday": 24}`, or
+            `{"mean_of_last_week": range(1, 169)}`. A plain shifted load is found without; `forget` needs to know
+            of both, for a forgotten load lives on in them.
 
     Raises:
         DataError: no DatetimeIndex, differing indices or columns, or any fault that
@@ -181,6 +196,7 @@ def dataset_from_frames(
         feature_names=(*CALENDAR_NAMES, *weather),
         split=split.rows(n_hours),
         fitted=tuple(fitted),
+        declared_lags=declared_lags(lags or {}, list(weather)),
     )
 
 

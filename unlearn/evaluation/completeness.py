@@ -33,7 +33,7 @@ def completeness(study: Study, shares: Sequence[float]) -> pd.DataFrame:
     table = study.records("completeness")
     theta = study.model.theta
     for share in tqdm(shares, desc=f"{study.model.card.kind}: complete unlearning", leave=False):
-        rows = study.rows_to_unlearn(share)
+        rows = study.positions(share)
         retrained = retrain(study.objective, rows)
         for form in ("unlearn_gradient", "remain_gradient", "first_order"):
             update = newton_update(study.objective, theta, rows, form, study.ihvp)

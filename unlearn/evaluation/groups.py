@@ -99,4 +99,4 @@ def _pick(scores: FloatArray, kind: str, share: float, random: np.random.Generat
     if kind == "block":
         start = int(random.integers(0, n - size + 1))
         return np.arange(start, start + size)
-    return select.by_influence(scores, share, kind)
+    return select.extreme(scores, share, kind)

@@ -28,7 +28,7 @@ def sensitivity(study: Study, share: float, draw: int = 1000) -> tuple[pd.DataFr
         columns row, over_generated, drawn, mse, mape, cost: influences with the library's sign,
         positive where removing the sample makes the criterion worse.
     """
-    removed = study.rows_to_unlearn(share)
+    removed = study.positions(share)
     share = len(removed) / study.objective.n_samples
     weights = remain_weights(study.objective, removed)
     remain = weights.numpy() > 0

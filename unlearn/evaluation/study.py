@@ -12,6 +12,7 @@ from torch import Tensor
 from unlearn.checks import FloatArray, IntArray, require_choice
 from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion
 from unlearn.data import LoadDataset
+from unlearn.data.hours import Rows
 from unlearn.errors import InputError
 from unlearn.evaluation.measure import HourlyMetrics, measure_forecast, sample_hours
 from unlearn.forecasters import Forecaster, HeadObjective
@@ -20,6 +21,7 @@ from unlearn.influence import CriterionGradient, criterion_gradient, influence_s
 from unlearn.linalg import IhvpOptions
 from unlearn.records import RecordTable
 from unlearn.unlearning import evaluation_rows, require_base, select
+from unlearn.unlearning.request import resolve
 
 #: "published" differentiates and selects on the test rows that it reports; "fair" on validation rows.
 PROTOCOLS = {"published": "test", "fair": "validation"}
@@ -39,7 +41,7 @@ class Study:
         protocol: "published" or "fair".
         select_by: criterion whose influence picks the rows to unlearn.
         selection: "helpful", "harmful" or "random" share of rows, or "given" ones.
-        given_rows: positions in the head's training rows, for selection "given".
+        given_rows: rows of the data set, for selection "given", in any form that `forget` takes.
         given_label: what the given rows are, for records.
         hours: hours that are priced per split, evenly spaced; None prices all.
         ihvp: how to solve with Hessians.
@@ -55,7 +57,7 @@ class Study:
     protocol: str = "fair"
     select_by: str = "mse"
     selection: str = "helpful"
-    given_rows: IntArray | None = None
+    given_rows: Rows | None = None
     given_label: str = "given"
     hours: int | None = None
     ihvp: IhvpOptions = field(default_factory=IhvpOptions)
@@ -71,7 +73,7 @@ class Study:
         if (self.selection == "given") != (self.given_rows is not None):
             raise InputError('study: given_rows go with selection="given", and the other way round.')
         require_base(self.criteria["cost"], self.dataset)
-        if (self.model.weights != 1).any():
+        if (self.model.weights != 1).any() or self.model.forgotten.any():
             raise InputError("study: expected a model that has forgotten nothing; this one has. Fit it anew.")
         self._gradients: dict[str, CriterionGradient] = {}
 
@@ -118,13 +120,17 @@ class Study:
         slope = self.gradient(criterion).gradient
         return influence_scores(self.objective, self.model.theta, slope, weights, self.ihvp).numpy()
 
-    def rows_to_unlearn(self, share: float) -> IntArray:
-        """Positions in the head's training rows that the study's selection picks; given rows have no share."""
+    def rows_to_unlearn(self, share: float) -> Rows:
+        """Rows of the data set that the study's selection picks; given rows have no share."""
+        return self.training_rows[self.positions(share)] if self.given_rows is None else self.given_rows
+
+    def positions(self, share: float) -> IntArray:
+        """Where the rows to unlearn stand among the head's training rows."""
         if self.given_rows is not None:
-            return self.given_rows
+            return resolve(self.model, self.given_rows, dataset=self.dataset).positions
         if self.selection == "random":
-            return select.at_random(self.objective.n_samples, share, self.seed)
-        return select.by_influence(self.influence(self.select_by), share, self.selection)
+            return select.at_random(np.arange(self.objective.n_samples), share, self.seed)
+        return select.extreme(self.influence(self.select_by), share, self.selection)
 
     @cached_property
     def _priced_design(self) -> Tensor:

@@ -32,7 +32,7 @@ def tradeoff(
         and the original ones.
     """
     table = study.records("tradeoff")
-    rows = study.rows_to_unlearn(share)
+    rows = study.positions(share)
     share = len(rows) / study.objective.n_samples
     theta = study.model.theta
     retrained = retrain(study.objective, rows)

@@ -16,6 +16,9 @@ from unlearn.errors import MismatchError
 from unlearn.forecasters.head import HeadObjective
 from unlearn.forecasters.statistics import HeadStatistics
 
+#: What a row of the data set was used for: nothing that was fitted, the head, or the frozen extractor alone.
+UNUSED, HEAD, FROZEN = 0, 1, 2
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -28,11 +31,13 @@ class ModelCard:
         load_names: B names, in the order of the outputs.
         feature_names: F names, in the order of the inputs.
         split: rows in each part of the split, and the shares and seed that gave them.
+        first_hour: start of the data set's first hour; its rows are the hours from there on.
         head_rows: "train" or "sensitive": the rows that the head was fitted on.
         seed: seed of training.
         l2: regulariser of the head.
         settings: architecture and training options.
         fitted: preprocessing constants and the rows they saw.
+        lags: features that hold loads of other hours: feature, load and hours of each.
         history: training record (losses per epoch, best epoch).
         versions: versions of the packages at training.
         forgotten: what was forgotten since, a step each, in order.
@@ -45,10 +50,12 @@ class ModelCard:
     feature_names: list[str]
     split: dict[str, Any]
     head_rows: str
+    first_hour: str = ""
     seed: int = 0
     l2: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     fitted: list[dict[str, str]] = field(default_factory=list)
+    lags: list[dict[str, Any]] = field(default_factory=list)
     history: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     forgotten: list[dict[str, Any]] = field(default_factory=list)
@@ -62,8 +69,10 @@ class Forecaster(nn.Module):
 
     Subclasses give `design`, the fixed map φ with an intercept as its last column; scaler and
     extractor live inside it. `head` is W, shape (B, D). `weights` says what W is the minimiser for:
-    the weight of each of the head's n training rows for each output, shape (n, B), ones when fitted
-    and 0 where a measurement was forgotten. With it, a model can forget again and again.
+    the weight of each of the head's n training rows for each output, shape (n, B), ones when fitted.
+    `forgotten`, of the same shape, says which of these measurements were forgotten; their weight is 0, but so may be
+    that of others, which re-weighting has switched off. With both, a model can forget again and again.
+    `parts` says what each of the data set's N rows was used for: `UNUSED`, `HEAD` or `FROZEN` (the extractor alone).
     `statistics` are the sums over the rows with these weights, enough to forget rows without the
     others; None in a model that was saved before they were kept (see `with_statistics`).
 
@@ -72,6 +81,8 @@ class Forecaster(nn.Module):
 
     head: Tensor
     weights: Tensor
+    forgotten: Tensor
+    parts: Tensor
     statistics: HeadStatistics | None
     design_noise = 0.0
 
@@ -79,8 +90,9 @@ class Forecaster(nn.Module):
         super().__init__()
         self.card = card
         self.statistics = None
-        # Weights of the head's training rows, one column per output: 0 where forgotten.
         self.register_buffer("weights", torch.ones((0, len(card.load_names)), dtype=torch.float64))
+        self.register_buffer("forgotten", torch.zeros((0, len(card.load_names)), dtype=torch.bool))
+        self.register_buffer("parts", torch.zeros(0, dtype=torch.uint8))
         self.register_buffer("head", torch.full((len(card.load_names), n_columns), torch.nan, dtype=torch.float64))
 
     def design(self, features: Tensor) -> Tensor:
@@ -105,6 +117,7 @@ class Forecaster(nn.Module):
         weights: Tensor | None = None,
         event: dict[str, Any] | None = None,
         statistics: HeadStatistics | None = None,
+        forgotten: Tensor | None = None,
     ) -> Forecaster:
         """Return a copy with another head; frozen parts (extractor, scaler, card, statistics) are shared.
 
@@ -113,11 +126,14 @@ class Forecaster(nn.Module):
             weights: weights that it goes with, shape (n, B); None keeps weights and statistics.
             event: the step that led to it, for the card.
             statistics: the sums over the rows with these weights; None if they are not known.
+            forgotten: which measurements are forgotten, shape (n, B); None keeps what is known.
         """
         other = copy.copy(self)
         other._buffers = dict(self._buffers)
         other.head = theta.detach().reshape(self.head.shape).clone()
         other.weights = (self.weights if weights is None else weights).detach().clone()
+        if forgotten is not None:
+            other.forgotten = forgotten.detach().clone()
         if weights is not None:
             other.statistics = statistics
         if event is not None:
@@ -132,7 +148,19 @@ class Forecaster(nn.Module):
         """
         objective = self.objective(dataset)
         statistics = HeadStatistics.of(objective.design, objective.target, self.weights)
-        return self.with_theta(self.theta, self.weights, statistics=statistics)
+        other = self.with_theta(self.theta, self.weights, statistics=statistics)
+        other.parts, other.card = (
+            self.parts_of(dataset),
+            replace(self.card, first_hour=dataset.timestamps[0].isoformat()),
+        )
+        return other
+
+    def parts_of(self, dataset: LoadDataset) -> Tensor:
+        """What each row of the data set is used for, shape (N,): `UNUSED`, `HEAD` or `FROZEN`."""
+        parts = np.full(len(dataset.timestamps), UNUSED, dtype=np.uint8)
+        parts[dataset.split.train] = FROZEN
+        parts[self.training_rows(dataset)] = HEAD
+        return torch.from_numpy(parts)
 
     def training_rows(self, dataset: LoadDataset) -> IntArray:
         """Rows of the data set that the head is fitted on: all training rows, or the sensitive part."""
@@ -157,11 +185,13 @@ class Forecaster(nn.Module):
         return HeadObjective(self.design_of(dataset, rows), target, self.card.l2, self.column_names())
 
     def fitted_to(self, dataset: LoadDataset) -> Forecaster:
-        """Return a copy whose head minimises the training problem, all weights one."""
+        """Return a copy whose head minimises the training problem, all weights one and nothing forgotten."""
         objective = self.objective(dataset)
         ones = torch.ones((objective.n_samples, objective.n_outputs), dtype=torch.float64)
         statistics = HeadStatistics.of(objective.design, objective.target, ones)
-        return self.with_theta(objective.fit(), ones, statistics=statistics)
+        other = self.with_theta(objective.fit(), ones, statistics=statistics, forgotten=torch.zeros_like(ones).bool())
+        other.parts, other.card = self.parts_of(dataset), replace(self.card, forgotten=[])
+        return other
 
     def forecast(self, features: FloatArray) -> FloatArray:
         """Forecast loads in p.u. for raw features (n, B, F).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from unlearn.data import LoadDataset
@@ -23,7 +24,7 @@ def make_card(
     """Describe a model fitted on `dataset`; `scaler_rows` says what the feature scaler saw."""
     fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
     if head_rows == "sensitive":
-        core = f"core ({len(dataset.split.core)} rows taken as free of customers' data; none of them is forgotten)"
+        core = f"core ({len(dataset.split.core)} training rows; none of them is forgotten)"
         learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen"}]
     else:
         learnt = [
@@ -38,10 +39,12 @@ def make_card(
         feature_names=list(dataset.feature_names),
         split=dataset.split.describe(),
         head_rows=head_rows,
+        first_hour=dataset.timestamps[0].isoformat(),
         seed=seed,
         l2=l2,
         settings=settings or {},
         fitted=[*fitted, *learnt],
+        lags=[asdict(lag) for lag in dataset.lags],
         history=history or {},
         versions=provenance()["versions"],
     )

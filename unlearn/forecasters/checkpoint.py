@@ -34,8 +34,8 @@ def save_forecaster(model: Forecaster, folder: str | Path) -> Path:
 def load_forecaster(folder: str | Path) -> Forecaster:
     """Read a model that `save_forecaster` wrote.
 
-    One that an earlier version wrote has no sufficient statistics: `forget` sums them up when it
-    first needs them, `forget_rows` refuses (see `Forecaster.with_statistics`).
+    One that an earlier version wrote has no sufficient statistics and does not know its hours: `forget` takes both
+    from the data, `forget_rows` refuses (see `Forecaster.with_statistics`).
 
     Raises:
         InputError: a missing or broken file; names it.
@@ -48,8 +48,11 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     try:
+        if "weights" in weights:  # earlier versions took what has no weight as forgotten, and kept no hours
+            weights = {"forgotten": weights["weights"] == 0, "parts": model.parts, **weights}
         # As many rows as the file has; everything else has the shape that the card gives.
-        model.weights = torch.empty_like(weights["weights"]) if "weights" in weights else model.weights
+        for name in ("weights", "forgotten", "parts"):
+            setattr(model, name, torch.empty_like(weights.get(name, getattr(model, name))))
         model.load_state_dict({name: value for name, value in weights.items() if not name.startswith(PREFIX)})
         model.statistics = HeadStatistics.from_tensors(weights, *model.head.shape)
     except (RuntimeError, InputError) as error:

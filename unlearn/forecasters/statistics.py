@@ -22,7 +22,8 @@ class HeadStatistics:
     statistics, of their own.
 
     Attributes:
-        groups: statistics of each group; all of them hold all D columns and all B outputs.
+        groups: statistics of each group, of all D columns; those of outputs outside the group are 0, for they may hold
+            what such an output has forgotten.
         group: position in `groups` of each output, shape (B,).
     """
 
@@ -33,7 +34,10 @@ class HeadStatistics:
     def of(cls, design: Tensor, target: Tensor, weights: Tensor) -> HeadStatistics:
         """Sum up the training rows: design (n, D), target (n, B), weights (n, B)."""
         columns, group = torch.unique(weights, dim=1, return_inverse=True)
-        return cls(tuple(SufficientStatistics.of(design, target, column) for column in columns.T), group)
+        groups = [
+            SufficientStatistics.of(design, target, column).restricted(group == g) for g, column in enumerate(columns.T)
+        ]
+        return cls(tuple(groups), group)
 
     def of_output(self, output: int) -> SufficientStatistics:
         """Statistics of the group that an output is in."""
@@ -64,7 +68,22 @@ class HeadStatistics:
             else:
                 group[hit] = len(groups)
                 groups.append(left)
-        return HeadStatistics(tuple(groups), group)
+        return HeadStatistics(tuple(one.restricted(group == g) for g, one in enumerate(groups)), group)
+
+    def without(self, outputs: Tensor) -> HeadStatistics:
+        """Return the statistics without some outputs, which have no row left: nothing of theirs is kept.
+
+        Args:
+            outputs: positions of the outputs, shape (B',).
+        """
+        group = self.group.clone()
+        group[outputs] = len(self.groups)
+        kept = [one.restricted(group == g) for g, one in enumerate(self.groups)]
+        empty = SufficientStatistics(
+            torch.zeros_like(kept[0].moments), torch.zeros_like(kept[0].rounding), 0.0, kept[0].n_columns
+        )
+        used, place = torch.unique(group, return_inverse=True)
+        return HeadStatistics(tuple([*kept, empty][int(g)] for g in used), place)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors, for a checkpoint."""

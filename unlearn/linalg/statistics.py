@@ -96,6 +96,18 @@ class SufficientStatistics:
         """
         return self._changed(-1.0, design, target, weights, noise)
 
+    def restricted(self, outputs: Tensor) -> SufficientStatistics:
+        """Return the statistics of some outputs alone, those of the others 0.
+
+        Args:
+            outputs: which of the B outputs are kept, booleans of shape (B,).
+        """
+        kept = torch.cat([torch.ones(self.n_columns, dtype=torch.bool), outputs])
+        if bool(kept.all()):
+            return self
+        moments = self.moments * (kept[:, None] & kept)
+        return SufficientStatistics(moments, self.rounding * kept, self.total, self.n_columns)
+
     def slope(self, head: Tensor, outputs: Tensor | None = None, ridge: float = 0.0) -> Tensor:
         """`W (Φ'Φ + ridge I) − (Φ'Y)'`, half the gradient of the summed squares, with hardly any rounding error.
 

@@ -1,7 +1,8 @@
 """Forgetting: complete, performance-aware (PAMU) and task-aware (TAMU)."""
 
 from unlearn.unlearning import select
-from unlearn.unlearning.forget import Forgotten, evaluation_rows, forget, require_base
+from unlearn.unlearning.evaluate import evaluation_rows, require_base
+from unlearn.unlearning.forget import Forgotten, forget
 from unlearn.unlearning.newton import FORMS, Update, newton_update, remain_weights
 from unlearn.unlearning.retrain import relative_distance, retrain
 from unlearn.unlearning.reweight import Reweighting

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from unlearn.checks import IntArray
 from unlearn.criteria import Criterion
+from unlearn.data.lags import Lag
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import IhvpOptions
+from unlearn.unlearning.request import Request
 from unlearn.unlearning.steps import AT_MINIMUM, Step
+
+_INCOMPLETE = "The result is not complete forgetting:"
 
 
 def kept_constants(model: Forecaster) -> list[str]:
@@ -22,40 +26,98 @@ def kept_constants(model: Forecaster) -> list[str]:
     return said
 
 
+def what_happened(model: Forecaster, request: Request) -> list[str]:
+    """Say what the request meant for this model, where that is not plain."""
+    said = []
+    unused = len(request.rows) - len(request.unlearn) - len(request.frozen)
+    if unused:
+        said.append(
+            f"{unused} of the {len(request.rows)} rows asked for are validation or test rows, which no part of the "
+            "model was fitted on: there is nothing of them to forget."
+        )
+    withdrawn = request.forgotten(model).all(dim=0) & ~model.forgotten.all(dim=0)
+    if bool(withdrawn.any()):
+        names = ", ".join(np.array(model.card.load_names)[withdrawn.numpy()])
+        said.append(
+            f"All measurements of {names} are forgotten: its forecast is 0 from now on, so its true load counts as 0, "
+            "too. Its weather stays among the features of the other outputs."
+        )
+    return said
+
+
 def why_incomplete(
-    model: Forecaster, step: Step, rows: IntArray, form: str, ihvp: IhvpOptions | None, judge: Criterion | None
+    model: Forecaster,
+    request: Request,
+    step: Step,
+    form: str = "remain_gradient",
+    ihvp: IhvpOptions | None = None,
+    judge: Criterion | None = None,
 ) -> list[str]:
     """Say why the result is not complete forgetting; nothing said means that it is."""
-    said = []
+    said = [*_still_there(model, request)]
     moved = 0
     if judge is not None:
-        others = np.setdiff1d(np.arange(len(step.weights)), rows)
-        moved = int(((step.weights[others] != 1) & (model.weights[others] > 0)).any(dim=1).sum())
+        others = torch.from_numpy(np.setdiff1d(np.arange(len(step.weights)), request.positions))
+        moved = int(((step.weights[others] != 1) & ~model.forgotten[others]).any(dim=1).sum())
     if moved:
         said.append(
-            f"The result is not complete forgetting: {moved} remaining rows were re-weighted with scores computed "
-            "at the original parameters; the result depends on the removed rows through that."
+            f"{_INCOMPLETE} {moved} remaining rows were re-weighted with scores computed at the original parameters; "
+            "the result depends on the removed rows through that."
         )
     if form == "first_order":
         said.append(
-            "The result is not complete forgetting: the first-order form's Hessian still held the removed rows, so "
-            "part of their influence is kept."
+            f"{_INCOMPLETE} the first-order form's Hessian still held the removed rows, so part of their influence is "
+            "kept."
         )
     if ihvp is not None and ihvp.damping > 0:
         said.append(
-            f"The result is not complete forgetting: the Hessian was damped by {ihvp.damping:g}, which shortens the "
-            "step, so part of the removed rows' influence is kept."
+            f"{_INCOMPLETE} the Hessian was damped by {ihvp.damping:g}, which shortens the step, so part of the "
+            "removed rows' influence is kept."
         )
     residual = float(step.statistics["relative_residual"])
     if residual > 1e-8:
-        said.append(
-            f"The result is not complete forgetting: the linear solve ended with a relative residual of {residual:.1e}."
-        )
+        said.append(f"{_INCOMPLETE} the linear solve ended with a relative residual of {residual:.1e}.")
     if judge is None and form != "remain_gradient" and step.undone > AT_MINIMUM:
         said.append(
-            f"The result is not complete forgetting: the parameters were {step.undone:.1e} (relative) away from the "
-            "minimum of their training problem, and this form keeps that; form='remain_gradient' does not."
+            f"{_INCOMPLETE} the parameters were {step.undone:.1e} (relative) away from the minimum of their training "
+            "problem, and this form keeps that; form='remain_gradient' does not."
         )
-    if not all(event["complete"] for event in model.card.forgotten):
-        said.append("The result is not complete forgetting: an earlier step on this model was not.")
+    if not earlier(model).get("complete_as_declared", True):
+        said.append(f"{_INCOMPLETE} an earlier step on this model was not.")
+    return said
+
+
+def earlier(model: Forecaster) -> dict[str, bool]:
+    """Whether what was forgotten before is complete, and whether it is if rows taken as given were the true ones."""
+    if not model.card.forgotten:
+        return {}
+    last = model.card.forgotten[-1]
+    return {
+        "complete": last["complete"],
+        "complete_as_declared": last.get("complete_as_declared", last["complete"]),
+    }
+
+
+def _still_there(model: Forecaster, request: Request) -> list[str]:
+    """What saw the rows and keeps it: the frozen extractor, and loads that are features of other rows."""
+    said = []
+    if len(request.frozen):
+        first = request.timestamps[int(request.frozen[0])]
+        said.append(
+            f"{_INCOMPLETE} {len(request.frozen)} of the {len(request.rows)} rows asked for (the first is {first}) "
+            "trained the extractor, which is frozen and was not changed. Fit the network anew on data without them."
+        )
+    names = model.card.load_names
+    meant = {names[int(b)] for b in request.outputs}
+    gone = request.head_rows[request.forgotten(model).all(dim=1).numpy()]
+    kept = np.setdiff1d(request.fitted_on, gone)
+    for lag in model.card.lags:
+        if lag["load"] is not None and lag["load"] not in meant:
+            continue
+        held = np.isin(kept[:, None] - np.array(lag["hours"]), request.rows).any(axis=1)
+        if held.any():
+            said.append(
+                f"{_INCOMPLETE} {Lag(**lag)}, so forgotten loads are still features of {int(held.sum())} other "
+                "training rows. Fit without this feature, or anew on data without these loads."
+            )
     return said

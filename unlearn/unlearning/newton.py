@@ -75,29 +75,18 @@ def newton_update(
 
 
 def remain_weights(objective: Objective, unlearn: IntArray, weights: Tensor | None = None) -> Tensor:
-    """Weights (ones unless given) with 0 on the samples to unlearn; refuses an empty or total set."""
-    ones = torch.ones(objective.n_samples, dtype=torch.float64)
+    """Weights, shape (n,), (ones unless given) with 0 on the samples to unlearn; refuses an empty or total set."""
     rows = require_rows("rows to unlearn", unlearn, objective.n_samples)
-    return weights_without(rows, ones if weights is None else weights)
-
-
-def weights_without(rows: IntArray, weights: Tensor, outputs: Tensor | None = None) -> Tensor:
-    """Weights, shape (n,) or (n, B), with 0 on valid rows to unlearn; refuses an empty or total set.
-
-    With `outputs`, shape (B',), only in those of the B columns.
-    """
+    before = torch.ones(objective.n_samples, dtype=torch.float64) if weights is None else weights
     if not rows.size:
         raise InputError("rows to unlearn: expected at least one, got none; nothing to forget.")
-    if rows.size == len(weights):
+    if not before[rows].any():
+        raise InputError(f"rows to unlearn: none of the {rows.size} has a weight in this model; nothing to forget.")
+    after = before.clone()
+    after[rows] = 0.0
+    if not after.any():
         raise InputError(
-            f"rows to unlearn: got all {rows.size} training rows; nothing would remain to define the model. "
-            "Keep some rows, or discard the model."
+            f"rows to unlearn: got all {int((before > 0).sum())} training rows; nothing would remain to define the "
+            "model. Keep some rows, or discard the model."
         )
-    where = torch.from_numpy(rows) if outputs is None else (torch.from_numpy(rows)[:, None], outputs)
-    if not weights[where].any():
-        raise InputError(f"rows to unlearn: all {rows.size} were forgotten before; they have no weight in this model.")
-    after = weights.clone()
-    after[where] = 0.0
-    if not after.any(dim=0).all():
-        raise InputError("rows to unlearn: these are all that is left; nothing would remain to define the model.")
     return after

@@ -67,7 +67,7 @@ class Reweighting:
         unlearn: IntArray,
         criterion_gradient: Tensor,
         options: IhvpOptions | None = None,
-        weights: Tensor | None = None,
+        forgotten: Tensor | None = None,
     ) -> Update:
         """Forget U and re-weight what remains: `θ_ε = θ* − H_ε⁻¹ Σ_R ε_i ∇ℓ_i(θ*)` (eq. 12).
 
@@ -79,15 +79,15 @@ class Reweighting:
             unlearn: rows of T to remove.
             criterion_gradient: ∇C at θ*, shape (P,).
             options: how to solve with the Hessian.
-            weights: weights that θ* is the minimiser for, shape (n,), 0 on what was forgotten
-                before; None means ones. ε of what remains starts from 1 again.
+            forgotten: which rows of T were forgotten before, shape (n,); None means none. ε of all others starts from
+                1 again, also where an earlier re-weighting had set it to 0.
 
         Raises:
             InputError: see `newton_update`.
             SingularHessianError: too many weights fell to 0 for the parameters to be determined.
         """
         options = options or IhvpOptions()
-        remain = remain_weights(objective, unlearn, weights) > 0
+        remain = remain_weights(objective, unlearn, None if forgotten is None else (~forgotten).double()) > 0
         epsilon = remain.double()
         # The influence of removing a sample is minus its score.
         influence = influence_scores(objective, theta, criterion_gradient, epsilon, options)

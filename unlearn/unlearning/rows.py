@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_rows, require_shape
+from unlearn.checks import FloatArray, as_floats, require_finite, require_shape
+from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY
 from unlearn.unlearning.declare import why_incomplete
-from unlearn.unlearning.forget import Forgotten, concluded, require_loads
-from unlearn.unlearning.steps import require_trained, statistics_step, touched_outputs, with_weight
+from unlearn.unlearning.forget import Forgotten, concluded
+from unlearn.unlearning.request import Request, resolve
+from unlearn.unlearning.steps import require_trained, statistics_step
 
 TAKEN_AS_GIVEN = (
     "The removed rows were taken as given: the model keeps sums over its training rows, which cannot tell whether "
@@ -28,7 +30,7 @@ SLACK = 1e-8
 
 def forget_rows(
     model: Forecaster,
-    rows: ArrayLike,
+    rows: Rows,
     features: ArrayLike,
     load_pu: ArrayLike,
     *,
@@ -43,13 +45,14 @@ def forget_rows(
 
     Args:
         model: fitted forecaster, with its statistics.
-        rows: rows to forget, or a boolean mask; they index the head's training rows, as in `forget`.
+        rows: rows of the data set that the model was fitted on, a mask, hours or a pair of dates, as in `forget`.
         features: their raw features, in the order of `rows`, shape (m, B, F).
         load_pu: their loads in p.u., shape (m, B).
         loads: names of loads; only their measurements in these rows are forgotten. None forgets whole rows.
 
     Returns:
-        As `forget`; that the data given is the data fitted on is the caller's word, and declared.
+        As `forget`; that the data given is the data fitted on is the caller's word, so the result is
+        `complete_as_declared` and never `complete`. `forget` checks it, once it is called with the data set.
 
     Raises:
         InputError: rows that are none, all, out of range, repeated, or forgotten before; features or
@@ -65,20 +68,18 @@ def forget_rows(
             "forget_rows: expected a model with sufficient statistics, got one without (saved by an earlier version?). "
             "Call model.with_statistics(dataset) once, or forget(model, dataset, rows)."
         )
-    require_loads(loads, model.card.load_names)
-    unlearn_rows = require_rows("rows to unlearn", rows, len(model.weights))
-    raw, load = _paired(model, rows, len(unlearn_rows), features, load_pu)
-    touched = touched_outputs(model, loads)
-    after, outputs = with_weight(model, unlearn_rows, touched)
-    weights = model.weights[unlearn_rows]
-    _refuse_forgotten(unlearn_rows, (weights[:, touched] == 0).all(dim=1).numpy())
+    request = resolve(model, rows, loads)
+    raw, load = _paired(model, request, rows, features, load_pu)
+    after, outputs = request.weights(model), request.changed(model)
+    outputs, emptied = outputs[after[:, outputs].any(dim=0)], outputs[~after[:, outputs].any(dim=0)]
+    weights = model.weights[request.positions]
+    _refuse_forgotten(request, model)
     with torch.no_grad():
         design = model.design(torch.from_numpy(raw))
     prepared = time.perf_counter()
     sums = model.statistics.remove(design, torch.from_numpy(load), weights, outputs, model.design_noise)
-    form = "remain_gradient"
     try:
-        step = statistics_step(model, model.statistics, sums, after, outputs, form)
+        step = statistics_step(model, model.statistics, sums, after, outputs, "remain_gradient")
     except InputError as error:
         raise MismatchError(f"rows to unlearn: they cannot have been among the training rows. {error}") from error
     if not step.accurate:
@@ -94,32 +95,34 @@ def forget_rows(
                 "rows to unlearn: they cannot have been among the training rows; without them the sum of squared "
                 "residuals is negative. Check that load_pu are their loads, in p.u. as the model was fitted on."
             )
-    said = why_incomplete(model, step, unlearn_rows, form, None, None)
+    step = step.without(emptied, model)
+    said = why_incomplete(model, request, step)
     seconds = {"prepare": prepared - start, "unlearn": time.perf_counter() - prepared}
-    result = concluded(model, step, unlearn_rows, loads, said, seconds)
-    result.declared.append(TAKEN_AS_GIVEN)
-    return result
+    return concluded(model, request, step, loads, said, seconds, given=[TAKEN_AS_GIVEN])
 
 
 def _paired(
-    model: Forecaster, rows: ArrayLike, n_rows: int, features: ArrayLike, load_pu: ArrayLike
+    model: Forecaster, request: Request, rows: Rows, features: ArrayLike, load_pu: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
-    """Features and loads in the order of the sorted rows."""
+    """Features and loads of the rows that the head forgets, in the order of the data set."""
     raw, load = as_floats("features", features, ndim=3), as_floats("load_pu", load_pu, ndim=2)
+    n_rows = len(request.rows)
     require_shape("features", raw, (n_rows, len(model.card.load_names), len(model.card.feature_names)))
     require_shape("load_pu", load, (n_rows, len(model.card.load_names)))
     require_finite("features", raw)
     require_finite("load_pu", load)
     given = np.asarray(rows)
-    if given.dtype == bool or not n_rows:
-        return raw, load
-    order = np.argsort(given)
+    # A mask and a pair of dates are in order; row numbers and hours come as the caller has them.
+    in_order = given.dtype == bool or (isinstance(rows, tuple) and given.dtype.kind not in "iu")
+    order = np.arange(n_rows) if in_order else np.argsort(given, kind="stable")
+    order = order[np.isin(request.rows, request.unlearn)]
     return raw[order], load[order]
 
 
-def _refuse_forgotten(rows: IntArray, forgotten: np.ndarray) -> None:
-    if forgotten.any():
+def _refuse_forgotten(request: Request, model: Forecaster) -> None:
+    gone = model.forgotten[request.positions][:, request.outputs].all(dim=1).numpy()
+    if gone.any():
         raise InputError(
-            f"rows to unlearn: {int(forgotten.sum())} of {len(rows)} were forgotten before, first "
-            f"{int(rows[forgotten][0])}; they have no weight in this model. Leave them out."
+            f"rows to unlearn: {int(gone.sum())} of {len(gone)} were forgotten before, first "
+            f"{int(request.unlearn[gone][0])}; nothing of them is left in this model. Leave them out."
         )

@@ -11,7 +11,6 @@ forgotten before) are problems of their own. Which route an exact step takes:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,12 +21,15 @@ from unlearn.data import LoadDataset
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import Forecaster, HeadObjective, HeadStatistics
 from unlearn.linalg import IhvpOptions, inverse_hvp
-from unlearn.unlearning.newton import newton_update, weights_without
+from unlearn.unlearning.newton import newton_update
 from unlearn.unlearning.retrain import retrain
 
 #: Relative distance up to which a head counts as the minimum of its training problem: far above the
 #: rounding of a least-squares fit, far below what any sample moves.
 AT_MINIMUM = 1e-8
+
+#: Statistics where no output had to be solved for.
+NO_SOLVE: dict[str, float | str] = {"solver": "none", "relative_residual": 0.0, "error_estimate": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,31 +52,25 @@ class Step:
     sums: HeadStatistics | None = None
     accurate: bool = True
 
-
-def touched_outputs(model: Forecaster, loads: Sequence[str] | None) -> Tensor:
-    """Positions of the outputs that change."""
-    names = model.card.load_names
-    return torch.tensor([i for i, name in enumerate(names) if loads is None or name in loads])
-
-
-def with_weight(model: Forecaster, rows: IntArray, touched: Tensor) -> tuple[Tensor, Tensor]:
-    """New weights (n, B), and those of the touched outputs in which the rows still had weight.
-
-    Raises:
-        InputError: no rows or all of them, all forgotten before, or the last ones left.
-    """
-    after = weights_without(rows, model.weights, touched)
-    return after, touched[(model.weights[rows][:, touched] > 0).any(dim=0)]
+    def without(self, outputs: Tensor, model: Forecaster) -> Step:
+        """The step after which outputs that have no row left forecast 0 (least squares of least norm on no row)."""
+        if not len(outputs):
+            return self
+        head = self.theta.reshape(model.head.shape).clone()
+        head[outputs] = 0.0
+        return replace(self, theta=head.reshape(-1), sums=None if self.sums is None else self.sums.without(outputs))
 
 
 def _groups(model: Forecaster, outputs: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Outputs that share their weights: (weights (n,), positions). One group unless single loads were forgotten."""
+    if not len(outputs):
+        return []
     columns, group = torch.unique(model.weights[:, outputs], dim=1, return_inverse=True)
     return [(columns[:, g], outputs[group == g]) for g in range(columns.shape[1])]
 
 
 def exact_step(
-    model: Forecaster, dataset: LoadDataset, rows: IntArray, after: Tensor, outputs: Tensor, form: str
+    model: Forecaster, dataset: LoadDataset, rows: IntArray, after: Tensor, outputs: Tensor, form: str, verify: bool
 ) -> Step:
     """Forget rows completely by the first of the three routes that is accurate enough.
 
@@ -83,13 +79,15 @@ def exact_step(
         dataset: the data set it was fitted on.
         rows: positions in the head's training rows.
         after: new weights, shape (n, B).
-        outputs: positions of the outputs that change.
+        outputs: positions of the outputs that change, each with rows left.
         form: "unlearn_gradient" or "remain_gradient".
+        verify: sum up the data anew instead of trusting the model's statistics.
 
     Raises:
         SingularHessianError: what remains does not determine the parameters.
     """
-    before = model.statistics or summed_up(model.objective(dataset), model.weights)
+    known = None if verify else model.statistics
+    before = known or summed_up(model.objective(dataset), model.weights)
     where = model.training_rows(dataset)[rows]
     target = torch.from_numpy(dataset.load_pu[where])
     design = model.design_of(dataset, where)
@@ -149,7 +147,7 @@ def statistics_step(
         if left > AT_MINIMUM:
             head[group] += now.newton_step(slope, ridge)
         undone = max(undone, left)
-    worst = max((s.statistics for s in solutions), key=lambda statistics: float(statistics["error_estimate"]))
+    worst = max((s.statistics for s in solutions), key=lambda found: float(found["error_estimate"]), default=NO_SOLVE)
     accurate = all(s.converged for s in solutions) and bool(head.isfinite().all())
     return Step(head.reshape(-1), after, worst, undone, sums, accurate)
 
@@ -168,7 +166,7 @@ def newton_step(
         solves.append(update.solution.statistics)
         left = inverse_hvp(objective, theta, before, objective.gradient(theta, before), ihvp).value
         undone = max(undone, float(left.reshape(head.shape)[group].norm() / model.head[group].norm()))
-    worst = max(solves, key=lambda statistics: float(statistics["relative_residual"]))
+    worst = max(solves, key=lambda found: float(found["relative_residual"]), default=NO_SOLVE)
     return Step(head.reshape(-1), weights, worst, undone, summed_up(objective, weights))
 
 
@@ -184,18 +182,18 @@ def require_trained(model: Forecaster) -> None:
 
 
 def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, outputs: Tensor) -> Tensor:
-    """The head that refitting those outputs on what remains gives, shape (P,)."""
+    """The head that refitting those outputs, each with rows left, on what remains gives, shape (P,)."""
     head = model.head.clone()
     for before, group in _groups(model, outputs):
         head[group] = retrain(objective, rows, before).reshape(head.shape)[group]
     return head.reshape(-1)
 
 
-def common_weights(model: Forecaster) -> Tensor:
-    """The weights of all outputs, (n,); refuses a model whose outputs differ in theirs."""
-    if (model.weights != model.weights[:, :1]).any():
+def common_forgotten(model: Forecaster) -> Tensor:
+    """Rows that all outputs have forgotten, (n,); refuses a model whose outputs differ in theirs."""
+    if (model.forgotten != model.forgotten[:, :1]).any():
         raise InputError(
             "criterion: this model has forgotten single loads, so its outputs have different weights; re-weight before "
             "forgetting single loads, or forget completely (criterion=None)."
         )
-    return model.weights[:, 0]
+    return model.forgotten[:, 0]

@@ -71,8 +71,8 @@ def test_a_world_is_what_the_published_steps_give(worlds: Worlds, budget: float)
         study.model.with_theta(theta), study.criteria["mse"], study.dataset.features[rows], study.dataset.load_pu[rows]
     ).gradient
     # Of all training rows, those that are not in this world count as forgotten before.
-    weights = torch.from_numpy(worlds.with_unlearn[k])
-    update = Reweighting(budget).update(study.objective, theta, worlds.rows, slope, weights=weights)
+    forgotten = torch.from_numpy(worlds.with_unlearn[k] == 0)
+    update = Reweighting(budget).update(study.objective, theta, worlds.rows, slope, forgotten=forgotten)
     pair = worlds.reweighted("mse", budget)
     assert far(pair.seen[k].reshape(-1), update.theta.numpy()) <= 1e-9
     if budget:

@@ -41,7 +41,7 @@ class Audit:
             InputError: too few rows, shadows or worlds for what is asked.
         """
         self.study, self.options = study, options or AuditOptions()
-        self.rows = study.rows_to_unlearn(share)
+        self.rows = study.positions(share)
         objective = study.objective
         self.share = len(self.rows) / objective.n_samples
         self.options.require_rows(

@@ -71,7 +71,8 @@ def remedies(study: Study, rows: IntArray, options: PoisoningOptions) -> Iterato
         options: criteria and budgets.
     """
     theta = study.model.theta
-    complete = forget(study.model, study.dataset, rows, ihvp=study.ihvp).model.theta if len(rows) else theta
+    unlearn = study.training_rows[rows]
+    complete = forget(study.model, study.dataset, unlearn, ihvp=study.ihvp).model.theta if len(rows) else theta
     yield Remedy({"method": "unlearnt"}, complete)
     for criterion in options.criteria:
         for budget in options.l1_budgets:
