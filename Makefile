@@ -1,6 +1,7 @@
 # make paper        trains, unlearns, prices every choice and writes results/paper/index.html
 # make benchmark    times every backend beside its peers, and prints tables
 # make test         passes the tests
+# make test-portable  passes them under other kernels, threads, orders, clocks, languages and seeds: five runs
 # make test-extras  passes the tests of extra packages, which it adds to .venv
 # make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
 # Each installs what it needs first, once per lock file.
@@ -15,7 +16,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 COVERAGE := --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90
 ARGS ?=
 
-.PHONY: paper paper-offline benchmark test test-extras test-ray test-network lint clean
+.PHONY: paper paper-offline benchmark test test-portable test-extras test-ray test-network lint clean
 .DELETE_ON_ERROR:
 
 paper: $(INSTALLED)
@@ -29,6 +30,10 @@ paper-offline: $(INSTALLED)
 
 test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not network and not extras and not ray" $(COVERAGE) $(ARGS)
+
+# One of the settings: ARGS="--only nehalem"; what is in effect in each: ARGS=--list.
+test-portable: $(INSTALLED)
+	$(PY) -m tests.portable $(ARGS)
 
 # Coverage is judged on both together: it goes on from what `make test` has left, where it has.
 test-extras: $(EXTRAS)

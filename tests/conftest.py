@@ -23,7 +23,16 @@ settings.register_profile(
     max_examples=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+# As `--hypothesis-profile=seeded --hypothesis-seed=N` asks: other examples.
+settings.register_profile("seeded", settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draws from the global generators do not depend on which tests ran before."""
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

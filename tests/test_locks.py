@@ -10,10 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.lock", "requirements-extras.lock", "requirements-kfac.lock", "requirements-ray.lock")
 #: Those that are installed on top of requirements.lock.
 ADDED = ("requirements-extras.lock", "requirements-kfac.lock")
-#: What the Ray launcher cannot take as it is elsewhere, and what only lint and types need.
+#: What the Ray launcher cannot take as it is elsewhere, and what only lint, types and shuffled runs need.
 OTHER_ON_RAY = {"cloudpickle", "joblib", "python-dateutil"}
-NOT_ON_RAY = {"ast-serialize", "librt", "mypy", "mypy-extensions", "pandas-stubs", "pathspec", "ruff", "types-pyyaml",
-              "types-tqdm"}  # fmt: skip
+NOT_ON_RAY = {"ast-serialize", "librt", "mypy", "mypy-extensions", "pandas-stubs", "pathspec",
+              "pytest-random-order", "ruff", "types-pyyaml", "types-tqdm"}  # fmt: skip
 
 
 def name(requirement: str) -> str:

@@ -15,6 +15,7 @@ from experiments.anomaly_stages import AnomalyRun, detector_options, threshold_r
 from tests.anomaly.builders import anomalous_series
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
+from tests.pages import read_page
 from unlearn.anomaly.detectors import DETECTORS, DetectorOptions
 from unlearn.anomaly.division import DivisionOptions
 from unlearn.anomaly.storage import load_detector
@@ -36,7 +37,7 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
     records = pd.read_parquet(folder / "records.parquet")
     assert set(records["detector"]) == {"level", "gan"}
     assert set(records["level"].dropna()) == {"window", "hour", "event"}
-    page = (folder / "index.html").read_text()
+    page = read_page(folder / "index.html")
     assert "data:image/png;base64," in page
     own = folder / "gan" / "seed_0"
     names = {str(file.relative_to(own)) for file in own.rglob("*") if file.is_file()}

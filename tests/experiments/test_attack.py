@@ -10,6 +10,7 @@ from experiments.schema_synthetic import FaradayConfig
 from experiments.synthetic_stages import faraday_options
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
+from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.evaluation import LeakageOptions
 from unlearn.evaluation.leakage.calibration import COPIED, OTHERS
@@ -51,9 +52,8 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     auc = records[(records["metric"] == "auc") & (records["generator"] == COPIED)]
     assert (auc["value"] >= 0.99).all()
     assert (folder / "attack.png").stat().st_size > 20_000
-    page = (folder / "index.html").read_text()
-    assert "data:image/png;base64," in page
-    assert "http" not in page
+    page = read_page(folder / "index.html")
+    assert_self_contained(page)
 
     kept = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
     lost = min(file for file in kept if file.name.startswith("outliers-"))
@@ -66,7 +66,7 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
 def test_a_sweep_over_generators_is_drawn_together(run: Runner) -> None:
     folder = run.sweep("attack", *QUICK, "generator=resampled,simulator")
     drawn = run("figures", f"records=[{folder}]")
-    page = (drawn / "attack.html").read_text()
+    page = read_page(drawn / "attack.html")
     assert "resampled" in page
     assert "simulator" in page
     assert (drawn / "attack.png").stat().st_size > 20_000

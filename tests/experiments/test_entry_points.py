@@ -12,6 +12,7 @@ from experiments.build import build_cost
 from experiments.paper_stages import jobs_of, part_key
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
+from tests.pages import read_page
 from unlearn.data import make_synthetic
 from unlearn.errors import InputError
 from unlearn.grid import load_case
@@ -212,7 +213,7 @@ def test_a_paper_run_over_seeds_is_drawn_with_bands(run: Runner) -> None:
     records = pd.read_parquet(run.folder / "paper" / "records.parquet")
     assert set(records["seed"]) == {0, 1}
     assert (run.folder / "paper" / "figures" / "spread_linear_fair.png").is_file()
-    page = (run.folder / "paper" / "index.html").read_text()
+    page = read_page(run.folder / "paper" / "index.html")
     assert "in 2 of 2 runs" in page
     assert "Beside the published numbers" not in page
 

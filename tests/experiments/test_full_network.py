@@ -9,6 +9,7 @@ from experiments.full_network_stages import FullNetworkRun
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
+from tests.pages import read_page
 from unlearn.errors import InputError
 
 #: Three loads instead of fourteen: a network of 4,000 parameters.
@@ -35,7 +36,7 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
     assert exact.max() < 1e-6
     # What the kept networks and groups say is what the page says.
     assert "The head alone: the Newton step is exact" in (folder / "summary.md").read_text()
-    page = (folder / "index.html").read_text()
+    page = read_page(folder / "index.html")
     assert "<li>The head alone: the Newton step is exact" in page
     table = [line for line in (folder / "summary.md").read_text().splitlines() if line.startswith("| ")]
     assert page.count("<tr>") == len(table)

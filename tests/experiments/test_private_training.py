@@ -13,6 +13,7 @@ from experiments.private_training_stages import PrivateStudy
 from experiments.schema_private import PrivateFaradayConfig
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
+from tests.pages import assert_self_contained, read_page
 from unlearn.data import load_profiles
 from unlearn.errors import InputError
 from unlearn.synthetic import load_faraday
@@ -73,9 +74,8 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     assert set(records["part"]) == {"fidelity", "utility", "attack", "accounting", "outliers", "household_load"}
     spent = records[(records["method"] == "private") & (records["metric"] == "epsilon_pld")]["value"]
     assert (spent <= 1).all()
-    page = (folder / "index.html").read_text()
-    assert "data:image/png;base64," in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+    page = read_page(folder / "index.html")
+    assert_self_contained(page)
     assert (folder / "private_training.png").stat().st_size > 20_000
 
     files = {file: file.stat().st_mtime_ns for file in kept.rglob("*") if file.is_file()}

@@ -15,6 +15,7 @@ from experiments.together import draw_together
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
+from tests.pages import assert_self_contained, read_page
 from unlearn.data import HouseholdProfiles, load_profiles
 from unlearn.errors import InputError
 from unlearn.synthetic import FaradayOptions, load_faraday
@@ -49,9 +50,8 @@ def test_a_release_is_written_with_its_generator_and_page(run: Runner) -> None:
     assert again.fingerprint == release.fingerprint
     records = records_of(folder)
     assert set(records["generator"]) >= {"faraday"}
-    page = (folder / "index.html").read_text()
-    assert "data:image/png;base64," in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+    page = read_page(folder / "index.html")
+    assert_self_contained(page)
     card = json.loads((folder / "run.json").read_text())
     assert card["config"]["generator"]["kind"] == "faraday"
 
@@ -191,7 +191,7 @@ def test_a_sweep_over_generators_gives_one_table_and_a_page_for_each_length_of_s
     folder = run.sweep("fidelity", *settings, "generator=resampled,feeder")
     assert {"resampled", "feeder", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
     drawn = run("figures", f"records=[{folder}]")
-    pages = {file.name: file.read_text() for file in drawn.glob("*.html")}
+    pages = {file.name: read_page(file) for file in drawn.glob("*.html")}
     assert set(pages) == {"fidelity.html", "fidelity_24_steps.html"}
     assert "feeder" in pages["fidelity_24_steps.html"]
     assert "feeder" not in pages["fidelity.html"]

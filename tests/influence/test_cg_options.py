@@ -9,8 +9,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.influence.problems import Ridge, RidgeProblem
+from tests.linalg.test_block_cg import condition_left
 from unlearn.errors import InputError
 from unlearn.influence import CGInfluenceModule
+from unlearn.linalg import dense_matrix
 
 VECTOR = torch.linspace(-1, 1, 11, dtype=torch.float64)
 
@@ -35,7 +37,7 @@ def test_the_tolerance_is_that_of_scipy(problem, name):
     assert 1e-12 < few["relative_residual"] <= 1e-2
     assert not torch.allclose(loose, tight, rtol=1e-6)
     absolute, _ = solve(problem, rtol=1e-30, atol=1e-2 * float(VECTOR.norm()))
-    assert torch.equal(absolute, loose)
+    torch.testing.assert_close(absolute, loose, rtol=1e-9, atol=1e-12)
 
 
 def test_it_starts_where_told_and_calls_back_with_arrays(problem):
@@ -65,7 +67,7 @@ def test_any_form_of_m_is_a_preconditioner(problem, wrap):
     plain, many = solve(problem)
     found, few = solve(problem, M=wrap(inverse))
     torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
-    assert few["steps"] <= 2 < many["steps"]
+    assert few["steps"] <= 3 < many["steps"]
 
 
 def network(last=True):
@@ -79,15 +81,16 @@ def of_network(problem, model, **options):
     return CGInfluenceModule(model, Ridge(1e-3), loader, loader, "cpu", damp=1e-3, gnh=True, **options)
 
 
-@pytest.mark.parametrize("memory_mb", [512.0, 1e-2], ids=["together", "in chunks"])
-def test_preconditioners_of_a_network_change_steps_and_not_the_solution(problem, memory_mb):
+@pytest.mark.parametrize("memory_mb", [512.0, 5e-2], ids=["together", "in chunks"])
+def test_preconditioners_of_a_network_lower_the_condition_and_not_the_solution(problem, memory_mb):
     vector = torch.ones(105, dtype=torch.float64)
-    plain = of_network(problem, network(), preconditioner="none")
-    expected, steps = plain.inverse_hvp(vector), plain.solution.statistics["steps"]
-    for name in ("block", "nystrom", "auto"):
+    hessian = dense_matrix(of_network(problem, network(), preconditioner="none").operator(True, 1e-3))
+    expected = torch.linalg.solve(hessian, vector)
+    # Measured: 4e4 of the Hessian, 7e3 left by the blocks of an untrained network, 4 by a sketch.
+    for name, left in (("block", 1e4), ("nystrom", 40), ("auto", 1e4)):
         module = of_network(problem, network(), preconditioner=name, memory_mb=memory_mb)
         torch.testing.assert_close(module.inverse_hvp(vector), expected, rtol=1e-5, atol=1e-6)
-        assert module.solution.statistics["steps"] < steps
+        assert condition_left(module._built[1], hessian) < left
 
 
 def test_blocks_need_a_linear_layer_at_the_end(problem):

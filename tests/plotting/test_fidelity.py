@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.evaluation.households import made_households
+from tests.pages import assert_self_contained, read_page
 from unlearn.data import split_households
 from unlearn.errors import InputError
 from unlearn.evaluation import FidelityOptions, compare_fidelity
@@ -119,8 +120,8 @@ def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
 def test_the_page_holds_everything(records: pd.DataFrame, tmp_path: Path) -> None:
     png = save_fidelity(records, tmp_path / "fidelity")
     assert png.with_suffix(".pdf").exists()
-    page = write_fidelity_page(records, png, tmp_path / "fidelity.html").read_text()
-    assert 'src="data:image/png;base64,iVBOR' in page  # self-contained
+    page = read_page(write_fidelity_page(records, png, tmp_path / "fidelity.html"))
+    assert_self_contained(page)
     for sentence in summarise_fidelity(records):
         assert sentence in page
     rows = distance_table(records, inside=False)

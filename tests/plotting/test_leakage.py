@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.evaluation.leakage.calibration import COPIED, OTHERS
 from unlearn.plotting import save_leakage, summarise_leakage, write_leakage_page
@@ -87,8 +88,8 @@ def test_figure_and_page_come_from_records_alone(tmp_path: Path) -> None:
     table = records({"distance": 0.6, "density": 0.5})
     png = save_leakage(table, tmp_path / "attack")
     assert png.stat().st_size > 20_000
-    page = write_leakage_page(table, png, tmp_path / "index.html").read_text()
-    assert "http" not in page
+    page = read_page(write_leakage_page(table, png, tmp_path / "index.html"))
+    assert_self_contained(page)
     assert "Who can tell that a household took part?" in page
     for sentence in summarise_leakage(table)[1:]:
         assert sentence.startswith("ours: ")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.pages import assert_self_contained, read_page
 from tests.synthetic.builders import households
 from unlearn.data import DailyProfiles
 from unlearn.errors import InputError
@@ -80,7 +81,7 @@ def test_the_furthest_step_is_named() -> None:
 def test_a_release_alone_says_nothing_of_real_profiles(png: Path, tmp_path: Path) -> None:
     records = describe_release(RELEASE, None, {"data": "made"}).to_frame()
     assert len(summarise_release(records)) == 3
-    page = write_release_page(records, png, tmp_path / "r.html").read_text()
+    page = read_page(write_release_page(records, png, tmp_path / "r.html"))
     assert "real" not in page.split("<body>")[1].replace("base64", "").split("<figure>")[0]
     assert "The generator" not in page
     assert "days of customers" not in page
@@ -113,16 +114,16 @@ def test_any_number_of_segments_has_its_panels(n_segments: int, png: Path, tmp_p
     records = describe_release(release, None, {"data": "made"}).to_frame()
     shown = [axis for axis in release_figure(records).axes if axis.get_label().startswith("segment") and axis.axison]
     assert len(shown) == min(n_segments, MOST_SEGMENTS)
-    page = write_release_page(records, png, tmp_path / "r.html").read_text()
+    page = read_page(write_release_page(records, png, tmp_path / "r.html"))
     assert ("most frequent of 10 segments" in page) == (n_segments == 10)
     assert "&lt;0&gt;" in page
 
 
 def test_the_page_holds_everything(records: pd.DataFrame, png: Path, tmp_path: Path) -> None:
     assert png.with_suffix(".pdf").exists()
-    page = write_release_page(records, png, tmp_path / "release.html", CARD).read_text()
+    page = read_page(write_release_page(records, png, tmp_path / "release.html", CARD))
     assert page.count('src="data:image/png;base64,iVBOR') == 2  # self-contained; the second is the training record
-    assert "http" not in page
+    assert_self_contained(page)
     for sentence in summarise_release(records):
         assert sentence in page
     assert "days of customers" in page

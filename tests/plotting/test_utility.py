@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.evaluation.measure import METRICS
 from unlearn.evaluation.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
@@ -201,7 +202,7 @@ def test_missing_tasks_are_left_out(tasks: tuple[str, ...], tmp_path: Path) -> N
     records = made_up(tasks=tasks)
     labels = [axis.get_label().split()[0] for axis in utility_figure(records).axes]
     assert set(labels) == set(tasks)
-    page = write_utility_page(records, save_utility(records, tmp_path / "u"), tmp_path / "u.html").read_text()
+    page = read_page(write_utility_page(records, save_utility(records, tmp_path / "u"), tmp_path / "u.html"))
     assert ("good enough to run a grid on" in page) == ("load" in tasks)
     assert ("Persistence repeats" in page) == ("next_step" in tasks)
 
@@ -212,9 +213,8 @@ def test_the_page_holds_everything(seeds: int, releases: tuple[str, ...], tmp_pa
     records = made_up((1.1, 1.12, 1.2)[:seeds], releases=releases)
     png = save_utility(records, tmp_path / "utility")
     assert png.with_suffix(".pdf").exists()
-    page = write_utility_page(records, png, tmp_path / "utility.html").read_text()
-    assert 'src="data:image/png;base64,iVBOR' in page  # self-contained
-    assert "http" not in page
+    page = read_page(write_utility_page(records, png, tmp_path / "utility.html"))
+    assert_self_contained(page)
     assert "made up on ieee9" in page
     for sentence in summarise_utility(records):
         if not sentence.startswith("Is "):
@@ -227,7 +227,7 @@ def test_the_page_holds_everything(seeds: int, releases: tuple[str, ...], tmp_pa
 
 def test_only_a_generator_without_real_training_is_shown_without_ratios(tmp_path: Path) -> None:
     records = made_up().query("generator == 'mine'")
-    page = write_utility_page(records, save_utility(records, tmp_path / "u"), tmp_path / "u.html").read_text()
+    page = read_page(write_utility_page(records, save_utility(records, tmp_path / "u"), tmp_path / "u.html"))
     assert "times what training on real" not in page
     assert "Not shown either way" in page
 
