@@ -41,7 +41,7 @@ class CGInfluenceModule(BaseInfluenceModule):
         model: nn.Module,
         objective: BaseObjective,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         device: torch.device | str,
         damp: float | str,
         gnh: bool = False,
@@ -56,7 +56,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             model: trained model.
             objective: its losses.
             train_loader: training rows.
-            test_loader: test rows.
+            test_loader: test rows, or None.
             device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             gnh: the Gauss-Newton matrix instead of the Hessian; positive semi-definite for losses that are
