@@ -96,6 +96,13 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
         self._judged = None if tests is None else MeanLoss("test", self._flat, objective.test_loss, tests, self._memory)
 
+    def __repr__(self) -> str:
+        tests = "no" if self._judged is None else self._judged.samples.size
+        return (
+            f"{type(self).__name__}({type(self.model).__name__} of {self._flat.size} trained parameters, "
+            f"{self.objective!r}, {self._train.size} training and {tests} test rows)"
+        )
+
     @property
     def _judge(self) -> MeanLoss:
         if self._judged is None:
@@ -139,7 +146,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
 
     def mean_test_loss(self, theta: Tensor | None = None) -> float:
         """Mean loss over all test rows, at the model's parameters or at others, shape (P,)."""
-        return self._judge.mean(self._flat.theta if theta is None else theta)
+        return self._judge.mean(self._flat.theta if theta is None else self._require_vector(theta, "theta", ndims=(1,)))
 
     def stest(self, test_idxs: Sequence[int]) -> Tensor:
         """`(∇²L + λI)⁻¹ ∇C`, C the mean loss over these test rows, shape (P,); reusable in `influences`."""
@@ -236,15 +243,15 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
             raise InputError("stest: expected finite values, got NaN or infinity.")
         return stest.detach().to(device=self.device, dtype=self._flat.dtype)
 
-    def _require_vector(self, vec: Any) -> Tensor:
+    def _require_vector(self, vec: Any, name: str = "vec", ndims: tuple[int, ...] = (1, 2)) -> Tensor:
         """A vector (P,) or columns (P, k) to solve for, on the device."""
-        vec = as_tensor("vec", vec, self._flat.dtype)
-        if vec.ndim not in (1, 2) or len(vec) != self._flat.size:
+        vec = as_tensor(name, vec, self._flat.dtype)
+        if vec.ndim not in ndims or len(vec) != self._flat.size:
             raise InputError(
-                f"vec: expected shape ({self._flat.size},), a number per parameter, got {tuple(vec.shape)}."
+                f"{name}: expected shape ({self._flat.size},), a number per parameter, got {tuple(vec.shape)}."
             )
         if not bool(vec.isfinite().all()):
-            raise InputError("vec: expected finite values, got NaN or infinity.")
+            raise InputError(f"{name}: expected finite values, got NaN or infinity.")
         return vec.detach().to(self.device)
 
     def _store(
@@ -279,7 +286,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         try:
             array = np.asarray(idxs.cpu() if isinstance(idxs, Tensor) else idxs)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"{name}: expected a list of row numbers, got {type(idxs).__name__} ({error}).") from error
+            raise InputError(f"{name}: expected a list of row numbers, got {type(idxs).__name__}.") from error
         valid = require_rows(name, array if array.size else array.astype(np.int64), samples.size)
         if some and not len(valid):
             raise InputError(f"{name}: expected at least one row, got none.")

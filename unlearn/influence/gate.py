@@ -45,12 +45,16 @@ def require_device(device: Any) -> torch.device:
         found = torch.device(device)
         torch.zeros(1, device=found).item()
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
-        said = str(error).strip().splitlines()
         raise InputError(
-            f"device: expected one that this machine has, such as 'cpu' or 'cuda', got {device!r}"
-            f"{' (' + said[0].rstrip('.') + ')' if said else ''}."
+            f"device: expected one that this machine has, such as 'cpu' or 'cuda', got {device!r} ({told(error)})."
         ) from error
     return found
+
+
+def told(error: Exception) -> str:
+    """An error of other code in one line, without a full stop."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
 
 def as_tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
@@ -58,5 +62,7 @@ def as_tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected a tensor of numbers, got {type(value).__name__} ({error}).") from error
+        raise InputError(
+            f"{name}: expected a tensor of numbers, got {type(value).__name__} ({told(error)})."
+        ) from error
     return tensor if tensor.is_floating_point() else tensor.to(dtype)

@@ -17,6 +17,7 @@ from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, UnlearnError
 from unlearn.influence.contract import lone, require_mean_over_rows, row_losses
 from unlearn.influence.flat import FlatModel
+from unlearn.influence.gate import told
 from unlearn.influence.samples import Samples, described, leaves, same
 
 logger = logging.getLogger(__name__)
@@ -93,10 +94,9 @@ class MeanLoss:
         except UnlearnError:
             raise
         except Exception as error:
-            said = str(error).strip().splitlines()
             raise InputError(
-                f"{self.which} loss: the model or the loss failed {_place(rows)}: {type(error).__name__}: "
-                f"{said[0] if said else 'no message'}. They got a batch of {described(batch)}; check shapes, dtypes "
+                f"{self.which} loss: the model or the loss failed {_place(rows)}: {told(error)}. "
+                f"They got a batch of {described(batch)}; check shapes, dtypes "
                 "and devices, and that a batch of one row keeps its first axis."
             ) from error
         self._require_scalar(value)
@@ -174,7 +174,8 @@ class MeanLoss:
     def _require_scalar(self, loss: Tensor) -> None:
         if not isinstance(loss, Tensor):
             raise InputError(
-                f"{self.which} loss: expected a scalar tensor, the mean over the batch, got {type(loss).__name__}."
+                f"{self.which} loss: expected a scalar tensor, the mean over the batch, got {type(loss).__name__}; "
+                "return the loss alone, as torch computes it."
             )
         if loss.numel() != 1:
             raise InputError(

@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
-from unlearn.influence.gate import require_module
+from unlearn.influence.gate import require_module, told
 from unlearn.influence.preconditioner import BlockCurvature, squared_error_curvature
 from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
 
@@ -145,7 +145,7 @@ class ModuleObjective:
             outputs, again = self._outputs(self.theta, seen), self._outputs(self.theta, seen)
         except Exception as error:
             raise InputError(
-                f"module: it failed on inputs of shape {tuple(seen.shape)}: {type(error).__name__}: {error}"
+                f"module: expected one that takes inputs of shape {tuple(seen.shape)}, got {told(error)}."
             ) from error
         if not isinstance(outputs, Tensor):
             raise InputError(f"module: expected a tensor of outputs (n, B), got {type(outputs).__name__}.")
@@ -194,7 +194,9 @@ def _tensor(name: str, value: Any) -> Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected a tensor of numbers, got {type(value).__name__} ({error}).") from error
+        raise InputError(
+            f"{name}: expected a tensor of numbers, got {type(value).__name__} ({told(error)})."
+        ) from error
     if tensor.ndim == 0 or not len(tensor):
         raise InputError(f"{name}: expected a row per sample, got shape {tuple(tensor.shape)}.")
     return tensor

@@ -28,10 +28,19 @@ class PairObjective(BaseObjective):
             judge: test loss; None means `loss`.
         """
         for name, function in (("loss", loss), ("judge", judge or loss)):
-            if not callable(function):
-                raise InputError(f"{name}: expected a function of outputs and targets, got {type(function).__name__}.")
+            if isinstance(function, type) or not callable(function):
+                what = (
+                    f"the class {function.__name__}; make one"
+                    if isinstance(function, type)
+                    else type(function).__name__
+                )
+                raise InputError(f"{name}: expected a function of outputs and targets, got {what}.")
         self.loss, self.judge = loss, judge or loss
         self.l2 = require_not_negative("l2", l2)
+
+    def __repr__(self) -> str:
+        loss, judge = (getattr(f, "__name__", type(f).__name__) for f in (self.loss, self.judge))
+        return f"PairObjective({loss}, l2={self.l2:g}, judge={judge})"
 
     def train_outputs(self, model: nn.Module, batch: Any) -> Tensor:
         return _outputs(model, _pair(batch)[0])

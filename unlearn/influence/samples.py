@@ -15,6 +15,7 @@ from torch.utils.data.dataloader import default_collate
 
 from unlearn.checks import IntArray
 from unlearn.errors import InputError, UnlearnError
+from unlearn.influence.gate import told
 
 #: Data sets whose rows take up to this many bytes stay in memory, collated once.
 KEPT_BYTES = 2**30
@@ -83,7 +84,7 @@ class Samples:
             raise
         except Exception as error:
             raise InputError(
-                f"{self.name}: expected workers that read and collate every row, got {type(error).__name__}: {error}"
+                f"{self.name}: expected workers that read and collate every row, got {told(error)}."
             ) from error
 
     def batches_and_rows(self, size: int) -> Iterator[tuple[Any, list[Any]]]:
@@ -100,7 +101,7 @@ class Samples:
         except Exception as error:
             raise InputError(
                 f"{self.name}: expected a data set that gives rows {rows[0]} to {rows[-1]} by their index, got "
-                f"{type(error).__name__}: {error}"
+                f"{told(error)}."
             ) from error
 
     def _collated(self, items: list[Any]) -> Any:
@@ -110,8 +111,7 @@ class Samples:
             raise
         except Exception as error:
             raise InputError(
-                f"{self.name}: expected a collate_fn that makes a batch of {len(items)} rows, got "
-                f"{type(error).__name__}: {error}"
+                f"{self.name}: expected a collate_fn that makes a batch of {len(items)} rows, got {told(error)}."
             ) from error
 
     def _ordered(self) -> DataLoader:
@@ -168,7 +168,10 @@ class Samples:
             raise InputError(f"{name}: expected a data set with a length and indices, got an iterable one.")
         if loader.batch_size is None:
             raise InputError(f"{name}: expected a batch size, got a loader with a batch sampler or without batches.")
-        n = len(loader.dataset)
+        try:
+            n = len(loader.dataset)
+        except Exception as error:
+            raise InputError(f"{name}: expected a data set with a length, got {told(error)}.") from error
         if not n:
             raise InputError(f"{name}: expected samples, got an empty data set.")
         if loader.drop_last:

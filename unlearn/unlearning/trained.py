@@ -51,7 +51,7 @@ class ForgottenModule:
 
     def __repr__(self) -> str:
         kind = "complete" if self.complete else "not complete"
-        return f"ForgottenModule({type(self.model).__name__} without {len(self.unlearn_rows)} rows, {kind})"
+        return f"ForgottenModule({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}, {kind})"
 
 
 class TrainedModule:
@@ -223,6 +223,8 @@ class TrainedModule:
 
     @staticmethod
     def _extreme(count: int, scores: FloatArray) -> IntArray:
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 < count <= len(scores):
-            raise InputError(f"count: expected 1 to {len(scores)} rows, got {count!r}.")
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not whole or not 0 < count <= len(scores):
+            got = count if whole else type(count).__name__
+            raise InputError(f"count: expected 1 to {len(scores)} rows, got {got}.")
         return np.argsort(scores, kind="stable")[:count].astype(np.int64)
