@@ -97,7 +97,12 @@ def require_rows(name: str, rows: ArrayLike, size: int) -> IntArray:
         InputError: not integers, or duplicated.
         RowError: out of range; an `InputError` and an `IndexError`.
     """
-    array = np.asarray(rows)
+    try:
+        array = np.asarray(rows)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{name}: expected a 1-D list of rows or a boolean mask, got {type(rows).__name__}."
+        ) from error
     if array.ndim != 1:
         raise InputError(f"{name}: expected a 1-D list of rows or a boolean mask, got shape {array.shape}.")
     if array.dtype == bool:

@@ -7,8 +7,10 @@ change of the test loss if the row is removed and the model refitted. Positive m
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +22,11 @@ from unlearn.errors import InputError
 from unlearn.influence.checkpoint import ScoreStore
 from unlearn.influence.curvature import RiskOperator
 from unlearn.influence.flat import FlatModel
-from unlearn.influence.mean_loss import PROBED, MeanLoss
+from unlearn.influence.gate import as_tensor, require_device, require_module, require_objective
+from unlearn.influence.mean_loss import MeanLoss
 from unlearn.influence.objective import BaseObjective
 from unlearn.influence.risk import TrainingRisk
-from unlearn.influence.samples import Samples
+from unlearn.influence.samples import Samples, bytes_of
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
 
@@ -56,7 +59,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         model: nn.Module,
         objective: BaseObjective,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         device: torch.device | str,
         *,
         memory_mb: float = 512.0,
@@ -67,28 +70,51 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
             model: trained model; parameters that do not require gradients stay fixed.
             objective: its losses.
             train_loader: gives the training rows, their batch size and how to collate them.
-            test_loader: the same of the rows that the model is judged on.
+            test_loader: the same of the rows that the model is judged on; None where no test rows are
+                asked for.
             device: where to compute.
             memory_mb: what intermediate results may take; decides how many rows are handled at once, never
                 the result.
 
         Raises:
             InputError: a loader that shuffles, drops or skips rows; a loss that is not finite, not a mean
-                over independent rows, or differs between two passes; no trainable parameter.
+                over independent rows, or differs between two passes; no trainable parameter; an argument of another
+                kind, or a device that is not there.
         """
         require_positive("memory_mb", memory_mb)
-        model.eval()
-        self.model = model.to(device)
+        require_module(model)
+        require_objective(objective)
+        self.device = require_device(device)
+        self.model = model.eval().to(self.device)
         self.objective = objective
         self.train_loader, self.test_loader = train_loader, test_loader
-        self.device = torch.device(device)
         self.solution: Solution | None = None
-        self._train = Samples("train_loader", train_loader, device)
-        self._test = Samples("test_loader", test_loader, device)
+        self._train = Samples("train_loader", train_loader, self.device)
         self._flat = FlatModel(self.model)
         self._memory = memory_mb * 2**20
+        tests = None if test_loader is None else Samples("test_loader", test_loader, self.device)
         self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
-        self._judge = MeanLoss("test", self._flat, objective.test_loss, self._test, self._memory)
+        self._judged = None if tests is None else MeanLoss("test", self._flat, objective.test_loss, tests, self._memory)
+
+    def __repr__(self) -> str:
+        tests = "no" if self._judged is None else self._judged.samples.size
+        return (
+            f"{type(self).__name__}({type(self.model).__name__} of {self._flat.size} trained parameters, "
+            f"{self.objective!r}, {self._train.size} training and {tests} test rows)"
+        )
+
+    @property
+    def _judge(self) -> MeanLoss:
+        if self._judged is None:
+            raise InputError(
+                "test_loader: expected a loader, got None; test losses and stests need test rows. Everything else does "
+                "without, `influences` too if it is given a stest."
+            )
+        return self._judged
+
+    @property
+    def _test(self) -> Samples:
+        return self._judge.samples
 
     @abc.abstractmethod
     def inverse_hvp(self, vec: Tensor) -> Tensor:
@@ -120,7 +146,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
 
     def mean_test_loss(self, theta: Tensor | None = None) -> float:
         """Mean loss over all test rows, at the model's parameters or at others, shape (P,)."""
-        return self._judge.mean(self._flat.theta if theta is None else theta)
+        return self._judge.mean(self._flat.theta if theta is None else self._require_vector(theta, "theta", ndims=(1,)))
 
     def stest(self, test_idxs: Sequence[int]) -> Tensor:
         """`(∇²L + λI)⁻¹ ∇C`, C the mean loss over these test rows, shape (P,); reusable in `influences`."""
@@ -157,19 +183,14 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         """
         rows = self._rows("train_idxs", train_idxs, self._train)
         theta = self._flat.theta
-        if stest is None:
-            self._rows("test_idxs", test_idxs, self._test, some=True)
-        else:
-            stest = self._require_stest(stest)
+        tests = self._rows("test_idxs", test_idxs, self._test, some=True) if stest is None else None
+        given = None if stest is None else self._require_stest(stest)
         if checkpoint is None:
-            solved = self.stest(test_idxs) if stest is None else stest
-            scores = self._scores(theta, rows, solved)
-        else:
-            given = np.zeros(0) if stest is None else stest.detach().cpu().double().numpy()
-            store = ScoreStore(Path(checkpoint), [rows, np.asarray(test_idxs), given, *self._made_of(theta)], len(rows))
-            solved = store.stest(lambda: self.stest(test_idxs) if stest is None else stest).to(self.device)
-            scores = store.scores(lambda part: self._scores(theta, rows[part], solved))
-        return scores
+            solved = self.stest(test_idxs) if given is None else given
+            return self._scores(theta, rows, solved)
+        store = self._store(checkpoint, theta, rows, tests, given)
+        solved = store.stest(lambda: self.stest(test_idxs) if given is None else given).to(self.device)
+        return store.scores(lambda part: self._scores(theta, rows[part], solved))
 
     def influence_matrix(
         self, train_idxs: Sequence[int], test_idxs: Sequence[int], stests: Tensor | None = None
@@ -212,7 +233,8 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         vectors = stest.reshape(len(theta), -1)
         return (self.risk.scores(theta, rows, vectors) / self._train.size).reshape(-1, *stest.shape[1:]).cpu()
 
-    def _require_stest(self, stest: Tensor) -> Tensor:
+    def _require_stest(self, stest: Any) -> Tensor:
+        stest = as_tensor("stest", stest, self._flat.dtype)
         if stest.ndim not in (1, 2) or len(stest) != self._flat.size:
             raise InputError(
                 f"stest: expected shape ({self._flat.size},) or ({self._flat.size}, k), got {tuple(stest.shape)}."
@@ -221,27 +243,50 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
             raise InputError("stest: expected finite values, got NaN or infinity.")
         return stest.detach().to(device=self.device, dtype=self._flat.dtype)
 
-    def _require_vector(self, vec: Tensor) -> Tensor:
+    def _require_vector(self, vec: Any, name: str = "vec", ndims: tuple[int, ...] = (1, 2)) -> Tensor:
         """A vector (P,) or columns (P, k) to solve for, on the device."""
-        if vec.ndim not in (1, 2) or len(vec) != self._flat.size:
+        vec = as_tensor(name, vec, self._flat.dtype)
+        if vec.ndim not in ndims or len(vec) != self._flat.size:
             raise InputError(
-                f"vec: expected shape ({self._flat.size},), a number per parameter, got {tuple(vec.shape)}."
+                f"{name}: expected shape ({self._flat.size},), a number per parameter, got {tuple(vec.shape)}."
             )
         if not bool(vec.isfinite().all()):
-            raise InputError("vec: expected finite values, got NaN or infinity.")
+            raise InputError(f"{name}: expected finite values, got NaN or infinity.")
         return vec.detach().to(self.device)
 
-    def _made_of(self, theta: Tensor) -> list[np.ndarray | str]:
-        """What besides the rows asked for decides scores: parameters, settings, data, and losses by their values."""
-        named = {name: value for name, value in vars(self).items() if name[0] != "_"} | getattr(self, "cg_kwargs", {})
-        settings = {name: value for name, value in named.items() if isinstance(value, int | float | str | bool)}
-        losses = [mean.mean(theta, np.arange(min(PROBED, mean.samples.size))) for mean in (self.risk, self._judge)]
-        data = [leaf.cpu().numpy() for samples in (self._train, self._test) for leaf in samples.evidence()]
-        return [theta.cpu().numpy(), f"{type(self).__qualname__} {sorted(settings.items())} {losses}", *data]
+    def _store(
+        self, folder: str | Path, theta: Tensor, rows: IntArray, tests: IntArray | None, stest: Tensor | None
+    ) -> ScoreStore:
+        """Scores kept in a folder, with all that they follow from: rows, tensors of the model, settings and losses."""
+        if not isinstance(folder, str | os.PathLike):
+            raise InputError(f"checkpoint: expected a folder, got {type(folder).__name__}.")
+        state = [*self.model.named_parameters(), *self.model.named_buffers()]
+        identity: list[np.ndarray | str] = [rows, f"{type(self).__qualname__} {self._settings()}"]
+        for name, tensor in state:
+            identity += [f"{name} {tensor.dtype} {tuple(tensor.shape)}", bytes_of(tensor)]
+        identity += [str(self.model), self._train.fingerprint()]
+        losses = [self.risk.of_rows(theta), np.array([float(self.risk.regularization(theta))])]
+        if stest is not None:
+            identity.append(stest.cpu().double().numpy())
+        elif tests is not None:
+            identity += [tests, self._test.fingerprint()]
+            losses.append(self._judge.of_rows(theta))
+        tolerance = torch.finfo(theta.dtype).eps ** 0.5
+        return ScoreStore(Path(folder), identity, len(rows), np.concatenate(losses), tolerance)
+
+    def _settings(self) -> list[tuple[str, Any]]:
+        """Public numbers, switches and names of this module, of its solver, and of its objective."""
+        named = {key: value for key, value in vars(self).items() if key[0] != "_"}
+        named |= getattr(self, "cg_kwargs", {}) | {"batch_size": self._train.batch_size}
+        named |= {f"objective.{key}": value for key, value in getattr(self.objective, "__dict__", {}).items()}
+        return sorted((key, value) for key, value in named.items() if isinstance(value, int | float | str | bool))
 
     def _rows(self, name: str, idxs: Sequence[int], samples: Samples, some: bool = False) -> IntArray:
         """Valid rows in the order given."""
-        array = np.asarray(idxs)
+        try:
+            array = np.asarray(idxs.cpu() if isinstance(idxs, Tensor) else idxs)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"{name}: expected a list of row numbers, got {type(idxs).__name__}.") from error
         valid = require_rows(name, array if array.size else array.astype(np.int64), samples.size)
         if some and not len(valid):
             raise InputError(f"{name}: expected at least one row, got none.")

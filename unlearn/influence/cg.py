@@ -15,6 +15,7 @@ from unlearn.checks import require_choice, require_not_negative, require_positiv
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.influence.base import BaseInfluenceModule
 from unlearn.influence.blocks import risk_blocks
+from unlearn.influence.gate import as_tensor
 from unlearn.influence.objective import BaseObjective
 from unlearn.linalg import IhvpOptions, Preconditioner, Solution, nystrom_preconditioner, solve_cg
 
@@ -41,7 +42,7 @@ class CGInfluenceModule(BaseInfluenceModule):
         model: nn.Module,
         objective: BaseObjective,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         device: torch.device | str,
         damp: float | str,
         gnh: bool = False,
@@ -56,7 +57,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             model: trained model.
             objective: its losses.
             train_loader: training rows.
-            test_loader: test rows.
+            test_loader: test rows, or None.
             device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             gnh: the Gauss-Newton matrix instead of the Hessian; positive semi-definite for losses that are
@@ -104,7 +105,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             rhs,
             self._options,
             self._preconditioner(operator),
-            start=None if start is None else torch.as_tensor(start).to(rhs),
+            start=None if start is None else as_tensor("x0", start, rhs.dtype).to(rhs),
             callback=None if heard is None else lambda x: heard(x.cpu().numpy()),
         )
         self.solution = found
@@ -129,7 +130,7 @@ class CGInfluenceModule(BaseInfluenceModule):
     def _preconditioner(self, operator: Any) -> Preconditioner | None:
         given = self.cg_kwargs.get("M")
         if given is not None:
-            return _as_preconditioner(given)
+            return _as_preconditioner(given, self._flat.size)
         theta = self._flat.theta
         if self._built is None or not torch.equal(self._built[0], theta):
             self._built = (theta, self._build_preconditioner(operator, theta))
@@ -153,6 +154,10 @@ class CGInfluenceModule(BaseInfluenceModule):
         unknown = sorted(set(given) - known)
         if unknown:
             raise InputError(f"cg_kwargs: expected some of {', '.join(sorted(known))}; got {', '.join(unknown)}.")
+        for name, methods in (("M", ("__call__", "dot")), ("callback", ("__call__",))):
+            value = given.get(name)
+            if not (value is None or isinstance(value, Tensor) or any(hasattr(value, method) for method in methods)):
+                raise InputError(f"{name}: expected what SciPy's cg takes, got {type(value).__name__}.")
         if given.get("rtol") is not None and given.get("tol") is not None:
             raise InputError("cg_kwargs: expected rtol or tol, its old name, got both.")
         rtol = given.get("rtol") if given.get("rtol") is not None else given.get("tol")
@@ -168,8 +173,11 @@ class CGInfluenceModule(BaseInfluenceModule):
         )
 
 
-def _as_preconditioner(given: Any) -> Preconditioner:
+def _as_preconditioner(given: Any, size: int) -> Preconditioner:
     """SciPy's M (array, sparse matrix, linear operator) or a callable on tensors."""
+    shape = getattr(given, "shape", (size, size))
+    if tuple(shape) != (size, size):
+        raise InputError(f"M: expected shape {(size, size)}, got {tuple(shape)}.")
     if isinstance(given, Tensor):
         return lambda vectors: given.to(vectors) @ vectors
     if callable(given) and not hasattr(given, "dot"):

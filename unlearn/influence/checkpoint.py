@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from unlearn.checks import IntArray
+from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, MismatchError
 from unlearn.influence.mean_loss import PATIENCE
 from unlearn.records import write_atomically
@@ -22,36 +23,61 @@ from unlearn.records import write_atomically
 ROWS_A_FILE = 4096
 
 
-class ScoreStore:
-    """A folder with `identity.json`, `stest.safetensors` and `scores_<first row>.safetensors`.
+#: What scores follow from: texts, and arrays whose dtype and shape count as well.
+Identity = Iterable[np.ndarray | str]
 
-    Files appear complete or not at all. The identity is a hash of everything that the scores follow from.
+
+class ScoreStore:
+    """A folder with `identity.json`, `losses.safetensors`, `stest.safetensors` and `scores_<first row>.safetensors`.
+
+    Files appear complete or not at all. The identity is a hash of everything that the scores follow from. Losses stand
+    for what has no values of its own, the functions and the layers; they are compared up to rounding.
     """
 
-    def __init__(self, folder: Path, identity: Iterable[np.ndarray | str], n_rows: int) -> None:
+    def __init__(
+        self, folder: Path, identity: Identity, n_rows: int, losses: FloatArray, tolerance: float = 0.0
+    ) -> None:
         """Open or make the folder.
+
+        Args:
+            folder: where files lie.
+            identity: what scores follow from.
+            n_rows: rows to score.
+            losses: of all rows that take part, shape (N,).
+            tolerance: relative difference of losses that is rounding.
 
         Raises:
             MismatchError: the folder holds the scores of another model, other rows or settings.
-            InputError: the path is a file.
+            InputError: the path is a file, cannot be written to, or holds broken files.
         """
         if folder.exists() and not folder.is_dir():
             raise InputError(f"checkpoint: expected a folder, got the file {folder}.")
         self._folder, self._n_rows = folder, n_rows
-        digest = hashlib.sha256()
-        for part in identity:
-            digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part).tobytes())
-            digest.update(b"|")
-        found, card = digest.hexdigest(), folder / "identity.json"
+        found, card = _digest(identity), folder / "identity.json"
         if card.exists():
-            if json.loads(card.read_text())["identity"] != found:
+            kept = self._kept(folder / "losses.safetensors", lambda: torch.from_numpy(losses)).numpy()
+            same = kept.shape == losses.shape and np.allclose(kept, losses, tolerance, tolerance, equal_nan=True)
+            if self._identity(card) != found or not same:
                 raise MismatchError(
                     f"checkpoint: {folder} holds scores of another model, other rows or other settings; name another "
                     "folder or remove this one."
                 )
             return
-        text = json.dumps({"identity": found, "rows": n_rows})
-        write_atomically(card, lambda temporary: temporary.write_text(text))
+        try:
+            self._kept(folder / "losses.safetensors", lambda: torch.from_numpy(losses))
+            text = json.dumps({"identity": found, "rows": n_rows})
+            write_atomically(card, lambda temporary: temporary.write_text(text))
+        except OSError as error:
+            raise InputError(
+                f"checkpoint: expected a folder that can be written to, got {folder} ({error})."
+            ) from error
+
+    @staticmethod
+    def _identity(card: Path) -> str:
+        try:
+            return str(json.loads(card.read_text())["identity"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"checkpoint: {card} is broken; remove the folder {card.parent}.") from error
 
     def stest(self, compute: Callable[[], Tensor]) -> Tensor:
         """The vector that scores are products with, computed once."""
@@ -70,7 +96,20 @@ class ScoreStore:
     @staticmethod
     def _kept(path: Path, compute: Callable[[], Tensor]) -> Tensor:
         if path.exists():
-            return load_file(path)["values"]
+            try:
+                return load_file(path)["values"]
+            except (SafetensorError, KeyError) as error:
+                raise InputError(f"checkpoint: {path} is broken ({error}); remove it to compute it again.") from error
         values = compute().detach().cpu().contiguous()
         write_atomically(path, lambda temporary: save_file({"values": values}, temporary))
         return values
+
+
+def _digest(identity: Identity) -> str:
+    digest = hashlib.sha256()
+    for part in identity:
+        array = np.frombuffer(part.encode(), dtype=np.uint8) if isinstance(part, str) else np.ascontiguousarray(part)
+        # Dtype and shape tell where a part ends.
+        digest.update(f"{type(part).__name__} {array.dtype} {array.shape}:".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

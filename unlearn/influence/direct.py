@@ -29,7 +29,7 @@ class AutogradInfluenceModule(BaseInfluenceModule):
         model: nn.Module,
         objective: BaseObjective,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         device: torch.device | str,
         damp: float | str,
         check_eigvals: bool = False,
@@ -43,7 +43,7 @@ class AutogradInfluenceModule(BaseInfluenceModule):
             model: trained model.
             objective: its losses.
             train_loader: training rows.
-            test_loader: test rows.
+            test_loader: test rows, or None.
             device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             check_eigvals: refuse a damped Hessian that is not positive definite. Without it, an indefinite

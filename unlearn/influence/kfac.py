@@ -42,7 +42,7 @@ class KFACInfluenceModule(BaseInfluenceModule):
         model: nn.Module,
         objective: BaseObjective,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         device: torch.device | str,
         damp: float | str,
         *,
@@ -57,7 +57,7 @@ class KFACInfluenceModule(BaseInfluenceModule):
             model: trained model; every trainable parameter is the weight or bias of an nn.Linear or nn.Conv2d.
             objective: its losses.
             train_loader: training rows, in batches (inputs, targets).
-            test_loader: test rows.
+            test_loader: test rows, or None.
             device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`. The mean curvature of the regularisation is added to it.
             loss_function: nn.MSELoss, nn.CrossEntropyLoss or nn.BCEWithLogitsLoss with the values of the

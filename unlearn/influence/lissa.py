@@ -36,7 +36,7 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
         model: nn.Module,
         objective: BaseObjective,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         device: torch.device | str,
         damp: float | str,
         repeat: int,
@@ -53,7 +53,7 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
             model: trained model.
             objective: its losses.
             train_loader: training rows; its batch size is that of the draws.
-            test_loader: test rows.
+            test_loader: test rows, or None.
             device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             repeat: estimates to average.

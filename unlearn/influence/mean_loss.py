@@ -13,10 +13,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import grad, vmap
 from tqdm import tqdm
 
-from unlearn.checks import IntArray
-from unlearn.errors import InputError
+from unlearn.checks import FloatArray, IntArray
+from unlearn.errors import InputError, UnlearnError
+from unlearn.influence.contract import lone, require_mean_over_rows, row_losses
 from unlearn.influence.flat import FlatModel
-from unlearn.influence.samples import Samples, leaves, map_tensors
+from unlearn.influence.gate import told
+from unlearn.influence.samples import Samples, described, leaves, same
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class MeanLoss:
     def __init__(
         self, which: str, flat: FlatModel, batch_loss: BatchLoss, samples: Samples, memory_bytes: float
     ) -> None:
-        """Refuse a loss that is not a finite scalar, or that two passes give differently.
+        """Refuse a loss that is no finite scalar, no mean over rows, or that two passes give differently.
 
         Args:
             which: "training" or "test", for messages.
@@ -64,11 +66,41 @@ class MeanLoss:
         self._require_repeatable(theta)
         self.chunk = samples.batch_size
         self.bytes_per_row = self._bytes_per_row(theta)
+        require_mean_over_rows(self, theta, self.rows_that_fit)
         self.vectorised = samples.columns is not None
+
+    @property
+    def rows_that_fit(self) -> int:
+        """Rows whose graph, differentiated twice, fits in the memory."""
+        return max(1, min(int(self._memory / (SECOND_ORDER * self.bytes_per_row)), self.samples.size))
 
     def loss(self, theta: Tensor, batch: Any) -> Tensor:
         """Mean loss of a batch, a scalar."""
         return self.flat.call(theta, self._batch_loss, theta, batch)
+
+    def data_loss(self, theta: Tensor, batch: Any) -> Tensor:
+        """The part of it that is a mean over rows."""
+        return self.loss(theta, batch)
+
+    def tried(self, theta: Tensor, batch: Any, rows: IntArray) -> Tensor:
+        """The loss of a batch without a graph, where a model or a loss may still turn out not to fit the data.
+
+        Raises:
+            InputError: model or loss failed, or the loss is no scalar.
+        """
+        try:
+            with torch.no_grad():
+                value = self.data_loss(theta, batch)
+        except UnlearnError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.which} loss: the model or the loss failed {_place(rows)}: {told(error)}. "
+                f"They got a batch of {described(batch)}; check shapes, dtypes "
+                "and devices, and that a batch of one row keeps its first axis."
+            ) from error
+        self._require_scalar(value)
+        return value
 
     def chunks(self, rows: IntArray | None, label: str = "", size: int | None = None) -> Iterator[tuple[Any, IntArray]]:
         """Batches of these rows (None: all), with the rows in them."""
@@ -83,6 +115,10 @@ class MeanLoss:
         for start in _bar(range(0, len(chosen), step), label):
             part = chosen[start : start + step]
             yield (self.samples.take(part) if rows is not None else self.samples.span(start, start + step)), part
+
+    def of_rows(self, theta: Tensor) -> FloatArray:
+        """Loss of every row by itself, without regularisation where that is apart, shape (N,)."""
+        return row_losses(self, theta, self.rows_that_fit)
 
     def mean(self, theta: Tensor, rows: IntArray | None = None) -> float:
         """Mean loss over rows (None: all); NaN or infinity are returned as they are."""
@@ -120,10 +156,7 @@ class MeanLoss:
 
     def require_finite_loss(self, loss: Tensor, rows: IntArray) -> None:
         """Refuse a loss that is no finite scalar, naming its rows."""
-        if loss.numel() != 1:
-            raise InputError(
-                f"{self.which} loss: expected a scalar, the mean over the batch, got shape {tuple(loss.shape)}."
-            )
+        self._require_scalar(loss)
         if not bool(loss.detach().isfinite()):
             raise InputError(
                 f"{self.which} loss: expected a finite value, got {float(loss.detach())} {_place(rows)}; mend or drop "
@@ -136,6 +169,18 @@ class MeanLoss:
             raise InputError(
                 f"{self.which} gradient: expected finite values, got NaN or infinity {_place(rows)}; look for roots, "
                 "logarithms or norms at 0 in the loss."
+            )
+
+    def _require_scalar(self, loss: Tensor) -> None:
+        if not isinstance(loss, Tensor):
+            raise InputError(
+                f"{self.which} loss: expected a scalar tensor, the mean over the batch, got {type(loss).__name__}; "
+                "return the loss alone, as torch computes it."
+            )
+        if loss.numel() != 1:
+            raise InputError(
+                f"{self.which} loss: expected a scalar, the mean over the batch, got shape {tuple(loss.shape)}; use "
+                "reduction='mean'."
             )
 
     def _gradients_together(self, theta: Tensor, rows: IntArray) -> Tensor:
@@ -151,14 +196,15 @@ class MeanLoss:
 
     def _require_repeatable(self, theta: Tensor) -> None:
         once, again = self.samples.take_first(), self.samples.take_first()
-        if not all(_same(a, b) for a, b in zip(leaves(once), leaves(again), strict=True)):
+        pairs = list(zip(leaves(once), leaves(again), strict=False))
+        if len(leaves(once)) != len(leaves(again)) or not all(same(a, b) for a, b in pairs):
             raise InputError(
                 f"{self.which} data: two passes over the same rows differ, so no gradient belongs to a row. Switch off "
                 "random augmentation."
             )
-        with torch.no_grad():
-            first, second = self.loss(theta, once), self.loss(theta, once)
-        self.require_finite_loss(first, np.arange(min(self.samples.batch_size, self.samples.size)))
+        rows = np.arange(min(self.samples.batch_size, self.samples.size))
+        first, second = self.tried(theta, once, rows), self.tried(theta, once, rows)
+        self.require_finite_loss(first, rows)
         if not torch.isclose(first, second, rtol=100 * torch.finfo(theta.dtype).eps, atol=0.0):
             raise InputError(
                 f"{self.which} loss: two passes over the same batch give {float(first):.6g} and {float(second):.6g}; "
@@ -181,18 +227,13 @@ class MeanLoss:
             return tensor
 
         with torch.enable_grad(), saved_tensors_hooks(count, lambda tensor: tensor):
-            self.loss(theta.detach().requires_grad_(True), self.samples.take(rows))
+            value = self.data_loss(theta.detach().requires_grad_(True), self.samples.take(rows))
+        if not value.requires_grad:
+            raise InputError(
+                f"{self.which} loss: expected one that depends on the model's trainable parameters, got one without a "
+                "gradient; compute it from the outputs by torch, without .item(), .detach(), argmax, NumPy or no_grad."
+            )
         return saved
-
-
-def lone(sample: Any) -> Any:
-    """A batch of one."""
-    return map_tensors(lambda tensor: tensor[None], sample)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Equal, NaN to NaN too."""
-    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _place(rows: IntArray) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,12 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
+from unlearn.influence.gate import require_module, told
 from unlearn.influence.preconditioner import BlockCurvature, squared_error_curvature
 from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
+
+#: What is rounding: relative difference of a sample's loss among others and alone, and share of the outputs' own scale.
+TOLERANCE, ROUNDING = 1e-8, 1e-12
 
 PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -53,6 +58,8 @@ class ModuleObjective:
             InputError: no trainable parameter, inputs and targets of different length, dropout or
                 batch norm in training mode, or a module whose output is random.
         """
+        require_module(module)
+        inputs, targets = _tensor("inputs", inputs), _tensor("targets", targets)
         if len(inputs) != len(targets):
             raise InputError(f"inputs and targets: expected as many rows, got {len(inputs)} and {len(targets)}.")
         trainable = {n: p.detach().double() for n, p in module.named_parameters() if p.requires_grad}
@@ -74,21 +81,8 @@ class ModuleObjective:
         if unsettled:
             raise InputError(f"module: {', '.join(unsettled)} in training mode; call module.eval() first.")
         with torch.no_grad():
-            seen = self._inputs[:chunk]
-            outputs = self._outputs(self.theta, seen)
-            if not torch.equal(outputs, self._outputs(self.theta, seen)):
-                raise InputError("module: two passes over the same samples differ; its output must not be random.")
-            if outputs.shape != self._targets[:chunk].shape:
-                # Broadcasting would pair every output with every target.
-                raise InputError(
-                    f"targets: expected the shape of the outputs, (n, {', '.join(map(str, outputs.shape[1:]))}), "
-                    f"got {tuple(self._targets.shape)}."
-                )
-            losses = self._loss(outputs, self._targets[:chunk])
-            if losses.shape != (len(seen),):
-                raise InputError(
-                    f"loss: expected one value per sample, shape ({len(seen)},), got {tuple(losses.shape)}."
-                )
+            for start in range(0, self.n_samples, chunk):
+                self._check(slice(start, start + chunk))
 
     def losses(self, theta: Tensor) -> Tensor:
         return self._loss(self._outputs(theta, self._inputs), self._targets)
@@ -144,9 +138,65 @@ class ModuleObjective:
         )
         return blocks.inverse(damping + self.l2)
 
+    def _check(self, rows: slice) -> None:
+        """Refuse outputs or losses of these samples that are random, or not each sample's own."""
+        seen, wanted = self._inputs[rows], self._targets[rows]
+        try:
+            outputs, again = self._outputs(self.theta, seen), self._outputs(self.theta, seen)
+        except Exception as error:
+            raise InputError(
+                f"module: expected one that takes inputs of shape {tuple(seen.shape)}, got {told(error)}."
+            ) from error
+        if not isinstance(outputs, Tensor):
+            raise InputError(f"module: expected a tensor of outputs (n, B), got {type(outputs).__name__}.")
+        if not torch.equal(outputs, again):
+            raise InputError("module: two passes over the same samples differ; its output must not be random.")
+        if outputs.shape != wanted.shape:
+            # Broadcasting would pair every output with every target.
+            raise InputError(
+                f"targets: expected the shape of the outputs, (n, {', '.join(map(str, outputs.shape[1:]))}), "
+                f"got {tuple(self._targets.shape)}."
+            )
+        losses = self._loss(outputs, wanted)
+        if not isinstance(losses, Tensor) or losses.shape != (len(seen),):
+            got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+            raise InputError(f"loss: expected one value per sample, shape ({len(seen)},), got {got}.")
+        own = self._own_losses(seen, wanted)
+        # What rounding of the outputs can change, even where the losses themselves are as small.
+        noise = ROUNDING * self._loss(2 * outputs, wanted).abs().nan_to_num(posinf=0.0).mean()
+        bad = ((losses - own).abs() > TOLERANCE * own.abs() + noise).nonzero()
+        if len(bad):
+            i = int(bad[0])
+            raise InputError(
+                f"loss: expected the value of each sample to be its own, got {float(losses[i]):.6g} for sample "
+                f"{rows.start + i} among {len(seen)} and {float(own[i]):.6g} for it alone. Divide by nothing that the "
+                "samples share, and use no layer that mixes them, such as batch norm without running statistics."
+            )
+
+    def _own_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        def one(x: Tensor, y: Tensor) -> Tensor:
+            return self._loss(self._outputs(self.theta, x[None]), y[None])[0]
+
+        try:
+            return vmap(one)(inputs, targets)
+        except (RuntimeError, NotImplementedError):
+            return torch.stack([one(x, y) for x, y in zip(inputs, targets, strict=True)])
+
     def _outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
         parameters, start = {}, 0
         for name, shape in self._shapes.items():
             parameters[name] = theta[start : start + shape.numel()].reshape(shape)
             start += shape.numel()
         return functional_call(self._module, {**self._frozen, **parameters}, (inputs,))
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{name}: expected a tensor of numbers, got {type(value).__name__} ({told(error)})."
+        ) from error
+    if tensor.ndim == 0 or not len(tensor):
+        raise InputError(f"{name}: expected a row per sample, got shape {tuple(tensor.shape)}.")
+    return tensor

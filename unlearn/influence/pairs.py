@@ -28,14 +28,22 @@ class PairObjective(BaseObjective):
             judge: test loss; None means `loss`.
         """
         for name, function in (("loss", loss), ("judge", judge or loss)):
-            if not callable(function):
-                raise InputError(f"{name}: expected a function of outputs and targets, got {type(function).__name__}.")
+            if isinstance(function, type) or not callable(function):
+                what = (
+                    f"the class {function.__name__}; make one"
+                    if isinstance(function, type)
+                    else type(function).__name__
+                )
+                raise InputError(f"{name}: expected a function of outputs and targets, got {what}.")
         self.loss, self.judge = loss, judge or loss
         self.l2 = require_not_negative("l2", l2)
 
+    def __repr__(self) -> str:
+        loss, judge = (getattr(f, "__name__", type(f).__name__) for f in (self.loss, self.judge))
+        return f"PairObjective({loss}, l2={self.l2:g}, judge={judge})"
+
     def train_outputs(self, model: nn.Module, batch: Any) -> Tensor:
-        outputs: Tensor = model(_pair(batch)[0])
-        return outputs
+        return _outputs(model, _pair(batch)[0])
 
     def train_loss_on_outputs(self, outputs: Tensor, batch: Any) -> Tensor:
         return _mean_loss(self.loss, outputs, _pair(batch)[1])
@@ -45,7 +53,7 @@ class PairObjective(BaseObjective):
 
     def test_loss(self, model: nn.Module, params: Tensor, batch: Any) -> Tensor:
         inputs, targets = _pair(batch)
-        return _mean_loss(self.judge, model(inputs), targets)
+        return _mean_loss(self.judge, _outputs(model, inputs), targets)
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor]:
@@ -58,10 +66,31 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor]:
     return batch[0], batch[1]
 
 
+def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+    outputs = model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise InputError(
+            f"model: expected a tensor of outputs, got {type(outputs).__name__}; wrap it in a module whose forward "
+            "returns the tensor that the loss takes, or subclass unlearn.influence.BaseObjective."
+        )
+    return outputs
+
+
 def _mean_loss(loss: LossFunction, outputs: Tensor, targets: Tensor) -> Tensor:
-    if targets.is_floating_point() and outputs.shape != targets.shape:
+    if not isinstance(targets, Tensor):
+        raise InputError(f"targets: expected a tensor, got {type(targets).__name__}; change the loader's collate_fn.")
+    if outputs.shape != targets.shape and not _are_classes(outputs, targets):
         # Broadcasting would pair every output with every target.
         raise InputError(
-            f"targets: expected the shape of the outputs, {tuple(outputs.shape)}, got {tuple(targets.shape)}."
+            f"targets: expected the shape of the outputs, {tuple(outputs.shape)}, got {tuple(targets.shape)}"
+            f"{'' if targets.is_floating_point() else ' (classes: that without the second axis)'}. Reshape one of "
+            "them, such as targets[:, None] or outputs.squeeze(-1)."
         )
     return loss(outputs, targets)
+
+
+def _are_classes(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether the targets may be indices of classes: scores (n, C, ...) of at least two, and classes (n, ...)."""
+    if targets.is_floating_point() or targets.is_complex() or outputs.ndim < 2 or outputs.shape[1] < 2:
+        return False
+    return targets.shape == outputs.shape[:1] + outputs.shape[2:]

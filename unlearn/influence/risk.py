@@ -12,8 +12,9 @@ from torch.func import vmap
 
 from unlearn.checks import IntArray
 from unlearn.errors import InputError
+from unlearn.influence.contract import lone
 from unlearn.influence.flat import FlatModel
-from unlearn.influence.mean_loss import PROBED, SECOND_ORDER, MeanLoss, lone
+from unlearn.influence.mean_loss import PROBED, MeanLoss
 from unlearn.influence.objective import BaseObjective
 from unlearn.influence.samples import Samples, leaf_sizes
 
@@ -40,17 +41,35 @@ class TrainingRisk(MeanLoss):
             InputError: a loss that is no finite scalar or differs between two passes, or rows of a batch
                 that depend on each other.
         """
-        super().__init__("training", flat, objective.train_loss, samples, memory_bytes)
         self.objective = objective
-        self._whole = type(objective).train_loss is not BaseObjective.train_loss
+        self._whole = getattr(type(objective), "train_loss", None) is not BaseObjective.train_loss
+        super().__init__("training", flat, objective.train_loss, samples, memory_bytes)
         theta = flat.theta
-        self._require_independent(theta)
         if samples.columns is not None:
             # Independent rows may be chunked at will, unless a collate function of unknown habits makes the batches.
-            self.chunk = max(1, min(int(memory_bytes / (SECOND_ORDER * self.bytes_per_row)), samples.size))
+            self.chunk = self.rows_that_fit
         self.vectorised = self._is_vectorised(theta)
 
     def outputs(self, theta: Tensor, batch: Any) -> Tensor:
+        """Outputs of a batch.
+
+        Raises:
+            InputError: they are no tensor, so that they have no Gauss-Newton matrix.
+        """
+        outputs = self._any_outputs(theta, batch)
+        if not isinstance(outputs, Tensor):
+            raise InputError(
+                f"model: expected a tensor of outputs, got {type(outputs).__name__}; have the objective's "
+                "train_outputs return the one that the loss is computed from, or use the Hessian (gnh=False)."
+            )
+        return outputs
+
+    def data_loss(self, theta: Tensor, batch: Any) -> Tensor:
+        if self._whole:
+            return self.loss(theta, batch)
+        return self.objective.train_loss_on_outputs(self._any_outputs(theta, batch), batch)
+
+    def _any_outputs(self, theta: Tensor, batch: Any) -> Any:
         return self.flat.call(theta, self.objective.train_outputs, batch)
 
     def regularization(self, theta: Tensor) -> Tensor:
@@ -86,7 +105,9 @@ class TrainingRisk(MeanLoss):
         if self._whole:
             return vmap(lambda sample: self.loss(theta, lone(sample)))(batch)
         on_outputs = self.objective.train_loss_on_outputs
-        return vmap(lambda output, sample: on_outputs(lone(output), lone(sample)))(self.outputs(theta, batch), batch)
+        return vmap(lambda output, sample: on_outputs(lone(output), lone(sample)))(
+            self._any_outputs(theta, batch), batch
+        )
 
     def _regularization_slope(self, point: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -94,21 +115,6 @@ class TrainingRisk(MeanLoss):
             if not value.requires_grad:
                 return torch.zeros_like(point)
             return torch.autograd.grad(value, point, materialize_grads=True)[0]
-
-    def _require_independent(self, theta: Tensor) -> None:
-        """Refuse losses that are no mean over rows: sums, and layers that mix the rows of a batch."""
-        rows = np.arange(min(PROBED, self.samples.size))
-        with torch.no_grad():
-            together = float(self.loss(theta, self.samples.take(rows)))
-            singles = [float(self.loss(theta, self.samples.take(rows[i : i + 1]))) for i in range(len(rows))]
-        alone = float(np.mean(singles))
-        tolerance = torch.finfo(theta.dtype).eps ** 0.5 * max(abs(together), *map(abs, singles), 1e-30)
-        if abs(together - alone) > tolerance:
-            raise InputError(
-                f"training loss: that of {len(rows)} rows together is {together:.6g}, the mean of their own losses is "
-                f"{alone:.6g}; expected a mean over independent rows. Use reduction='mean', and no layer that mixes "
-                "the rows of a batch, such as batch norm without running statistics."
-            )
 
     def _is_vectorised(self, theta: Tensor) -> bool:
         """Whether scores of the first rows together are those of single rows; a log line says why not."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, TensorDataset
 from torch.utils.data.dataloader import default_collate
 
 from unlearn.checks import IntArray
-from unlearn.errors import InputError
+from unlearn.errors import InputError, UnlearnError
+from unlearn.influence.gate import told
 
 #: Data sets whose rows take up to this many bytes stay in memory, collated once.
 KEPT_BYTES = 2**30
@@ -37,6 +41,7 @@ class Samples:
                 shuffles, skips rows or drops the last batch.
         """
         self._require_usable(name, loader)
+        self.name = name
         self.size = len(loader.dataset)  # type: ignore[arg-type]
         self.batch_size = int(loader.batch_size or 1)
         self._loader, self._device = loader, torch.device(device)
@@ -48,9 +53,7 @@ class Samples:
         if self.columns is not None:
             index = torch.from_numpy(rows).to(self._device)
             return map_tensors(lambda column: column[index], self.columns)
-        many = getattr(self._dataset, "__getitems__", None)
-        items = many(rows.tolist()) if many is not None else [self._dataset[i] for i in rows.tolist()]
-        return self._moved(self._loader.collate_fn(items))
+        return self._collated(self._items(rows.tolist()))
 
     def span(self, start: int, stop: int) -> Any:
         """Batch of the rows from start to stop, without a copy where they are in memory."""
@@ -61,12 +64,55 @@ class Samples:
     def sweep(self, batch_size: int) -> Iterator[tuple[Any, int]]:
         """All rows in order, as batches with their sizes."""
         if self.columns is None and self._loader.num_workers and batch_size == self.batch_size:
-            for start, batch in zip(range(0, self.size, batch_size), self._ordered(), strict=True):
-                yield self._moved(batch), min(batch_size, self.size - start)
+            yield from self._swept()
             return
         for start in range(0, self.size, batch_size):
             stop = min(start + batch_size, self.size)
             yield self.span(start, stop), stop - start
+
+    def _swept(self) -> Iterator[tuple[Any, int]]:
+        """Batches of the loader's size and their sizes, read by its workers if it has any."""
+        if not self._loader.num_workers:
+            for start in range(0, self.size, self.batch_size):
+                rows = range(start, min(start + self.batch_size, self.size))
+                yield self._collated(self._items(rows)), len(rows)
+            return
+        try:
+            for start, batch in zip(range(0, self.size, self.batch_size), self._ordered(), strict=True):
+                yield self._moved(batch), min(self.batch_size, self.size - start)
+        except UnlearnError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.name}: expected workers that read and collate every row, got {told(error)}."
+            ) from error
+
+    def batches_and_rows(self, size: int) -> Iterator[tuple[Any, list[Any]]]:
+        """All rows in order, as batches and as batches of one, with every row read once."""
+        for start in range(0, self.size, size):
+            items = self._items(range(start, min(start + size, self.size)))
+            yield self._collated(items), [self._collated([item]) for item in items]
+
+    def _items(self, rows: Sequence[int]) -> list[Any]:
+        """What the data set holds in these rows."""
+        many = getattr(self._dataset, "__getitems__", None)
+        try:
+            return list(many(list(rows))) if many is not None else [self._dataset[i] for i in rows]
+        except Exception as error:
+            raise InputError(
+                f"{self.name}: expected a data set that gives rows {rows[0]} to {rows[-1]} by their index, got "
+                f"{told(error)}."
+            ) from error
+
+    def _collated(self, items: list[Any]) -> Any:
+        try:
+            return self._moved(self._loader.collate_fn(items))
+        except UnlearnError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.name}: expected a collate_fn that makes a batch of {len(items)} rows, got {told(error)}."
+            ) from error
 
     def _ordered(self) -> DataLoader:
         """The loader with its workers, whatever its sampler."""
@@ -91,18 +137,25 @@ class Samples:
         share = min(self.batch_size, self.size)
         if sizes is None or set(sizes) != {share} or n_bytes(first) * (self.size / share) > KEPT_BYTES:
             return None
-        batches = [self._moved(batch) for batch in self._ordered()]
+        if not are_slices(first, [self._collated(self._items([0]))]):
+            # What a row is depends on the rows that it is collated with.
+            return None
+        batches = [batch for batch, _ in self._swept()]
         shapes = {tuple(leaf.shape[1:] for leaf in leaves(batch)) for batch in batches}
         return concatenated(batches) if len(shapes) == 1 else None
 
     def take_first(self) -> Any:
         """The first batch as the data set gives it now; two calls differ if the data set is random."""
-        items = [self._dataset[i] for i in range(min(self.batch_size, self.size))]
-        return self._moved(self._loader.collate_fn(items))
+        return self._collated(self._items(range(min(self.batch_size, self.size))))
 
-    def evidence(self) -> list[Tensor]:
-        """Tensors that tell these rows from others: all of them where they are in memory, else the first batch."""
-        return leaves(self.take_first() if self.columns is None else self.columns)
+    def fingerprint(self) -> str:
+        """SHA-256 over all rows, read batch by batch: structure, dtypes, shapes and values."""
+        digest = hashlib.sha256(f"{self.size} rows".encode())
+        for batch in (
+            [self.columns] if self.columns is not None else (batch for batch, _ in self.sweep(self.batch_size))
+        ):
+            _add(digest, batch)
+        return digest.hexdigest()
 
     def _moved(self, batch: Any) -> Any:
         return map_tensors(lambda tensor: tensor.to(self._device), batch)
@@ -115,7 +168,10 @@ class Samples:
             raise InputError(f"{name}: expected a data set with a length and indices, got an iterable one.")
         if loader.batch_size is None:
             raise InputError(f"{name}: expected a batch size, got a loader with a batch sampler or without batches.")
-        n = len(loader.dataset)
+        try:
+            n = len(loader.dataset)
+        except Exception as error:
+            raise InputError(f"{name}: expected a data set with a length, got {told(error)}.") from error
         if not n:
             raise InputError(f"{name}: expected samples, got an empty data set.")
         if loader.drop_last:
@@ -156,6 +212,48 @@ def map_tensors(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
         f"batch: expected tensors in tuples, lists or dicts, got {type(batch).__name__}; give the loader a collate_fn "
         "that makes tensors."
     )
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Equal, NaN to NaN too."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def are_slices(batch: Any, singles: Sequence[Any]) -> bool:
+    """Whether the first rows of a batch are what they are when collated by themselves: padded ones are not."""
+    whole = leaves(batch)
+    for i, single in enumerate(singles):
+        own = leaves(single)
+        if len(own) != len(whole):
+            return False
+        if not all(a.ndim and len(a) == 1 and same(a[0], b[i]) for a, b in zip(own, whole, strict=True)):
+            return False
+    return True
+
+
+def described(batch: Any) -> str:
+    """Dtypes and shapes of its tensors, for messages."""
+    return ", ".join(f"{str(leaf.dtype).removeprefix('torch.')} {tuple(leaf.shape)}" for leaf in leaves(batch))
+
+
+def bytes_of(tensor: Tensor) -> NDArray[np.uint8]:
+    """Its values as they lie in memory, for a digest; any dtype, shape (bytes,)."""
+    flat = tensor.detach().cpu().resolve_conj().contiguous().reshape(-1)
+    values: NDArray[np.uint8] = flat.view(torch.uint8).numpy()
+    return values
+
+
+def _add(digest: Any, batch: Any) -> None:
+    """Add a batch to a digest, so that no two structures look alike."""
+    if isinstance(batch, Tensor):
+        digest.update(f"{batch.dtype}{tuple(batch.shape)}:".encode())
+        digest.update(bytes_of(batch))
+        return
+    parts = list(batch.items()) if isinstance(batch, Mapping) else list(enumerate(batch))
+    digest.update(f"{len(parts)} parts:".encode())
+    for key, value in parts:
+        digest.update(f"{key!r}:".encode())
+        _add(digest, value)
 
 
 def leaves(batch: Any) -> list[Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,7 +30,11 @@ class SubclassHelpers:
     is_model_functional: bool = False
     _flat: FlatModel
     _train: Samples
-    _test: Samples
+
+    if TYPE_CHECKING:
+
+        @property
+        def _test(self) -> Samples: ...
 
     @property
     def params_names(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from unlearn.checks import FloatArray, IntArray, require_choice, require_rows
 from unlearn.errors import InputError
 from unlearn.influence.cg import CGInfluenceModule
 from unlearn.influence.flat import FlatModel
+from unlearn.influence.gate import require_module
 from unlearn.influence.pairs import LossFunction, PairObjective
 from unlearn.unlearning.damped import ENOUGH, damped_step
 
@@ -37,8 +38,8 @@ class ForgottenModule:
             retraining if that minimum is unique.
         statistics: damping, steps and residual of the solve; `gain`, the decrease of the loss as a share of what the
             step's quadratic model promised; of the removed rows' gradient, the share that the step `left`, and how
-            large what training had left `undone` is beside it; mean test loss before and after; relative change of
-            the parameters.
+            large what training had left `undone` is beside it; relative change of the parameters; mean test loss before
+            and after, where there are test rows.
         declared: why it is not complete, and what else saw the removed rows, in sentences.
     """
 
@@ -47,6 +48,10 @@ class ForgottenModule:
     complete: bool
     statistics: dict[str, float]
     declared: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        kind = "complete" if self.complete else "not complete"
+        return f"ForgottenModule({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}, {kind})"
 
 
 class TrainedModule:
@@ -61,7 +66,7 @@ class TrainedModule:
         model: nn.Module,
         loss: LossFunction,
         train_loader: DataLoader,
-        test_loader: DataLoader,
+        test_loader: DataLoader | None,
         *,
         l2: float = 0.0,
         judge: LossFunction | None = None,
@@ -76,7 +81,7 @@ class TrainedModule:
             model: trained module.
             loss: its training loss, `loss(model(x), y)`, a mean over samples.
             train_loader: its training rows, batches (x, y), not shuffled.
-            test_loader: the rows that it is judged on.
+            test_loader: the rows that it is judged on; None if only `forget` is asked for.
             l2: its regulariser, `(l2/2)‖θ‖²` beside the mean loss.
             judge: what it is judged by on the test rows; None means `loss`.
             curvature: one of `CURVATURES`.
@@ -89,6 +94,8 @@ class TrainedModule:
             InputError: what `CGInfluenceModule` refuses.
         """
         require_choice("curvature", curvature, CURVATURES)
+        require_module(model)
+        self._loss = getattr(loss, "__name__", type(loss).__name__)
         self._gauss_newton = curvature == "gauss_newton"
         self._wanted_damp = damp
         self._influence = CGInfluenceModule(
@@ -102,6 +109,15 @@ class TrainedModule:
             memory_mb=memory_mb,
         )
         self._scores: FloatArray | None = None
+
+    def __repr__(self) -> str:
+        risk = self._influence.risk
+        tests = self._influence.test_loader
+        judged = "no" if tests is None else len(tests.dataset)  # type: ignore[arg-type]
+        return (
+            f"TrainedModule({type(self._influence.model).__name__} of {risk.flat.size} trained parameters, "
+            f"{self._loss}, {risk.samples.size} training and {judged} test rows, damping {self.damping:.3g})"
+        )
 
     @property
     def damping(self) -> float:
@@ -121,8 +137,9 @@ class TrainedModule:
             ConvergenceError: the Hessian system was not solved.
         """
         if self._scores is None:
-            rows, tests = self._all(self._influence.train_loader), self._all(self._influence.test_loader)
-            found = self._influence.influences(rows, tests, checkpoint=checkpoint)
+            n_tests = 0 if self._influence.test_loader is None else len(self._influence.test_loader.dataset)  # type: ignore[arg-type]
+            rows = range(self._influence.risk.samples.size)
+            found = self._influence.influences(rows, range(n_tests), checkpoint=checkpoint)
             self._scores = found.double().numpy()
         return self._scores
 
@@ -165,10 +182,11 @@ class TrainedModule:
             "gain": step.gain,
             "left": step.left,
             "undone": step.undone,
-            "test_loss_before": self._influence.mean_test_loss(theta),
-            "test_loss_after": self._influence.mean_test_loss(step.theta),
             "relative_change": float((step.theta - theta).norm() / theta.norm()),
         }
+        if self._influence.test_loader is not None:
+            statistics["test_loss_before"] = self._influence.mean_test_loss(theta)
+            statistics["test_loss_after"] = self._influence.mean_test_loss(step.theta)
         complete = max(step.left, step.undone) <= AT_MINIMUM[theta.dtype]
         return ForgottenModule(model, unlearn, complete, statistics, self._declared(complete, statistics))
 
@@ -204,11 +222,9 @@ class TrainedModule:
         return said
 
     @staticmethod
-    def _all(loader: DataLoader) -> range:
-        return range(len(loader.dataset))  # type: ignore[arg-type]
-
-    @staticmethod
     def _extreme(count: int, scores: FloatArray) -> IntArray:
-        if not 0 < count <= len(scores):
-            raise InputError(f"count: expected 1 to {len(scores)} rows, got {count}.")
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not whole or not 0 < count <= len(scores):
+            got = count if whole else type(count).__name__
+            raise InputError(f"count: expected 1 to {len(scores)} rows, got {got}.")
         return np.argsort(scores, kind="stable")[:count].astype(np.int64)
