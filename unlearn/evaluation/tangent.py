@@ -20,7 +20,7 @@ from tqdm import tqdm
 from unlearn.checks import IntArray, require_positive
 from unlearn.errors import SingularHessianError
 from unlearn.evaluation.network_problem import NetworkProblem
-from unlearn.linalg import lanczos_extremes
+from unlearn.linalg import lanczos_extremes, rounding_limit
 
 #: Lanczos steps at most, and the share of the largest eigenvalue that its residual is brought to.
 STEPS, SETTLED = 300, 1e-5
@@ -68,12 +68,18 @@ class TangentKernel:
             SingularHessianError: λ is lost in rounding.
         """
         require_positive("damping", damping)
+        # No eigenvalue is negative, and their sum is the diagonal's: the worst case is that one of them has it all.
+        worst = torch.zeros(len(self._gram), dtype=torch.float64)
+        worst[0] = self._gram.diagonal().sum()
+        limit = rounding_limit(worst, self._slopes.shape[1])
+        if damping <= limit:
+            raise SingularHessianError(
+                f"tangent kernel: damping {damping:.3g} is lost in rounding; pass one above {limit:.2g}."
+            )
         matrix = self._gram.clone()
         matrix.diagonal().add_(damping)
-        factor, info = torch.linalg.cholesky_ex(matrix)
+        factor = torch.linalg.cholesky(matrix)
         del matrix
-        if int(info):
-            raise SingularHessianError(f"tangent kernel: damping {damping:.3g} is below rounding; raise it.")
         return DampedKernel(self._slopes, self._residual, torch.cholesky_inverse(factor), damping, self.n_outputs)
 
 

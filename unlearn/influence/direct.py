@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.influence.base import BaseInfluenceModule
 from unlearn.influence.objective import BaseObjective
-from unlearn.linalg import dense_matrix
+from unlearn.linalg import dense_matrix, spectrum_and_limit
 
 
 class AutogradInfluenceModule(BaseInfluenceModule):
@@ -68,13 +68,14 @@ class AutogradInfluenceModule(BaseInfluenceModule):
         # In float32, rounding leaves the two triangles a little different.
         hessian = dense_matrix(self.operator(gnh), self._flat.dtype).double()
         damped = 0.5 * (hessian + hessian.T) + self.damp * torch.eye(size, dtype=torch.float64, device=hessian.device)
-        factor, failed = torch.linalg.cholesky_ex(damped)
-        self.positive_definite = not int(failed)
+        spectrum, limit = spectrum_and_limit(damped, self.risk.samples.size, torch.finfo(self._flat.dtype).eps)
+        self.positive_definite = float(spectrum[0]) > limit
         if self.positive_definite:
-            self.inverse_hess = torch.cholesky_inverse(factor).to(self._flat.dtype)
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
         else:
-            self._refuse_or_warn(damped, check_eigvals)
-            self.inverse_hess = torch.linalg.inv(damped).to(self._flat.dtype)
+            self._refuse_or_warn(spectrum, limit, check_eigvals)
+            inverse = torch.linalg.inv(damped)
+        self.inverse_hess = inverse.to(self._flat.dtype)
 
     def inverse_hvp(self, vec: Tensor) -> Tensor:
         """`(∇²L + λI)⁻¹ vec`, shape (P,) or (P, k)."""
@@ -83,17 +84,20 @@ class AutogradInfluenceModule(BaseInfluenceModule):
     def inverse_hvps(self, vectors: Tensor) -> Tensor:
         return self.inverse_hvp(vectors)
 
-    def _refuse_or_warn(self, damped: Tensor, check_eigvals: bool) -> None:
-        spectrum = torch.linalg.eigvalsh(damped)
+    def _refuse_or_warn(self, spectrum: Tensor, limit: float, check_eigvals: bool) -> None:
         smallest, largest = float(spectrum[0]), float(spectrum[-1])
-        rounding = len(damped) * torch.finfo(self._flat.dtype).eps * largest
+        singular = float(spectrum.abs().min()) <= limit
+        indefinite = smallest < -limit
+        kind = "not positive definite" if indefinite else "singular to rounding"
+        why = "" if indefinite else f" (up to {limit:.2g} is rounding error: parameters depend on each other)"
+        start = "Train to a minimum, pass" if indefinite else "Remove repeated or dependent features, pass"
         message = (
-            f"the Hessian with damping {self.damp:g} is not positive definite: its eigenvalues run from {smallest:.3g} "
-            f'to {largest:.3g}. Train to a minimum, pass damp="auto" (or more than {max(-smallest, 0):.2g} more), or '
-            "use the Gauss-Newton matrix (gnh=True)."
+            f"the Hessian with damping {self.damp:g} is {kind}: its eigenvalues run from {smallest:.3g} to "
+            f'{largest:.3g}{why}. {start} damp="auto" or a damp above {self.damp + limit - smallest:.2g}'
+            f"{', or use the Gauss-Newton matrix (gnh=True)' if indefinite and not self.gnh else ''}."
         )
-        if float(spectrum.abs().min()) <= rounding and not check_eigvals:
-            raise SingularHessianError(message.replace("not positive definite", "singular to rounding"))
+        if singular and not check_eigvals:
+            raise SingularHessianError(message)
         if check_eigvals or not self.damp:
             raise InputError(message)
         warnings.warn(f"{message} Scores at a saddle point mean little.", stacklevel=4)

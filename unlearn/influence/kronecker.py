@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.influence.factorable import first_rows, targets_of
 from unlearn.influence.risk import TrainingRisk
+from unlearn.linalg import rounding_limit, spectrum_and_limit
 
 #: Estimates of the curvature in the outputs whose mean is the Gauss-Newton matrix's.
 FISHER_TYPES = ("type-2", "mc")
@@ -68,7 +69,7 @@ class KroneckerInverse:
         state = kfac.state_dict()
         for name in FACTORS:
             _double(state.get(name, {}))  # these are the operator's own dictionaries
-        _require_invertible(_eigenvalues(state), damping, torch.finfo(risk.flat.dtype).eps)
+        _require_invertible(state, damping, risk.samples.size, torch.finfo(risk.flat.dtype).eps)
         # Damping each factor would add cross terms: (A + √λ I) ⊗ (S + √λ I).
         self._inverse = curvlinops.KFACInverseLinearOperator(kfac, damping, use_exact_damping=True)
 
@@ -90,26 +91,33 @@ def require_curvlinops() -> None:
         ) from error
 
 
-def _require_invertible(eigenvalues: Tensor, damping: float, roundoff: float) -> None:
-    smallest, largest = float(eigenvalues.min()), float(eigenvalues.max())
-    if not smallest + damping > roundoff * largest:
-        raise SingularHessianError(
-            f"K-FAC: its eigenvalues run from {smallest:.3g} to {largest:.3g}, so that damping {damping:.3g} leaves it "
-            f'singular to rounding. Pass a damp well above {max(roundoff * largest, -smallest):.2g}, or damp="auto".'
-        )
+def _require_invertible(state: dict[str, Any], damping: float, n_rows: int, roundoff: float) -> None:
+    """Refuse a block whose smallest eigenvalue, damped, may be rounding error; each block is inverted by itself."""
+    for spectrum, limit in _spectra(state, n_rows, roundoff):
+        smallest = float(spectrum.min())
+        if not smallest + damping > limit:
+            raise SingularHessianError(
+                f"K-FAC: the eigenvalues of a layer run from {smallest:.3g} to {float(spectrum.max()):.3g}, so that "
+                f"damping {damping:.3g} leaves it singular to rounding. Pass a damp well above "
+                f'{limit - min(smallest, 0.0):.2g}, or damp="auto".'
+            )
 
 
-def _eigenvalues(state: dict[str, Any]) -> Tensor:
-    """Those of K, from the state of an operator, in no order."""
+def _spectra(state: dict[str, Any], n_rows: int, roundoff: float) -> Iterator[tuple[Tensor, float]]:
+    """Eigenvalues of each block of K, from the state of an operator, and what rounding may make of a 0 among them."""
     if "corrected_eigenvalues" in state:
-        layers = state["corrected_eigenvalues"].values()
-        pieces = [value for layer in layers for value in (layer.values() if isinstance(layer, dict) else [layer])]
-    else:
-        inputs, pieces = state["input_covariances"], []
-        for name, slopes in state["gradient_covariances"].items():
-            own = torch.linalg.eigvalsh(slopes)
-            pieces.append(torch.outer(own, torch.linalg.eigvalsh(inputs[name])) if name in inputs else own)
-    return torch.cat([piece.flatten() for piece in pieces])
+        for layer in state["corrected_eigenvalues"].values():
+            for value in layer.values() if isinstance(layer, dict) else [layer]:
+                yield value, rounding_limit(value.flatten(), n_rows, roundoff)
+        return
+    inputs = state["input_covariances"]
+    for name, slopes in state["gradient_covariances"].items():
+        own, limit = spectrum_and_limit(slopes, n_rows, roundoff)
+        if name not in inputs:
+            yield own, limit
+            continue
+        of_inputs, of_rounding = spectrum_and_limit(inputs[name], n_rows, roundoff)
+        yield torch.outer(own, of_inputs), limit * float(of_inputs[-1]) + of_rounding * float(own[-1])
 
 
 def _double(tensors: dict[Any, Any]) -> None:

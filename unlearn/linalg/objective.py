@@ -51,7 +51,7 @@ def inverse_hvp(objective: Objective, theta: Tensor, weights: Tensor, rhs: Tenso
     if options.solver == "cg":
         return solve_cg(operator, rhs, options, _preconditioner(objective, theta, weights, options))
     structured = getattr(operator, "solve", None)
-    return structured(rhs) if structured is not None else solve_dense(operator, rhs)
+    return structured(rhs) if structured is not None else solve_dense(operator, rhs, objective.n_samples)
 
 
 def _preconditioner(

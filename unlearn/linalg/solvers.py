@@ -13,6 +13,7 @@ from torch import Tensor
 from unlearn.checks import require_choice, require_fraction, require_not_negative, require_positive
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.linalg.operators import Operator, dense_matrix, products
+from unlearn.linalg.spectrum import spectrum_and_limit
 
 SOLVERS = ("direct", "cg")
 PRECONDITIONERS = ("none", "block")
@@ -92,23 +93,37 @@ def relative_residual(operator: Operator, value: Tensor, rhs: Tensor) -> float:
     return float(torch.where(residual > 0, residual / sides.norm(dim=0), 0.0).max())
 
 
-def solve_dense(operator: Operator, rhs: Tensor) -> Solution:
+def solve_dense(operator: Operator, rhs: Tensor, n_terms: int = 1) -> Solution:
     """Assemble the matrix and solve by Cholesky, for b of shape (P,) or (P, k).
 
+    Args:
+        operator: H, symmetric.
+        rhs: b.
+        n_terms: the rows that H is a sum over; see `rounding_limit`.
+
     Raises:
-        SingularHessianError: the matrix is not positive definite.
+        SingularHessianError: the matrix is not positive definite, or singular to rounding.
     """
     start = time.perf_counter()
-    factor, info = torch.linalg.cholesky_ex(dense_matrix(operator, rhs.dtype))
-    if int(info):
+    matrix = dense_matrix(operator, rhs.dtype).double()
+    matrix = 0.5 * (matrix + matrix.T)
+    spectrum, limit = spectrum_and_limit(matrix, n_terms, torch.finfo(rhs.dtype).eps)
+    smallest, largest = float(spectrum[0]), float(spectrum[-1])
+    if smallest <= limit:
+        singular = abs(smallest) <= limit
+        kind = "singular to rounding" if singular else "not positive definite"
+        noise = f", and up to {limit:.2g} is rounding error" if singular else ""
         raise SingularHessianError(
-            f"the Hessian of {operator.size} parameters is not positive definite (leading minor {int(info)}). "
-            "Remove dependent features, or pass IhvpOptions(damping=...), such as 1e-8 times its largest eigenvalue."
+            f"the Hessian of {operator.size} parameters is {kind}: its eigenvalues run from {smallest:.3g} to "
+            f"{largest:.3g}{noise}. Remove dependent features, or pass IhvpOptions(damping=...), such as "
+            f"{max(1e-8 * largest, 2 * (limit - smallest)) or 1.0:.2g}."
         )
-    value = torch.cholesky_solve(rhs.reshape(len(rhs), -1), factor).reshape(rhs.shape)
+    solved = torch.cholesky_solve(rhs.double().reshape(len(rhs), -1), torch.linalg.cholesky(matrix))
+    value = solved.reshape(rhs.shape).to(rhs.dtype)
     statistics = {
         "solver": "dense",
         "relative_residual": relative_residual(operator, value, rhs),
+        "condition": largest / smallest,
         "seconds": time.perf_counter() - start,
     }
     return Solution(value, True, "solved", statistics)

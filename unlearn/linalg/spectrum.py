@@ -1,4 +1,4 @@
-"""The ends of an operator's spectrum by Lanczos, and the damping that bounds its condition number.
+"""What an eigenvalue may owe to rounding, the ends of a spectrum by Lanczos, and the damping for a condition number.
 
 The rule of automatic damping: the smallest λ >= 0 with which `H + λI` is positive definite with condition
 number at most κ. With the ends of the spectrum that is
@@ -64,6 +64,41 @@ class DampingChoice:
     damping: float
     condition: float
     extremes: Extremes
+
+
+def rounding_limit(spectrum: Tensor, n_terms: int = 1, roundoff: float = EPS) -> float:
+    """Size up to which an eigenvalue of a symmetric matrix may be nothing but rounding error.
+
+    Entries that are sums of n products are off by about `roundoff √n` times their size; these errors together have
+    at most a norm of that times `Σ|λ|`. Eigenvalues that are computed in float64 are off by `P eps max|λ|` besides.
+
+    Args:
+        spectrum: λ, shape (P,), in any order.
+        n_terms: n, the rows that the matrix is a sum over.
+        roundoff: relative error of the products, such as 1.2e-7 for a model in single precision.
+    """
+    sizes = spectrum.double().abs()
+    # Of a few rows, what multiplies the matrix with its eigenvectors rounds more than the sums do.
+    formed = (4.0 + n_terms**0.5) * roundoff * float(sizes.sum())
+    return formed + len(sizes) * EPS * float(sizes.max())
+
+
+def spectrum_and_limit(matrix: Tensor, n_terms: int = 1, roundoff: float = EPS) -> tuple[Tensor, float]:
+    """Eigenvalues of a symmetric matrix (P, P), ascending in float64, and their `rounding_limit`.
+
+    A matrix is positive definite if the first one is above the limit. A Cholesky factorisation does not tell: of
+    a singular matrix, rounding decides whether it succeeds.
+
+    Raises:
+        SingularHessianError: NaN or infinity in the matrix.
+    """
+    if not bool(matrix.isfinite().all()):
+        raise SingularHessianError(
+            f"the Hessian of {len(matrix)} parameters: expected finite entries, got NaN or infinity. Look for NaN "
+            "parameters, and for roots, logarithms or norms at 0 in the loss."
+        )
+    spectrum = torch.linalg.eigvalsh(matrix.double())
+    return spectrum, rounding_limit(spectrum, n_terms, roundoff)
 
 
 def lanczos_extremes(operator: Operator, steps: int, seed: int = 0, tolerance: float = 0.0) -> Extremes:

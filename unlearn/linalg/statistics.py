@@ -17,6 +17,7 @@ from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.linalg.gram import dependent_columns, require_weights
 from unlearn.linalg.solvers import Solution
+from unlearn.linalg.spectrum import spectrum_and_limit
 from unlearn.linalg.splitting import ROUNDOFF, split_gram, split_product, two_sum
 
 #: Rows whose products are summed at once.
@@ -257,13 +258,12 @@ class SufficientStatistics:
             raise InputError(NEVER_ADDED)
         scale = torch.where(squares > noise, squares, 1.0).rsqrt()
         scaled = scale[:, None] * gram * scale
-        spectrum = torch.linalg.eigvalsh(scaled)
+        spectrum, limit = spectrum_and_limit(scaled)
         share = (noise * scale.square()).sum()
-        floor = float(share + ROUNDOFF * self.n_columns * spectrum[-1])
+        floor = float(share) + limit
         if spectrum[0] < -floor:
             raise InputError(NEVER_ADDED)
-        factor, failed = torch.linalg.cholesky_ex(scaled)
-        rank = min(int((spectrum > floor).sum()), self.n_columns - int(failed > 0))
+        rank = int((spectrum > floor).sum())
         if rank < self.n_columns:
             null = torch.linalg.eigh(scaled).eigenvectors[:, : self.n_columns - rank].T
             raise SingularHessianError(
@@ -271,4 +271,4 @@ class SufficientStatistics:
                 f"dependent features: {dependent_columns(null, names)}. Keep more rows, fit with l2 > 0, or go back "
                 "to the data."
             )
-        return scale, factor, spectrum, share
+        return scale, torch.linalg.cholesky(scaled), spectrum, share
