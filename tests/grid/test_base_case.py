@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pypower.case9 import case9
 from pypower.case30 import case30
 from scipy.io import savemat
+from scipy.sparse import coo_matrix
 
 from unlearn.errors import InputError
 from unlearn.grid import build_case, load_case
@@ -277,3 +278,133 @@ def test_penalties_need_a_linear_cost():
         build_case(flat)
     penalties = {key: {"quadratic": 2.0, "linear": 3.0} for key in ("shedding_cost", "storage_cost")}
     assert build_case({**flat, **penalties}).shedding_cost == (2.0, 3.0)
+
+
+# ---- files read as they are, and files that are none
+
+
+@pytest.mark.parametrize("ending", [".m", ".M"])
+def test_a_matpower_file_is_a_case(small, monkeypatch, ending):
+    expected = load_case(small).fingerprint
+    path = small.parent / f"small{ending}"
+    path.write_text(mended())
+    monkeypatch.setenv("HOME", str(small.parent))
+    monkeypatch.chdir(small.parent)
+    for name in (path, str(path), path.name, f"~/{path.name}"):
+        assert load_case(name).fingerprint == expected
+    small.write_text(f"base_case: ~/{path.name}\n")
+    assert load_case(small).fingerprint == expected
+
+
+@pytest.mark.parametrize("ending", [".mat", ".MAT"])
+def test_a_file_of_savecase_is_a_case(tmp_path, ending):
+    raw = {key: case30()[key] for key in ("baseMVA", "bus", "gen", "branch", "gencost")}
+    with open(tmp_path / f"case30{ending}", "wb") as file:
+        savemat(file, {"mpc": raw})
+    assert load_case(tmp_path / f"case30{ending}").fingerprint == build_case({"base_case": "case30"}).fingerprint
+
+
+def test_what_a_raw_case_lacks_goes_into_a_yaml(small):
+    (small.parent / "flat.m").write_text(mended().replace("	4	0	1e-2", "	4	0	0"))
+    with pytest.raises(InputError, match=r'above 0, got 0 for .*YAML file beside it .*"base_case: flat.m"'):
+        load_case(small.parent / "flat.m")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("mpc.baseMVA = 100;", "mpc.baseMVA = [100 100];", "baseMVA: expected one number, got 2"),
+        ("mpc.baseMVA = 100;", "mpc.baseMVA = [];", "baseMVA: expected one number, got 0"),
+        ("mpc.baseMVA = 100;", "mpc.baseMVA = NaN;", "baseMVA: expected a number above 0"),
+        ("mpc.baseMVA = 100;", "mpc.baseMVA = 1e400;", "baseMVA: expected a number above 0"),
+        ("mpc.bus = [\n", "mpc.bus = 5;\nmpc.buses = [\n", "bus: expected 2 axes, got 0"),
+        ("	2	0	0	3	0.02", "	2	0	0	NaN	0.02", "expected 1 to 4 coefficients, got nan"),
+        ("	2	0	0	3	0.02", "	2	0	0	Inf	0.02", "expected inf finite coefficients"),
+        ("	2	0	0	3	0.02", "	2	0	0	-3	0.02", "expected 1 to 4 coefficients, got -3"),
+        ("	2	0	0	3	0.02", "	2	0	0	2.5	0.02", "expected 1 to 4 coefficients, got 2.5"),
+        (
+            "	2	0	0	3	0.02",
+            "	2	0	0	3	NaN",
+            r"expected 3 finite coefficients, got \[nan, 2, 7\]",
+        ),
+        (
+            "	2	0	0	3	0.02",
+            "	2	0	0	3	-0.02",
+            "generation_cost.quadratic: expected finite numbers",
+        ),
+        ("	20	3	0", "	20.5	3	0", "bus: expected whole bus numbers, got 20.5"),
+        ("	20	3	0", "	1e300	3	0", r"bus: expected whole bus numbers, got 1e\+300"),
+        ("	20	3	0", "	NaN	3	0", "bus: expected finite numbers, got NaN or infinity in row 1"),
+        ("[20 0 0 Inf", "[NaN 0 0 Inf", "gen: expected finite numbers"),
+        ("1 150 0;", "1 Inf 0;", "p_gen_max_mw: expected finite numbers of at least 0, got inf in the base case"),
+        ("100 1 150 0;", "100 NaN 150 0;", "gen: expected a status of 1 or 0, got NaN in row 1"),
+        (
+            "0	0	0	0	1;\n	10",
+            "0	0	0	0	NaN;\n	10",
+            "branch: expected a status of 1 or 0, got NaN",
+        ),
+        (
+            "	20	10	0	0.1",
+            "	20	10	0	Inf",
+            r"branch: expected finite .* in row 1 of those in service \(20-10\)",
+        ),
+        (
+            "	20	10	0	0.1	0.02	70",
+            "	20	10	0	0.1	0.02	NaN",
+            "line_limit_mw: expected numbers above 0",
+        ),
+        (
+            "	20	10	0	0.1",
+            "	20	20	0	0.1",
+            "branch from bus 20 to bus 20: expected two buses, got one",
+        ),
+        (
+            "	20	30	0	0.4	0.02	50	0	0	0	0	1",
+            "	20	30	0	-0.3	0.02	50	0	0	0	0	1",
+            "reactances cancel in branches 20-10",
+        ),
+        ("1 150 0; 30", "0 150 0; 30", None),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused(small, old, new, message):
+    text = mended()
+    assert old in text
+    (small.parent / "cases" / "small.m").write_text(text.replace(old, new, 1))
+    if message is None:  # one generator less, which is fine
+        load_case(small)
+        return
+    with pytest.raises(InputError, match=message) as caught:
+        load_case(small)
+    assert "np." not in str(caught.value)
+    assert str(small) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"mpc": {"bus": np.zeros((0, 0)), "gen": 1.0, "branch": 1.0, "baseMVA": np.zeros(0)}},
+        {"mpc": np.zeros((0,), dtype=[("bus", object), ("gen", object), ("branch", object)])},
+        {"bus": np.ones((2, 13)) * 1j, "gen": np.ones((1, 10)), "branch": np.ones((1, 11)), "baseMVA": 1.0},
+        {"bus": coo_matrix(np.ones((2, 13))), "gen": np.ones((1, 10)), "branch": np.ones((1, 11)), "baseMVA": 1.0},
+        {"bus": np.ones((2, 13, 2)), "gen": np.ones((1, 10)), "branch": np.ones((1, 11)), "baseMVA": "base"},
+        {"other": 3.0},
+    ],
+    ids=["empty", "no_struct", "complex", "sparse", "text", "other"],
+)
+def test_a_mat_file_without_a_case_is_refused(tmp_path, content):
+    savemat(tmp_path / "g.mat", content)
+    with pytest.raises(InputError, match=r"g\.mat"):
+        load_case(tmp_path / "g.mat")
+
+
+@pytest.mark.parametrize("cut", [0, 60, 128, 200, 1000])
+def test_a_mat_file_of_the_new_format_or_a_broken_one_is_refused(tmp_path, cut):
+    savemat(tmp_path / "whole.mat", {"mpc": {key: case9()[key] for key in ("baseMVA", "bus", "gen", "branch")}})
+    (tmp_path / "cut.mat").write_bytes((tmp_path / "whole.mat").read_bytes()[:cut])
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+    (tmp_path / "new.mat").write_bytes(header + b"\x89HDF\r\n\x1a\n" + bytes(200))
+    for name in ("cut", "new"):
+        with pytest.raises(
+            InputError, match=rf"{name}\.mat: (base_case .* without|expected a MATLAB file of version 7)"
+        ):
+            load_case(tmp_path / f"{name}.mat")

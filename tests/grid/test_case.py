@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pypower.case14 import case14
 from pypower.case30 import case30
 
@@ -213,3 +215,91 @@ def test_an_unusable_value_is_refused_with_its_key(settings, key, value, message
     settings[key] = value
     with pytest.raises(InputError, match=f"grid settings: {message}"):
         build_case(settings)
+
+
+# ---- names and files
+
+
+@pytest.mark.parametrize("name", ["IEEE14", "ieee 14", "ieee-14", "Ieee_14", "ieee14.yml", "iee14"])
+def test_a_name_that_is_almost_right_is_suggested(name):
+    with pytest.raises(InputError, match=r"Did you mean 'ieee14'\? Bundled: ieee118, ieee14, .*ieee9") as caught:
+        load_case(name)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["case300", "case14", "case24_ieee_rts"])
+def test_a_case_of_pypower_needs_one_line(name, tmp_path):
+    with pytest.raises(InputError, match=f'a YAML file of one line loads: "base_case: {name}"'):
+        load_case(name)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("case-300", "case300"), ("CASE118", "case118")])
+def test_a_case_of_pypower_that_is_almost_right_is_suggested(name, meant):
+    with pytest.raises(InputError, match=f"Did you mean '{meant}'"):
+        load_case(name)
+    with pytest.raises(InputError, match=r"'case11' is no PYPOWER case .*; did you mean 'case1"):
+        build_case({"base_case": "case11"})
+
+
+@pytest.mark.parametrize("name", ["", ".", "ieee14.json", "/nowhere/ieee14", "x" * 5000, "a\0b", "~nobody_here/g.yaml"])
+def test_a_name_that_is_none_is_refused(name):
+    with pytest.raises(InputError, match="grid "):
+        load_case(name)
+
+
+@pytest.mark.parametrize("name", [None, 14, b"ieee14", ["ieee14"], {"base_case": "case14"}])
+def test_something_else_than_a_name_is_refused(name):
+    with pytest.raises(InputError, match="expected a name such as ieee14 or a path, got"):
+        load_case(name)
+
+
+@pytest.mark.parametrize("ending", [".yaml", ".m", ".mat", ".M"])
+def test_a_folder_with_the_ending_of_a_file_is_said_to_be_one(tmp_path, ending):
+    (tmp_path / f"grid{ending}").mkdir()
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        load_case(tmp_path / f"grid{ending}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "got an empty file"),
+        ("# nothing\n", "got an empty file"),
+        ("base_case: case9\nname: [", "expected YAML"),
+        ("base_case: case9\n\tname: x", "expected YAML"),
+        ("base_case: 2024-13-45", "expected YAML"),
+        ("base_case: !!python/object:os.system x", "expected YAML"),
+        ("{[1]: 2}", "expected YAML"),
+        ("[" * 5000, "cannot be read|expected YAML"),
+        ("base_case: [case9]", "base_case .* is no PYPOWER case and no path"),
+        ("base_case: caseformat", "base_case 'caseformat' is no PYPOWER case"),
+        ("base_case: case14.case14", "is no PYPOWER case"),
+        ("just text", "expected keys among"),
+        ("1: 2\nbase_case: case9", "unknown key 1"),
+        ("base_case: case9\nslack_bus: {}", "slack_bus {} is no bus"),
+        ("base_case: case9\nname: [1, 2]\nload: 3", "load: expected keys among"),
+        ("base_case: case9\nline_limit_mw: {a: 1}", "line_limit_mw: expected numbers"),
+        ("base_case: case9\nline_limit_mw: [1, .nan]", "line_limit_mw"),
+        ("base_case: case9\np_gen_max_mw: .inf", "p_gen_max_mw: expected finite"),
+        ("base_case: case9\nload: {scale: .nan}", "load.scale"),
+        ("base_case: case9\nload: {fill: 3}", "load.fill"),
+        ("base_case: case9\nshedding_cost: {quadratic: .inf, linear: 1}", "shedding_cost.quadratic"),
+        ("base_case: case9\nleft_out: taps", "left_out: expected a list"),
+        ("base_case: case9\nleft_out: [[taps]]", "left_out: unknown name"),
+    ],
+)
+def test_a_yaml_file_that_is_none_is_refused(tmp_path, content, message):
+    (tmp_path / "g.yaml").write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_case(tmp_path / "g.yaml")
+    assert not str(caught.value).endswith("..")
+    assert "\n" not in str(caught.value)
+    assert "np." not in str(caught.value)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_no_bytes_end_in_a_foreign_error(tmp_path, content):
+    for ending in (".yaml", ".m", ".mat"):
+        (tmp_path / f"g{ending}").write_bytes(content)
+        with pytest.raises(InputError):
+            load_case(tmp_path / f"g{ending}")

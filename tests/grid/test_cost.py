@@ -1,5 +1,7 @@
 """`OperatingCost`: what it counts, what it refuses, and that it does not depend on how hours are batched."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -180,7 +182,7 @@ def test_prices_do_not_depend_on_the_chunk(cost, hours):
 
 
 def test_price_hours_refuses_a_chunk_of_none(cost, hours):
-    with pytest.raises(InputError, match="chunk: expected a number above 0"):
+    with pytest.raises(InputError, match="chunk: expected a whole number of at least 1"):
         price_hours(cost, *hours, chunk=0)
 
 
@@ -225,3 +227,91 @@ def test_a_negative_true_load_names_the_hour(cost, hours):
 def test_a_grid_may_be_given_by_name(cost, hours):
     named = OperatingCost("ieee14")
     torch.testing.assert_close(named(*hours).total, cost(*hours).total, rtol=1e-12, atol=0)
+
+
+# ---- what hours may come as, and wrong units
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x.numpy(),
+        lambda x: x.tolist(),
+        lambda x: np.asfortranarray(x.numpy()),
+        lambda x: x.float().double().numpy().astype(np.float32),
+        lambda x: x.clone().requires_grad_(),
+    ],
+    ids=["numpy", "lists", "fortran", "single", "with_gradient"],
+)
+def test_arrays_and_lists_are_priced_like_tensors(cost, hours, convert):
+    forecast, load = (x[:3].float().double() for x in hours)
+    expected = cost(forecast, load)
+    assert_same(cost(convert(forecast), convert(load)), expected)
+    assert_same(price_hours(cost, convert(forecast), load), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("many", "forecast_pu: expected numbers, got str"),
+        (None, "forecast_pu: expected"),
+        ([["a"] * 14], "forecast_pu: expected numbers"),
+        ([[1.0], [1.0, 2.0]], "forecast_pu: expected numbers"),
+        (1.0, r"forecast_pu: expected shape \(n, 14\) for grid ieee14, got \(\)"),
+        (torch.ones(14), r"expected shape \(n, 14\) for grid ieee14, got \(14,\)"),
+        (torch.ones(1, 14, 1), "expected shape"),
+        (torch.ones(1, 14, dtype=torch.complex64), "expected a dense tensor of real numbers, got torch.complex64"),
+        (torch.ones(1, 14, dtype=torch.bool), "expected a dense tensor of real numbers, got torch.bool"),
+        (torch.ones(1, 14).to_sparse(), "expected a dense tensor of real numbers"),
+        (torch.ones(1, 14, device="meta"), "expected a dense tensor of real numbers, got .* on meta"),
+        (np.full((1, 14), np.inf), "expected finite loads, got NaN or infinity in hour 0"),
+    ],
+)
+@pytest.mark.parametrize("price", [OperatingCost.__call__, price_hours])
+def test_hours_that_are_none_are_refused(cost, wrong, message, price):
+    with pytest.raises(InputError, match=message):
+        price(cost, wrong, torch.ones(1, 14))
+
+
+def test_something_else_than_a_priced_grid_is_refused(grid):
+    with pytest.raises(InputError, match=r"cost: expected an OperatingCost, got str; pass OperatingCost\(grid\)"):
+        price_hours("ieee14", torch.ones(1, 14), torch.ones(1, 14))
+    with pytest.raises(InputError, match="bounds: expected one of"):
+        OperatingCost(grid, bounds="none")
+    with pytest.raises(InputError, match="grid: expected a name such as ieee14 or a path, got NoneType"):
+        OperatingCost(None)
+
+
+@pytest.mark.parametrize("chunk", [4096, 2])
+@pytest.mark.parametrize("which", ["load_pu", "forecast_pu"])
+def test_kilowatts_and_megawatts_for_per_unit_are_warned_about_once(cost, hours, caplog, which, chunk):
+    forecast, load = (x[:5].clone() for x in hours)
+    wrong = load if which == "load_pu" else forecast
+    wrong[1:] *= 100
+    with caplog.at_level(logging.WARNING):
+        price_hours(cost, forecast, load, chunk)
+    (record,) = caplog.records
+    hour, most = int(wrong.sum(dim=1).argmax()), float(wrong.sum(dim=1).max()) * 100
+    assert record.name == "unlearn.grid.cost"
+    message = record.getMessage()
+    assert message.startswith(f"{which}: 4 of 5 hours need more than 3 times the 772.4 MW that all generators of grid")
+    assert f"most in hour {hour} with {most:.4g} MW" in message
+    assert "kW taken for MW, or MW for per unit?" in message
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        cost(forecast, load)
+    assert len(caplog.records) == 1
+
+
+def test_extreme_hours_are_not_warned_about(cost, hours, caplog):
+    with caplog.at_level(logging.WARNING):
+        cost(2.5 * hours[0], 2.5 * hours[1])
+    assert not caplog.records
+
+
+def test_a_price_is_shown_in_one_line(cost, hours):
+    for shown in (repr(cost), repr(cost(*hours))):
+        assert "\n" not in shown
+        assert len(shown) < 200
+    assert repr(cost(*hours)).startswith("CostBreakdown(200 hours, mean ")
+    assert repr(cost).startswith("OperatingCost(GridCase('ieee14': 14 buses")

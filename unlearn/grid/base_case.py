@@ -8,19 +8,26 @@ leaves out is listed in `LEFT_OUT`; where a case has any of it, prices differ fr
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
+import pypower
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_positive
 from unlearn.errors import InputError
+from unlearn.grid.connection import require_connected, require_usable_lines
 from unlearn.grid.matpower import read_m, read_mat
+
+#: Endings of MATPOWER files, in small letters.
+RAW_ENDINGS = (".m", ".mat")
 
 # Columns of a case's arrays (case format version 2), and how many of them a row has at least.
 _BUS_NUMBER, _BUS_TYPE, _BUS_LOAD, _BUS_CONDUCTANCE = 0, 1, 2, 4
@@ -108,10 +115,14 @@ class BaseCase:
             who = f"{where}: {self.name}: gencost of generator {k + 1} (bus {self.gen[k, _GEN_BUS]:.0f})"
             if row[_COST_MODEL] != 2:
                 raise InputError(f"{who}: expected a polynomial (model 2), got model {row[_COST_MODEL]:g}; {remedy}")
-            terms = int(row[_COST_TERMS])
+            width = len(row) - _COST_FIRST
+            if not row[_COST_TERMS] >= 1 or row[_COST_TERMS] != np.round(row[_COST_TERMS]):
+                raise InputError(f"{who}: expected 1 to {width} coefficients, got {row[_COST_TERMS]:g}; {remedy}")
+            terms = int(min(row[_COST_TERMS], width + 1))
             polynomial = row[_COST_FIRST : _COST_FIRST + terms]
-            if len(polynomial) != terms or not np.isfinite(polynomial).all():
-                raise InputError(f"{who}: expected {terms} finite coefficients, got {polynomial}; {remedy}")
+            if terms > width or not np.isfinite(polynomial).all():
+                got = ", ".join(f"{x:g}" for x in polynomial)
+                raise InputError(f"{who}: expected {row[_COST_TERMS]:.0f} finite coefficients, got [{got}]; {remedy}")
             if polynomial[:-3].any():
                 raise InputError(f"{who}: expected a degree of at most 2, got {terms - 1}; {remedy}")
             rising = np.concatenate([polynomial[::-1], np.zeros(3)])
@@ -157,27 +168,32 @@ def load_base_case(name: str, folder: Path, where: str) -> BaseCase:
         InputError: no such case, a matrix missing or too narrow, unknown or isolated buses, islands,
             a branch without reactance; names the bus, branch or generator.
     """
-    if str(name).endswith((".m", ".mat")):
-        path = folder / name
+    if not isinstance(name, str):
+        raise InputError(f"{where}: base_case {name!r} is no PYPOWER case and no path; expected text such as case14.")
+    ending = Path(name).suffix.lower()
+    if ending in RAW_ENDINGS:
+        path = folder / Path(name).expanduser()
         if not path.is_file():
             raise InputError(f"{where}: base_case {name!r}: no such file as {path}; paths are relative to the YAML.")
-        raw = read_m(path) if path.suffix == ".m" else read_mat(path)
+        raw = read_m(path) if ending == ".m" else read_mat(path)
     else:
         raw = _pypower_case(name, where)
     return _checked(raw, Path(name).stem, f"{where}: base_case {name}")
 
 
+@cache
+def pypower_cases() -> tuple[str, ...]:
+    """Names of the cases that PYPOWER carries; other modules of it have a function of their own name, too."""
+    names = (module.name for module in pkgutil.iter_modules(pypower.__path__))
+    return tuple(sorted(name for name in names if re.fullmatch(r"case\d\w*", name)))
+
+
 def _pypower_case(name: str, where: str) -> dict[str, Any]:
-    # Other modules of PYPOWER, such as runpf, have a function of their own name that would run.
-    try:
-        if not str(name).startswith("case"):
-            raise ModuleNotFoundError(f"pypower.{name}")
-        module = importlib.import_module(f"pypower.{name}")
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{where}: base_case {name!r} is no PYPOWER case (expected case14, say) and no path to a .m or .mat file."
-        ) from error
-    return getattr(module, name)()
+    if name not in pypower_cases():
+        near = difflib.get_close_matches(name, pypower_cases(), n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else f" ({', '.join(pypower_cases())})"
+        raise InputError(f"{where}: base_case {name!r} is no PYPOWER case and no path to a .m or .mat file{meant}.")
+    return getattr(importlib.import_module(f"pypower.{name}"), name)()
 
 
 def _checked(raw: Mapping[str, Any], name: str, where: str) -> BaseCase:
@@ -191,10 +207,14 @@ def _checked(raw: Mapping[str, Any], name: str, where: str) -> BaseCase:
     gencost = as_floats(f"{where}: gencost", raw["gencost"], 2) if np.size(raw.get("gencost", ())) else None
     if gencost is not None and (len(gencost) not in (len(gen), 2 * len(gen)) or gencost.shape[1] <= _COST_FIRST):
         raise InputError(f"{where}: gencost: expected a row for each of {len(gen)} generators, got {gencost.shape}.")
+    for key, status in (("gen", gen[:, _GEN_STATUS]), ("branch", branch[:, _BRANCH_STATUS])):
+        if np.isnan(status).any():
+            row = int(np.flatnonzero(np.isnan(status))[0]) + 1
+            raise InputError(f"{where}: {key}: expected a status of 1 or 0, got NaN in row {row}.")
     running, closed = gen[:, _GEN_STATUS] > 0, branch[:, _BRANCH_STATUS] > 0
     base = BaseCase(
         name=name,
-        base_mva=require_positive(f"{where}: baseMVA", float(raw["baseMVA"])),
+        base_mva=require_positive(f"{where}: baseMVA", _one_number(f"{where}: baseMVA", raw["baseMVA"])),
         bus=bus,
         gen=gen[running],
         branch=branch[closed],
@@ -205,11 +225,27 @@ def _checked(raw: Mapping[str, Any], name: str, where: str) -> BaseCase:
     return base
 
 
+def _one_number(name: str, value: Any) -> float:
+    array = as_floats(name, value)
+    if array.size != 1:
+        raise InputError(f"{name}: expected one number, got {array.size}.")
+    return float(array.flat[0])
+
+
 def _require_network(base: BaseCase, where: str) -> None:
     bus, gen, branch = base.bus, base.gen, base.branch
-    for key, used in (("bus", bus[:, :5]), ("gen", gen[:, _GEN_BUS]), ("branch", branch[:, :4])):
-        if not np.isfinite(used).all():
-            raise InputError(f"{where}: {key}: expected finite numbers, got NaN or infinity.")
+    for key, used in (("bus", bus[:, :5]), ("gen", gen[:, [_GEN_BUS]]), ("branch", branch[:, :4])):
+        if not (finite := np.isfinite(used).all(axis=1)).all():
+            row = used[~finite][0]
+            named = f" ({row[0]:g}-{row[1]:g})" if key == "branch" else f" (bus {row[0]:g})"
+            raise InputError(
+                f"{where}: {key}: expected finite numbers, got NaN or infinity in row "
+                f"{int(np.flatnonzero(~finite)[0]) + 1} of those in service{named if np.isfinite(row[0]) else ''}. "
+                "Correct it, or take the row out of service."
+            )
+    for key, ends in (("bus", bus[:, _BUS_NUMBER]), ("gen", gen[:, _GEN_BUS]), ("branch", branch[:, [_FROM, _TO]])):
+        if (wrong := (ends != np.round(ends)) | (np.abs(ends) >= 2**53)).any():
+            raise InputError(f"{where}: {key}: expected whole bus numbers, got {ends[wrong][0]:g}.")
     numbers, counts = np.unique(base.bus_numbers, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"{where}: bus {numbers[counts > 1][0]} is there twice.")
@@ -223,18 +259,5 @@ def _require_network(base: BaseCase, where: str) -> None:
             f"{where}: bus {base.bus_numbers[isolated][0]} is isolated (type 4); take it out of the case, and what is "
             "connected to it."
         )
-    if (zero := base.reactance_pu == 0).any():
-        k = int(np.flatnonzero(zero)[0])
-        raise InputError(
-            f"{where}: branch from bus {branch[k, _FROM]:.0f} to bus {branch[k, _TO]:.0f} has no reactance; give it a "
-            "small one, or merge the two buses."
-        )
-    links = sp.coo_matrix((np.ones(len(branch)), (base.line_from, base.line_to)), shape=(len(bus), len(bus)))
-    n_islands, island = connected_components(links, directed=False)
-    if n_islands > 1:
-        alone = base.bus_numbers[island == np.argmin(np.bincount(island))]
-        listed = ", ".join(map(str, alone[:5])) + (", ..." if len(alone) > 5 else "")
-        raise InputError(
-            f"{where}: expected one connected network, got {n_islands} islands; bus {listed} has no line in service to "
-            "the rest. Keep one island in the case."
-        )
+    require_usable_lines(where, base.bus_numbers, base.line_from, base.line_to, base.reactance_pu)
+    require_connected(where, base.bus_numbers, base.line_from, base.line_to)

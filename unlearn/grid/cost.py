@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import require_choice, require_positive
+from unlearn.checks import as_floats, require_choice, require_count
 from unlearn.errors import InputError, counted_from
 from unlearn.grid.batched import BatchedPricer
 from unlearn.grid.book import BookStatistics
@@ -16,10 +19,15 @@ from unlearn.grid.layers import ConvexLayer
 from unlearn.grid.moreau_layer import MoreauLayer
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
 from unlearn.grid.pricing import LayerPricer
-from unlearn.grid.programs import dispatch_program, redispatch_program
+from unlearn.grid.programs import BOUNDS, dispatch_program, redispatch_program
+
+logger = logging.getLogger(__name__)
 
 #: What solves and differentiates the programs.
 BACKENDS = ("batched", "moreau", "cvxpylayers")
+
+#: Hours that need more than this many times the grid's capacity are warned about: rather a wrong unit than a load.
+EXCESSIVE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +56,10 @@ class CostBreakdown:
     shed_above_load: Tensor
     degenerate: Tensor
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {_mean(getattr(self, name))}" for name in ("generation", "shedding", "storage"))
+        return f"CostBreakdown({len(self.total)} hours, mean {_mean(self.total)} money/h: {parts})"
+
     @staticmethod
     def concatenate(parts: list[CostBreakdown]) -> CostBreakdown:
         """Join the hours of several breakdowns."""
@@ -66,7 +78,7 @@ class OperatingCost:
 
     def __init__(
         self,
-        case: GridCase | str,
+        case: GridCase | str | Path,
         backend: str = "batched",
         derivative: str = "dense",
         form: str = "ptdf",
@@ -85,7 +97,8 @@ class OperatingCost:
             InputError: an unknown choice, or for "batched" a generator without a quadratic cost.
         """
         self.case = load_case(case) if not isinstance(case, GridCase) else case
-        self.backend, self.bounds = require_choice("backend", backend, BACKENDS), bounds
+        self.backend = require_choice("backend", backend, BACKENDS)
+        self.bounds = require_choice("bounds", bounds, BOUNDS)
         self._pricer: BatchedPricer | LayerPricer
         if backend == "batched":
             self._pricer = BatchedPricer(self.case, bounds)
@@ -96,26 +109,32 @@ class OperatingCost:
             programs = dispatch_program(self.case, form, bounds), redispatch_program(self.case, form, bounds)
             self._pricer = LayerPricer(self.case, *(ConvexLayer(program, derivative) for program in programs))
 
+    def __repr__(self) -> str:
+        return f"OperatingCost({self.case!r}, backend={self.backend!r}, bounds={self.bounds!r})"
+
     @property
     def statistics(self) -> dict[str, BookStatistics]:
         """Regions, hit rate and worst KKT residual of dispatch and redispatch so far; empty but for "batched"."""
         return self._pricer.statistics if isinstance(self._pricer, BatchedPricer) else {}
 
-    def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> CostBreakdown:
-        """Price n hours.
+    def __call__(self, forecast_pu: Tensor | ArrayLike, load_pu: Tensor | ArrayLike) -> CostBreakdown:
+        """Price n hours; warns of hours that need more than three times the grid's capacity.
 
         Args:
-            forecast_pu: forecast load in per unit, shape (n, B); any float type, on any device.
-            load_pu: true load in per unit, shape (n, B).
+            forecast_pu: forecast load in per unit, shape (n, B); a tensor of any real type on any device, or an array.
+            load_pu: true load in per unit, shape (n, B), likewise; no gradient flows into it.
 
         Raises:
             InputError: no hours, shapes that do not fit the grid, NaN, or a negative true load.
             SolverError: an hour without an acceptable solution; names it.
         """
-        self.require_hours(forecast_pu, load_pu)
-        load = load_pu.detach().double()
-        parts = self._pricer(forecast_pu.double(), load)
-        forecast = forecast_pu.detach()
+        return self.price_checked(*self.require_hours(forecast_pu, load_pu))
+
+    def price_checked(self, forecast: Tensor, load: Tensor) -> CostBreakdown:
+        """Price hours as `require_hours` returns them."""
+        load = load.detach()
+        parts = self._pricer(forecast, load)
+        forecast = forecast.detach()
         clipped = torch.zeros(len(load), dtype=torch.int64, device=load.device)
         if forecast.amin() < 0:
             clipped = (forecast < 0).sum(dim=1)
@@ -130,33 +149,74 @@ class OperatingCost:
             degenerate=parts.degenerate,
         )
 
-    def require_hours(self, forecast_pu: Tensor, load_pu: Tensor) -> None:
-        """Refuse hours that cannot be priced; see `__call__`."""
-        wanted = f"(n, {self.case.n_loads}) for grid {self.case.name}"
-        for name, tensor in (("forecast_pu", forecast_pu), ("load_pu", load_pu)):
-            if tensor.ndim != 2 or tensor.shape[1] != self.case.n_loads:
-                raise InputError(f"{name}: expected shape {wanted}, got {tuple(tensor.shape)}.")
-            # One sum is NaN or infinite if an entry is; only then look for it.
-            if not torch.isfinite(tensor.detach().sum()) and not (finite := torch.isfinite(tensor)).all():
-                hour = int((~finite).any(dim=1).nonzero()[0])
-                raise InputError(f"{name}: expected finite loads, got NaN or infinity in hour {hour}.")
-        if not len(forecast_pu):
+    def require_hours(self, forecast_pu: Tensor | ArrayLike, load_pu: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
+        """Return hours in double precision; refuse those that cannot be priced and warn of wrong units."""
+        forecast, load = self._hours("forecast_pu", forecast_pu), self._hours("load_pu", load_pu)
+        if not len(forecast):
             raise InputError("forecast_pu: expected at least one hour, got none.")
-        if len(forecast_pu) != len(load_pu):
-            raise InputError(f"expected as many forecasts as loads, got {len(forecast_pu)} and {len(load_pu)} hours.")
-        if load_pu.detach().amin() < 0:
-            hour = int((load_pu < 0).any(dim=1).nonzero()[0])
-            raise InputError(f"load_pu: expected loads of at least 0, got {float(load_pu[hour].min())} in hour {hour}.")
+        if len(forecast) != len(load):
+            raise InputError(f"expected as many forecasts as loads, got {len(forecast)} and {len(load)} hours.")
+        if forecast.device != load.device:
+            raise InputError(
+                f"expected forecasts and loads on one device, got {forecast.device} and {load.device}; move one."
+            )
+        if load.detach().amin() < 0:
+            hour = int((load < 0).any(dim=1).nonzero()[0])
+            raise InputError(f"load_pu: expected loads of at least 0, got {float(load[hour].min()):g} in hour {hour}.")
+        self._warn_of_units(forecast.detach(), load.detach())
+        return forecast, load
+
+    def _hours(self, name: str, value: Tensor | ArrayLike) -> Tensor:
+        tensor = value if isinstance(value, Tensor) else torch.from_numpy(as_floats(name, value).copy())
+        if tensor.layout != torch.strided or tensor.is_complex() or tensor.dtype == torch.bool or tensor.is_meta:
+            got = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
+            raise InputError(f"{name}: expected a dense tensor of real numbers, got {got}.")
+        if tensor.ndim != 2 or tensor.shape[1] != self.case.n_loads:
+            wanted = f"(n, {self.case.n_loads}) for grid {self.case.name}"
+            raise InputError(f"{name}: expected shape {wanted}, got {tuple(tensor.shape)}.")
+        tensor = tensor.double()
+        # One sum is NaN or infinite if an entry is; only then look for it.
+        if not torch.isfinite(tensor.detach().sum()) and not (finite := torch.isfinite(tensor)).all():
+            hour = int((~finite).any(dim=1).nonzero()[0])
+            raise InputError(f"{name}: expected finite loads, got NaN or infinity in hour {hour}.")
+        return tensor
+
+    def _warn_of_units(self, forecast: Tensor, load: Tensor) -> None:
+        capacity = self.case.capacity_mw
+        for name, hours in (("load_pu", load), ("forecast_pu", forecast)):
+            sums = self.case.base_mva * hours.sum(dim=1)
+            excessive = sums > EXCESSIVE * capacity
+            if capacity and excessive.any():
+                hour = int(sums.argmax())
+                logger.warning(
+                    "%s: %d of %d hours need more than %d times the %.4g MW that all generators of grid %s give; most "
+                    "in hour %d with %.4g MW. Loads are in per unit of %g MVA: kW taken for MW, or MW for per unit?",
+                    name, int(excessive.sum()), len(sums), EXCESSIVE, capacity, self.case.name,
+                    hour, float(sums[hour]), self.case.base_mva,
+                )  # fmt: skip
 
 
-def price_hours(cost: OperatingCost, forecast_pu: Tensor, load_pu: Tensor, chunk: int = 4096) -> CostBreakdown:
-    """Price many hours without a gradient, a chunk at a time so that memory stays bounded."""
-    require_positive("chunk", chunk)
-    cost.require_hours(forecast_pu, load_pu)
+def price_hours(
+    cost: OperatingCost, forecast_pu: Tensor | ArrayLike, load_pu: Tensor | ArrayLike, chunk: int = 4096
+) -> CostBreakdown:
+    """Price many hours without a gradient, a chunk at a time so that memory stays bounded.
+
+    Raises:
+        InputError: as `OperatingCost` raises, or `cost` is something else.
+        SolverError: an hour without an acceptable solution; names it.
+    """
+    if not isinstance(cost, OperatingCost):
+        raise InputError(f"cost: expected an OperatingCost, got {type(cost).__name__}; pass OperatingCost(grid).")
+    require_count("chunk", chunk)
+    forecast, load = cost.require_hours(forecast_pu, load_pu)
     with torch.no_grad():
         priced = []
-        for start in range(0, len(forecast_pu), chunk):
+        for start in range(0, len(forecast), chunk):
             rows = slice(start, start + chunk)
             with counted_from(start):
-                priced.append(cost(forecast_pu[rows], load_pu[rows]))
+                priced.append(cost.price_checked(forecast[rows], load[rows]))
         return CostBreakdown.concatenate(priced)
+
+
+def _mean(values: Tensor) -> str:
+    return f"{float(values.detach().double().mean()):.4g}"

@@ -44,7 +44,11 @@ def read_m(path: Path) -> dict[str, Any]:
             given twice; names the file and the line.
     """
     # Only comments and names of buses hold anything but ASCII.
-    text = _without_comments(path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n"))
+    try:
+        raw = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}.") from error
+    text = _without_comments(raw.replace("\r\n", "\n"))
     header = _HEADER.match(text)
     struct, place = (header["struct"], header.end()) if header else ("mpc", 0)
     fields: dict[str, Any] = {}
@@ -81,17 +85,22 @@ def read_mat(path: Path) -> dict[str, Any]:
 
     try:
         content = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except (ValueError, NotImplementedError, OSError, TypeError) as error:
-        raise InputError(f"{path}: expected a MATLAB file of version 7 (save -v7), got {error}.") from error
+    except Exception as error:  # on bytes that are no such file the reader ends with whatever it stumbles over
+        raise InputError(
+            f"{path}: expected a MATLAB file of version 7, written with save -v7 (7.3 is HDF5), got none: "
+            f"{str(error).rstrip('.')}."
+        ) from error
     for value in content.values():
-        if value.dtype.names and {"bus", "gen", "branch"} <= set(value.dtype.names):
-            content = {name: value[name].flat[0] for name in value.dtype.names}
+        names = getattr(getattr(value, "dtype", None), "names", None) or ()
+        if {"bus", "gen", "branch"} <= set(names) and value.size:
+            content = {name: value[name].flat[0] for name in names}
             break
     fields = {name: content[name] for name in NUMERIC if name in content}
     for name, value in fields.items():
-        if not np.issubdtype(value.dtype, np.number):
-            raise InputError(f"{path}: {name}: expected numbers, got {value.dtype}.")
-        fields[name] = value.astype(np.float64) if name != "baseMVA" else float(value.flat[0])
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "iufb":
+            raise InputError(f"{path}: {name}: expected numbers (real, in a full matrix), got {kind}.")
+        fields[name] = value.astype(np.float64)
     return fields
 
 

@@ -48,7 +48,7 @@ def report_left_out(where: str, known: Any, base: BaseCase) -> None:
     for name, (count, meaning) in LEFT_OUT.items():
         if (n := count(base)) and name not in known:
             logger.warning(
-                "%s: left out of %s: %d %s. Put %s into the file's left_out list if that will do.",
+                "%s: left out of %s: %d %s. Put %s into left_out of the YAML file if that will do.",
                 where, base.name, n, meaning, name,
             )  # fmt: skip
 
