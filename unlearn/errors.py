@@ -7,12 +7,36 @@ a Python programmer would expect in that place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Values of array libraries name their class when they are shown: np.float64(-3.2), Timestamp('2016-01-01 00:00:00').
+_WRAPPED = re.compile(r"\b(?:(?:np|numpy)\.\w+|(?:pd\.)?Timestamp)\((?P<quote>['\"]?)([^()'\"]*)(?P=quote)\)")
+# Two full stops at the end of a sentence, as another library's message that ends with one leaves; never a path's `..`.
+_TWO_STOPS = re.compile(r"(?<=[^\s./\\])\.\.(?=\s|$)")
+
 
 class UnlearnError(Exception):
-    """Base class of every error that this library raises on purpose."""
+    """Base class of every error that this library raises on purpose.
+
+    Messages are tidied in this one place: values are shown as plain numbers and texts whatever type they came in, and a
+    sentence ends with one full stop.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_tidy(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+def _tidy(message: str) -> str:
+    plain = message.replace("np.True_", "True").replace("np.False_", "False")
+    return _TWO_STOPS.sub(".", _WRAPPED.sub(r"\2", plain))
+
+
+def said(error: BaseException) -> str:
+    """What an error of another library says, in one line without a full stop, to quote it within a sentence."""
+    text = " ".join(str(error).split()).rstrip(". ")
+    return text if text and not isinstance(error, KeyError) else f"{type(error).__name__} {text}".rstrip()
 
 
 class InputError(UnlearnError, ValueError):

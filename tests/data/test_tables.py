@@ -81,7 +81,7 @@ def test_not_a_table(tmp_path):
 def test_no_times(load, tmp_path):
     refuses(
         tmp_path,
-        r"load.csv: expected a column when .*got timestamp, north, south",
+        r"load.csv: expected the columns when, missing when; got timestamp, north, south",
         load=load,
         options={"timestamp": "when"},
     )

@@ -99,7 +99,7 @@ def test_labels_belong_to_their_household(tmp_path):
         (lambda t: t.drop(columns="segment"), "missing segment"),
         (lambda t: t.iloc[:2], r"expected a row for each household of .*missing home 2 \(1 in all\)"),
         (lambda t: pd.concat([t, t.iloc[1:2]]), "each household_id once, got home 1 again at row 5"),
-        (lambda t: t.assign(segment=["a", None, "b"]), "a value in column segment, got a blank at row 3"),
+        (lambda t: t.assign(segment=["a", None, "b"]), "a name in column segment, got a blank at row 3"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, change, match):
@@ -122,7 +122,7 @@ def test_times_with_offsets_are_converted_to_utc(tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda t: t.rename(columns={"timestamp": "when"}), "a column timestamp with the times, got when, home 0"),
+        (lambda t: t.rename(columns={"timestamp": "when"}), "the columns timestamp, missing timestamp; got when, home 0"),
         (lambda t: t[["timestamp"]], "expected a column of kWh per household"),
         (lambda t: t.iloc[:0], "expected a column of kWh per household beside timestamp, and rows"),
         (
@@ -131,8 +131,8 @@ def test_times_with_offsets_are_converted_to_utc(tmp_path):
         ),
         (lambda t: t.iloc[[0, 1, 1, *range(2, 144)]], "at row 4 after .*: it is a duplicate; 1 such rows"),
         (lambda t: t.replace("2021-03-27 01:00:00", "later"), "a time in column timestamp, got 'later' at row 4"),
-        (lambda t: t.iloc[:1], "steps of whole minutes that divide an hour .*got 0 s"),
-        (lambda t: t.iloc[::4], "steps of whole minutes that divide an hour .*got 7200 s"),
+        (lambda t: t.iloc[:1], "steps of whole minutes that divide an hour .*got a single row"),
+        (lambda t: t.iloc[::4], "steps of whole minutes that divide an hour .*got steps of 2 h"),
         (
             lambda t: t.assign(timestamp=(pd.to_datetime(t["timestamp"]) + pd.Timedelta("7min")).astype(str)),
             "full steps of 30 min .*got 2021-03-27 00:07:00 at row 2; 144 such rows",

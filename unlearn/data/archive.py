@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from types import TracebackType
 
-from unlearn.errors import DataError
+from unlearn.data.files import as_path, foreign_errors
 
 
 class Archive:
@@ -21,18 +21,14 @@ class Archive:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = as_path("path", path)
         self._zip: zipfile.ZipFile | None = None
         if self.path.is_dir():
             files = (file for file in self.path.rglob("*") if file.is_file())
             self.names = tuple(sorted(file.relative_to(self.path).as_posix() for file in files))
             return
-        try:
+        with foreign_errors(self.path, "a folder or a zip archive", "Extract or fetch it again."):
             self._zip = zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{self.path}: expected a folder or a zip archive, got {error}. Extract or fetch it again."
-            ) from error
         self.names = tuple(sorted(name for name in self._zip.namelist() if not name.endswith("/")))
 
     def __enter__(self) -> Archive:
@@ -60,11 +56,7 @@ class Archive:
         """Return the bytes of a file that `names` lists.
 
         Raises:
-            DataError: the archive is damaged there.
+            DataError: the archive is damaged there, encrypted, or packed in a way that Python cannot unpack.
         """
-        if self._zip is None:
-            return (self.path / name).read_bytes()
-        try:
-            return self._zip.read(name)
-        except zipfile.BadZipFile as error:
-            raise DataError(f"{self.path}/{name}: expected a readable file, got {error}. Fetch it again.") from error
+        with foreign_errors(f"{self.path}/{name}", "a readable file", "Fetch it again."):
+            return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)

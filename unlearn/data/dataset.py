@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,7 +12,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, as_floats, require_choice, require_positive, require_shape
+from unlearn.data.clock import HOUR_S, clock_change, common_step, length_of
+from unlearn.data.dates import seconds_of
 from unlearn.data.features import CALENDAR_NAMES, stack_features
+from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.data.lags import Lag, declared_lags, find_lags
 from unlearn.data.splits import FAIR, Split, SplitSpec
 from unlearn.errors import DataError, InputError
@@ -167,11 +170,13 @@ def dataset_from_frames(
             f"{name}: expected a DataFrame per weather variable and a SplitSpec, got {', '.join(wrong) or repr(split)}."
         )
     clash = [variable for variable in weather if variable in CALENDAR_NAMES]
-    if clash or not load_mw.columns.is_unique:
+    if clash:
         raise DataError(
-            f"{name}: expected unique load columns and weather names other than the calendar's, got "
-            f"{', '.join(clash) or list(load_mw.columns)}."
+            f"{name}: expected weather names other than the calendar's, got {', '.join(clash)}. Rename them."
         )
+    require_distinct(f"{name} weather", [str(variable) for variable in weather], "variable")
+    for what, table in (("load", load_mw), *weather.items()):
+        require_distinct(f"{name} {what}", as_identifiers(f"{name} {what} columns", table.columns))
     hours = load_mw.index
     if not isinstance(hours, pd.DatetimeIndex):
         raise DataError(f"{name} load: expected a DatetimeIndex of hours, got {type(hours).__name__}.")
@@ -192,7 +197,7 @@ def dataset_from_frames(
         features=stack_features(hours, stacked),
         load_mw=as_floats(f"{name} load", load_mw.to_numpy()),
         timestamps=hours,
-        load_names=tuple(map(str, load_mw.columns)),
+        load_names=tuple(as_identifiers(f"{name} load columns", load_mw.columns)),
         feature_names=(*CALENDAR_NAMES, *weather),
         split=split.rows(n_hours),
         fitted=tuple(fitted),
@@ -200,8 +205,8 @@ def dataset_from_frames(
     )
 
 
-def check_hours(where: str, timestamps: pd.DatetimeIndex) -> None:
-    """Refuse missing, unsorted or duplicated hours, and gaps, naming the row."""
+def check_hours(where: str, timestamps: pd.DatetimeIndex, number: Callable[[int], int] = int) -> None:
+    """Refuse missing, unsorted or duplicated hours, and gaps, naming the row by its number in the table."""
     if timestamps.tz is not None:
         raise DataError(
             f"{where}: expected wall-clock hours without a time zone, got {timestamps.tz}. Convert to one that has no "
@@ -210,21 +215,27 @@ def check_hours(where: str, timestamps: pd.DatetimeIndex) -> None:
     if timestamps.hasnans:
         row = int(np.flatnonzero(timestamps.isna())[0])
         raise DataError(f"{where}: expected a time in every row, got none at row {row}.")
-    steps = np.diff(timestamps.to_numpy().astype("datetime64[s]").astype(np.int64))
-    wrong = np.flatnonzero(steps != 3600)
-    if wrong.size:
-        row = int(wrong[0]) + 1
-        step = int(steps[row - 1])
-        fault = "duplicated" if step == 0 else "unsorted" if step < 0 else "after a gap"
-        mend = {
-            "duplicated": "Drop or average the repeats.",
-            "unsorted": "Sort by time.",
-            "after a gap": "Fill the missing hours or cut the data there.",
-        }[fault]
-        raise DataError(
-            f"{where}: expected consecutive hours, got {timestamps[row]} at row {row}, {fault} "
-            f"(previous {timestamps[row - 1]}); {wrong.size} such rows. {mend}"
-        )
+    seconds = seconds_of(timestamps)
+    steps = np.diff(seconds)
+    wrong = np.flatnonzero(steps != HOUR_S) + 1
+    if not wrong.size:
+        return
+    step = common_step(seconds)
+    if step != HOUR_S and len(wrong) == len(steps) and step:
+        raise DataError(f"{where}: expected consecutive hours, got steps of {length_of(step)}. Resample to hours.")
+    row = int(wrong[0])
+    step = int(steps[row - 1])
+    fault, mend = (
+        ("it is a duplicate", "Drop or average the repeats.")
+        if step == 0
+        else ("it is unsorted", "Sort by time.")
+        if step < 0
+        else ("it follows a gap", "Fill the missing hours or cut the data there.")
+    )
+    raise DataError(
+        f"{where}: expected consecutive hours, got {timestamps[row]} at row {number(row)} after {timestamps[row - 1]}: "
+        f"{fault}; {wrong.size} such rows. {mend}{clock_change(timestamps, wrong)}"
+    )
 
 
 def check_columns(

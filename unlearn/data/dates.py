@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import IntArray
@@ -24,3 +25,8 @@ def days_since_monday(dates: DateArray) -> IntArray:
 def day_of_week_of(dates: DateArray) -> IntArray:
     """0 (Monday) to 6."""
     return days_since_monday(dates) % 7
+
+
+def seconds_of(times: pd.DatetimeIndex) -> IntArray:
+    """Seconds since 1970 of each time."""
+    return times.to_numpy().astype("datetime64[s]").astype(np.int64)

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unlearn.data.dataset import LoadDataset, dataset_from_frames
+from unlearn.data.clock import HOUR_S, common_step, length_of
+from unlearn.data.dataset import LoadDataset, check_hours, dataset_from_frames
+from unlearn.data.dates import seconds_of
 from unlearn.data.splits import FAIR, SplitSpec
-from unlearn.errors import DataError
+from unlearn.data.text_tables import Table, listed, open_table
+from unlearn.data.times import read_times
+from unlearn.errors import DataError, InputError
 
 
 def read_tables(
@@ -19,125 +23,87 @@ def read_tables(
     *,
     split: SplitSpec = FAIR,
     timestamp: str = "timestamp",
+    date_format: str | None = None,
 ) -> LoadDataset:
     """Read loads and weather from CSV or parquet tables (suffix `.parquet`).
 
     Args:
-        load_csv: table of hourly loads in MW: a column of times and a column per load.
+        load_csv: table of hourly loads in MW: a column of times and a column per load, whose
+            title is its name.
         weather: table of each weather variable, by the name that the feature gets (with its unit,
             such as `temperature_f`): the same times, and either the columns of the load table or a
             single column that serves all loads.
         split: how to divide the hours.
         timestamp: name of the column of times, the starts of the hours. Times with an offset keep
             their wall clock.
+        date_format: format of the times in all tables, such as `%d/%m/%Y %H:%M`; None: they are ISO 8601.
 
     Returns:
         N hours, B loads and F = 4 + number of weather variables features.
 
     Raises:
-        DataError: a missing file or column, a time or value that cannot be read, a negative load, an
-            unsorted, duplicated or missing hour, or tables of different hours; names file, column and
-            row (the line of a CSV file; in parquet the row, from 1).
+        InputError: no path of the load table, or no mapping of weather tables.
+        DataError: a missing file or column, a title twice, a time of another format or a value that cannot be
+            read, a negative load, an unsorted, duplicated or missing hour, or tables of different hours;
+            names file, column and row (the line of a CSV file; in parquet the row, from 1).
     """
-    load_mw = _read(Path(load_csv), timestamp, negative=False)
+    if not isinstance(weather, Mapping):
+        raise InputError(
+            f"weather: expected a table by the name of each variable, got {weather!r}. Pass {{}} for loads without "
+            "weather."
+        )
+    load_mw = _read(open_table(load_csv, "load_csv"), timestamp, date_format, negative=False)
     tables = {}
     for variable, path in weather.items():
-        table = _read(Path(path), timestamp)
-        _require_same_hours(Path(path), table, load_mw, timestamp)
-        missing = [str(name) for name in load_mw.columns if name not in table.columns]
+        table = _read(open_table(path, f"weather.{variable}"), timestamp, date_format)
+        if not table.index.equals(load_mw.index):
+            raise DataError(
+                f"{path}: expected in column {timestamp} the hours of the load table, {load_mw.index[0]} to "
+                f"{load_mw.index[-1]}, got {table.index[0]} to {table.index[-1]}. Cut both to the same hours."
+            )
+        missing = [name for name in load_mw.columns if name not in table.columns]
         if missing and table.shape[1] != 1:
             raise DataError(
-                f"{path}: expected the columns of {load_csv} or a single one, missing {', '.join(missing)}."
+                f"{path}: expected the columns of {load_csv} or a single one, missing {listed(missing)}. Titles must "
+                "be alike to the letter."
             )
         tables[variable] = table
     return dataset_from_frames(load_mw, tables, split=split, name=Path(load_csv).stem)
 
 
-def _read(path: Path, timestamp: str, negative: bool = True) -> pd.DataFrame:
+def _read(table: Table, timestamp: str, date_format: str | None, negative: bool = True) -> pd.DataFrame:
     """Read one table: float64 columns, indexed by time."""
-    raw, first_row = open_table(path)
-    if timestamp not in raw.columns:
-        raise DataError(
-            f"{path}: expected a column {timestamp} with the times, got {', '.join(map(str, raw.columns))}. "
-            "Name it in the argument timestamp."
-        )
-    columns = [name for name in raw.columns if name != timestamp]
+    table.require([timestamp], "Name the column of times in the argument timestamp.")
+    columns = [title for title in table.titles if title.strip() != timestamp.strip()]
     if not columns:
-        raise DataError(f"{path}: expected a column per load beside {timestamp}, got none.")
-    if raw.empty:
-        raise DataError(f"{path}: expected a row per hour, got none.")
-    hours = _hours(path, raw[timestamp], first_row)
-    values = raw[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    bad, wanted = ~np.isfinite(values), "a number"
-    if not bad.any() and not negative:
-        bad, wanted = values < 0, "a load of at least 0"
-    if bad.any():
-        i, c = (int(k) for k in np.argwhere(bad)[0])
-        cell = raw[columns[c]].iloc[i]
-        got = "a blank" if pd.isna(cell) else repr(cell)
-        raise DataError(
-            f"{path}: expected {wanted}, got {got} in column {columns[c]} at row {i + first_row} "
-            f"({hours[i]}; {int(bad.sum())} such values). Mend it or leave the column out."
-        )
+        raise DataError(f"{table.where}: expected a column per load beside {timestamp}, got none.")
+    if not len(table):
+        raise DataError(f"{table.where}: expected a row per hour, got none.")
+    hours = read_times(table, timestamp, date_format=date_format)
+    _require_hours(table, timestamp, hours)
+    values = table.numbers(columns, "a number")
+    table.refuse(~np.isfinite(values), columns, "a number", "Mend it or leave the column out.", hours)
+    if not negative:
+        table.refuse(values < 0, columns, "a load of at least 0", "Mend it or leave the column out.", hours)
     return pd.DataFrame(values, index=hours, columns=pd.Index(columns))
 
 
-def open_table(path: Path) -> tuple[pd.DataFrame, int]:
-    """Return the table as it stands and the number of its first row."""
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path), 1
-        raw = pd.read_csv(path, skip_blank_lines=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: expected a table, found no such file.") from error
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: expected a CSV or parquet table, got: {error}.") from error
-    # Blank lines are kept while rows are counted; those at the end of the file mean nothing.
-    written = np.flatnonzero(raw.notna().any(axis=1))
-    return raw.iloc[: written[-1] + 1 if written.size else 0], 2
-
-
-def parse_times(path: Path, times: pd.Series, first_row: int, to_utc: bool = False) -> pd.DatetimeIndex:
-    """Parse a column of times; those with an offset keep their wall clock, or are converted to UTC.
-
-    Raises:
-        DataError: times of differing offsets whose wall clock is to be kept, or what is no time; names the row.
-    """
-    try:
-        parsed = pd.to_datetime(times, errors="coerce", utc=to_utc)
-    except ValueError as error:
+def _require_hours(table: Table, timestamp: str, hours: pd.DatetimeIndex) -> None:
+    """Refuse all but consecutive hours."""
+    seconds = seconds_of(hours)
+    step = common_step(seconds)
+    if step not in (0, HOUR_S):
+        mend = "Average the readings of each hour" if step < HOUR_S else "Give a row for each hour"
         raise DataError(
-            f"{path}: expected times of one offset in column {times.name}, got {error}. Write them in UTC."
-        ) from error
-    if parsed.isna().any():
-        i = int(np.flatnonzero(parsed.isna())[0])
-        got = "a blank" if pd.isna(times.iloc[i]) else repr(times.iloc[i])
-        raise DataError(
-            f"{path}: expected a time in column {times.name}, got {got} at row {i + first_row}. "
-            "Write times as 2019-01-31 23:00."
+            f"{table.where}: expected hours in column {timestamp}, got steps of {length_of(step)} (row {table.row(0)} "
+            f"is {hours[0]}). {mend}."
         )
-    return pd.DatetimeIndex(parsed.dt.tz_localize(None), name="timestamp")
-
-
-def _hours(path: Path, times: pd.Series, first_row: int) -> pd.DatetimeIndex:
-    """Parse the times and refuse all but consecutive hours."""
-    hours = parse_times(path, times, first_row)
-    steps = np.diff(hours.to_numpy().astype("datetime64[s]").astype(np.int64))
-    wrong = np.flatnonzero(steps != 3600)
-    if wrong.size:
-        i = int(wrong[0]) + 1
-        step = int(steps[i - 1])
-        fault = "it is a duplicate" if step == 0 else "it is unsorted" if step < 0 else "it follows a gap"
+    phase = seconds % HOUR_S
+    stray = np.flatnonzero(phase != np.bincount(phase).argmax())
+    if stray.size:
+        i = int(stray[0])
         raise DataError(
-            f"{path}: expected consecutive hours in column {times.name}, got {hours[i]} at row "
-            f"{i + first_row} after {hours[i - 1]}: {fault}; {wrong.size} such rows. Sort, drop or fill them."
+            f"{table.where}: expected consecutive hours in column {timestamp}, got {hours[i]} at row {table.row(i)}, "
+            f"which lies between two hours; {stray.size} such rows. Drop them."
         )
-    return hours
-
-
-def _require_same_hours(path: Path, table: pd.DataFrame, load: pd.DataFrame, timestamp: str) -> None:
-    if not table.index.equals(load.index):
-        raise DataError(
-            f"{path}: expected in column {timestamp} the hours of the load table, {load.index[0]} to "
-            f"{load.index[-1]}, got {table.index[0]} to {table.index[-1]}. Cut both to the same hours."
-        )
+    check_hours(f"{table.where} column {timestamp}", hours, table.row)

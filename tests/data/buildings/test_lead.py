@@ -82,7 +82,7 @@ def test_the_first_buildings_are_kept(tmp_path: Path, caplog: pytest.LogCaptureF
         ("", "got no row"),
         ("2016-01-01 00:00:00,1,59,0\nsoon,1,60,0\n", r"expected a time in column timestamp, got 'soon' at row 3"),
         ("2016-01-01 00:30:00,1,59,0\n", r"expected full hours .* at row 2"),
-        ("2016-01-01 00:00:00,1,much,0\n", r"expected a number of kWh .* got 'much' at row 2"),
+        ("2016-01-01 00:00:00,1,much,0\n", r"expected a number of kWh .* got 'much' .*at row 2"),
         ("2016-01-01 00:00:00,1,inf,0\n", r"expected a number of kWh"),
         ("2016-01-01 00:00:00,1,59,2\n", r"expected 0 \(normal\) or 1 .* got .*2.* at row 2"),
         ("2016-01-01 00:00:00,1,59,0\n2016-01-01 01:00:00,1,59,\n", r"got a blank at row 3; 1 such labels"),

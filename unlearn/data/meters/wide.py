@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray
+from unlearn.data.clock import HOUR_S, clock_change, common_step, length_of, off_the_step
+from unlearn.data.dates import seconds_of
+from unlearn.data.energy import refuse_other_units, refuse_registers, warn_of_much
 from unlearn.data.meters.households import HouseholdProfiles, household_profiles
 from unlearn.data.meters.profiles import EnergyArray
 from unlearn.data.meters.reading import ReadingReport
-from unlearn.data.tables import open_table, parse_times
+from unlearn.data.text_tables import Table, listed, open_table
+from unlearn.data.times import read_times
 from unlearn.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -26,85 +30,105 @@ def read_wide(
     *,
     timestamp: str = "timestamp",
     segment: str = "all",
+    date_format: str | None = None,
 ) -> HouseholdProfiles:
     """Read the meters of households from a CSV or parquet table (suffix `.parquet`).
 
     Args:
         path: table with a column of times and, for each household, a column of kWh per step; the column's name is the
             `household_id`. Steps are of any length that divides an hour, and begin at full hours. A blank is a missing
-            reading, and so is a step without a row; days that lack a reading do not become profiles.
-        labels: table of the households: `household_id`, `segment`, and further columns. None puts all into one segment.
+            reading, and so is a step without a row; days that lack a reading do not become profiles. Rows between two
+            steps are left out and counted, if most rows lie at full steps.
+        labels: table of the households: `household_id`, `segment`, and further columns. All are text, as written; only
+            a column of nothing but True and False becomes flags. None puts all into one segment.
         timestamp: name of the column of times, the starts of the steps in UTC. Times with an offset are converted.
         segment: name of the one segment where there are no labels.
+        date_format: format of the times, such as `%d/%m/%Y %H:%M`; None: they are ISO 8601.
 
     Returns:
         The complete days of each household, in the order of the columns; `reading` counts what is missing.
 
     Raises:
-        DataError: a missing file or column, a time or value that cannot be read, unsorted or duplicated times, steps
-            that do not divide an hour, negative energy, labels that do not fit the households, or no complete day;
-            names file, column and row (the line of a CSV file; in parquet the row, from 1).
+        DataError: a missing file or column, a title twice, a time or value that cannot be read, unsorted or duplicated
+            times, steps that do not divide an hour, negative energy, another unit, readings of a register, labels that
+            do not fit the households, or no complete day; names file, column and row (the line of a CSV file; in
+            parquet the row, from 1).
     """
-    path = Path(path)
-    raw, first_row = open_table(path)
-    if timestamp not in raw.columns:
-        raise DataError(
-            f"{path}: expected a column {timestamp} with the times, got {', '.join(map(str, raw.columns[:10]))}. "
-            "Name it in the argument timestamp."
-        )
-    ids = [str(name) for name in raw.columns if name != timestamp]
-    if not ids or raw.empty:
+    table = open_table(path)
+    table.require([timestamp], "Name the column of times in the argument timestamp.")
+    ids = [title for title in table.titles if title.strip() != timestamp.strip()]
+    if not ids or not len(table):
         raise DataError(f"{path}: expected a column of kWh per household beside {timestamp}, and rows; got none.")
-    seconds, step_s = _steps(path, raw[timestamp], first_row)
-    kwh = _energy(path, raw.drop(columns=timestamp), first_row)
-    households = _households(path, ids, labels, segment)
-    profiles, household, day, reading = _complete_days(kwh, seconds, step_s)
+    refuse_other_units(str(path), ids)
+    seconds, step_s = _steps(table, timestamp, date_format)
+    kwh = _energy(table, ids)
+    households = _households(str(path), ids, labels, segment)
+    stray = off_the_step(seconds, step_s)
+    profiles, household, day, reading = _complete_days(kwh[~stray], seconds[~stray], step_s)
+    reading += ReadingReport(
+        rows=kwh[stray].size,
+        null=int(np.isnan(kwh[stray]).sum()),
+        off_the_half_hour=int(np.isfinite(kwh[stray]).sum()),
+    )
+    refuse_registers(str(path), ids, kwh[~stray].T)
     logger.info("%s: %s", path, reading)
     if not len(profiles):
-        raise DataError(f"{path}: expected at least one day without a gap, got none: {reading}. Fill the gaps first.")
-    read = household_profiles(path.stem, profiles, household, day, households, reading=reading)
+        raise DataError(
+            f"{path}: expected at least one day without a gap, got none in steps of {length_of(step_s)}: {reading}. "
+            "Fill the gaps first."
+        )
+    warn_of_much(str(path), float(profiles.mean(dtype=np.float64)) * HOUR_S / step_s)
+    read = household_profiles(Path(path).stem, profiles, household, day, households, reading=reading)
     return read if reading.households == len(ids) else read.of_households(np.unique(household))
 
 
-def _steps(path: Path, times: pd.Series, first_row: int) -> tuple[IntArray, int]:
-    """Return the times in seconds and the length of a step; refuse times out of order or off the steps."""
-    parsed = parse_times(path, times, first_row, to_utc=True)
-    seconds = parsed.to_numpy().astype("datetime64[s]").astype(np.int64)
+def _steps(table: Table, timestamp: str, date_format: str | None) -> tuple[IntArray, int]:
+    """Return the times in seconds and the length of a step; refuse times out of order, or most of them off the "
+    "steps."""
+    times = read_times(table, timestamp, to_utc=True, date_format=date_format)
+    seconds = seconds_of(times)
     gaps = np.diff(seconds)
     if (gaps <= 0).any():
-        i = int(np.argmax(gaps <= 0)) + 1
+        late = np.flatnonzero(gaps <= 0) + 1
+        i = int(late[0])
         fault = "it is a duplicate" if gaps[i - 1] == 0 else "it is unsorted"
         raise DataError(
-            f"{path}: expected rising times in column {times.name}, got {parsed[i]} at row {i + first_row} after "
-            f"{parsed[i - 1]}: {fault}; {int((gaps <= 0).sum())} such rows. Sort them and drop what is double."
+            f"{table.where}: expected rising times in column {timestamp}, got {times[i]} at row {table.row(i)} after "
+            f"{times[i - 1]}: {fault}; {late.size} such rows. Sort them and drop what is double."
+            f"{clock_change(times, late)}"
         )
-    step = int(gaps.min()) if len(gaps) else 0
-    if step == 0 or 3600 % step or step % 60:
+    step = common_step(seconds)
+    if step == 0 or HOUR_S % step or step % 60:
+        found = f"steps of {length_of(step)}" if step else "a single row"
+        mend = "Sum readings to full minutes" if 0 < step < HOUR_S else "Give readings of an hour or less"
         raise DataError(
-            f"{path}: expected steps of whole minutes that divide an hour in column {times.name}, got {step} s as the "
-            "shortest. Resample the readings."
+            f"{table.where}: expected steps of whole minutes that divide an hour in column {timestamp}, got {found}. "
+            f"{mend}."
         )
-    off = np.flatnonzero(seconds % step)
-    if off.size:
+    off = np.flatnonzero(off_the_step(seconds, step))
+    if 2 * off.size >= len(seconds):
         i = int(off[0])
         raise DataError(
-            f"{path}: expected times at full steps of {step // 60} min in column {times.name}, got {parsed[i]} at row "
-            f"{i + first_row}; {off.size} such rows. Resample or drop them."
+            f"{table.where}: expected times at full steps of {length_of(step)} in column {timestamp}, got {times[i]} "
+            f"at row {table.row(i)}; {off.size} such rows. Resample or shift them."
+        )
+    if off.size:
+        logger.warning(
+            "%s: %d rows off the steps of %s are left out, first %s",
+            table.where,
+            off.size,
+            length_of(step),
+            times[off[0]],
         )
     return seconds, step
 
 
-def _energy(path: Path, table: pd.DataFrame, first_row: int) -> FloatArray:
+def _energy(table: Table, ids: list[str]) -> FloatArray:
     """Return kWh with NaN where there is none; refuse text, infinity and negative values."""
-    values = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    bad = (np.isnan(values) & table.notna().to_numpy()) | np.isinf(values) | (values < 0)
-    if bad.any():
-        i, c = (int(k) for k in np.argwhere(bad)[0])
-        raise DataError(
-            f"{path}: expected energy of at least 0 kWh or a blank, got {table.iat[i, c]!r} in column "
-            f"{table.columns[c]} at row {i + first_row}; {int(bad.sum())} such values. A meter of import never counts "
-            "back: mend them or leave them blank."
-        )
+    wanted = "energy of at least 0 kWh or a blank"
+    values = table.numbers(ids, wanted)
+    mend = "A meter of import never counts back: mend them or leave them blank."
+    table.refuse(np.isinf(values) | (values < 0), ids, wanted, mend)
     return values
 
 
@@ -131,31 +155,26 @@ def _complete_days(
     return days[household, day], household, first + day, reading
 
 
-def _households(path: Path, ids: list[str], labels: str | Path | None, segment: str) -> pd.DataFrame:
+def _households(where: str, ids: list[str], labels: str | Path | None, segment: str) -> pd.DataFrame:
     """Return a row of labels for each column of the table, in its order."""
     if labels is None:
-        return pd.DataFrame({"household_id": ids, "segment": segment})
-    table, first_row = open_table(Path(labels))
-    missing = [column for column in ("household_id", "segment") if column not in table]
-    if missing:
-        raise DataError(f"{labels}: expected the columns household_id and segment, missing {', '.join(missing)}.")
-    for column in ("household_id", "segment"):
-        blank = table[column].isna()
-        if blank.any():
-            row = int(np.argmax(blank)) + first_row
-            raise DataError(f"{labels}: expected a value in column {column}, got a blank at row {row}.")
-    table = table.assign(household_id=table["household_id"].astype(str))
-    twice = table["household_id"].duplicated()
-    if twice.any():
-        i = int(np.argmax(twice))
+        return pd.DataFrame({"household_id": ids, "segment": segment}, dtype=object)
+    table = open_table(labels, "labels")
+    table.require(["household_id", "segment"], "Name the columns so.")
+    names = table.identifiers("household_id")
+    found = {name: i for i, name in enumerate(names)}
+    if len(found) < len(names):
+        i = next(i for i, name in enumerate(names) if name in names[:i])
         raise DataError(
-            f"{labels}: expected each household_id once, got {table['household_id'].iloc[i]} again at row "
-            f"{i + first_row}. Drop what is double."
+            f"{labels}: expected each household_id once, got {names[i]} again at row {table.row(i)}. Drop what is "
+            "double."
         )
-    unlabelled = [name for name in ids if name not in set(table["household_id"])]
+    unlabelled = [name for name in ids if name not in found]
     if unlabelled:
         raise DataError(
-            f"{labels}: expected a row for each household of {path}, missing {', '.join(unlabelled[:10])} "
-            f"({len(unlabelled)} in all)."
+            f"{labels}: expected a row for each household of {where}, missing {listed(unlabelled)} ({len(unlabelled)} "
+            "in all). Names are text and must be alike to the letter."
         )
-    return table.set_index("household_id").loc[ids].reset_index()
+    columns = {title.strip(): table.labels(title) for title in table.titles}
+    columns |= {"household_id": names, "segment": table.identifiers("segment")}
+    return pd.DataFrame(columns).iloc[[found[name] for name in ids]].reset_index(drop=True)

@@ -1,0 +1,109 @@
+"""Bytes of files that people bring: whatever is wrong with one is said in our words, with what to do about it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unlearn.errors import DataError, InputError, UnlearnError, said
+
+#: How files begin that are often given for a table of text, and what they are.
+_KINDS = (
+    (b"PK", "an Excel workbook or a zip archive. Save the sheet as CSV UTF-8, or unpack the archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook. Save the sheet as CSV UTF-8"),
+    (b"PAR1", "a parquet file. Give its name the ending .parquet"),
+    (b"\xff\xfe", "text in UTF-16. Save it as CSV UTF-8"),
+    (b"\xfe\xff", "text in UTF-16. Save it as CSV UTF-8"),
+    (b"\x1f\x8b", "data compressed by gzip. Unpack it"),
+    (b"%PDF", "a PDF. Export the table as CSV"),
+    (b"<!doctype", "a web page, such as one that asks to log in. Fetch the file again"),
+    (b"<html", "a web page, such as one that asks to log in. Fetch the file again"),
+)
+_COMPRESSED: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
+    (b"\x1f\x8b", gzip.decompress),
+    (b"BZh", bz2.decompress),
+    (b"\xfd7zXZ\x00", lzma.decompress),
+)
+
+
+def as_path(name: str, value: object) -> Path:
+    """Return an argument that names a file as a path.
+
+    Raises:
+        InputError: it is none, or is empty, or holds a NUL character; names the argument.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+        raise InputError(f"{name}: expected the path of a file, got {value!r}. Pass one such as {name}='my/file.csv'.")
+    return Path(value)
+
+
+@contextmanager
+def foreign_errors(where: object, wanted: str, mend: str = "Fetch or write it again.") -> Iterator[None]:
+    """Turn whatever another library raises while it reads a file into a `DataError`; our own errors pass.
+
+    A damaged file can make a decoder raise anything, so nothing is left out.
+
+    Args:
+        where: file, and place in it.
+        wanted: what was expected, such as "a table".
+        mend: what to do, where the error does not tell.
+    """
+    try:
+        yield
+    except UnlearnError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{where}: expected {wanted}, found no such file. Check the path.") from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise DataError(f"{where}: expected {wanted}, got a folder or a path through a file. Name the file.") from error
+    except PermissionError as error:
+        raise DataError(f"{where}: expected {wanted}, got no permission to read it. Change its permissions.") from error
+    except RuntimeError as error:  # zipfile raises these, and NotImplementedError, which is one
+        text = said(error)
+        if "password" in text or "encrypt" in text:
+            got = "data encrypted with a password. Unpack it with the password and pass what was in it"
+        elif "compression" in text:
+            got = (
+                "a compression that Python cannot unpack (such as Deflate64, which Windows uses for large archives). "
+                "Unpack it with unzip, 7-Zip or the file manager and pass the folder"
+            )
+        else:
+            got = f"{text}. {mend.rstrip('.')}"
+        raise DataError(f"{where}: expected {wanted}, got {got}.") from error
+    except Exception as error:
+        raise DataError(f"{where}: expected {wanted}, got: {said(error)}. {mend}") from error
+
+
+def refuse_other_content(where: object, head: bytes, wanted: str = "a table of text with commas") -> None:
+    """Refuse a file whose first bytes tell that it is no text, or whose text is not UTF-8's."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:16]
+    for magic, kind in _KINDS:
+        if head.startswith(magic) or start.lower().startswith(magic):
+            raise DataError(f"{where}: expected {wanted}, got {kind}.")
+    if b"\0" in head:
+        raise DataError(
+            f"{where}: expected {wanted}, got binary data or another encoding (there are NUL bytes). Save it as CSV "
+            "UTF-8."
+        )
+
+
+def read_bytes(path: Path, wanted: str) -> bytes:
+    """Return the bytes of a file; gzip, bzip2 and xz are unpacked, whatever the ending of the name.
+
+    Raises:
+        DataError: it is not there, or cannot be read or unpacked.
+    """
+    with foreign_errors(path, wanted):
+        if path.is_dir():
+            raise DataError(f"{path}: expected {wanted}, got a folder. Name the file.")
+        content = path.read_bytes()
+    for magic, unpack in _COMPRESSED:
+        if content.startswith(magic):
+            with foreign_errors(path, f"{wanted}, compressed", "It is cut or damaged: fetch it again."):
+                content = unpack(content)
+    return content

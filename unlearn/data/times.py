@@ -1,0 +1,242 @@
+"""Columns of times: ISO 8601 or the format that the caller names; nothing is guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from unlearn.data.text_tables import Table
+from unlearn.errors import DataError, InputError, said
+
+_OFFSET = r"(?P<offset>Z|z|[+-]\d{2}(?::?\d{2})?)"
+_ISO = re.compile(
+    r"(?P<time>\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)(?: ?" + _OFFSET + ")?", re.ASCII
+)
+_WITH_OFFSET = re.compile(r"(?P<time>.*?) ?" + _OFFSET, re.ASCII | re.DOTALL)
+_PARTED = re.compile(
+    r"(?P<first>\d{1,4})(?P<sep>[/.\-])(?P<second>\d{1,2})(?P=sep)(?P<third>\d{4}|\d{1,2})(?P<rest>\D.*)?",
+    re.ASCII | re.DOTALL,
+)
+_CLOCK = re.compile(
+    r"(?P<gap>[T ,]*)\d{1,2}:\d{2}(?P<seconds>:\d{2}(?P<fraction>\.\d+)?)?(?P<half> ?[AaPp]\.?[Mm]\.?)?"
+)
+_WRITE_ISO = "Write times as 2019-01-31 23:00"
+
+
+def read_times(table: Table, title: str, *, to_utc: bool = False, date_format: str | None = None) -> pd.DatetimeIndex:
+    """Read a column of times.
+
+    Text must be ISO 8601 (`2016-01-31`, `2016-01-31 23:00`, `2016-01-31T23:00:00Z`), or have the format given. Of the
+    two readings of 01/02/2016 neither is chosen, and numbers are not taken for times.
+
+    Args:
+        table: the table.
+        title: of the column.
+        to_utc: convert times with an offset to UTC; otherwise they keep their wall clock.
+        date_format: format of the text with the directives of `strftime`, such as `%d/%m/%Y %H:%M`.
+
+    Returns:
+        Times without a zone, one for each row, whole seconds.
+
+    Raises:
+        InputError: a format that does not give a whole date.
+        DataError: a blank, what is no such time or is ambiguous, or offsets that differ where the wall clock is kept;
+            names column and row, and the format to pass.
+    """
+    _check_format(date_format)
+    column = table.column(title)
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        times = _typed(column, to_utc)
+    elif pa.types.is_string(column.type):
+        times = _from_text(table, title, column, to_utc, date_format)
+    else:
+        _refuse_blanks(table, title, column.is_null().to_numpy().astype(bool))
+        examples = [str(value) for value in column.slice(0, 1).to_pylist()]
+        raise DataError(
+            f"{table.where}: expected times in column {title}, got a column of {column.type}"
+            f"{f', first {examples[0]}' if examples else ''}. {_cause(examples)}"
+        )
+    _refuse_blanks(table, title, times.isna())
+    parts = np.flatnonzero(times != times.floor("s"))
+    if parts.size:
+        i = int(parts[0])
+        raise DataError(
+            f"{table.where}: expected times in whole seconds in column {title}, got {times[i]} at row {table.row(i)}; "
+            f"{parts.size} such rows. Round them."
+        )
+    return times
+
+
+def _typed(column: pa.ChunkedArray, to_utc: bool) -> pd.DatetimeIndex:
+    times = pd.DatetimeIndex(column.to_pandas(date_as_object=False), name="timestamp")
+    return times if times.tz is None else times.tz_convert("UTC" if to_utc else times.tz).tz_localize(None)
+
+
+def _refuse_blanks(table: Table, title: str, blank: np.ndarray) -> None:
+    if blank.any():
+        i = int(np.argmax(blank))
+        raise DataError(
+            f"{table.where}: expected a time in column {title}, got a blank at row {table.row(i)}. {_WRITE_ISO}, or "
+            "drop the row."
+        )
+
+
+def _from_text(
+    table: Table, title: str, column: pa.ChunkedArray, to_utc: bool, date_format: str | None
+) -> pd.DatetimeIndex:
+    coded = pc.dictionary_encode(pc.utf8_trim_whitespace(column).fill_null("")).unify_dictionaries().combine_chunks()
+    texts, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
+    _refuse_blanks(table, title, np.array([text == "" for text in texts], dtype=bool)[codes])
+
+    def refuse(wrong: Sequence[bool] | np.ndarray, message: str, mend: str) -> None:
+        rows = np.flatnonzero(np.asarray(wrong, dtype=bool)[codes])
+        if rows.size:
+            i = int(rows[0])
+            raise DataError(
+                f"{table.where}: expected {message} in column {title}, got {table.cell(i, title)} at row "
+                f"{table.row(i)}; {rows.size} such rows. {mend}"
+            )
+
+    pattern = (
+        _ISO if date_format is None else _WITH_OFFSET if date_format.endswith("%z") else re.compile("(?P<time>.*)")
+    )
+    matches = [pattern.fullmatch(text) for text in texts]
+    of_format = "a time" if date_format is None else f"times of date_format {date_format!r}"
+    refuse(
+        [match is None for match in matches], of_format, _cause(texts) if date_format is None else _other_format(texts)
+    )
+    plain = [match["time"] for match in matches if match]
+    layout = "ISO8601" if date_format is None else date_format.removesuffix("%z").rstrip()
+    parsed = pd.DatetimeIndex(pd.to_datetime(pd.Series(plain, dtype=object), format=layout, errors="coerce"))
+    impossible = "There is no such date" if date_format is None else _other_format(texts).rstrip(".")
+    if any(re.search(r"[T ]24:", text) for text in texts):
+        impossible = "The hour 24 is the hour 0 of the next day: write it so"
+    refuse(parsed.isna(), "a time" if date_format is None else of_format, f"{impossible}.")
+    offsets = [match.groupdict().get("offset") for match in matches if match]
+    bare = [offset is None for offset in offsets]
+    if any(bare) and not all(bare):
+        refuse(bare, "times that all have an offset, or none", "Write all in UTC, or all with their offset.")
+    shift = pd.to_timedelta([_offset_s(offset) for offset in offsets], unit="s")
+    if to_utc:
+        parsed = parsed - shift
+    elif len(set(shift)) > 1:
+        refuse(
+            shift != shift[int(codes[0])],
+            "times of one offset",
+            f"The first has {offsets[int(codes[0])]}. Offsets change with the clock (daylight saving). Write them in UTC.",
+        )
+    return pd.DatetimeIndex(parsed[codes], name="timestamp")
+
+
+def _offset_s(offset: str | None) -> int:
+    if offset is None or offset in "Zz":
+        return 0
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
+
+
+def _check_format(date_format: str | None) -> None:
+    """Refuse a format that does not give year, month and day, or half of a clock."""
+    if date_format is None:
+        return
+    wrong = f"date_format: expected directives of a whole date such as '%d/%m/%Y %H:%M', got {date_format!r}"
+    example = datetime(2013, 11, 22, 16)
+    try:
+        back = datetime.strptime(example.strftime(date_format), date_format)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{wrong}: {said(error)}.") from error
+    if back.date() != example.date() or "%Z" in date_format or ("%I" in date_format and "%p" not in date_format):
+        raise InputError(f"{wrong}. Give year, month and day, %p with %I, and %z rather than %Z, once and at the end.")
+    if "%z" in date_format.removesuffix("%z"):
+        raise InputError(f"{wrong}. Give %z at the end.")
+
+
+def _other_format(texts: Sequence[str]) -> str:
+    if all(_ISO.fullmatch(text) for text in texts):
+        return "They are ISO 8601: leave date_format out."
+    return "Give the format of all rows, and write all rows alike."
+
+
+def _cause(texts: Sequence[str]) -> str:
+    """What texts that are not ISO 8601 may be, and what to do about it."""
+    others = [text for text in texts if not _ISO.fullmatch(text)]
+    if others and len(others) < len(texts) and not _number_cause(others[0]):
+        known = _PARTED.fullmatch(others[0])
+        return "The other rows are written in another format: write all alike." if known else f"{_WRITE_ISO}."
+    if not others:
+        return f"{_WRITE_ISO}."
+    number = _number_cause(others[0])
+    if number:
+        return number
+    parted = [_PARTED.fullmatch(text) for text in others]
+    if all(parted):
+        return _parted_cause([match for match in parted if match])
+    if any(parted):
+        return "The rows are written in differing formats: write all alike."
+    if re.search(r"[A-Za-z]{3}", others[0]) and re.search(r"\d{2}", others[0]):
+        return (
+            f"{_WRITE_ISO}, with an offset rather than the name of a zone, or pass its date_format, such as '%d-%b-%Y "
+            "%H:%M' for 31-Jan-2019 23:00."
+        )
+    return f"{_WRITE_ISO}."
+
+
+def _parted_cause(dates: Sequence[re.Match[str]]) -> str:
+    """Of dates such as 01/02/2016, which of day, month and year may stand where."""
+    first = dates[0]
+    sep, clock = first["sep"], _clock_format(first["rest"] or "")
+    if len({(date["sep"], len(date["first"]) == 4) for date in dates}) > 1:
+        return "The rows are written in differing formats: write all alike."
+    if len(first["first"]) == 4:
+        return f"Pass date_format='%Y{sep}%m{sep}%d{clock}'."
+    year = "%Y" if len(first["third"]) == 4 else "%y"
+    day_first, month_first = (f"'{a}{sep}{b}{sep}{year}{clock}'" for a, b in (("%d", "%m"), ("%m", "%d")))
+    may_be_month = all(int(date["first"]) <= 12 for date in dates)
+    may_be_day = all(int(date["second"]) <= 12 for date in dates)
+    short = " Two digits do not tell the century, nor whether the year stands last." if year == "%y" else ""
+    if may_be_month and may_be_day:
+        return (
+            f"Day or month may come first. Pass date_format={day_first} for the day, date_format={month_first} for the "
+            f"month.{short}"
+        )
+    if not may_be_month and not may_be_day:
+        return "In some rows the day comes first, in others the month: write all alike."
+    return f"Pass date_format={day_first if may_be_day else month_first}.{short}"
+
+
+def _clock_format(rest: str) -> str:
+    """Format of what follows a date."""
+    match = _CLOCK.match(rest)
+    if not match:
+        return ""
+    half = match["half"] or ""
+    seconds = "" if not match["seconds"] else ":%S.%f" if match["fraction"] else ":%S"
+    gap, space = match["gap"], " " if half.startswith(" ") else ""
+    return f"{gap}%I:%M{seconds}{space}%p" if half else f"{gap}%H:%M{seconds}"
+
+
+def _number_cause(text: str) -> str:
+    """What a number in place of a time may be; nothing where the text is no number."""
+    if not re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
+        return ""
+    whole = text.split(".")[0]
+    for layout, form in (("%Y%m%d", 8), ("%Y%m%d%H", 10), ("%Y%m%d%H%M", 12), ("%Y%m%d%H%M%S", 14)):
+        if len(whole) == form and whole[:2] in ("19", "20"):
+            spelt = "YYYYMMDDHHMMSS"[:form]
+            return f"{text} looks like {spelt}: pass date_format='{layout}' (parquet: save the column as text)."
+    value = float(text)
+    if 20_000 <= value < 80_000:
+        day = datetime(1899, 12, 30) + timedelta(days=value)
+        mend = "Format the cells as yyyy-mm-dd hh:mm"
+        return f"{text} looks like the serial number that Excel has for {day:%Y-%m-%d %H:%M}. {mend}."
+    for digits, unit in ((10, "seconds"), (13, "milliseconds"), (16, "microseconds"), (19, "nanoseconds")):
+        if len(whole) in (digits - 1, digits):
+            then = datetime.fromtimestamp(value / 10.0 ** (digits - 10), UTC)
+            return f"{text} looks like epoch {unit} ({then:%Y-%m-%d %H:%M} UTC). Write them as such times."
+    return f"{text} is a number. {_WRITE_ISO}."
