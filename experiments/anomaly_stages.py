@@ -33,7 +33,7 @@ from unlearn.errors import InputError
 from unlearn.evaluation.anomaly.archive import ScoreArchive, load_archive, save_archive
 from unlearn.evaluation.anomaly.measure import MeasureOptions, measure_detector
 from unlearn.evaluation.anomaly.score import require_labels, score_division
-from unlearn.records import config_hash, create_folder, read_json, write_json, write_parquet
+from unlearn.records import config_hash, create_folder, read_json, read_parquet, write_json, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class AnomalyRun:
             for name in ("training_windows", "training_buildings", "few_readings", "constant"):
                 table.add(name, card[name], "windows" if name == "training_windows" else "buildings")
             write_parquet(table.to_frame(), file)
-        return pd.read_parquet(file)
+        return read_parquet(file)
 
 
 def detector_options(config: Config) -> DetectorOptions:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import logging
+import multiprocessing
 import os
 import platform
 import secrets
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import pandas as pd
@@ -22,52 +26,138 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
+from experiments.endings import Ending, summary, tell
 from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of
+from experiments.refusals import CONF, explain, require_complete
 from experiments.schema import Config, register
-from unlearn.errors import InputError, UnlearnError
+from unlearn.errors import InputError
+from unlearn.plotting.style import TINY
 from unlearn.records import config_hash, provenance, write_json, write_parquet
 
-CONF = str(Path(__file__).resolve().parents[1] / "conf")
 log = logging.getLogger(__name__)
+
+#: Exit code of a program that Ctrl-C has ended, as shells have it.
+INTERRUPTED = 130
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 register()
 
+Task = Callable[[Config, Path], Ending | None]
 
-def experiment(task: Callable[[Config, Path], None]) -> Callable[[], None]:
+
+def experiment(task: Task | None = None, *, keeps: Callable[[Config], str] | None = None) -> Any:
     """Turn `task(config, folder)` into a Hydra program that writes a card beside its results.
 
-    A job of a sweep that is complete in its folder already is not run again.
-    """
+    Its configuration is `conf/NAME.yaml`, NAME being its module, or else `conf/config.yaml`. A single run ends with
+    what `task` returns: three numbers and a page. A job of a sweep that is complete in its folder already is not run
+    again. Errors that have a remedy, and Ctrl-C, end with one sentence; HYDRA_FULL_ERROR=1 shows their traceback.
 
-    @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+    Args:
+        task: the experiment.
+        keeps: the folder whose finished parts a second call goes on with; None if there are none.
+    """
+    if task is None:
+        return functools.partial(experiment, keeps=keeps)
+    name = Path(inspect.getfile(task)).stem
+    primary = name if Path(CONF, f"{name}.yaml").exists() else "config"
+
+    @hydra.main(version_base="1.3", config_path=CONF, config_name=primary)
     @functools.wraps(task)
-    def main(raw: DictConfig) -> None:
-        start = time.perf_counter()
-        config = to_config(raw)
-        own = HydraConfig.get()
-        folder = Path(own.runtime.output_dir)
-        sweeping = own.mode == RunMode.MULTIRUN
-        torch.set_num_threads(config.threads)
-        try:
-            _enter(Path(own.runtime.cwd))
-            made = {"config_hash": config_hash(identity(config)), "made_of": made_of(config)}
-            if sweeping and is_complete(folder, made):
-                log.info("complete already, not run again: %s", folder)
-                return
-            # Without a card while it runs: an interrupted run is not taken for the one before.
-            (folder / CARD).unlink(missing_ok=True)
-            with threadpool_limits(config.threads):
-                task(config, folder)
-        except UnlearnError as error:
-            log.error("%s: %s", type(error).__name__, error)
-            if sweeping:
-                raise  # a launcher lets the other jobs go on, which an exit would stop
-            sys.exit(1)
-        write_card(config, folder, time.perf_counter() - start, made_of=made["made_of"])
-        log.info("results in %s", folder)
+    def program(raw: DictConfig) -> None:
+        _run(task, raw, keeps)
+
+    @functools.wraps(task)
+    def main() -> None:
+        with _sentences():
+            program()
 
     return main
+
+
+def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> None:
+    """Run one job: a single run, or one of a sweep."""
+    start = time.perf_counter()
+    own = HydraConfig.get()
+    folder = Path(own.runtime.output_dir)
+    sweeping = own.mode == RunMode.MULTIRUN
+    if multiprocessing.current_process().name != "MainProcess":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a launcher, which hears Ctrl-C itself and ends its processes
+    try:
+        config = to_config(raw)
+        torch.set_num_threads(config.threads)
+        _enter(Path(own.runtime.cwd))
+        made = {"config_hash": config_hash(identity(config)), "made_of": made_of(config)}
+        if sweeping and is_complete(folder, made):
+            log.info("complete already, not run again: %s", folder)
+            return
+        # Without a card while it runs: an interrupted run is not taken for the one before.
+        (folder / CARD).unlink(missing_ok=True)
+        # Bars make room for what is logged.
+        with threadpool_limits(config.threads), logging_redirect_tqdm():
+            ending = task(config, folder)
+        write_card(config, folder, time.perf_counter() - start, made_of=made["made_of"], **summary(ending))
+    except KeyboardInterrupt:
+        if sweeping:
+            raise
+        raise KeyboardInterrupt(_goes_on(keeps(config)) if keeps else _STARTS_AGAIN) from None
+    except Exception as error:
+        said = explain(error)
+        if said is None:
+            raise
+        log.error("%s: %s", type(error).__name__, said)
+        if sweeping:
+            raise  # a launcher lets the other jobs go on, which an exit would stop
+        sys.exit(1)
+    log.info("results in %s", folder)
+    if not sweeping:
+        tell(ending, folder, config.tiny)
+
+
+_STARTS_AGAIN = "the same command starts it again."
+
+
+def _goes_on(folder: str) -> str:
+    return f"the same command goes on where it stopped, with what is finished in {folder}."
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """End the program with one sentence where an error has a remedy, and on Ctrl-C."""
+    if os.environ.get(_FULL_ERROR):
+        yield
+        return
+    os.environ[_FULL_ERROR] = "1"  # Hydra hands its errors over, rather than print them over several lines
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        _stop(f"Interrupted: {interrupt if interrupt.args else _of_a_sweep()}", INTERRUPTED)
+    except Exception as error:
+        said = explain(error, sys.argv[1:])
+        if said is None:
+            raise
+        _stop(said, 1)
+    finally:
+        del os.environ[_FULL_ERROR]
+        HydraConfig.instance().cfg = None
+
+
+def _of_a_sweep() -> str:
+    """How a sweep that was interrupted goes on."""
+    if not HydraConfig.initialized():
+        return _STARTS_AGAIN
+    return f"the same command with hydra.sweep.dir='{HydraConfig.get().sweep.dir}' runs only the jobs that are missing."
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()
+    sys.stdout.flush()
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(code)
 
 
 def _enter(folder: Path) -> None:
@@ -83,7 +173,8 @@ def _enter(folder: Path) -> None:
 
 
 def to_config(raw: DictConfig) -> Config:
-    """Resolve a composed configuration into its dataclasses; every missing value is refused."""
+    """Resolve a composed configuration into its dataclasses; every missing value is refused by name."""
+    require_complete(raw)
     config = OmegaConf.to_object(raw)
     if not isinstance(config, Config):
         raise TypeError(f"expected the schema of experiments.schema.Config, got {type(config).__name__}")
@@ -103,9 +194,14 @@ OmegaConf.register_new_resolver("token", lambda: secrets.token_hex(4), use_cache
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def write_records(config: Config, records: pd.DataFrame, folder: Path) -> None:
-    """Write a run's records, each with the hash of the configuration that `run.json` holds."""
-    write_parquet(records.assign(config_hash=config_hash(identity(config))), folder / RECORDS)
+def write_records(config: Config, records: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Write and return a run's records, each with the hash of the configuration that `run.json` holds.
+
+    They say whether the run is too small to be a result; figures and pages that are drawn from them say it, too.
+    """
+    written = records.assign(**{TINY: config.tiny, "config_hash": config_hash(identity(config))})
+    write_parquet(written, folder / RECORDS)
+    return written
 
 
 def write_card(config: Config, folder: Path, seconds: float, **more: Any) -> dict[str, Any]:

@@ -9,15 +9,28 @@ from pathlib import Path
 
 from experiments.app import experiment
 from experiments.attack_stages import AttackRun
+from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
+from unlearn.evaluation.leakage.calibration import COPIED
+from unlearn.plotting.leakage import ATTACK_NAMES
+from unlearn.plotting.leakage_text import headline_attack
 
 
-@experiment
-def main(config: Config, folder: Path) -> None:
+@experiment(keeps=lambda config: config.synthesis.folder)
+def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     records = AttackRun(config).records(list(config.synthesis.seeds))
-    publish(config, "attack", records, folder)
+    page = publish(config, "attack", records, folder)
+    attack, kind = headline_attack(records), config.generator.kind
+    own = records[(records["metric"] == "auc") & (records["attack"] == attack)]
+    said = f"AUC of the {ATTACK_NAMES[attack]} attack on"
+    numbers = [
+        number(f"{said} days of {kind}", own, generator=kind, unit_attacked="profile"),
+        number(f"{said} households of {kind}", own, generator=kind, unit_attacked="household"),
+        number(f"{said} days that were copied", own, generator=COPIED, unit_attacked="profile"),
+    ]
+    return Ending(numbers, page)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import unlearn
 from experiments.build import build_study
 from experiments.schema import Config
 from unlearn.evaluation import PARTS, Audit, AuditOptions
-from unlearn.records import COLUMNS, config_hash, provenance, source_fingerprint, write_parquet
+from unlearn.records import COLUMNS, config_hash, provenance, read_parquet, source_fingerprint, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def audited(config: Config) -> pd.DataFrame:
             start = time.perf_counter()
             write_parquet(audit.records(part), file)
             log.info("%s measured in %.1f s, kept in %s", part, time.perf_counter() - start, file)
-        tables.append(pd.read_parquet(file))
+        tables.append(read_parquet(file))
     records = pd.concat([table.dropna(axis="columns", how="all") for table in tables], ignore_index=True)
     return records.reindex(columns=[*COLUMNS, *(column for column in records if column not in COLUMNS)])
 

@@ -14,9 +14,11 @@ from experiments.benchmarks.curvature import time_curvature
 from experiments.benchmarks.dispatch import time_dispatch
 from experiments.benchmarks.feeder import time_feeder
 from experiments.benchmarks.scaling import scale_grids, scale_hours
-from experiments.benchmarks.tables import as_text
+from experiments.benchmarks.tables import PUBLISHED, as_text
+from experiments.endings import Ending, number
 from experiments.schema import Config
 from unlearn.checks import require_choice
+from unlearn.plotting.style import NOT_A_RESULT
 from unlearn.records import RecordTable, write_atomically
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder"
 
 
 @experiment
-def main(config: Config, folder: Path) -> None:
+def main(config: Config, folder: Path) -> Ending:
     """Time every part, write the records and the tables, and print the tables."""
     for part in config.benchmark.parts:
         require_choice("benchmark.parts", part, PARTS)
@@ -47,10 +49,17 @@ def main(config: Config, folder: Path) -> None:
     if "anomaly" in config.benchmark.parts:
         time_anomaly(config, table)
     records = table.to_frame()
-    write_records(config, records, folder)
-    text = as_text(records)
+    records = write_records(config, records, folder)
+    text = as_text(records) + (f"{NOT_A_RESULT}\n" if config.tiny else "")
     write_atomically(folder / "benchmark.md", lambda file: file.write_text(text, encoding="utf-8"))
     sys.stdout.write(text)
+    own = {"metric": "time_median", "what": "forward + backward", "unit": "us/h"}
+    numbers = [
+        number("Cost of an hour with its gradient, known regions", records, method="batched", state="warm", **own),
+        number("Cost of an hour with its gradient, new regions", records, method="batched", state="cold", **own),
+        number("Cost of an hour with its gradient, as published", records, method=PUBLISHED, **own),
+    ]
+    return Ending(numbers, folder / "benchmark.md")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from experiments.app import experiment
+from experiments.endings import Ending, Number
 from experiments.jobs import RECORDS, gather
 from experiments.schema import Config
 from unlearn.errors import InputError
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 class CollectRecords(Callback):
     """Gather the records of a sweep's complete jobs into `table.parquet` in the sweep's folder."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        HydraConfig.instance().set_config(config)  # so that a sweep that is interrupted can name its folder
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         try:
@@ -30,18 +35,20 @@ class CollectRecords(Callback):
             log.warning("no table: %s", error)
 
 
-def write_table(folders: Iterable[str | Path], target: Path) -> None:
+def write_table(folders: Iterable[str | Path], target: Path) -> Ending:
     """Write `table.parquet`: the records of the complete jobs in and below some folders, each job once."""
     jobs = gather(folders)
     table = collect([job / RECORDS for job in jobs])
     write_parquet(table, target / "table.parquet")
     log.info("%d records of %d jobs in %s", len(table), len(jobs), target / "table.parquet")
+    numbers = [Number("Runs", len(jobs)), Number("Records", len(table))]
+    return Ending([*numbers, Number("Configurations", table["config_hash"].nunique())], target / "table.parquet")
 
 
 @experiment
-def main(config: Config, folder: Path) -> None:
+def main(config: Config, folder: Path) -> Ending:
     """Gather the folders in `records` (default: all sweeps) into one table in this run's folder."""
-    write_table(config.records or ["results/sweeps"], folder)
+    return write_table(config.records or ["results/sweeps"], folder)
 
 
 if __name__ == "__main__":

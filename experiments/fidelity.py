@@ -11,14 +11,16 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.app import experiment
+from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun
 from experiments.together import publish
 from unlearn.evaluation import FidelityOptions, compare_fidelity
+from unlearn.evaluation.fidelity.records import REAL
 
 
-@experiment
-def main(config: Config, folder: Path) -> None:
+@experiment(keeps=lambda config: config.synthesis.folder)
+def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     run = SyntheticRun(config)
     settings = {name: value for name, value in asdict(config.fidelity).items() if name not in ("beside", "hourly")}
@@ -43,7 +45,14 @@ def main(config: Config, folder: Path) -> None:
         )
 
     records = pd.concat([measured(seed) for seed in config.synthesis.seeds], ignore_index=True)
-    publish(config, "fidelity", records, folder)
+    page = publish(config, "fidelity", records, folder)
+    floor = {"metric": "headline", "scope": "all", "reference": "floor"}
+    numbers = [
+        number(f"Distances of {run.kind} to real households, in floors", records, generator=run.kind, **floor),
+        number(f"AUC of a classifier of {run.kind} against real days", records, metric="auc", generator=run.kind),
+        number("AUC of a classifier of real days against real days", records, metric="auc", generator=REAL),
+    ]
+    return Ending(numbers, page)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,21 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.app import experiment
+from experiments.endings import Ending, Number
 from experiments.jobs import RECORDS, gather
 from experiments.schema import Config
 from experiments.together import TOGETHER, draw_together
 from unlearn.errors import InputError
 from unlearn.plotting import is_spread, save_all, save_spread
-from unlearn.records import collect
+from unlearn.records import collect, read_parquet
 
 
 @experiment
-def main(config: Config, folder: Path) -> None:
+def main(config: Config, folder: Path) -> Ending:
     """Draw what the folders in `records` and below hold (default: the paper's) into this run's folder."""
     folders = config.records or [config.paper.folder]
     jobs = gather(folders)
+    before = set(folder.rglob("*.png"))
     drawn = [name for name in TOGETHER if draw_together(name, jobs, folder)]
     samples = [file for job in jobs for file in sorted(job.glob("samples*.parquet"))]
     if samples:
@@ -29,6 +31,12 @@ def main(config: Config, folder: Path) -> None:
         raise InputError(
             f"records: expected runs of paper, {', '.join(TOGETHER)} in {', '.join(folders)}, got none; run one first."
         )
+    numbers = [
+        Number("Runs", len(jobs)),
+        Number("Records", sum(len(read_parquet(job / RECORDS)) for job in jobs)),
+        Number("Figures", len(set(folder.rglob("*.png")) - before)),
+    ]
+    return Ending(numbers, folder)
 
 
 def _draw_paper(jobs: Sequence[Path], samples: Sequence[Path], folder: Path) -> None:
@@ -36,7 +44,7 @@ def _draw_paper(jobs: Sequence[Path], samples: Sequence[Path], folder: Path) -> 
     if is_spread(records):
         save_spread(records, folder)
     else:
-        save_all(records, pd.concat([pd.read_parquet(file) for file in samples], ignore_index=True), folder)
+        save_all(records, pd.concat([read_parquet(file) for file in samples], ignore_index=True), folder)
 
 
 if __name__ == "__main__":

@@ -9,22 +9,33 @@ import sys
 from pathlib import Path
 
 from experiments.app import experiment, write_records
+from experiments.endings import Ending, number
 from experiments.full_network_stages import FullNetworkRun
 from experiments.schema import Config
 from unlearn.plotting import save_full_network, summary, write_full_network_page
+from unlearn.plotting.full_network import at_chosen_condition
+from unlearn.plotting.style import NOT_A_RESULT
 from unlearn.records import write_atomically
 
 
-@experiment
-def main(config: Config, folder: Path) -> None:
+@experiment(keeps=lambda config: config.full_network.folder)
+def main(config: Config, folder: Path) -> Ending:
     """Write records, the figure, the page and `summary.md`, and print the summary."""
-    records = FullNetworkRun(config).records()
-    write_records(config, records, folder)
+    records = write_records(config, FullNetworkRun(config).records(), folder)
     save_full_network(records, folder / "full_network")
     write_full_network_page(records, folder / "full_network.png", folder / "index.html")
-    text = summary(records)
+    text = summary(records) + (f"\n{NOT_A_RESULT}\n" if config.tiny else "")
     write_atomically(folder / "summary.md", lambda file: file.write_text(text, encoding="utf-8"))
     sys.stdout.write(text)
+    own = at_chosen_condition(records)
+    steps = {"metric": "distance_to_refit", "use": "group"}
+    network = {"method": "gauss_newton", "truth": "scratch"}
+    numbers = [
+        number("Distance to the refit that is left by a Newton step of the head", own, method="head", **steps),
+        number("Distance to the refit that is left by a step of the whole network", own, **network, **steps),
+        number("Rank correlation (LDS) of the whole network's influence", own, metric="lds", over="seed", **network),
+    ]
+    return Ending(numbers, folder / "index.html")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.grid import load_case
-from unlearn.records import config_hash, provenance, read_json, source_fingerprint
+from unlearn.records import config_hash, provenance, read_json, read_parquet, source_fingerprint
 
 CARD, RECORDS = "run.json", "records.parquet"
 log = logging.getLogger(__name__)
@@ -87,7 +85,7 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
         started |= {mark.parent.resolve() for mark in folder.rglob(".hydra") if not (mark.parent / CARD).is_file()}
     newest: dict[tuple[str, ...], tuple[str, Path]] = {}
     for job, card in complete.items():
-        experiments = sorted(pd.read_parquet(job / RECORDS, columns=["experiment"])["experiment"].unique())
+        experiments = sorted(read_parquet(job / RECORDS)["experiment"].unique())
         key = (*experiments, card["config_hash"])
         newest[key] = max(newest.get(key, ("", job)), (card["written_utc"], job))
     if len(complete) > len(newest):

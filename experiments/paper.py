@@ -7,20 +7,22 @@ from pathlib import Path
 
 from experiments.app import experiment, write_card, write_records
 from experiments.deviations import deviations
+from experiments.endings import Ending
 from experiments.paper_stages import gather, run_all
 from experiments.schema import Config
+from experiments.tradeoff import costs
 from unlearn.grid import load_case
 from unlearn.plotting import is_spread, save_all, save_spread, write_report
 from unlearn.records import read_json, write_parquet
 
 
-@experiment
-def main(config: Config, folder: Path) -> None:
+@experiment(keeps=lambda config: config.paper.folder)
+def main(config: Config, folder: Path) -> Ending:
     """Write records, figures 4 to 9 and `index.html` to `paper.folder`."""
     start = time.perf_counter()
     target = Path(config.paper.folder)
     records, samples, stages = gather(run_all(config))
-    write_records(config, records, target)
+    records = write_records(config, records, target)
     write_parquet(samples, target / "samples.parquet")
     draw = target / "figures"
     figures = save_spread(records, draw) if is_spread(records) else save_all(records, samples, draw)
@@ -29,6 +31,9 @@ def main(config: Config, folder: Path) -> None:
     write_report(
         records, figures, published, card, deviations(config, load_case(config.grid.case)), target / "index.html"
     )
+    kind, protocol = config.paper.forecasters[0], config.paper.protocols[-1]
+    own = records[records["forecaster"].eq(kind) & records["protocol"].eq(protocol)]
+    return Ending(costs(own), target / "index.html")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,16 @@ from unlearn.data import LoadDataset
 from unlearn.errors import InputError
 from unlearn.evaluation import METRICS, Study, completeness, published_derivative, sensitivity, tradeoff
 from unlearn.grid import OperatingCost
-from unlearn.records import collect, config_hash, provenance, read_json, source_fingerprint, write_json, write_parquet
+from unlearn.records import (
+    collect,
+    config_hash,
+    provenance,
+    read_json,
+    read_parquet,
+    source_fingerprint,
+    write_json,
+    write_parquet,
+)
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +140,7 @@ def part_key(config: Config, source: str, dataset: LoadDataset, cost: OperatingC
 
 def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
     """Collect records, samples and stage times of the jobs' parts."""
-    samples = [pd.read_parquet(folder / "sensitivity" / "samples.parquet") for folder in folders]
+    samples = [read_parquet(folder / "sensitivity" / "samples.parquet") for folder in folders]
     stages = [read_json(file) for folder in folders for file in sorted(folder.rglob("stage.json"))]
     return collect(folders), pd.concat(samples, ignore_index=True), stages
 

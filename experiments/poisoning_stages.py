@@ -29,7 +29,7 @@ from unlearn.evaluation.poisoning.measure import DETECTORS
 from unlearn.evaluation.poisoning.windows import FitWindows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.records import COLUMNS, config_hash, provenance, source_fingerprint, write_parquet
+from unlearn.records import COLUMNS, config_hash, provenance, read_parquet, source_fingerprint, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class PoisoningRun:
         file = self.folder / f"{name}-{config_hash({**part.key, 'part': name, 'gan': gan})}.parquet"
         if not file.is_file():
             write_parquet(make(), file)
-        return pd.read_parquet(file)
+        return read_parquet(file)
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ class TablesConfig(DataConfig):
     """One's own tables: a load table, and a weather table per variable."""
 
     source: str = "tables"
-    load_csv: str = MISSING
+    load_csv: str = field(default=MISSING, metadata={"expected": "a table of loads in MW, such as load.csv"})
     weather: dict[str, str] = MISSING
     timestamp: str = "timestamp"
 
@@ -249,6 +249,7 @@ class Config:
     protocol: str = "fair"
     seed: int = 0
     threads: int = 1
+    tiny: bool = False
     models: str = "results/models"
     records: list[str] = field(default_factory=list)
 

@@ -29,7 +29,7 @@ class LeadBuildingsConfig(BuildingsConfig):
     """LEAD's labelled buildings, or any table in its layout."""
 
     source: str = "lead"
-    path: str = MISSING
+    path: str = field(default=MISSING, metadata={"expected": "a table in LEAD's layout, such as train.csv"})
     max_buildings: int | None = None
 
 

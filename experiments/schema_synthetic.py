@@ -35,7 +35,7 @@ class NpzHouseholdsConfig(HouseholdsConfig):
     """A NumPy archive without gaps."""
 
     source: str = "npz"
-    path: str = MISSING
+    path: str = field(default=MISSING, metadata={"expected": "a NumPy archive of households, such as sample.npz"})
 
 
 @dataclass
@@ -43,7 +43,7 @@ class LclHouseholdsConfig(HouseholdsConfig):
     """The files of the Low Carbon London trial."""
 
     source: str = "lcl"
-    path: str = MISSING
+    path: str = field(default=MISSING, metadata={"expected": "Low Carbon London's file or folder"})
     year: int | None = None
     tariff: str | None = None
     stamps: str = MISSING
@@ -54,7 +54,7 @@ class TableHouseholdsConfig(HouseholdsConfig):
     """One's own wide table, and a table of labels."""
 
     source: str = "table"
-    path: str = MISSING
+    path: str = field(default=MISSING, metadata={"expected": "a table of meters, such as meters.csv"})
     labels: str | None = None
     timestamp: str = MISSING
     segment: str = MISSING

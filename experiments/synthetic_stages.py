@@ -29,7 +29,15 @@ from unlearn.data import (
 from unlearn.errors import InputError
 from unlearn.evaluation import UtilityOptions
 from unlearn.evaluation.utility.bus_loads import training_days
-from unlearn.records import config_hash, create_folder, provenance, read_json, source_fingerprint, write_parquet
+from unlearn.records import (
+    config_hash,
+    create_folder,
+    provenance,
+    read_json,
+    read_parquet,
+    source_fingerprint,
+    write_parquet,
+)
 from unlearn.synthetic import BASELINES
 from unlearn.synthetic.faraday import (
     FaradayOptions,
@@ -128,7 +136,7 @@ class SyntheticRun:
             start = time.perf_counter()
             write_parquet(make(), file)
             log.info("%s measured in %.1f s, kept in %s", name, time.perf_counter() - start, file)
-        return pd.read_parquet(file)
+        return read_parquet(file)
 
     def _generate(self, learnt: HouseholdProfiles, seed: int, kind: str | None, folder: Path) -> None:
         n, generator = self.config.synthesis.profiles, self.config.generator

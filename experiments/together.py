@@ -38,6 +38,7 @@ from unlearn.plotting import (
     write_thresholds_page,
     write_utility_page,
 )
+from unlearn.records import read_parquet
 
 #: Of each experiment: figure, page, sentences.
 _SHOWN = {
@@ -55,12 +56,14 @@ _SHOWN = {
 TOGETHER = ("fidelity", "utility", "attack")
 
 
-def publish(config: Config, name: str, records: pd.DataFrame, folder: Path) -> None:
-    """Write a run's records, figure and page, and print what they say."""
+def publish(config: Config, name: str, records: pd.DataFrame, folder: Path) -> Path:
+    """Write a run's records, figure and page, and print what they say; return the page."""
     save, write_page, summarise = _SHOWN[name]
-    write_records(config, records, folder)
-    write_page(records, save(records, folder / name), folder / "index.html")
+    records = write_records(config, records, folder)
+    page = folder / "index.html"
+    write_page(records, save(records, folder / name), page)
     sys.stdout.write("\n".join(summarise(records)) + "\n")
+    return page
 
 
 def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
@@ -75,9 +78,7 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
     Raises:
         InputError: the runs measured the same thing with different results, so their settings differ.
     """
-    tables = [
-        table for table in (pd.read_parquet(job / RECORDS) for job in jobs) if (table["experiment"] == name).all()
-    ]
+    tables = [table for table in (read_parquet(job / RECORDS) for job in jobs) if (table["experiment"] == name).all()]
     # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
     steps = [int(table["n_steps"].max()) for table in tables]
     save, write_page, _ = _SHOWN[name]

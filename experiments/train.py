@@ -6,20 +6,23 @@ from pathlib import Path
 
 from experiments.app import experiment, write_records
 from experiments.build import build_study
+from experiments.endings import Ending, number
 from experiments.schema import Config
 from unlearn.evaluation import METRICS
 from unlearn.forecasters import save_forecaster
 
 
 @experiment
-def main(config: Config, folder: Path) -> None:
+def main(config: Config, folder: Path) -> Ending:
     """Save the model with its card, and its metrics on the test rows."""
     study = build_study(config)
     save_forecaster(study.model, folder / "model")
     table = study.records("train")
     for metric, value in study.original.means(study.priced_test_rows).items():
         table.add(metric, value, METRICS[metric], method="original", split="test")
-    write_records(config, table.to_frame(), folder)
+    records = write_records(config, table.to_frame(), folder)
+    names = {"cost": "Operating cost on test hours", "mape": "MAPE on test hours", "mse": "MSE on test hours"}
+    return Ending([number(name, records, metric=metric) for metric, name in names.items()], folder)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ import pandas as pd
 
 from experiments.app import experiment
 from experiments.build import build_cost
+from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun, utility_options
 from experiments.together import publish
 from unlearn.evaluation import measure_utility
 
 
-@experiment
-def main(config: Config, folder: Path) -> None:
+@experiment(keeps=lambda config: config.synthesis.folder)
+def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     run = SyntheticRun(config)
     options = utility_options(config)
@@ -41,7 +42,14 @@ def main(config: Config, folder: Path) -> None:
         )
 
     records = pd.concat([measured(seed) for seed in config.synthesis.seeds], ignore_index=True)
-    publish(config, "utility", records, folder)
+    page = publish(config, "utility", records, folder)
+    own = records[records["generator"] == run.kind]
+    numbers = [
+        number(f"Operating cost after training on {run.kind}", own, task="load", metric="cost"),
+        number(f"Balanced accuracy of seasons after training on {run.kind}", own, metric="balanced_accuracy"),
+        number(f"RMSE of the next step after training on {run.kind}", own, task="next_step", metric="rmse"),
+    ]
+    return Ending(numbers, page)
 
 
 if __name__ == "__main__":

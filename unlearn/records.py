@@ -195,16 +195,20 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         files.extend(sorted(path.rglob("records.parquet")) if path.is_dir() else [path])
     if not files:
         raise InputError("no records.parquet found: run an experiment first, or name another folder.")
-    return pd.concat([_read_parquet(file) for file in files], ignore_index=True)
+    return pd.concat([read_parquet(file) for file in files], ignore_index=True)
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
+def read_parquet(file: str | Path) -> pd.DataFrame:
+    """Read a parquet table, or say what is wrong with the file."""
     try:
         return pd.read_parquet(file)
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file.") from error
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{file}: expected a parquet table, got {error}.") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's: the file itself may be sound
+            raise
+        said = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"{file}: expected a parquet table, got {said}. Delete it, and make it anew.") from error
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

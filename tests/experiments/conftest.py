@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from unlearn.plotting.style import NOT_A_RESULT
+from unlearn.records import read_json
+
 SMALL = ["experiment=tiny", "data.n_hours=600", "evaluation.hours=24"]
 
 
@@ -13,21 +16,36 @@ class Runner:
     """Runs `python -m experiments.NAME OVERRIDES` without starting another Python."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
+        self.folder, self.small = folder, SMALL
         self._monkeypatch = monkeypatch
 
     def __call__(self, name: str, *overrides: str) -> Path:
         out = self.folder / "out" / name
         module = importlib.import_module(f"experiments.{name}")
-        argv = [name, *SMALL, f"models={self.folder / 'models'}", f"hydra.run.dir={out}", *overrides]
+        argv = [name, *self.small, f"models={self.folder / 'models'}", f"hydra.run.dir={out}", *overrides]
         self._monkeypatch.setattr(sys, "argv", argv)
         module.main()
+        if "hydra.mode=MULTIRUN" not in overrides:
+            assert_ended(name, out)
         return out
 
     def sweep(self, name: str, *overrides: str) -> Path:
         """The same as a sweep; return the sweep's folder."""
         self(name, "hydra.mode=MULTIRUN", f"hydra.sweep.dir={self.folder / 'out'}", *overrides)
         return self.folder / "out"
+
+
+def assert_ended(name: str, out: Path) -> None:
+    """A single run ends with three numbers and a page, and a page of a tiny run says that it is no result."""
+    card = read_json(out / "run.json")
+    assert card["config"]["tiny"]
+    if name == "unlearn":
+        return
+    assert len(card["numbers"]) == 3
+    shown = Path(card["shown"])
+    assert shown.exists()
+    if shown.suffix == ".html":
+        assert shown.read_text().index(NOT_A_RESULT) < shown.read_text().index("<h1")
 
 
 @pytest.fixture

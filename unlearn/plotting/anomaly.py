@@ -38,7 +38,7 @@ def anomaly_figure(records: pd.DataFrame) -> Figure:
 
 def save_anomaly(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(anomaly_figure(records), stem)
+    png, _ = save_figure(anomaly_figure(records), stem, records)
     return png
 
 

@@ -24,8 +24,8 @@ def write_anomaly_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
     return write_page(
         "anomaly.html",
         path,
+        records,
         source=records["data"].iloc[0],
-        n_records=len(records),
         sentences=summarise_anomaly(records),
         windows=detector_table(records, "window"),
         hours=detector_table(records, "hour"),

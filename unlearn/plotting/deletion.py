@@ -51,7 +51,7 @@ def deletion_figure(records: pd.DataFrame) -> Figure:
 
 def save_deletion(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(deletion_figure(records), stem)
+    png, _ = save_figure(deletion_figure(records), stem, records)
     return png
 
 

@@ -27,8 +27,8 @@ def write_deletion_page(records: pd.DataFrame, figure: Path, path: Path) -> Path
     return write_page(
         "deletion.html",
         path,
+        records,
         grid=str(records["grid"].iloc[0]),
-        n_records=len(records),
         about=lead,
         verdicts=answer_list(table),
         answers=ANSWERS,

@@ -67,7 +67,7 @@ def feeder_figure(records: pd.DataFrame) -> Figure:
 
 def save_feeder(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(feeder_figure(records), stem)
+    png, _ = save_figure(feeder_figure(records), stem, records)
     return png
 
 

@@ -29,6 +29,7 @@ def write_feeder_page(records: pd.DataFrame, figure: Path, path: Path, card: Map
     return write_page(
         "feeder.html",
         path,
+        records,
         about=about,
         sentences=sentences,
         classes=class_table(records),

@@ -88,7 +88,7 @@ def fidelity_figure(records: pd.DataFrame) -> Figure:
 
 def save_fidelity(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(fidelity_figure(records), stem)
+    png, _ = save_figure(fidelity_figure(records), stem, records)
     return png
 
 

@@ -25,8 +25,8 @@ def write_fidelity_page(records: pd.DataFrame, figure: Path, path: Path) -> Path
     return write_page(
         "fidelity.html",
         path,
+        records,
         source=records["data"].iloc[0],
-        n_records=len(records),
         about=about,
         sentences=sentences,
         headlines=headline_table(records),

@@ -43,7 +43,7 @@ def save_all(records: pd.DataFrame, samples: pd.DataFrame, folder: Path) -> list
     """Draw and save all figures as PNG and PDF; return name, caption and PNG of each."""
     saved = []
     for name, caption, figure in paper_figures(records, samples):
-        png, _ = save_figure(figure, folder / name)
+        png, _ = save_figure(figure, folder / name, records)
         saved.append((name, caption, png))
     return saved
 

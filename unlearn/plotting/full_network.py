@@ -63,7 +63,7 @@ def full_network_figure(records: pd.DataFrame) -> Figure:
 
 def save_full_network(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(full_network_figure(records), stem)
+    png, _ = save_figure(full_network_figure(records), stem, records)
     return png
 
 

@@ -21,10 +21,10 @@ def write_full_network_page(records: pd.DataFrame, figure: Path, path: Path) -> 
     return write_page(
         "full_network.html",
         path,
+        records,
         title=TITLE,
         note=NOTE,
         source=records["data"].iloc[0],
-        n_records=len(records),
         sentences=sentences_of(records),
         rows=conditions_table(records),
         png=embedded(figure),

@@ -88,7 +88,7 @@ def leakage_figure(records: pd.DataFrame) -> Figure:
 
 def save_leakage(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(leakage_figure(records), stem)
+    png, _ = save_figure(leakage_figure(records), stem, records)
     return png
 
 

@@ -25,8 +25,8 @@ def write_leakage_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
     return write_page(
         "leakage.html",
         path,
+        records,
         source=records["data"].iloc[0],
-        n_records=len(records),
         seeds=records["seed"].nunique(),
         calibration=calibration(records),
         findings=answered,

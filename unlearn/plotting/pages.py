@@ -8,20 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from matplotlib.figure import Figure
 
+from unlearn.plotting.style import NOT_A_RESULT, is_tiny
 from unlearn.records import write_atomically
 
 
-def write_page(template: str, path: Path, **content: Any) -> Path:
-    """Fill a template of this package, such as "fidelity.html", and write it, all or nothing."""
+def write_page(template: str, path: Path, records: pd.DataFrame, **content: Any) -> Path:
+    """Fill a template of this package and write it, all or nothing.
+
+    Args:
+        template: such as "fidelity.html".
+        path: where the page goes.
+        records: what the page shows; if they are no result, it says so above all else.
+        content: of the template's blocks.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    page = environment.get_template(template).render(**content)
+    page = environment.get_template(template).render(
+        n_records=len(records), not_a_result=NOT_A_RESULT if is_tiny(records) else "", **content
+    )
     return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 
 

@@ -53,7 +53,7 @@ def poisoning_figure(records: pd.DataFrame) -> Figure:
 
 def save_poisoning(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(poisoning_figure(records), stem)
+    png, _ = save_figure(poisoning_figure(records), stem, records)
     return png
 
 

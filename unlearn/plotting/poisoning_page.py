@@ -30,9 +30,9 @@ def write_poisoning_page(records: pd.DataFrame, figure: Path, path: Path) -> Pat
     return write_page(
         "poisoning.html",
         path,
+        records,
         about=lead,
         grid=str(table.about["grid"]),
-        n_records=len(records),
         share=f"{100 * table.share:g} %",
         verdicts=verdicts(table),
         answers=ANSWERS,

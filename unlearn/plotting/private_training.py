@@ -53,7 +53,7 @@ def private_training_figure(records: pd.DataFrame) -> Figure:
 
 def save_private_training(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(private_training_figure(records), stem)
+    png, _ = save_figure(private_training_figure(records), stem, records)
     return png
 
 

@@ -30,8 +30,8 @@ def write_private_training_page(records: pd.DataFrame, figure: Path, path: Path)
     return write_page(
         "private_training.html",
         path,
+        records,
         source=records["data"].iloc[0],
-        n_records=len(records),
         sentences=summarise_private_training(records),
         accounting=accounting_table(records),
         mechanisms=mechanism_table(records),

@@ -118,7 +118,7 @@ def release_figure(records: pd.DataFrame) -> Figure:
 
 def save_release(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(release_figure(records), stem)
+    png, _ = save_figure(release_figure(records), stem, records)
     return png
 
 

@@ -33,6 +33,7 @@ def write_release_page(records: pd.DataFrame, figure: Path, path: Path, card: Ma
     return write_page(
         "release.html",
         path,
+        records,
         source=records["data"].iloc[0],
         about=about,
         sentences=sentences,

@@ -57,6 +57,7 @@ def write_report(
     return write_page(
         "report.html",
         path,
+        records,
         sections=sections,
         comparison=None if spread else _rows(compare(records, published, share)),
         stages=_stage_table(card["stages"]),
@@ -64,7 +65,6 @@ def write_report(
         deviations=deviations,
         card=card,
         config=yaml.safe_dump(card["config"], sort_keys=False, allow_unicode=True),
-        n_records=len(records),
     )
 
 

@@ -40,7 +40,7 @@ def save_spread(records: pd.DataFrame, folder: Path) -> list[tuple[str, str, Pat
     """Draw and save a figure per forecaster and protocol; return name, caption and PNG of each."""
     saved = []
     for name, caption, figure in spread_figures(records):
-        png, _ = save_figure(figure, folder / name)
+        png, _ = save_figure(figure, folder / name, records)
         saved.append((name, caption, png))
     return saved
 

@@ -19,6 +19,7 @@ SPLIT_COLOURS = {"remain": "#4c72b0", "unlearn": "#dd8452", "test": "#222222"}
 CASE_COLOURS = {True: "#2b6ca3", False: "#dd8452"}
 #: Real households are nearly black; releases take a colour each, in their order.
 REAL_COLOUR = "#222222"
+NO_RESULT_COLOUR = "#b3372f"
 RELEASE_COLOURS = ("#2b6ca3", "#c8403f", "#2f8f4e", "#dd8452", "#6b4c9a", "#8c6d31", "#4aa5b5")
 FORECASTER_NAMES = {"linear": "Linear", "cnn": "CNN", "mixer": "MLP-Mixer"}
 
@@ -26,6 +27,12 @@ _SHEET = Path(__file__).with_name("unlearn.mplstyle")
 
 #: Protocols in the order in which they are shown.
 PROTOCOLS = ("published", "fair")
+
+#: Column of records that says whether their run was too small to be a result, and what is then said of it.
+TINY = "tiny"
+NOT_A_RESULT = (
+    "Not a result: a tiny run, with too little data and training to mean anything. It shows that everything runs."
+)
 
 #: Decorator under which panels are drawn: lines, legends and fonts in the project's style.
 styled = mpl.rc_context(fname=_SHEET)
@@ -45,8 +52,15 @@ def protocols_of(records: pd.DataFrame) -> list[str]:
     return [protocol for protocol in PROTOCOLS if protocol in set(records["protocol"])]
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, each all or nothing."""
+def is_tiny(records: pd.DataFrame) -> bool:
+    """Whether any of the records comes from a run that was too small to be a result."""
+    return TINY in records and bool(records[TINY].eq(True).any())
+
+
+def save_figure(figure: Figure, stem: Path, records: pd.DataFrame) -> list[Path]:
+    """Write a figure of some records as PNG and PDF, each all or nothing; it says so if they are no result."""
+    if is_tiny(records):
+        figure.supxlabel(NOT_A_RESULT, fontsize=9, color=NO_RESULT_COLOUR)
 
     def write(file: Path) -> None:
         # Without a creation date, the same records give the same bytes.

@@ -41,7 +41,7 @@ def thresholds_figure(records: pd.DataFrame) -> Figure:
 
 def save_thresholds(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(thresholds_figure(records), stem)
+    png, _ = save_figure(thresholds_figure(records), stem, records)
     return png
 
 

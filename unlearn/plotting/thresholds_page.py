@@ -29,6 +29,7 @@ def write_thresholds_page(records: pd.DataFrame, figure: Path, path: Path) -> Pa
     return write_page(
         "thresholds.html",
         path,
+        records,
         source=records["data"].iloc[0],
         sentences=summarise_thresholds(records),
         rules=rule_table(records),

@@ -106,7 +106,7 @@ def utility_figure(records: pd.DataFrame) -> Figure:
 
 def save_utility(records: pd.DataFrame, stem: Path) -> Path:
     """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(utility_figure(records), stem)
+    png, _ = save_figure(utility_figure(records), stem, records)
     return png
 
 

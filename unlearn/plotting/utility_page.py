@@ -31,9 +31,9 @@ def write_utility_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
     return write_page(
         "utility.html",
         path,
+        records,
         source=records["data"].iloc[0],
         grid=", ".join(grids),
-        n_records=len(records),
         about=about,
         tasks=table.tasks,
         verdicts=answered,
