@@ -64,6 +64,11 @@ class Forgotten:
     seconds: dict[str, float]
     declared: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        kind = "complete" if self.complete else "not complete"
+        by = "" if self.criterion is None else f", re-weighted by {self.criterion}"
+        return f"Forgotten({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}, {kind}{by})"
+
 
 def forget(
     model: Forecaster,
