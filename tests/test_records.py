@@ -4,8 +4,10 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from unlearn import records
 from unlearn.errors import InputError
@@ -166,3 +168,22 @@ def test_provenance_says_what_ran_and_is_json():
 def test_provenance_says_when_a_package_is_absent(monkeypatch):
     monkeypatch.setattr(records, "_VERSIONED", ("no-such-package",))
     assert records.provenance()["versions"] == {"no-such-package": "not installed"}
+
+
+@pytest.mark.parametrize("position", [0, 1500, 2999])
+@pytest.mark.parametrize("made", [np.asarray, torch.from_numpy, pd.Series, pd.date_range])
+def test_config_hash_sees_every_entry_of_an_array(position, made):
+    """Text of a long array shows its first and last entries alone."""
+
+    def of(values):
+        key = pd.Index(values).astype("datetime64[ns]") if made is pd.date_range else made(values)
+        return records.config_hash({"rows": key})
+
+    before, after = np.arange(3000), np.arange(3000)
+    after[position] += 1
+    assert of(before) == of(before.copy())
+    assert of(before) != of(after)
+    assert records.config_hash({"rows": np.zeros((2, 3))}) != records.config_hash({"rows": np.zeros((3, 2))})
+    texts = [np.array(["a"] * 3000, dtype=object) for _ in range(2)]
+    texts[1][position] = "b"
+    assert len({records.config_hash({"rows": text}) for text in texts}) == 2

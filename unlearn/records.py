@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -212,9 +213,17 @@ def read_parquet(file: str | Path) -> pd.DataFrame:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Return 12 hexadecimal digits that identify a configuration."""
-    text = json.dumps(config, sort_keys=True, default=str)
+    """Return 12 hexadecimal digits that identify a configuration; arrays in it count with all their values."""
+    text = json.dumps(config, sort_keys=True, default=_as_text)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _as_text(value: Any) -> str:
+    """What JSON does not know, as text. That of a long array shows its ends alone, so its bytes stand for it."""
+    array = np.asarray(value) if hasattr(value, "__array__") else None
+    if array is None or array.ndim == 0 or array.dtype.hasobject:
+        return repr(list(value)) if array is not None and array.ndim else str(value)
+    return f"{array.dtype} {array.shape} {hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
 
 
 @functools.cache

@@ -240,3 +240,12 @@ def test_a_split_without_validation_rows_is_refused_with_a_remedy():
     with pytest.raises(InputError, match=r'this split has no validation rows; .* pass evaluate_on="test"'):
         unlearn.forget(model, data, ROWS, "mse", l1_budget=0.1)
     assert unlearn.forget(model, data, ROWS, "mse", l1_budget=0.1, evaluate_on="test").model.theta.isfinite().all()
+
+
+def test_what_is_printed_is_short(linear, dataset):
+    result = unlearn.forget(linear, dataset, [3, 4])
+    assert repr(result) == "Forgotten(LinearForecaster, rows removed: 2, complete)"
+    tuned = unlearn.forget(linear, dataset, [3, 4], "mse", l1_budget=0.1)
+    assert repr(tuned) == "Forgotten(LinearForecaster, rows removed: 2, not complete, re-weighted by mse)"
+    gradient = unlearn.criterion_gradient(linear, unlearn.MSE(), dataset.features[:9], dataset.load_pu[:9])
+    assert repr(gradient) == "CriterionGradient(criterion='mse')"

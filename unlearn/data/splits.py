@@ -19,7 +19,7 @@ class Split:
         train: rows that models are fitted on, T.
         validation: rows that criteria gradients and selections use in the fair protocol.
         test: rows that are only reported on.
-        core: training rows assumed free of customers' data; extractors are trained on them.
+        core: training rows that extractors are trained on; what they learnt there is never unlearnt.
         sensitive: the other training rows; analytic heads are fitted on them and unlearnt.
         spec: how the rows were divided, if by a `SplitSpec`.
     """

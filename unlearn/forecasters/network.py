@@ -44,8 +44,8 @@ def fit_network(
 ) -> Forecaster:
     """Train an extractor on the core rows, freeze it, fit the last layer on the sensitive rows.
 
-    Inputs and, while the extractor trains, targets are standardised with core rows only, so that
-    nothing but the head has seen customers' data.
+    Inputs and, while the extractor trains, targets are standardised with core rows only, so that nothing but the head
+    has seen the sensitive rows. The core is hours of the same customers: what the extractor learnt there stays.
 
     Args:
         dataset: loads and features; its split says which training rows are core.

@@ -7,7 +7,7 @@ because removal makes a cost worse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ class CriterionGradient:
         criterion: its name.
     """
 
-    gradient: Tensor
-    values: Tensor
+    gradient: Tensor = field(repr=False)
+    values: Tensor = field(repr=False)
     criterion: str
 
 

@@ -11,7 +11,7 @@ model holds nearby only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class DampedStep:
         relative_residual: of the last system.
     """
 
-    theta: Tensor
+    theta: Tensor = field(repr=False)
     damping: float
     gain: float
     left: float

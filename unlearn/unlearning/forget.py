@@ -77,9 +77,10 @@ class Forgotten:
     declared: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        how = "complete" if self.complete else "complete as declared" if self.complete_as_declared else "not complete"
-        left = f", {len(self.not_forgotten)} rows not forgotten" if len(self.not_forgotten) else ""
-        return f"<Forgotten: {len(self.unlearn_rows)} rows, {how}{left}; {len(self.declared)} limitations declared>"
+        kind = "complete" if self.complete else "complete as declared" if self.complete_as_declared else "not complete"
+        by = "" if self.criterion is None else f", re-weighted by {self.criterion}"
+        left = f", rows not forgotten: {len(self.not_forgotten)}" if len(self.not_forgotten) else ""
+        return f"Forgotten({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}{left}, {kind}{by})"
 
 
 def forget(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ class Update:
         solution: the linear solve behind the step.
     """
 
-    theta: Tensor
-    weights: Tensor
+    theta: Tensor = field(repr=False)
+    weights: Tensor = field(repr=False)
     solution: Solution
 
 

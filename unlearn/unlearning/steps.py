@@ -11,7 +11,7 @@ forgotten before) are problems of their own. Which route an exact step takes:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -45,11 +45,11 @@ class Step:
         accurate: whether the solve itself says that it is accurate.
     """
 
-    theta: Tensor
-    weights: Tensor
+    theta: Tensor = field(repr=False)
+    weights: Tensor = field(repr=False)
     statistics: dict[str, float | str]
     undone: float
-    sums: HeadStatistics | None = None
+    sums: HeadStatistics | None = field(default=None, repr=False)
     accurate: bool = True
 
     def without(self, outputs: Tensor, model: Forecaster) -> Step:
