@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,8 +164,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file.") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: expected JSON, got an error at line {error.lineno}: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected JSON in UTF-8, got {error}.") from error
+    except (UnicodeDecodeError, OSError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON in UTF-8, got: {said(error)}. Write it again.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}.")
     return value
@@ -180,8 +180,8 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such file.")
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: expected safetensors, got {error}. Delete it and make it anew.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: expected safetensors, got: {said(error)}. Delete it and make it anew.") from error
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -203,8 +203,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
         return pd.read_parquet(file)
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file.") from error
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{file}: expected a parquet table, got {error}.") from error
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{file}: expected a parquet table, got: {said(error)}. Run the experiment again.") from error
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
