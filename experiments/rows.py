@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from experiments.schema import Config
 from unlearn.checks import IntArray, require_choice
 from unlearn.data import LoadDataset
+from unlearn.data.files import foreign_errors
 from unlearn.data.hours import rows_between
 from unlearn.errors import InputError
 from unlearn.evaluation import PROTOCOLS
@@ -48,13 +48,10 @@ def given_rows(config: Config, dataset: LoadDataset) -> tuple[IntArray | None, s
 
 
 def _read_mask(path: str) -> np.ndarray:
-    expected = f"unlearning.mask: {path}: expected a parquet file with one boolean column"
-    try:
+    wanted = "a parquet file with one boolean column"
+    expected = f"unlearning.mask: {path}: expected {wanted}"
+    with foreign_errors(f"unlearning.mask: {path}", wanted):
         table = pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{expected}, got no such file.") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{expected}, got {error}") from error
     if table.shape[1] != 1 or not pd.api.types.is_bool_dtype(table.dtypes.iloc[0]):
         kinds = ", ".join(f"{name} ({kind})" for name, kind in table.dtypes.items())
         raise InputError(f"{expected}, got {kinds}.")

@@ -1,12 +1,14 @@
-"""Validators shared by every layer: shape, finiteness, sign, ranges, row indices.
+"""Validators shared by every layer: shape, finiteness, sign, ranges, row indices; and how data shows itself in a line.
 
-Each one either returns the value in the form that the caller needs or raises `InputError`
+Each validator either returns the value in the form that the caller needs or raises `InputError`
 before any work starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +18,41 @@ from unlearn.errors import InputError, RowError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+_Class = TypeVar("_Class", bound=type)
+_BRIEF = 60
+
+
+def short_repr(cls: _Class) -> _Class:
+    """Make a data class show itself in one short line, whatever its arrays hold.
+
+    A class decorator, above `@dataclass`. Arrays are shown by their size; a class that has a method `_in_short` shows
+    the text that it returns.
+    """
+
+    def shown(self: Any) -> str:
+        if hasattr(self, "_in_short"):
+            return f"{type(self).__name__}({self._in_short()})"
+        parts = (f"{field.name}={_brief(getattr(self, field.name))}" for field in fields(self) if field.repr)
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    cls.__repr__ = shown  # type: ignore[misc]
+    return cls
+
+
+def _brief(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{shape[0]} values" if len(shape) == 1 else f"{type(value).__name__} {tuple(map(int, shape))}"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | int | float | bool):
+        text = repr(value)
+        return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
+    if isinstance(value, tuple | list | dict | set | frozenset):
+        text = "" if len(value) > 8 else ", ".join(map(_brief, value))
+        return f"({text})" if len(value) <= 8 and len(text) <= _BRIEF else f"{len(value)} items"
+    return type(value).__name__
 
 
 def as_floats(name: str, value: ArrayLike, ndim: int | None = None) -> FloatArray:

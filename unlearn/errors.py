@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Values of array libraries name their class when they are shown: np.float64(-3.2), Timestamp('2016-01-01 00:00:00').
-_WRAPPED = re.compile(r"\b(?:(?:np|numpy)\.\w+|(?:pd\.)?Timestamp)\((?P<quote>['\"]?)([^()'\"]*)(?P=quote)\)")
+_SCALARS = r"np\.(?:float|int|uint|str|bytes|bool|complex|datetime|timedelta)\w*|(?:pd\.)?Timestamp"
+_WRAPPED = re.compile(rf"\b(?:{_SCALARS})\((?P<quote>['\"]?)([^()'\"]*)(?P=quote)\)")
 # Two full stops at the end of a sentence, as another library's message that ends with one leaves; never a path's `..`.
 _TWO_STOPS = re.compile(r"(?<=[^\s./\\])\.\.(?=\s|$)")
 

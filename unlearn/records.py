@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,8 +165,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file.") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: expected JSON, got an error at line {error.lineno}: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected JSON in UTF-8, got {error}.") from error
+    except (UnicodeDecodeError, OSError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON in UTF-8, got: {said(error)}. Write it again.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}.")
     return value
@@ -181,8 +181,8 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such file.")
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: expected safetensors, got {error}. Delete it and make it anew.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: expected safetensors, got: {said(error)}. Delete it and make it anew.") from error
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -205,11 +205,10 @@ def read_parquet(file: str | Path) -> pd.DataFrame:
         return pd.read_parquet(file)
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file.") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         if isinstance(error, OSError) and error.errno:  # the system's: the file itself may be sound
             raise
-        said = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{file}: expected a parquet table, got {said}. Delete it, and make it anew.") from error
+        raise InputError(f"{file}: expected a parquet table, got {said(error)}. Delete it, and make it anew.") from error
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

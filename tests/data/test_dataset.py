@@ -107,11 +107,11 @@ def test_scaled_to(load):
     np.testing.assert_allclose(train.load_mw[dataset.split.train].max(0), [10, 20], rtol=1e-14)
     everything = dataset.scaled_to([10.0, 20.0], over="all")
     np.testing.assert_allclose(everything.load_mw.max(0), [10, 20], rtol=1e-14)
-    with pytest.raises(InputError, match=r"positive nominal and peak loads, got nominal 0\.0"):
+    with pytest.raises(InputError, match=r"nominal_mw: expected numbers above 0, got 0\.0 for a"):
         dataset.scaled_to([0.0, 1.0])
     with pytest.raises(InputError, match="over"):
         dataset.scaled_to([1.0, 1.0], over="test")
-    with pytest.raises(InputError, match=r"choose as many zones as the grid has loads"):
+    with pytest.raises(InputError, match=r"one nominal load for each of the 2 loads of frames \(a, b\), got 1"):
         dataset.scaled_to([1.0])
 
 

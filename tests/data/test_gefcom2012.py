@@ -132,7 +132,7 @@ def test_default_zones_are_the_clean_ones():
 
 def test_missing_column(tables, tmp_path):
     del tables[LOAD]["h7"]
-    refuses(tables, tmp_path, r"Load_history.csv: expected columns zone_id, .*missing h7 in row 1")
+    refuses(tables, tmp_path, r"Load_history.csv: expected the columns zone_id, .*missing h7; got")
 
 
 def test_missing_file(tables, tmp_path):
@@ -142,7 +142,7 @@ def test_missing_file(tables, tmp_path):
 
 def test_neither_archive_nor_folder(tmp_path):
     (tmp_path / "w.whl").write_text("not a wheel")
-    with pytest.raises(DataError, match=r"w.whl: expected a folder or a zip archive, got .*not a zip file"):
+    with pytest.raises(DataError, match=r"w.whl: expected a folder or a zip archive, got: .*not a zip file"):
         read_gefcom2012(tmp_path / "w.whl")
 
 

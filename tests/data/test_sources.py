@@ -46,7 +46,7 @@ def test_published_scale_is_taken_over_all_rows(tmp_path):
 def test_too_few_zones_for_the_grid(tmp_path):
     builders.write_gefcom_folder(builders.gefcom_tables()[0], tmp_path)
     with pytest.raises(
-        InputError, match=r"choose as many zones as the grid has loads.*expected shape \(2\), got \(3,\)"
+        InputError, match=r"one nominal load for each of the 2 loads of gefcom2012-2007 \(zone_1, zone_2\), got 3"
     ):
         load_dataset("gefcom2012", nominal_mw=[1.0, 2.0, 3.0], path=tmp_path, zones=(1, 2))
 

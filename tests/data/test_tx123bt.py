@@ -170,7 +170,7 @@ def test_damaged_archive(tmp_path):
     content = path.read_bytes()
     place = content.find(b"e+0")
     path.write_bytes(content[:place] + b"e+9" + content[place + 3 :])
-    with pytest.raises(DataError, match=r"load_annual_D1\.txt: expected a readable file, got Bad CRC"):
+    with pytest.raises(DataError, match=r"load_annual_D1\.txt: expected a readable file, got: Bad CRC"):
         read_tx123bt(path, n_loads=2)
 
 
@@ -205,12 +205,12 @@ def test_missing_sheet(arrays_and_files, files, tmp_path):
 
 def test_missing_climate_column(arrays_and_files, files, tmp_path):
     files[CLIMATE.format(2)] = replaced_sheet(
-        arrays_and_files, 5, lambda t: t.drop(columns="Longwave radiation (w/m2)")
+        arrays_and_files, 5, lambda t: t.drop(columns="Longwave Radiation (w/m2)")
     )
     refuses(
         files,
         tmp_path,
-        r"Day2\.csv, sheet Hour 5: expected a column whose title holds 'longwave', got Bus, Temp",
+        r"Day2\.csv, sheet Hour 5: expected one column of longwave_w_m2, got none among Bus, Temp",
     )
 
 

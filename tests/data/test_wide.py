@@ -122,7 +122,10 @@ def test_times_with_offsets_are_converted_to_utc(tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda t: t.rename(columns={"timestamp": "when"}), "the columns timestamp, missing timestamp; got when, home 0"),
+        (
+            lambda t: t.rename(columns={"timestamp": "when"}),
+            "the columns timestamp, missing timestamp; got when, home 0",
+        ),
         (lambda t: t[["timestamp"]], "expected a column of kWh per household"),
         (lambda t: t.iloc[:0], "expected a column of kWh per household beside timestamp, and rows"),
         (
@@ -189,7 +192,7 @@ def test_a_numpy_archive(tmp_path):
         ({"kwh_x1000": np.ones((47, 3), int)}, "at least 48 half-hours"),
         ({"kwh_x1000": -np.ones((100, 3), int)}, "expected at least 0, got -1 of MAC3 at half-hour 0"),
         ({"ids": np.array(["a"])}, r"ids: expected 3 values, one a household, got \(1,\)"),
-        ({"ids": np.array(["a", "b", "a"])}, "each household_id once, got a again"),
+        ({"ids": np.array(["a", "b", "a"])}, "a different name for each household, got 'a' twice"),
         ({"start": np.array(["2013-01-01 00:30"])}, "start: expected one midnight"),
         ({"start": np.array(["soon"])}, "start: expected one midnight"),
         ({"tariff": np.array([{}, {}, {}])}, "archive of plain arrays"),

@@ -223,4 +223,5 @@ def test_a_model_of_an_earlier_version_learns_its_hours_from_the_data(linear, da
 
 def test_a_result_is_shown_in_a_line(cnn, dataset):
     text = repr(unlearn.forget(cnn, dataset, WEEK))
-    assert re.fullmatch(r"Forgotten\(NetworkForecaster, rows removed: \d+, rows not forgotten: \d+, not complete\)", text)
+    expected = r"Forgotten\(NetworkForecaster, rows removed: \d+, rows not forgotten: \d+, not complete\)"
+    assert re.fullmatch(expected, text)

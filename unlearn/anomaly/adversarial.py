@@ -23,7 +23,7 @@ from tqdm import tqdm
 from unlearn.anomaly.checkpoints import load_checkpoint, save_checkpoint
 from unlearn.anomaly.networks import Discriminator, Encoder, Generator, NetworkOptions, new_networks
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import require_count, require_finite, require_positive
+from unlearn.checks import require_count, require_finite, require_positive, short_repr
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.records import provenance
 
@@ -67,6 +67,7 @@ class AdversarialOptions:
             )
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class TrainedGan:
     """Generator and discriminator after training, frozen.

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from unlearn.anomaly.adversarial import normal_values
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import require_count, require_finite, require_fraction, require_positive, require_shape
+from unlearn.checks import require_count, require_finite, require_fraction, require_positive, require_shape, short_repr
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.records import provenance
 
@@ -68,6 +68,7 @@ class Autoencoder(nn.Module):
         return self.output(states).squeeze(-1)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class FittedAutoencoder:
     """Scores hours by |x − x̂|, windows by the sum.

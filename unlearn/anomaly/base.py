@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from unlearn.anomaly.windows import Windows, mean_by_hour
-from unlearn.checks import FloatArray, require_finite, require_shape
+from unlearn.checks import FloatArray, require_finite, require_shape, short_repr
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class WindowScores:
     """Scores of N windows of W hours; the larger, the more anomalous.

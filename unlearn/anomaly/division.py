@@ -13,7 +13,7 @@ import numpy as np
 
 from unlearn.anomaly.scaling import ScaledSeries, scale, training_time, usable_buildings
 from unlearn.anomaly.windows import LENGTH, Windows, cut_windows
-from unlearn.checks import require_count, require_fraction, require_not_negative
+from unlearn.checks import require_count, require_fraction, require_not_negative, short_repr
 from unlearn.data.buildings.series import BuildingSeries, fill_gaps
 from unlearn.data.buildings.splits import BuildingSplit, split_buildings
 from unlearn.errors import InputError
@@ -62,6 +62,7 @@ class DivisionOptions:
             )
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Division:
     """Windows of each part; all are cut from one scaled series.

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import BoolArray, FloatArray, IntArray
+from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 
 #: Labelled hours of one building and kind that are no further apart belong to one event: a bypass at night has days
 #: between its nights.
 JOIN_H = 24
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Events:
     """E events, by building and time.

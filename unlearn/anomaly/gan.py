@@ -12,6 +12,7 @@ from unlearn.anomaly.encoder import EncoderOptions, train_encoder
 from unlearn.anomaly.inversion import InversionOptions, invert
 from unlearn.anomaly.networks import NetworkOptions
 from unlearn.anomaly.windows import Windows
+from unlearn.checks import short_repr
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class GanOptions:
     inversion: InversionOptions = field(default_factory=InversionOptions)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class FittedGan:
     """Scores windows by S of the best latent values found, hours by their part of it.

@@ -31,6 +31,7 @@ from unlearn.checks import (
     require_not_negative,
     require_positive,
     require_shape,
+    short_repr,
 )
 from unlearn.errors import ConvergenceError, InputError
 
@@ -82,6 +83,7 @@ class InversionOptions:
             raise InputError(f"inversion.tried: expected a whole number of at least 2, got {self.tried!r}.")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Inversion:
     """What the search found for n windows of W hours.

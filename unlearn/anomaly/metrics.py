@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape
+from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape, short_repr
 from unlearn.errors import InputError
 
 #: What a confusion matrix gives.
 AT_THRESHOLD = ("accuracy", "precision", "recall", "f1", "specificity")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """Counts of true and false positives and negatives, any shape; a ratio without a case is NaN.

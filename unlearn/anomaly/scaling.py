@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import BoolArray, FloatArray, require_count, require_fraction, require_shape
+from unlearn.checks import BoolArray, FloatArray, require_count, require_fraction, require_shape, short_repr
 from unlearn.data.buildings.series import BuildingSeries
 from unlearn.errors import DataError, InputError
 
@@ -24,6 +24,7 @@ class Usable(NamedTuple):
     constant: BoolArray
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ScaledSeries:
     """Readings of M buildings over T hours, each building on its own scale.

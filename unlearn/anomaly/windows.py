@@ -9,13 +9,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.anomaly.scaling import ScaledSeries
-from unlearn.checks import BoolArray, FloatArray, IntArray, require_count, require_shape
+from unlearn.checks import BoolArray, FloatArray, IntArray, require_count, require_shape, short_repr
 from unlearn.errors import InputError
 
 #: Hours of a window, as published.
 LENGTH = 60
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Windows:
     """N windows of W hours.

@@ -22,16 +22,31 @@ class MSE:
 
 
 class MAPE:
-    """Absolute error in percent of the true load, averaged over loads; the load must not be zero."""
+    """Absolute error in percent of the true load, averaged over loads.
+
+    Args:
+        skip_zeros: average over the loads that are not zero, of which each hour must have one; otherwise none may be
+            zero.
+    """
 
     name = "mape"
     unit = "percent"
 
+    def __init__(self, skip_zeros: bool = False) -> None:
+        self.skip_zeros = skip_zeros
+
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
-        if (load_pu == 0).any():
-            hour = int((load_pu == 0).any(dim=1).nonzero()[0])
-            raise InputError(f"MAPE: expected loads other than 0, got a 0 in hour {hour}; use MSE, or drop such hours.")
-        return 100 * ((forecast_pu - load_pu).abs() / load_pu.abs()).mean(dim=1)
+        zero = load_pu == 0
+        if not zero.any():
+            return 100 * ((forecast_pu - load_pu).abs() / load_pu.abs()).mean(dim=1)
+        bad = zero.all(dim=1, keepdim=True) if self.skip_zeros else zero
+        if bad.any():
+            hour, load = bad.nonzero()[0].tolist()
+            which = "nothing but 0" if self.skip_zeros else f"a 0 of load {load}"
+            mend = "Drop such hours" if self.skip_zeros else "Pass MAPE(skip_zeros=True) to leave such loads out"
+            raise InputError(f"MAPE: expected loads other than 0, got {which} in hour {hour}. {mend}, or use MSE.")
+        share = (forecast_pu - load_pu).abs() / torch.where(zero, 1, load_pu.abs())
+        return 100 * torch.where(zero, 0, share).sum(dim=1) / (~zero).sum(dim=1)
 
 
 class Weighted:

@@ -52,7 +52,7 @@ def clock_change(times: pd.DatetimeIndex, rows: IntArray) -> str:
 
 def repeated_hour(times: pd.DatetimeIndex) -> str:
     """The same sentence for times that are there twice."""
-    there = times[np.isin(times.month, _MONTHS) & (times.dayofweek >= 4) & (times.hour <= 4)]
+    there = times[np.isin(times.month, _MONTHS) & (times.day_of_week >= 4) & (times.hour <= 4)]
     dates = sorted({str(date) for date in there.date})
     if not dates:
         return ""

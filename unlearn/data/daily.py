@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from unlearn.checks import short_repr
 from unlearn.data.archive import Archive
+from unlearn.data.text_tables import number_fault, parse_csv
 from unlearn.errors import DataError
+
+#: Commas that part thousands; in 1,5 one would be a decimal comma.
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 HOUR_COLUMNS = tuple(f"h{hour}" for hour in range(1, 25))
 
 
+@short_repr
 @dataclass(frozen=True)
 class DailyTable:
     """Hourly values of several places, one row per place and day.
@@ -126,39 +132,38 @@ def parse_daily(archive: Archive, file: str, key: str) -> DailyTable:
     name = archive.find(file)
     if name is None:
         raise DataError(f"{archive.path}: expected a file {file}, found none among {len(archive.names)} files.")
-    # Blank lines are kept while rows are numbered, so that numbers agree with a text editor.
-    raw = pd.read_csv(io.BytesIO(archive.read(name)), dtype=str, skip_blank_lines=False)
-    raw.columns = raw.columns.str.strip()
+    table = parse_csv(f"{archive.path}/{name}", archive.read(name), "a CSV table")
     date_columns = ["year", "month", "day"]
-    missing = [column for column in (key, *date_columns, *HOUR_COLUMNS) if column not in raw.columns]
-    if missing:
-        raise DataError(
-            f"{file}: expected columns {key}, year, month, day, h1 to h24; missing {', '.join(missing)} "
-            f"in row 1. Name the columns so."
-        )
-    raw["row"] = np.arange(2, len(raw) + 2)
+    table.require([key, *date_columns, *HOUR_COLUMNS], "Name the columns so.")
+    raw = pd.DataFrame({column: table.column(column).to_pylist() for column in (key, *date_columns, *HOUR_COLUMNS)})
+    raw["row"] = [table.row(i) for i in range(len(raw))]
+    raw = raw.replace(r"^\s*$", None, regex=True)
     raw = raw[raw[[key, *date_columns]].notna().any(axis=1)].reset_index(drop=True)
-    table = pd.DataFrame({key: _integers(raw, key, file)})
+    parsed = pd.DataFrame({key: _integers(raw, key, file)})
     date_parts = pd.DataFrame({column: _integers(raw, column, file) for column in date_columns})
-    table["date"] = pd.to_datetime(date_parts, errors="coerce")
-    if table["date"].isna().any():
-        i = int(np.flatnonzero(table["date"].isna())[0])
+    parsed["date"] = pd.to_datetime(date_parts, errors="coerce")
+    if parsed["date"].isna().any():
+        i = int(np.flatnonzero(parsed["date"].isna())[0])
         got = "-".join(map(str, date_parts.iloc[i]))
         raise DataError(f"{file}: expected a date in columns year, month, day, got {got} at row {raw['row'][i]}.")
     hours = pd.DataFrame({column: _numbers(raw, column, file) for column in HOUR_COLUMNS})
-    table = pd.concat([table, hours, raw["row"]], axis=1)
-    _require_unique(table, key, file)
-    return DailyTable(file, key, table.sort_values([key, "date"], ignore_index=True))
+    rows = pd.concat([parsed, hours, raw["row"]], axis=1)
+    _require_unique(rows, key, file)
+    return DailyTable(file, key, rows.sort_values([key, "date"], ignore_index=True))
 
 
 def _numbers(raw: pd.DataFrame, column: str, file: str) -> pd.Series:
-    """Parse a column of numbers; blanks become NaN, everything else must be a number."""
-    text = raw[column].str.strip().str.replace(",", "")
-    values = pd.to_numeric(text, errors="coerce").astype(np.float64)
-    wrong = np.flatnonzero(text.notna() & (text != "") & ~np.isfinite(values))
+    """Parse a column of numbers; blanks become NaN, everything else must be a number, commas only between thousands."""
+    text = raw[column].astype("str").str.strip()
+    plain = text.mask(text.str.fullmatch(_THOUSANDS.pattern), text.str.replace(",", ""))
+    values = pd.to_numeric(plain, errors="coerce").astype(np.float64)
+    wrong = np.flatnonzero(text.notna() & ~np.isfinite(values))
     if wrong.size:
         i = int(wrong[0])
-        raise DataError(f"{file}: expected a number, got {raw[column][i]!r} in column {column} at row {raw['row'][i]}.")
+        raise DataError(
+            f"{file}: expected a number, got {raw[column][i]!r} in column {column} at row {raw['row'][i]}. "
+            f"{number_fault(text[i])}"
+        )
     return values
 
 

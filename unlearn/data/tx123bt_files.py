@@ -11,15 +11,23 @@ import pandas as pd
 from unlearn.checks import FloatArray
 from unlearn.data.archive import Archive
 from unlearn.data.features import WEATHER_NAMES
+from unlearn.data.files import foreign_errors, refuse_other_content
+from unlearn.data.identifiers import require_distinct
+from unlearn.data.text_tables import listed, parse_csv
 from unlearn.errors import DataError
 
 HOURS = 24
 
 _WORKBOOK_MAGIC = b"PK"
 
-#: What the column title of each climate variable contains, once blanks and punctuation are gone.
+#: Which titles are of each climate variable, once blanks and punctuation are gone. The release calls the total wind
+#: speed just `Wind Speed (m/s)`, beside the zonal and the meridional one.
 _TITLES = dict(
-    zip(WEATHER_NAMES, ("temperature", "shortwave", "longwave", "zonal", "meridional", "total"), strict=True)
+    zip(
+        WEATHER_NAMES,
+        ("temperature", "shortwave", "longwave", "zonal", "meridional", "^(?!.*(zonal|meridional)).*wind"),
+        strict=True,
+    )
 )
 
 
@@ -56,11 +64,11 @@ def parse_load(archive: Archive, name: str) -> FloatArray:
             or a negative load; names file, column and row.
     """
     where = f"{archive.path}/{name}"
-    try:
-        text = pd.read_csv(io.BytesIO(archive.read(name)), sep=r"\s+", header=None, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        message = str(error).strip()
-        raise DataError(f"{where}: expected 24 rows of numbers of one length, got: {message}.") from error
+    content = archive.read(name)
+    wanted = "24 rows of numbers of one length"
+    refuse_other_content(where, content, wanted)
+    with foreign_errors(where, wanted, "Fetch the file again."):
+        text = pd.read_csv(io.BytesIO(content), sep=r"\s+", header=None, dtype=str, encoding="utf-8-sig")
     if len(text) != HOURS:
         raise DataError(f"{where}: expected 24 rows, one per hour, got {len(text)}. Fetch the file again.")
     load = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
@@ -108,10 +116,9 @@ def parse_climate(archive: Archive, name: str, n_buses: int) -> FloatArray:
 
 def _workbook_sheets(where: str, content: bytes) -> dict[str, pd.DataFrame]:
     """Return the 24 sheets in the order of hours, by place for messages."""
-    try:
-        book = pd.read_excel(io.BytesIO(content), sheet_name=None, engine="openpyxl")
-    except Exception as error:  # openpyxl lets errors of zip, XML and its own escape
-        raise DataError(f"{where}: expected an Excel workbook, got {error}. Fetch the file again.") from error
+    with foreign_errors(where, "an Excel workbook", "Fetch the file again."):
+        book = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, engine="openpyxl")
+    require_distinct(where, list(book), "sheet")
     by_hour = {title.strip().lower(): table for title, table in book.items()}
     wanted = [f"Hour {hour}" for hour in range(1, HOURS + 1)]
     missing = [title for title in wanted if title.lower() not in by_hour]
@@ -119,31 +126,40 @@ def _workbook_sheets(where: str, content: bytes) -> dict[str, pd.DataFrame]:
         raise DataError(
             f"{where}: expected sheets Hour 1 to Hour 24, missing {', '.join(missing)}. Fetch the file again."
         )
-    return {f"{where}, sheet {title}": by_hour[title.lower()] for title in wanted}
+    return {f"{where}, sheet {title}": _titled(f"{where}, sheet {title}", by_hour[title.lower()]) for title in wanted}
+
+
+def _titled(where: str, sheet: pd.DataFrame) -> pd.DataFrame:
+    """Take the first row of a sheet as titles, as they are written."""
+    if sheet.empty:
+        raise DataError(f"{where}: expected a row per bus, got an empty sheet. Fetch the file again.")
+    titles = ["" if pd.isna(title) else str(title) for title in sheet.iloc[0]]
+    require_distinct(where, [title for title in titles if title.strip()])
+    return sheet.iloc[1:].set_axis(pd.Index(titles), axis=1).reset_index(drop=True)
 
 
 def _plain_table(where: str, content: bytes) -> pd.DataFrame:
     """Return plain text as a table in the order of hours."""
-    try:
-        table = pd.read_csv(io.BytesIO(content))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{where}: expected a workbook or a table with commas, got: {error}.") from error
-    hour = next((column for column in table.columns if str(column).strip().lower() == "hour"), None)
-    return table if hour is None else table.sort_values(hour, kind="stable", ignore_index=True)
+    table = parse_csv(where, content, "a workbook or a table with commas")
+    raw = pd.DataFrame({title: table.column(title).to_pylist() for title in table.titles})
+    hour = next((title for title in table.titles if title.strip().lower() == "hour"), None)
+    if hour is None:
+        return raw
+    return raw.iloc[np.argsort(table.numbers([hour], "an hour")[:, 0], kind="stable")].reset_index(drop=True)
 
 
 def _climate_columns(where: str, table: pd.DataFrame) -> FloatArray:
     """Pick the six variables by their titles, shape (rows, 6)."""
-    plain = {re.sub(r"[^a-z]", "", str(column).lower()): column for column in table.columns}
+    plain = {column: re.sub(r"[^a-z]", "", str(column).lower()) for column in table.columns}
     picked = {}
     for variable, title in _TITLES.items():
-        column = next((original for text, original in plain.items() if title in text), None)
-        if column is None:
+        found = [column for column, text in plain.items() if re.search(title, text)]
+        if len(found) != 1:
             raise DataError(
-                f"{where}: expected a column whose title holds '{title}', got "
-                f"{', '.join(map(str, table.columns))}. Rename it so."
+                f"{where}: expected one column of {variable}, got {' and '.join(map(repr, found)) or 'none'} among "
+                f"{listed(list(map(str, table.columns)))}. Name it as the release does, such as Wind Speed (m/s)."
             )
-        picked[variable] = column
+        picked[variable] = found[0]
     raw = table[list(picked.values())]
     values = raw.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     bad = ~np.isfinite(values)

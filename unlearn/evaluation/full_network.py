@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlearn.checks import short_repr
 from unlearn.evaluation.groups import Group
 from unlearn.evaluation.network_curvature import Prediction
 from unlearn.evaluation.network_problem import NetworkProblem, block_bounds, block_means
@@ -25,6 +26,7 @@ NOISE = ("order", "initial", "nudged")
 NUDGE = 1e-6
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Truth:
     """Standardised test forecasts of refits.
@@ -39,6 +41,7 @@ class Truth:
     refits: Tensor
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class SeedStudy:
     """Everything of one seed.

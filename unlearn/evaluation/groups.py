@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_finite
+from unlearn.checks import FloatArray, IntArray, require_finite, short_repr
 from unlearn.errors import InputError
 from unlearn.unlearning import select
 
@@ -20,6 +20,7 @@ KINDS = ("random", "block", "helpful", "harmful")
 USES = ("single", "group", "choice", "subset")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Group:
     """Rows that are left out together.

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_positive
+from unlearn.checks import FloatArray, IntArray, require_positive, short_repr
 from unlearn.criteria import MAPE, MSE
 from unlearn.data import LoadDataset
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost, price_hours
 
@@ -31,6 +31,7 @@ METRICS = {
 }
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class HourlyMetrics:
     """Metrics of every priced hour.
@@ -51,7 +52,9 @@ class HourlyMetrics:
         return {metric: float(values[chosen].mean()) for metric, values in self.values.items()}
 
 
-def measure(model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: OperatingCost) -> HourlyMetrics:
+def measure(
+    model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, skip_zero_loads: bool = False
+) -> HourlyMetrics:
     """Evaluate MSE, MAPE and operating cost of a forecaster, hour by hour.
 
     Args:
@@ -59,20 +62,43 @@ def measure(model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: Opera
         dataset: loads and features.
         rows: rows to evaluate, shape (n,).
         cost: the grid that hours are priced on.
+        skip_zero_loads: leave loads of zero out of MAPE, which otherwise refuses them.
 
     Raises:
+        DataError: a load of zero that is not to be left out; names column and hour.
         SolverError: an hour that cannot be priced; names it.
     """
-    return measure_forecast(torch.from_numpy(model.forecast(dataset.features[rows])), dataset, rows, cost)
+    forecast = torch.from_numpy(model.forecast(dataset.features[rows]))
+    return measure_forecast(forecast, dataset, rows, cost, skip_zero_loads)
 
 
-def measure_forecast(forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost) -> HourlyMetrics:
+def refuse_zero_loads(dataset: LoadDataset, rows: IntArray) -> None:
+    """Refuse rows in which a load is zero, for which a percentage of the load means nothing.
+
+    Raises:
+        DataError: names column and hour, and the option that leaves such loads out of MAPE.
+    """
+    zero = np.argwhere(dataset.load_mw[rows] == 0)
+    if len(zero):
+        i, b = (int(k) for k in zero[0])
+        raise DataError(
+            f"{dataset.name}: expected loads above 0 for MAPE, got 0 in column {dataset.load_names[b]} at "
+            f"{dataset.timestamps[rows[i]]}; {len(zero)} such values. Pass skip_zero_loads=True to leave them out of "
+            "MAPE, or leave the column out."
+        )
+
+
+def measure_forecast(
+    forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, skip_zero_loads: bool = False
+) -> HourlyMetrics:
     """Evaluate forecasts in p.u., shape (n, B), of some rows of a data set; see `measure`."""
+    if not skip_zero_loads:
+        refuse_zero_loads(dataset, rows)
     load = torch.from_numpy(dataset.load_pu[rows])
     priced = price_hours(cost, forecast, load)
     columns = {
         "mse": MSE()(forecast, load),
-        "mape": MAPE()(forecast, load),
+        "mape": MAPE(skip_zero_loads)(forecast, load),
         "cost": priced.total,
         "generation_cost": priced.generation,
         "shedding_cost": priced.shedding,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.evaluation.network_problem import NetworkProblem, block_bounds
 from unlearn.evaluation.tangent import SETTLED, STEPS, TangentKernel
@@ -24,6 +24,7 @@ RTOL = 1e-2
 FEW_STEPS = 20
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What one curvature with one damping says.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from unlearn.checks import FloatArray, IntArray, require_choice, require_positive
+from unlearn.checks import FloatArray, IntArray, require_choice, require_positive, short_repr
 from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import InputError
@@ -25,6 +25,7 @@ from unlearn.forecasters.training import n_watched
 from unlearn.influence import ModuleObjective
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class NetworkProblem:
     """Rows that a network is trained on and judged by; inputs and targets standardised with the drawn rows.

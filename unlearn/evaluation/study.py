@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_choice
+from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
 from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
 from unlearn.errors import InputError
-from unlearn.evaluation.measure import HourlyMetrics, measure_forecast, sample_hours
+from unlearn.evaluation.measure import HourlyMetrics, measure_forecast, refuse_zero_loads, sample_hours
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import OperatingCost
 from unlearn.influence import CriterionGradient, criterion_gradient, influence_scores
@@ -30,6 +30,7 @@ PROTOCOLS = {"published": "test", "fair": "validation"}
 SELECTIONS = ("helpful", "harmful", "random", "given")
 
 
+@short_repr
 @dataclass(eq=False)
 class Study:
     """Everything about one forecaster that the experiments share; each part is computed once.
@@ -49,6 +50,7 @@ class Study:
         gradient_cost: what differentiates the operating cost, if not `cost` itself.
         seed: seed of random selection and drawing.
         labels: further columns of every record.
+        skip_zero_loads: leave loads of zero out of MAPE, which otherwise refuses them.
     """
 
     model: Forecaster
@@ -65,6 +67,7 @@ class Study:
     gradient_cost: OperatingCost | None = None
     seed: int = 0
     labels: dict[str, object] = field(default_factory=dict)
+    skip_zero_loads: bool = False
 
     def __post_init__(self) -> None:
         require_choice("protocol", self.protocol, PROTOCOLS)
@@ -73,6 +76,9 @@ class Study:
         if (self.selection == "given") != (self.given_rows is not None):
             raise InputError('study: given_rows go with selection="given", and the other way round.')
         require_base(self.criteria["cost"], self.dataset)
+        if not self.skip_zero_loads:
+            split = self.dataset.split
+            refuse_zero_loads(self.dataset, np.concatenate([self.training_rows, split.validation, split.test]))
         if (self.model.weights != 1).any() or self.model.forgotten.any():
             raise InputError("study: expected a model that has forgotten nothing; this one has. Fit it anew.")
         self._gradients: dict[str, CriterionGradient] = {}
@@ -80,7 +86,11 @@ class Study:
     @cached_property
     def criteria(self) -> dict[str, Criterion]:
         """The three criteria that are differentiated, by name."""
-        return {"mse": MSE(), "mape": MAPE(), "cost": OperatingCostCriterion(self.gradient_cost or self.cost)}
+        return {
+            "mse": MSE(),
+            "mape": MAPE(self.skip_zero_loads),
+            "cost": OperatingCostCriterion(self.gradient_cost or self.cost),
+        }
 
     @cached_property
     def objective(self) -> HeadObjective:
@@ -140,7 +150,9 @@ class Study:
     def measure(self, theta: Tensor, rows: IntArray) -> HourlyMetrics:
         """Metrics of another head on some of the priced rows."""
         design = self._priced_design[torch.from_numpy(np.searchsorted(self.priced_rows, rows))]
-        return measure_forecast(design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost)
+        return measure_forecast(
+            design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost, self.skip_zero_loads
+        )
 
     def records(self, experiment: str) -> RecordTable:
         """An empty table whose rows say what this study is."""

@@ -13,9 +13,10 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray
+from unlearn.checks import FloatArray, short_repr
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class EcodDetector:
     """Scores an hour by `max(−log F(x), −log F̄(x))`, or by both tails together where the hour has no skew.

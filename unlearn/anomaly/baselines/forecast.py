@@ -10,7 +10,7 @@ import pandas as pd
 from unlearn.anomaly.baselines.residuals import ResidualDetector, covered_hours
 from unlearn.anomaly.scaling import ScaledSeries
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data.meters.day_ahead import HOURS, DayAheadPanel, day_ahead_panel
 from unlearn.data.meters.households import household_profiles
 from unlearn.errors import InputError
@@ -18,6 +18,7 @@ from unlearn.forecasters.household import UNIT_KWH, HouseholdForecaster, fit_hou
 from unlearn.forecasters.training import TrainingOptions
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class _DayAhead:
     """Expects what a forecaster says at midnight, from the seven days before."""

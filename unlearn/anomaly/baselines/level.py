@@ -8,12 +8,13 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray, require_choice
+from unlearn.checks import FloatArray, require_choice, short_repr
 
 #: The middle of a building's usual range, or the median of all training readings on that scale.
 CENTRES = ("middle", "median")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class LevelDetector:
     """Scores an hour by `|x − c|` with x its scaled reading, and a window by its highest hour.

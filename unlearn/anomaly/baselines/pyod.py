@@ -11,7 +11,7 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray, require_choice, require_count
+from unlearn.checks import FloatArray, require_choice, require_count, short_repr
 from unlearn.errors import InputError
 
 KINDS = ("iforest", "lof")
@@ -36,6 +36,7 @@ class PyodOptions:
             require_count(f"pyod.{name}", getattr(self, name))
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class PyodDetector:
     """Scores windows as a whole; every hour repeats its window's score."""

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearn.checks import BoolArray, FloatArray, require_not_negative, require_rows
+from unlearn.checks import BoolArray, FloatArray, require_not_negative, require_rows, short_repr
 from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.errors import DataError
 
@@ -22,6 +22,7 @@ _HOUR = np.timedelta64(1, "h")
 _HOURS_OF_DAY = 24
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class BuildingSeries:
     """Hourly readings of M buildings over T consecutive hours.
@@ -76,6 +77,11 @@ class BuildingSeries:
                 f"{self.name} kwh: expected readings or NaN, got {self.kwh[m, t]} of building {self.buildings[m]} at "
                 f"{self.hours[t]}."
             )
+
+    def _in_short(self) -> str:
+        span = f" from {self.hours[0]} to {self.hours[-1]}" if len(self.hours) else ""
+        labels = "no labels" if self.anomaly is None else f"{int(self.anomaly.sum())} anomalous"
+        return f"{self.name}: {len(self)} buildings, {self.n_hours} hours{span}, {labels}"
 
     def __len__(self) -> int:
         return len(self.buildings)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import IntArray, require_fraction
+from unlearn.checks import IntArray, require_fraction, short_repr
 from unlearn.errors import InputError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class BuildingSplit:
     """Positions of the buildings that a detector is trained on, that choose its threshold, that it is judged on."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data.dates import DateArray, day_of_week_of
 from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.errors import InputError
@@ -24,6 +24,7 @@ ENERGIES = ("day_before_kwh", "week_before_kwh", "hour_mean_kwh", "level_kwh")
 FEATURES = (*CALENDAR, *ENERGIES)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class DayAheadPanel:
     """Days of households whose week before is complete, sorted by household and date.

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from unlearn.checks import IntArray, require_fraction
+from unlearn.checks import IntArray, require_fraction, short_repr
 from unlearn.data.dates import DateArray, day_of_week_of, month_of
+from unlearn.data.identifiers import as_identifiers
 from unlearn.data.meters.profiles import DailyProfiles, EnergyArray, checked_label, segment_codes
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError, MismatchError
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class HouseholdProfiles(DailyProfiles):
     """Daily profiles that know their household and date.
@@ -44,6 +46,10 @@ class HouseholdProfiles(DailyProfiles):
             raise DataError(f"{self.name} households: expected each household_id once, got {twice} again.")
         if self.date.shape != (len(self),) or np.isnat(self.date).any():
             raise DataError(f"{self.name} date: expected one date per profile ({len(self)}), got {self.date.shape}.")
+
+    def _in_short(self) -> str:
+        span = f" from {self.days[0]} to {self.days[-1]}" if len(self) else ""
+        return f"{super()._in_short()}, {self.n_households} households{span}"
 
     @property
     def n_households(self) -> int:
@@ -104,7 +110,7 @@ def household_profiles(
         kwh: energy per step, shape (N, S).
         household: position in `households`, shape (N,).
         date: day of each profile, shape (N,).
-        households: `household_id`, `segment`, and further labels.
+        households: `household_id`, `segment`, and further labels. Names are text; whole numbers become their digits.
         segments: names and order of segments; None takes those that occur, sorted.
         reading: what the reader kept and dropped.
 
@@ -114,8 +120,11 @@ def household_profiles(
     missing = [column for column in ("household_id", "segment") if column not in households]
     if missing:
         raise DataError(f"{name} households: expected the columns household_id and segment, missing {missing}.")
-    households = households.reset_index(drop=True)
-    names = households["segment"].astype(str)
+    households = households.reset_index(drop=True).assign(
+        household_id=as_identifiers(f"{name} household_id", households["household_id"]),
+        segment=as_identifiers(f"{name} segment", households["segment"]),
+    )
+    names = households["segment"]
     known = tuple(sorted(names.unique())) if segments is None else segments
     of_household = segment_codes(name, names, known)
     who = checked_label(f"{name} household", household, len(kwh), 0, len(households) - 1)
@@ -146,14 +155,20 @@ def with_attribute_as_segment(
 
     Raises:
         InputError: no such column.
-        DataError: a value that is not among `segments`.
+        DataError: a missing value, or one that is not among `segments`.
     """
     if name not in profiles.households:
         raise InputError(
             f"attribute: expected a column of the households ({', '.join(map(str, profiles.households))}), "
             f"got {name!r}."
         )
-    values = profiles.households[name].astype(str)
+    given = profiles.households[name]
+    if given.isna().any():
+        who = profiles.households["household_id"][given.isna()].iloc[0]
+        raise DataError(
+            f"{profiles.name} {name}: expected a value for each household, got none for {who}. Give it one."
+        )
+    values = given.astype(str)
     known = tuple(sorted(values.unique())) if segments is None else segments
     codes = segment_codes(profiles.name, values, known)
     households = profiles.households.assign(segment=values)

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from unlearn.data.dates import day_of_week_of, month_of
+from unlearn.data.files import as_path
 from unlearn.data.meters.households import HouseholdProfiles, household_profiles
-from unlearn.data.meters.lcl_days import Choice, HouseholdDays, stream_days
+from unlearn.data.meters.lcl_days import Choice, HouseholdDays, step_note, stream_days
 from unlearn.data.meters.lcl_rows import LCL_SEGMENTS
 from unlearn.data.meters.parquet import ProfileWriter, load_profiles, profile_card
 from unlearn.data.meters.profiles import STEPS
@@ -70,7 +71,7 @@ def read_lcl(
         DataError: whatever `stream_households` refuses, or no household has enough days.
     """
     choice = Choice(year, tariff, max_households, min_days, stamps)
-    if Path(path).suffix == ".parquet":
+    if as_path("path", path).suffix == ".parquet":
         return _from_cache(Path(path), choice)
     parts, reading = [], ReadingReport()
     for part in stream_days(path, choice):
@@ -81,6 +82,7 @@ def read_lcl(
     if not parts:
         raise DataError(
             f"{path}: expected at least one household with {min_days} or more complete days, got none: {reading}."
+            f"{step_note(path)}"
         )
     lengths = [len(part.kwh) for part in parts]
     households = _table([(part.household_id, part.labels) for part in parts])
@@ -110,7 +112,7 @@ def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = "start"
         InputError: the suffix of the target is not `.parquet`.
         DataError: whatever `read_lcl` refuses.
     """
-    if Path(target).suffix != ".parquet":
+    if as_path("target", target).suffix != ".parquet":
         raise InputError(f"{target}: expected the suffix .parquet, got {Path(target).suffix!r}.")
     choice = Choice(None, None, None, 1, stamps)
     total = ReadingReport()
@@ -126,7 +128,7 @@ def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = "start"
                     _write_chunk(writer, chunk)
                     kept += [(part.household_id, part.labels) for part in chunk]
             if not kept:
-                raise DataError(f"{source}: expected at least one complete day, got none: {total}.")
+                raise DataError(f"{source}: expected at least one complete day, got none: {total}.{step_note(source)}")
             households = _table(kept)
             origin = {"source": Path(source).name, "stamps": stamps}
             writer.finish(NAME, _segments(households), households, total, origin)

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, IntArray, require_choice, require_count
+from unlearn.checks import FloatArray, IntArray, require_choice, require_count, short_repr
+from unlearn.data.clock import HOUR_S, common_step, length_of
+from unlearn.data.energy import refuse_registers
 from unlearn.data.meters.lcl_rows import HouseholdRows, stream_households
 from unlearn.data.meters.profiles import STEPS, EnergyArray
 from unlearn.data.meters.reading import ReadingReport
+from unlearn.errors import DataError
 
 _HALF_HOUR_NS = 1800 * 10**9
 
@@ -38,6 +41,7 @@ class Choice:
             require_count("year", self.year)
 
 
+@short_repr
 @dataclass(frozen=True)
 class HouseholdDays:
     """The complete days of one household."""
@@ -77,11 +81,19 @@ def complete_days(rows: HouseholdRows, choice: Choice) -> HouseholdDays:
     counts["not_chosen"] = int((~chosen).sum())
     null = chosen & np.isnan(kwh)
     off = chosen & ~null & (rest != 0)
+    if 4 * off.sum() > chosen.sum():
+        found = common_step(np.sort(time_ns[chosen]) // 10**9)
+        if 0 < found < HOUR_S // 2:
+            raise DataError(
+                f"{rows.household_id}: expected a row per half-hour, got steps of {length_of(found)}. Sum the energy "
+                "of each half-hour."
+            )
     usable = chosen & ~null & ~off
     step, kwh, counts["duplicate"], counts["conflicting"] = without_repeats(step[usable], kwh[usable])
     days, per_day = np.unique(step // STEPS, return_counts=True)
     complete = per_day == STEPS
     matrix = kwh[np.repeat(complete, per_day)].reshape(-1, STEPS).astype(np.float32)
+    refuse_registers("Low Carbon London", [rows.household_id], matrix.reshape(1, -1))
     date = days[complete].astype("datetime64[D]")
     enough = len(matrix) >= choice.min_days
     reading = ReadingReport(
@@ -110,3 +122,10 @@ def without_repeats(step: IntArray, kwh: FloatArray) -> tuple[IntArray, FloatArr
     # Within a time energy is sorted, so the first and the last differ if any two do.
     agree = kwh[first] == kwh[first + size - 1]
     return step[first[agree]], kwh[first[agree]], int((size[agree] - 1).sum()), int(size[~agree].sum())
+
+
+def step_note(path: str | Path) -> str:
+    """The step of the first household, for the message that no day of half-hours is complete."""
+    rows = next(stream_households(path), None)
+    step = 0 if rows is None else common_step(np.sort(np.concatenate(rows.time_ns)) // 10**9)
+    return f" Rows stand in steps of {length_of(step)}: give readings of half-hours." if step > HOUR_S // 2 else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,8 +17,12 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray
-from unlearn.errors import DataError
+from unlearn.checks import FloatArray, IntArray, short_repr
+from unlearn.data.files import as_path, foreign_errors, refuse_other_content
+from unlearn.data.identifiers import require_distinct
+from unlearn.data.text_tables import number_fault
+from unlearn.data.times import time_fault
+from unlearn.errors import DataError, said
 
 ENERGY = "KWH/hh (per half hour)"
 LABELS = ("stdorToU", "Acorn", "Acorn_grouped")
@@ -31,9 +34,11 @@ LCL_SEGMENTS = ("Affluent", "Comfortable", "Adversity", "ACORN-U", "ACORN-")
 # Numbers may stand between blanks, and so may their absence.
 _NULLS = [before + null + after for null in ("Null", "NULL", "null", "") for before in ("", " ") for after in ("", " ")]
 _BLOCK_BYTES = 1 << 20
+_LONGEST_HEADER = 1 << 16
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
+@short_repr
 @dataclass
 class HouseholdRows:
     """All rows of one household, as they stand in the files.
@@ -69,15 +74,15 @@ def stream_households(path: str | Path) -> Iterator[HouseholdRows]:
     """
     open_household: HouseholdRows | None = None
     closed: set[str] = set()
-    for block in _blocks(Path(path)):
+    for block in _blocks(path):
         for run, rows in enumerate(block.runs):
             name = block.ids[run]
             labels = tuple(block.labels[label][rows.start] for label in LABELS)
             if open_household is None or open_household.household_id != name:
                 if open_household is not None:
-                    closed.add(open_household.household_id)
+                    closed.add(open_household.household_id.strip())
                     yield open_household
-                if name in closed:
+                if name.strip() in closed:
                     raise DataError(
                         f"{block.where(rows.start)}: expected the rows of a household to stand together, got {name} "
                         "again after another household. Sort the files by household."
@@ -100,6 +105,7 @@ def stream_households(path: str | Path) -> Iterator[HouseholdRows]:
         yield open_household
 
 
+@short_repr
 @dataclass(frozen=True)
 class _Block:
     """Some rows of one file."""
@@ -123,15 +129,16 @@ class _Block:
         return rows.start + int(np.argmax(other)) if other.any() else None
 
 
-def _blocks(path: Path) -> Iterator[_Block]:
+def _blocks(path: str | Path) -> Iterator[_Block]:
     sources = _sources(path)
     total = sum(source.size for source in sources)
     with tqdm(total=total, desc="Low Carbon London", unit="B", unit_scale=True, delay=1) as bar:
         for source in sources:
-            with source.open() as raw:
-                header = _header(source.name, raw.readline())
-            with source.open() as raw:
-                yield from _file_blocks(source.name, _Counted(raw, bar), header)
+            with foreign_errors(source.name, source.wanted, "Fetch it again."):
+                with source.open() as raw:
+                    header = _header(source.name, raw.readline(_LONGEST_HEADER))
+                with source.open() as raw:
+                    yield from _file_blocks(source.name, _Counted(raw, bar), header)
 
 
 def _file_blocks(name: str, stream: _Counted, header: dict[str, str]) -> Iterator[_Block]:
@@ -150,21 +157,34 @@ def _file_blocks(name: str, stream: _Counted, header: dict[str, str]) -> Iterato
                 if batch.num_rows:
                     yield _block(name, line, batch.rename_columns(list(COLUMNS)))
                     line += batch.num_rows
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{name}: expected a readable archive, got: {error}. Fetch it again.") from error
     except pa.ArrowInvalid as error:
-        row = re.search(r"Row #(\d+)", str(error))
-        place = f"{name} line {row[1]}" if row else name
-        raise DataError(
-            f"{place}: expected the columns of the Low Carbon London trial, times such as 2012-10-12 00:30:00.0000000 "
-            f"and energy in kWh or Null, got: {error}."
-        ) from error
+        raise _refused(name, error) from error
+
+
+def _refused(name: str, error: pa.ArrowInvalid) -> DataError:
+    """Say where a file is not as it should be, and why."""
+    text = said(error)
+    row = re.search(r"Row #(\d+)", text)
+    place = f"{name} line {row[1]}" if row else name
+    value = re.search(r"invalid value '(.*)'$", text)
+    if value and "timestamp" in text:
+        return DataError(
+            f"{place}: expected times such as 2012-10-12 00:30:00.0000000 in DateTime, got {value[1]!r}. "
+            f"{time_fault([value[1]])} This layout takes no other format."
+        )
+    if value:
+        return DataError(
+            f"{place}: expected energy in kWh or Null in {ENERGY}, got {value[1]!r}. {number_fault(value[1].strip())}"
+        )
+    if "UTF8" in text:
+        text = "text in another encoding than UTF-8; save it as CSV UTF-8"
+    return DataError(f"{place}: expected rows of the Low Carbon London trial, got: {text}. Fetch the file again.")
 
 
 def _block(name: str, line: int, batch: pa.RecordBatch) -> _Block:
     """Turn a batch into arrays, refusing values that can be none."""
     codes, names = batch["LCLid"].indices.to_numpy(), batch["LCLid"].dictionary.to_pylist()
-    nameless = codes == (names.index("") if "" in names else -1)
+    nameless = np.array([not name.strip() for name in names], dtype=bool)[codes]
     timeless = batch["DateTime"].is_null().to_numpy(zero_copy_only=False)
     for column, missing in (("LCLid", nameless), ("DateTime", timeless)):
         if missing.any():
@@ -194,13 +214,20 @@ def _texts(column: pa.DictionaryArray) -> NDArray:
 
 def _header(name: str, line: bytes) -> dict[str, str]:
     """Return how the file writes each column: the energy column ends with a blank in the trial's files."""
+    if not line.strip():
+        raise DataError(f"{name}: expected the columns {', '.join(COLUMNS)}, got an empty file. Fetch it again.")
+    refuse_other_content(name, line)
     written = line.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(",")
+    require_distinct(f"{name} line 1", written)
     header = {column.strip().strip('"').strip(): column.strip('"') for column in written}
     missing = [column for column in COLUMNS if column not in header]
     if missing:
+        if any(text in line for text in (b";", b"\t")):
+            mend = "Values must be separated by commas."
+        else:
+            mend = "Take the release with Acorn groups, and leave its line of titles in each file."
         raise DataError(
-            f"{name} line 1: expected the columns {', '.join(COLUMNS)}; missing {', '.join(missing)}. Take the release "
-            "with Acorn groups."
+            f"{name} line 1: expected the columns {', '.join(COLUMNS)}; missing {', '.join(missing)}. {mend}"
         )
     return header
 
@@ -214,6 +241,10 @@ class _Source:
     path: Path
     member: str | None = None
 
+    @property
+    def wanted(self) -> str:
+        return "a readable file" if self.member is None else "a readable archive"
+
     def open(self) -> IO[bytes]:
         if self.member is None:
             return self.path.open("rb")
@@ -221,16 +252,14 @@ class _Source:
         return zipfile.ZipFile(self.path).open(self.member)
 
 
-def _sources(path: Path) -> list[_Source]:
+def _sources(path: str | Path) -> list[_Source]:
     """List the CSV files in the order of the numbers in their names."""
+    path = as_path("path", path)
     if path.is_dir():
         files = [_Source(str(file), file.stat().st_size, file) for file in path.rglob("*") if _is_csv(file.name)]
     elif path.suffix.lower() == ".zip":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [entry for entry in archive.infolist() if _is_csv(entry.filename)]
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: expected a zip archive, got: {error}. Fetch it again.") from error
+        with foreign_errors(path, "a zip archive", "Fetch it again."), zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if _is_csv(entry.filename)]
         files = [_Source(f"{path}/{entry.filename}", entry.file_size, path, entry.filename) for entry in members]
     elif path.is_file():
         return [_Source(str(path), path.stat().st_size, path)]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unlearn.checks import IntArray
+from unlearn.data.files import as_path, foreign_errors
 from unlearn.data.meters.choice import with_enough_days
 from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.data.meters.profiles import DailyProfiles, EnergyArray
@@ -159,7 +160,14 @@ def load_profiles(
         DataError: no such file, or not one of these.
         InputError: a choice of households where none are known, a label that is not there, or no profile is left.
     """
-    path = Path(path)
+    path = as_path("path", path)
+    with foreign_errors(path, "saved profiles", "Save them again."):
+        return _loaded(path, year, max_households, min_days, labels)
+
+
+def _loaded(
+    path: Path, year: int | None, max_households: int | None, min_days: int, labels: Mapping[str, object]
+) -> DailyProfiles:
     file, card = _opened(path)
     columns = energy_columns(card["n_steps"])
     if card["kind"] == "daily":
@@ -204,7 +212,7 @@ def profile_card(path: str | Path) -> dict[str, Any]:
     Raises:
         DataError: no such file, or not saved profiles.
     """
-    return _opened(Path(path))[1]
+    return _opened(as_path("path", path))[1]
 
 
 def energy_columns(n_steps: int) -> list[str]:
@@ -213,18 +221,14 @@ def energy_columns(n_steps: int) -> list[str]:
 
 
 def _opened(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
-    try:
+    with foreign_errors(path, "a parquet file of saved profiles", "Save the profiles again."):
         file = pq.ParquetFile(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: expected saved profiles, found no such file.") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: expected a parquet file, got: {error}.") from error
-    stored = file.metadata.metadata or {}
-    if _CARD not in stored:
-        raise DataError(f"{path}: expected profiles that save_profiles wrote, got another table.")
-    card = json.loads(stored[_CARD])
-    if card["format"] != FORMAT:
-        raise DataError(f"{path}: expected format {FORMAT}, got {card['format']}. Save the profiles again.")
+        stored = file.metadata.metadata or {}
+        if _CARD not in stored:
+            raise DataError(f"{path}: expected profiles that save_profiles wrote, got another table.")
+        card = json.loads(stored[_CARD])
+        if card["format"] != FORMAT:
+            raise DataError(f"{path}: expected format {FORMAT}, got {card['format']}. Save the profiles again.")
     return file, card
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from unlearn.checks import IntArray, require_rows
+from unlearn.checks import IntArray, require_rows, short_repr
 from unlearn.errors import DataError
 
 #: Half-hours of a day, the resolution of household meters.
@@ -24,6 +24,7 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EnergyArray = NDArray[np.float32]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class DailyProfiles:
     """N daily profiles of S steps, each with its month, day of the week and segment.
@@ -56,6 +57,9 @@ class DailyProfiles:
         for label, low, high in (("month", 1, 12), ("day_of_week", 0, 6), ("segment", 0, len(self.segments) - 1)):
             values = checked_label(f"{self.name} {label}", getattr(self, label), len(self.kwh), low, high)
             object.__setattr__(self, label, values)
+
+    def _in_short(self) -> str:
+        return f"{self.name}: {len(self)} days of {self.n_steps} steps, {len(self.segments)} segments"
 
     def __len__(self) -> int:
         return len(self.kwh)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from numpy.typing import NDArray
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.metrics import Ranking
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import BoolArray, FloatArray, IntArray
-from unlearn.errors import InputError
+from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
+from unlearn.data.files import foreign_errors
 from unlearn.records import write_atomically
 
 #: Splits that are scored, and the levels of their metrics.
 SPLITS, LEVELS = ("validation", "test"), ("window", "hour")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Scored:
     """Rows of one split and level: windows, or hours that lie in any window and have a reading of their own.
@@ -47,6 +47,7 @@ class Scored:
         return Ranking(self.label, self.score)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ScoreArchive:
     """What a detector said of validation and test buildings after training time.
@@ -129,27 +130,23 @@ def load_archive(path: Path) -> ScoreArchive:
     """Read what `save_archive` wrote.
 
     Raises:
-        InputError: no such file, or not such an archive.
+        DataError: no such file, or not such an archive.
     """
-    try:
+    with foreign_errors(path, "scores of a detector", "Run the experiment again."):
         with np.load(path, allow_pickle=False) as file:
             parts = {
                 part: Scored(**{field.name: file[f"{part}_{field.name}"] for field in fields(Scored)})
                 for part in _PARTS
             }
             plain = {name: file[name] for name in _PLAIN}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected scores of a detector, got {error}. Run the experiment again.") from error
-    return ScoreArchive(
-        detector=str(plain["detector"]),
-        variant=str(plain["variant"]),
-        seed=int(plain["seed"]),
-        data=str(plain["data"]),
-        buildings=tuple(map(str, plain["buildings"])),
-        kinds=tuple(map(str, plain["kinds"])),
-        first_hour=str(plain["first_hour"]),
-        length=int(plain["length"]),
-        **parts,
-    )
+        return ScoreArchive(
+            detector=str(plain["detector"]),
+            variant=str(plain["variant"]),
+            seed=int(plain["seed"]),
+            data=str(plain["data"]),
+            buildings=tuple(map(str, plain["buildings"])),
+            kinds=tuple(map(str, plain["kinds"])),
+            first_hour=str(plain["first_hour"]),
+            length=int(plain["length"]),
+            **parts,
+        )

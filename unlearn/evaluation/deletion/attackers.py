@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import FloatArray, IntArray, require_choice
+from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
 from unlearn.privacy.attacks import likelihood_ratio_scores, loss_scores, residuals_of
 
 #: By the mean loss on the rows; by the likelihood ratio of the residuals of some of them; by all parameters.
@@ -20,6 +20,7 @@ ATTACKS = ("loss", "likelihood_ratio", "parameters")
 ROUNDING = 1e-9
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Attacker:
     """What an attacker knows beside the models.

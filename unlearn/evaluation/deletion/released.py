@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import remain_rows
 from unlearn.evaluation.deletion.attackers import Attacker
 from unlearn.evaluation.deletion.options import AuditOptions
@@ -33,6 +33,7 @@ from unlearn.unlearning import Reweighting, newton_update, relative_distance, re
 TEST = "parameters"
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Release:
     """One model that could be released, and the columns that name it in records."""

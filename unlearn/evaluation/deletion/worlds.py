@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import remain_rows
 from unlearn.evaluation.measure import sample_hours
 from unlearn.evaluation.study import PROTOCOLS, Study
@@ -34,6 +34,7 @@ from unlearn.privacy.attacks import fit_heads, random_subsets
 from unlearn.unlearning import Reweighting, evaluation_rows, newton_update
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Released heads of all worlds.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, IntArray, as_floats, require_shape
+from unlearn.checks import FloatArray, IntArray, as_floats, require_shape, short_repr
 from unlearn.errors import InputError
 
 #: Principal components that the mixture is fitted on; on raw steps full covariances are not well determined.
@@ -22,6 +22,7 @@ OFFSET_SHARE = 0.1
 ROWS_PER_CLUSTER = 10
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class DayClusters:
     """A mixture on the leading principal components of standardised log energy; everything learnt from train.

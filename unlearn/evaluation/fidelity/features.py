@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, as_floats
+from unlearn.checks import FloatArray, as_floats, short_repr
 from unlearn.errors import InputError
 from unlearn.evaluation.fidelity.distances import (
     binned_jensen_shannon,
@@ -44,6 +44,7 @@ FEATURES = (
 )
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ProfileFeatures:
     """Features of N profiles of S steps.

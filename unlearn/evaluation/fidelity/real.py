@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import IntArray
+from unlearn.checks import IntArray, short_repr
 from unlearn.data import HouseholdProfiles, household_profiles, split_households
 from unlearn.errors import InputError
 from unlearn.evaluation.fidelity.clusters import DayClusters, fit_clusters
@@ -52,6 +52,7 @@ class FidelityOptions:
                 raise InputError(f"{name}: expected a whole number of at least {low}, got {value!r}.")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class RealSide:
     """What all releases are compared with.

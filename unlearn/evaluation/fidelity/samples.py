@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.evaluation.fidelity.clusters import DayClusters
 from unlearn.evaluation.fidelity.distances import jensen_shannon, total_variation
 from unlearn.evaluation.fidelity.features import (
@@ -42,6 +42,7 @@ class Key(NamedTuple):
 Distances = dict[Key, FloatArray]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Profiles in random order, so that the first rows of a cluster are a random sample of it.
@@ -73,6 +74,7 @@ def make_sample(kwh: FloatArray, clusters: DayClusters, top_k: int) -> Sample:
     return Sample(kwh, profile_features(kwh, top_k), clusters.predict(kwh), clusters.n_clusters)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Bins:
     """Bin edges of Jensen-Shannon distances: of all training profiles, and of those in each cluster."""

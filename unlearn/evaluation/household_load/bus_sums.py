@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import HouseholdProfiles, LoadDataset
 from unlearn.data.meters.day_ahead import DayAheadPanel
 from unlearn.evaluation.measure import measure_forecast, sample_hours
@@ -24,6 +24,7 @@ from unlearn.forecasters.household import HouseholdForecaster
 from unlearn.grid import OperatingCost
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class BusTest:
     """Buses of held-out customers in test weeks: the same ones, for the same seed, that `utility` tests on.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import IntArray
+from unlearn.checks import IntArray, short_repr
 from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
@@ -19,6 +19,7 @@ from unlearn.privacy.attacks import Guesses, Trial, accuracy_of, gain_of, infer_
 from unlearn.records import RecordTable
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class _Known:
     """Profiles and values that an attacker learns from, or that are attacked, with their households."""

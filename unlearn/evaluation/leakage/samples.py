@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import IntArray
+from unlearn.checks import IntArray, short_repr
 from unlearn.data import DailyProfiles, HouseholdProfiles, require_other_households, split_households
 from unlearn.errors import InputError, MismatchError
 
@@ -14,6 +14,7 @@ from unlearn.errors import InputError, MismatchError
 MIN_HOLDOUT = 4
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Fold:
     """Profiles of one half of an attack: members, others, and the reference of the attacker; households disjoint."""

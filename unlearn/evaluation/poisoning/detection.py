@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_shape
+from unlearn.checks import FloatArray, IntArray, require_shape, short_repr
 from unlearn.errors import InputError
 from unlearn.evaluation.measure import measure, sample_hours
 from unlearn.evaluation.study import Study
@@ -24,6 +24,7 @@ from unlearn.unlearning import evaluation_rows, newton_update
 _MAD = 1.4826
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Detection:
     """What a detector says of the head's n training rows.

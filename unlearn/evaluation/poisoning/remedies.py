@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import Poisoned
 from unlearn.errors import MismatchError
 from unlearn.evaluation.poisoning.detection import validation_hours
@@ -20,6 +20,7 @@ from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.unlearning import Reweighting, forget
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Remedy:
     """A head that could be used from now on.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, IntArray, require_count
+from unlearn.checks import FloatArray, IntArray, require_count, short_repr
 from unlearn.data import DailyProfiles, FittedConstant, HouseholdProfiles, LoadDataset, Split, dataset_from_frames
 from unlearn.data.dates import DateArray, day_of_week_of, days_since_monday, month_of
 from unlearn.errors import InputError
@@ -17,6 +17,7 @@ from unlearn.errors import InputError
 LAG_DAYS = 7
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class BusPlan:
     """Which customers a bus has: the same mix of segments for every source, so that only the profiles differ.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, require_count, require_positive
+from unlearn.checks import FloatArray, IntArray, require_count, require_positive, short_repr
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.synthetic.faraday.mixture import LabelledMixture, normalised, sufficient
 
@@ -130,6 +130,7 @@ class _Sums:
         return np.split(tail, np.cumsum(self.sizes)[:-1], axis=1)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class _Prior:
     """Conjugate prior of every component, worth `rows` rows: covariance, label frequencies, equal weights."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 
 
 def sufficient(z: FloatArray, labels: IntArray, sizes: tuple[int, ...]) -> FloatArray:
@@ -21,6 +21,7 @@ def sufficient(z: FloatArray, labels: IntArray, sizes: tuple[int, ...]) -> Float
     return np.concatenate([np.ones((len(z), 1)), z, z[:, rows] * z[:, columns], *one_hot], axis=1)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class LabelledMixture:
     """`p(z, labels) = Σ_k π_k N(z; μ_k, Σ_k) Π_l Cat(label_l; k)`, float64.

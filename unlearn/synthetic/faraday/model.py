@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_count
+from unlearn.checks import FloatArray, IntArray, require_count, short_repr
 from unlearn.data import DailyProfiles, HouseholdProfiles, split_households
 from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
@@ -35,6 +35,7 @@ class FaradayOptions:
     mixture: MixtureOptions = field(default_factory=MixtureOptions)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Faraday:
     """A fitted generator of labelled daily profiles (Chai & Chadney 2024, "Faraday").

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlearn.checks import short_repr
 from unlearn.data.meters.profiles import EnergyArray
 from unlearn.errors import InputError
 
 
+@short_repr
 @dataclass(frozen=True)
 class EnergyScaler:
     """`x = (sqrt(kWh) − mean) / sd` with one mean and one standard deviation, learnt from training households.

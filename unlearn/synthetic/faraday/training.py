@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlearn.checks import require_count, require_fraction, require_positive
+from unlearn.checks import require_count, require_fraction, require_positive, short_repr
 from unlearn.errors import ConvergenceError
 from unlearn.synthetic.faraday.losses import LossWeights, mmd, profile_losses
 from unlearn.synthetic.faraday.vae import ProfileVae
@@ -50,6 +50,7 @@ class VaeOptions:
         require_fraction("vae.validation", self.validation)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ScaledProfiles:
     """Scaled profiles and their one-hot labels: x (N, S), labels (N, C), float32."""

@@ -16,13 +16,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray
+from unlearn.checks import FloatArray, short_repr
 from unlearn.errors import InputError
 
 #: Hours of the day that a night-time bypass acts on: from 22:00 to 05:00.
 NIGHT = np.isin(np.arange(24), (22, 23, 0, 1, 2, 3, 4))
 
 
+@short_repr
 @dataclass(frozen=True)
 class MeterUse:
     """Normal use of n meters over M months.
@@ -36,6 +37,7 @@ class MeterUse:
     hour_share: FloatArray
 
 
+@short_repr
 @dataclass(frozen=True)
 class AnomalyEffect:
     """What anomalous meters report.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.synthetic.feeder.anomalies import AnomalyEffect, MeterUse, apply_anomaly
 from unlearn.synthetic.feeder.config import CLASSES, GeneratorConfig
@@ -39,6 +39,7 @@ _NOISE = 0.08
 _GROWTH = (0.01, 0.03)
 
 
+@short_repr
 @dataclass(frozen=True)
 class MeterBlock:
     """Up to `BLOCK` successive meters.

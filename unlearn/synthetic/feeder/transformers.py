@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.synthetic.feeder.config import GeneratorConfig
 from unlearn.synthetic.feeder.identifiers import FEEDER, TRANSFORMER, identifiers
 from unlearn.synthetic.feeder.seeds import Stream, generator
@@ -39,6 +39,7 @@ _BARANGAYS = (
 )  # fmt: skip
 
 
+@short_repr
 @dataclass(frozen=True)
 class Clusters:
     """Where the clusters of transformers lie.
