@@ -208,7 +208,7 @@ def read_parquet(file: str | Path) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         if isinstance(error, OSError) and error.errno:  # the system's: the file itself may be sound
             raise
-        raise InputError(f"{file}: expected a parquet table, got {said(error)}. Delete it, and make it anew.") from error
+        raise InputError(f"{file}: expected a parquet table, got {said(error)}. Delete it; make it anew.") from error
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
