@@ -77,7 +77,7 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
                 the result.
 
         Raises:
-            InputError: a loader that shuffles, drops or skips rows; a loss that is not finite, not a mean
+            InputError: a loader that skips or repeats rows; a loss that is not finite, not a mean
                 over independent rows, or differs between two passes; no trainable parameter; an argument of another
                 kind, or a device that is not there.
         """

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
 from torch.utils.data.dataloader import default_collate
 
 from unlearn.checks import IntArray
@@ -24,7 +24,8 @@ KEPT_BYTES = 2**30
 class Samples:
     """Rows of a loader's data set, as batches on a device.
 
-    The loader gives the data set, the batch size and how to collate. Rows whose tensors can be
+    The loader gives the data set, the batch size and how to collate; rows are those of the data set, also where the
+    loader shuffles them. Rows whose tensors can be
     concatenated are `columns`: any selection of them is one indexing operation.
 
     Attributes:
@@ -37,8 +38,8 @@ class Samples:
         """Check the loader.
 
         Raises:
-            InputError: no loader with indices and a batch size, an empty data set, a loader that
-                shuffles, skips rows or drops the last batch.
+            InputError: no loader with indices and a batch size, an empty data set, a loader that skips or repeats
+                rows, or always drops the last ones.
         """
         self._require_usable(name, loader)
         self.name = name
@@ -174,23 +175,19 @@ class Samples:
             raise InputError(f"{name}: expected a data set with a length, got {told(error)}.") from error
         if not n:
             raise InputError(f"{name}: expected samples, got an empty data set.")
-        if loader.drop_last:
+        shuffled = isinstance(loader.sampler, RandomSampler)
+        if loader.drop_last and n % loader.batch_size and not shuffled:
             raise InputError(
-                f"{name}: drop_last=True leaves out the last {n % loader.batch_size} of {n} rows at this batch size; "
-                "influence counts every row. Pass drop_last=False."
+                f"{name}: drop_last=True leaves out the last {n % loader.batch_size} of {n} rows at this batch size in "
+                "every epoch; influence counts every row. Pass drop_last=False."
             )
         if isinstance(loader.sampler, SequentialSampler) and len(loader.sampler) == n:
             return
-        once, again = _order(loader), _order(loader)
-        if once != again:
+        order = _order(loader)
+        if sorted(order) != list(range(n)):
             raise InputError(
-                f"{name}: two passes give the rows in different order, so scores could not be matched to rows. "
-                "Pass shuffle=False (and no random sampler)."
-            )
-        if once != list(range(n)):
-            raise InputError(
-                f"{name}: its sampler gives {len(once)} rows in an order of its own, the data set has {n}; indices "
-                "mean rows of the data set. Pass a torch.utils.data.Subset, without a sampler."
+                f"{name}: its sampler gives {len(set(order))} of the data set's {n} rows in {len(order)} draws; "
+                "indices mean rows of the data set, each counted once. Pass a torch.utils.data.Subset, not a sampler."
             )
 
 

@@ -80,7 +80,7 @@ class TrainedModule:
         Args:
             model: trained module.
             loss: its training loss, `loss(model(x), y)`, a mean over samples.
-            train_loader: its training rows, batches (x, y), not shuffled.
+            train_loader: its training rows, batches (x, y); rows are those of its data set, whatever its order.
             test_loader: the rows that it is judged on; None if only `forget` is asked for.
             l2: its regulariser, `(l2/2)‖θ‖²` beside the mean loss.
             judge: what it is judged by on the test rows; None means `loss`.
