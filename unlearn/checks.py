@@ -36,7 +36,7 @@ def short_repr(cls: _Class) -> _Class:
         parts = (f"{field.name}={_brief(getattr(self, field.name))}" for field in fields(self) if field.repr)
         return f"{type(self).__name__}({', '.join(parts)})"
 
-    cls.__repr__ = shown  # type: ignore[misc]
+    setattr(cls, "__repr__", shown)  # noqa: B010 (an assignment to a method is an error to the type checker)
     return cls
 
 

@@ -33,10 +33,16 @@ def test_the_truth_has_no_error(seed):
 def test_mape_refuses_a_load_of_zero_and_names_the_hour():
     forecast, load = draw(0)
     load[3, 1] = 0
-    with pytest.raises(
-        InputError, match=r"MAPE: expected loads other than 0, got a 0 of load 1 in hour 3\. Pass .*or use MSE"
-    ):
+    said = r"MAPE: expected loads other than 0, got a 0 of load 1 in hour 3\. Pass .*or use MSE"
+    with pytest.raises(InputError, match=said):
         MAPE()(forecast, load)
+    left = MAPE(skip_zeros=True)(forecast, load)
+    there = load[3] != 0
+    share = (forecast[3] - load[3]).abs()[there] / load[3][there]
+    torch.testing.assert_close(left[3], 100 * share.mean())
+    load[3] = 0
+    with pytest.raises(InputError, match="nothing but 0 in hour 3"):
+        MAPE(skip_zeros=True)(forecast, load)
 
 
 def test_operating_cost_criterion_is_the_total_cost(cost, hours):

@@ -23,11 +23,11 @@ class Archive:
     def __init__(self, path: str | Path) -> None:
         self.path = as_path("path", path)
         self._zip: zipfile.ZipFile | None = None
-        if self.path.is_dir():
-            files = (file for file in self.path.rglob("*") if file.is_file())
-            self.names = tuple(sorted(file.relative_to(self.path).as_posix() for file in files))
-            return
         with foreign_errors(self.path, "a folder or a zip archive", "Extract or fetch it again."):
+            if self.path.is_dir():
+                files = (file for file in self.path.rglob("*") if file.is_file())
+                self.names = tuple(sorted(file.relative_to(self.path).as_posix() for file in files))
+                return
             self._zip = zipfile.ZipFile(self.path)
         self.names = tuple(sorted(name for name in self._zip.namelist() if not name.endswith("/")))
 

@@ -62,7 +62,7 @@ def read_times(table: Table, title: str, *, to_utc: bool = False, date_format: s
             f"{table.where}: expected times in column {title}, got a column of {column.type}"
             f"{f', first {examples[0]}' if examples else ''}. {time_fault(examples)}"
         )
-    _refuse_blanks(table, title, times.isna())
+    _refuse_blanks(table, title, np.asarray(times.isna()))
     parts = np.flatnonzero(times != times.floor("s"))
     if parts.size:
         i = int(parts[0])
@@ -119,7 +119,7 @@ def _from_text(
     impossible = "There is no such date" if date_format is None else _other_format(texts).rstrip(".")
     if any(re.search(r"[T ]24:", text) for text in texts):
         impossible = "The hour 24 is the hour 0 of the next day: write it so"
-    refuse(parsed.isna(), "a time" if date_format is None else of_format, f"{impossible}.")
+    refuse(np.asarray(parsed.isna()), "a time" if date_format is None else of_format, f"{impossible}.")
     offsets = [match.groupdict().get("offset") for match in matches if match]
     bare = [offset is None for offset in offsets]
     if any(bare) and not all(bare):

@@ -130,7 +130,9 @@ class _Block:
 
 
 def _blocks(path: str | Path) -> Iterator[_Block]:
-    sources = _sources(path)
+    path = as_path("path", path)
+    with foreign_errors(path, "a CSV file, a folder of them or a zip archive"):
+        sources = _sources(path)
     total = sum(source.size for source in sources)
     with tqdm(total=total, desc="Low Carbon London", unit="B", unit_scale=True, delay=1) as bar:
         for source in sources:
@@ -252,9 +254,8 @@ class _Source:
         return zipfile.ZipFile(self.path).open(self.member)
 
 
-def _sources(path: str | Path) -> list[_Source]:
+def _sources(path: Path) -> list[_Source]:
     """List the CSV files in the order of the numbers in their names."""
-    path = as_path("path", path)
     if path.is_dir():
         files = [_Source(str(file), file.stat().st_size, file) for file in path.rglob("*") if _is_csv(file.name)]
     elif path.suffix.lower() == ".zip":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,6 @@ def _households(where: str, ids: list[str], labels: str | Path | None, segment: 
             f"{labels}: expected a row for each household of {where}, missing {listed(unlabelled)} ({len(unlabelled)} "
             "in all). Names are text and must be alike to the letter."
         )
-    columns = {title.strip(): table.labels(title) for title in table.titles}
+    columns: dict[str, Sequence[object]] = {title.strip(): table.labels(title) for title in table.titles}
     columns |= {"household_id": names, "segment": table.identifiers("segment")}
     return pd.DataFrame(columns).iloc[[found[name] for name in ids]].reset_index(drop=True)
