@@ -95,6 +95,7 @@ def build_study(config: Config, cost: OperatingCost | None = None, dataset: Load
     check(config)
     cost = cost or build_cost(config)
     dataset = dataset or build_dataset(config, cost)
+    labels = _zero_loads(config, dataset)
     model = build_model(config, dataset)
     rows, label = given_rows(config, dataset, model)
     unlearning = config.unlearning
@@ -111,4 +112,31 @@ def build_study(config: Config, cost: OperatingCost | None = None, dataset: Load
         ihvp=unlearn.IhvpOptions(**asdict(config.ihvp)),
         linf_budget=unlearning.linf_budget,
         seed=config.seed,
+        labels=labels,
+        mape=unlearn.MAPE(config.evaluation.leave_out_zero_loads),
+    )
+
+
+def _zero_loads(config: Config, dataset: LoadDataset) -> dict[str, object]:
+    """Columns of the records that count the loads of 0 that MAPE leaves out.
+
+    Raises:
+        InputError: loads of 0 where they are not to be left out, or hours in which every load is 0.
+    """
+    zero = dataset.load_pu == 0
+    if not zero.any():
+        return {}
+    allowed = config.evaluation.leave_out_zero_loads
+    if allowed and not zero.all(axis=1).any():
+        return {"zero_loads_left_out": int(zero.sum())}
+    hour = int((zero.all(axis=1) if allowed else zero.any(axis=1)).argmax())
+    when = dataset.timestamps[hour]
+    if allowed:
+        raise InputError(
+            f"data: every load is 0 at {when}, so that hour has no MAPE. Take such hours out of the table."
+        )
+    raise InputError(
+        f"data: {dataset.load_names[int(zero[hour].argmax())]} is 0 at {when} ({int(zero.sum())} such loads in all), and "
+        "MAPE divides by the load. With evaluation.leave_out_zero_loads=true an hour's MAPE is over its other loads; "
+        "or take such hours out of the table."
     )

@@ -22,16 +22,31 @@ class MSE:
 
 
 class MAPE:
-    """Absolute error in percent of the true load, averaged over loads; the load must not be zero."""
+    """Absolute error in percent of the true load, averaged over loads.
+
+    A load of 0 has no such error: it is refused, or left out, so that an hour is averaged over its other loads.
+    """
 
     name = "mape"
     unit = "percent"
 
+    def __init__(self, leave_out_zeros: bool = False) -> None:
+        self.leave_out_zeros = leave_out_zeros
+
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
-        if (load_pu == 0).any():
-            hour = int((load_pu == 0).any(dim=1).nonzero()[0])
-            raise InputError(f"MAPE: expected loads other than 0, got a 0 in hour {hour}; use MSE, or drop such hours.")
-        return 100 * ((forecast_pu - load_pu).abs() / load_pu.abs()).mean(dim=1)
+        known = load_pu != 0
+        refused = ~known.any(dim=1) if self.leave_out_zeros else ~known.all(dim=1)
+        if refused.any():
+            hour = int(refused.nonzero()[0])
+            what = "a load other than 0" if self.leave_out_zeros else "loads other than 0"
+            remedy = (
+                "drop such hours" if self.leave_out_zeros else "use MSE, MAPE(leave_out_zeros=True), or drop such hours"
+            )
+            raise InputError(
+                f"MAPE: expected {what}, got {'only 0' if self.leave_out_zeros else 'a 0'} in hour {hour}; {remedy}."
+            )
+        share = (forecast_pu - load_pu).abs() / torch.where(known, load_pu.abs(), torch.inf)
+        return 100 * share.sum(dim=1) / known.sum(dim=1)
 
 
 class Weighted:

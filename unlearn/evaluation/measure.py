@@ -66,13 +66,15 @@ def measure(model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: Opera
     return measure_forecast(torch.from_numpy(model.forecast(dataset.features[rows])), dataset, rows, cost)
 
 
-def measure_forecast(forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost) -> HourlyMetrics:
+def measure_forecast(
+    forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, mape: MAPE | None = None
+) -> HourlyMetrics:
     """Evaluate forecasts in p.u., shape (n, B), of some rows of a data set; see `measure`."""
     load = torch.from_numpy(dataset.load_pu[rows])
     priced = price_hours(cost, forecast, load)
     columns = {
         "mse": MSE()(forecast, load),
-        "mape": MAPE()(forecast, load),
+        "mape": (mape or MAPE())(forecast, load),
         "cost": priced.total,
         "generation_cost": priced.generation,
         "shedding_cost": priced.shedding,

@@ -47,6 +47,7 @@ class Study:
         gradient_cost: what differentiates the operating cost, if not `cost` itself.
         seed: seed of random selection and drawing.
         labels: further columns of every record.
+        mape: how MAPE treats loads of 0.
     """
 
     model: Forecaster
@@ -63,6 +64,7 @@ class Study:
     gradient_cost: OperatingCost | None = None
     seed: int = 0
     labels: dict[str, object] = field(default_factory=dict)
+    mape: MAPE = field(default_factory=MAPE)
 
     def __post_init__(self) -> None:
         require_choice("protocol", self.protocol, PROTOCOLS)
@@ -78,7 +80,7 @@ class Study:
     @cached_property
     def criteria(self) -> dict[str, Criterion]:
         """The three criteria that are differentiated, by name."""
-        return {"mse": MSE(), "mape": MAPE(), "cost": OperatingCostCriterion(self.gradient_cost or self.cost)}
+        return {"mse": MSE(), "mape": self.mape, "cost": OperatingCostCriterion(self.gradient_cost or self.cost)}
 
     @cached_property
     def objective(self) -> HeadObjective:
@@ -134,7 +136,9 @@ class Study:
     def measure(self, theta: Tensor, rows: IntArray) -> HourlyMetrics:
         """Metrics of another head on some of the priced rows."""
         design = self._priced_design[torch.from_numpy(np.searchsorted(self.priced_rows, rows))]
-        return measure_forecast(design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost)
+        return measure_forecast(
+            design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost, self.mape
+        )
 
     def records(self, experiment: str) -> RecordTable:
         """An empty table whose rows say what this study is."""
