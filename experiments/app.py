@@ -6,7 +6,6 @@ import copy
 import functools
 import inspect
 import logging
-import multiprocessing
 import os
 import platform
 import secrets
@@ -29,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from experiments import leave
 from experiments.endings import Ending, summary, tell
 from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of
 from experiments.refusals import CONF, explain, require_complete
@@ -84,8 +84,6 @@ def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> 
     own = HydraConfig.get()
     folder = Path(own.runtime.output_dir)
     sweeping = own.mode == RunMode.MULTIRUN
-    if multiprocessing.current_process().name != "MainProcess":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a launcher, which hears Ctrl-C itself and ends its processes
     try:
         config = to_config(raw)
         torch.set_num_threads(config.threads)
@@ -127,6 +125,8 @@ def _goes_on(folder: str) -> str:
 @contextmanager
 def _sentences() -> Iterator[None]:
     """End the program with one sentence where an error has a remedy, and on Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get(_FULL_ERROR):
         yield
         return

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import unlearn
+from experiments.refusals import CONF
 from experiments.rows import check, given_rows
 from experiments.schema import Config
 from unlearn.data import FAIR, PUBLISHED, HouseholdProfiles, LoadDataset, SplitSpec
@@ -50,13 +51,25 @@ def build_dataset(config: Config, cost: OperatingCost) -> LoadDataset:
     # An option that is null is left to the reader: as many loads as the grid has, the cached file.
     options = {name: value for name, value in asdict(config.data).items() if value is not None}
     over = "all" if config.protocol == "published" else "train"
-    return unlearn.load_dataset(
-        options.pop("source"),
-        nominal_mw=cost.case.nominal_load_mw,
-        scale_over=over,
-        base_mva=cost.case.base_mva,
-        split=build_split(config),
-        **options,
+    source, nominal, base = options.pop("source"), cost.case.nominal_load_mw, cost.case.base_mva
+    options["split"] = build_split(config)
+    if hasattr(config.data, "n_loads"):
+        return unlearn.load_dataset(source, nominal_mw=nominal, scale_over=over, base_mva=base, **options)
+    dataset = unlearn.load_dataset(source, **options)
+    if dataset.n_loads != len(nominal):
+        raise InputError(_other_grid(config, dataset, len(nominal)))
+    return dataset.scaled_to(nominal, over, base)
+
+
+def _other_grid(config: Config, dataset: LoadDataset, n_buses: int) -> str:
+    """What to do where the data has another number of loads than the grid has load buses."""
+    names = ", ".join(dataset.load_names[:3]) + (", ..." if dataset.n_loads > 3 else "")
+    grids = sorted(path.stem for path in Path(CONF, "grid").glob("*.yaml"))
+    fitting = [f"grid={name}" for name in grids if len(unlearn.load_case(name).nominal_load_mw) == dataset.n_loads]
+    other = f"take {' or '.join(fitting)}, which has {dataset.n_loads}" if fitting else "take a grid of your own"
+    return (
+        f"data={config.data.source}: expected as many loads as {config.grid.case} has load buses, {n_buses}, got "
+        f"{dataset.n_loads} ({names}). Either {other}, or change the number of loads."
     )
 
 
@@ -100,6 +113,7 @@ def build_study(config: Config, cost: OperatingCost | None = None, dataset: Load
     check(config)
     cost = cost or build_cost(config)
     dataset = dataset or build_dataset(config, cost)
+    labels = _zero_loads(config, dataset)
     model = build_model(config, dataset)
     rows, label = given_rows(config, dataset)
     unlearning = config.unlearning
@@ -116,4 +130,31 @@ def build_study(config: Config, cost: OperatingCost | None = None, dataset: Load
         ihvp=unlearn.IhvpOptions(**asdict(config.ihvp)),
         linf_budget=unlearning.linf_budget,
         seed=config.seed,
+        labels=labels,
+        mape=unlearn.MAPE(config.evaluation.leave_out_zero_loads),
+    )
+
+
+def _zero_loads(config: Config, dataset: LoadDataset) -> dict[str, object]:
+    """Columns of the records that count the loads of 0 that MAPE leaves out.
+
+    Raises:
+        InputError: loads of 0 where they are not to be left out, or hours in which every load is 0.
+    """
+    zero = dataset.load_pu == 0
+    if not zero.any():
+        return {}
+    allowed = config.evaluation.leave_out_zero_loads
+    if allowed and not zero.all(axis=1).any():
+        return {"zero_loads_left_out": int(zero.sum())}
+    hour = int((zero.all(axis=1) if allowed else zero.any(axis=1)).argmax())
+    when = dataset.timestamps[hour]
+    if allowed:
+        raise InputError(
+            f"data: every load is 0 at {when}, so that hour has no MAPE. Take such hours out of the table."
+        )
+    raise InputError(
+        f"data: {dataset.load_names[int(zero[hour].argmax())]} is 0 at {when} ({int(zero.sum())} such loads), and "
+        "MAPE divides by the load. With evaluation.leave_out_zero_loads=true an hour's MAPE is over its other loads; "
+        "or take such hours out of the table."
     )

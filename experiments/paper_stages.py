@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,9 +94,21 @@ def run_all(config: Config) -> list[Path]:
         # Bars of several processes would overwrite each other; each tells its finished stages instead.
         os.environ["TQDM_DISABLE"] = "1"
     pool = joblib.Parallel(n_jobs=config.paper.jobs, return_as="generator_unordered")
-    folders = list(tqdm(pool(work), total=len(jobs), desc="jobs"))
+    with _deaf():
+        found = pool(work)
+    folders = list(tqdm(found, total=len(jobs), desc="jobs"))
     os.environ.pop("TQDM_DISABLE", None)
     return sorted(folders)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that are started here not hear Ctrl-C: this one hears it, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_job(config: Config, job: Job, source: str) -> Path:
@@ -101,6 +116,7 @@ def run_job(config: Config, job: Job, source: str) -> Path:
     torch.set_num_threads(config.threads)
     if not logging.getLogger().handlers:  # a process of its own starts without any
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+        tqdm.set_lock(threading.RLock())  # its own would be a semaphore, which a process that is ended leaves behind
     own = job.configure(config)
     cost = build_cost(own)
     dataset = build_dataset(own, cost)

@@ -72,6 +72,7 @@ class TablesConfig(DataConfig):
     load_csv: str = field(default=MISSING, metadata={"expected": "a table of loads in MW, such as load.csv"})
     weather: dict[str, str] = MISSING
     timestamp: str = "timestamp"
+    date_format: str | None = None
 
 
 @dataclass
@@ -145,10 +146,11 @@ class SplitConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How many hours per split are priced (null: all), and the samples drawn for Fig 5."""
+    """How many hours per split are priced (null: all), the samples drawn for Fig 5, and loads of 0 in MAPE."""
 
     hours: int | None = None
     draw: int = 1000
+    leave_out_zero_loads: bool = False
 
 
 @dataclass

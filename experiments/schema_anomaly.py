@@ -31,6 +31,7 @@ class LeadBuildingsConfig(BuildingsConfig):
     source: str = "lead"
     path: str = field(default=MISSING, metadata={"expected": "a table in LEAD's layout, such as train.csv"})
     max_buildings: int | None = None
+    date_format: str | None = None
 
 
 @dataclass

@@ -58,6 +58,7 @@ class TableHouseholdsConfig(HouseholdsConfig):
     labels: str | None = None
     timestamp: str = MISSING
     segment: str = MISSING
+    date_format: str | None = None
 
 
 @dataclass

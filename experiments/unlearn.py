@@ -7,6 +7,7 @@ from pathlib import Path
 import unlearn
 from experiments.app import experiment, write_records
 from experiments.build import build_study, model_folder
+from experiments.endings import Ending, number
 from experiments.evidence import evidence
 from experiments.schema import Config
 from unlearn.evaluation import METRICS, PROTOCOLS
@@ -14,7 +15,7 @@ from unlearn.records import write_json
 
 
 @experiment
-def main(config: Config, folder: Path) -> None:
+def main(config: Config, folder: Path) -> Ending:
     """Save the unlearnt model, what it still depends on, and its metrics on the test rows."""
     study = build_study(config)
     wanted = config.unlearning
@@ -52,7 +53,11 @@ def main(config: Config, folder: Path) -> None:
             table.add(metric, value, METRICS[metric], method=method, split="test", **columns)
     for metric in ("distance_to_retrained", "distance_to_original"):
         table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
-    write_records(config, table.to_frame(), folder)
+    records = write_records(config, table.to_frame(), folder)
+    names = {"original": "Operating cost on test hours, before", "unlearnt": "Operating cost on test hours, after"}
+    costs = [number(name, records, metric="cost", method=method) for method, name in names.items()]
+    distance = number("Distance of the parameters to the retrained model", records, metric="distance_to_retrained")
+    return Ending([*costs, distance], folder)
 
 
 if __name__ == "__main__":

@@ -108,5 +108,5 @@ def test_a_load_of_zero_is_named_with_column_and_hour():
     load_mw = dataset.load_mw.copy()
     load_mw[7, 2] = 0
     dataset = replace(dataset, load_mw=load_mw)
-    with pytest.raises(DataError, match=r"got 0 in column .* at 2019-01-01 07:00:00; 1 such values.*skip_zero_loads"):
+    with pytest.raises(DataError, match=r"got 0 in column .* at 2019-01-01 07:00:00; 1 such .*leave_out_zeros=True"):
         refuse_zero_loads(dataset, np.arange(200))

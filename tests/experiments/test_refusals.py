@@ -1,7 +1,9 @@
 """What a run says of mistakes in its overrides, of files and folders: one sentence each, and never a traceback."""
 
 import errno
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from experiments.app import CONF, to_config
+from experiments.private_training_stages import PrivateStudy
 from experiments.refusals import explain
+from experiments.schema import Config
 from tests.experiments.conftest import Runner
 from unlearn.errors import DataError, InputError
 
@@ -184,8 +188,27 @@ def test_tracebacks_are_shown_where_they_are_asked_for(run: Runner, monkeypatch:
     assert not isinstance(raised.value, SystemExit | InputError)
 
 
-def test_private_training_alone_trains_its_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_training_alone_trains_its_own_generator() -> None:
     with initialize_config_dir(config_dir=CONF, version_base="1.3"):
-        assert to_config(compose("private_training")).generator.kind == "private_faraday"
-        own = to_config(compose("private_training", overrides=["experiment=tiny", "generator=faraday"]))
-    assert (own.generator.kind, own.tiny) == ("faraday", True)
+        alone = to_config(compose("private_training", overrides=["experiment=tiny"]))
+        other = to_config(compose("private_training", overrides=["experiment=tiny", "generator=faraday"]))
+    assert PrivateStudy(alone).generator.kind == "private_faraday"
+    with pytest.raises(InputError, match="Pass generator=private_faraday"):
+        PrivateStudy(other)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("private_training", "private_faraday"), ("attack", "faraday")])
+def test_a_program_starts_from_its_own_configuration(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    found: list[Config] = []
+    monkeypatch.setattr("experiments.app._run", lambda task, raw, keeps: found.append(to_config(raw)))
+    monkeypatch.setattr(sys, "argv", [name, f"hydra.run.dir={run.folder / 'out'}"])
+    importlib.import_module(f"experiments.{name}").main()
+    assert [config.generator.kind for config in found] == [kind]
+
+
+def test_every_configuration_of_its_own_has_its_program() -> None:
+    own = {path.stem for path in Path(CONF).glob("*.yaml")} - {"config"}
+    for name in own:
+        assert callable(importlib.import_module(f"experiments.{name}").main)

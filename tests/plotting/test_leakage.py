@@ -62,7 +62,10 @@ def test_the_headline_attack_is_the_one_that_finds_copies() -> None:
     assert headline_attack(records({"distance": 0.5, "density": 0.9})) == "distance"
     said = calibration(records({"distance": 0.5, "density": 0.5}))
     assert said.startswith("The attacks work: of the two, distance")
-    assert "not shown to work" in calibration(records({"distance": 0.5, "density": 0.5}, other=0.58))
+    assert "0.500 in the mean (a mean within 0.45 to 0.55 and no interval without 0.5 count as working" in said
+    misled = calibration(records({"distance": 0.5, "density": 0.5}, other=0.58))
+    assert "not shown to work" in misled
+    assert "0.580 in the mean (a mean within 0.45 to 0.55" in misled
     alone = records({"distance": 0.5, "density": 0.5})
     assert "No releases whose leakage is known" in calibration(alone[alone["generator"] == "ours"])
 

@@ -69,7 +69,7 @@ def test_errors_count_hours_from_the_start_of_what_was_given(cost, dataset):
     model = unlearn.fit_linear(dataset)
     zero = dataset.load_pu[:600].copy()
     zero[300, 2] = 0.0
-    with pytest.raises(InputError, match=r"in hour 44\. .* Hours are counted from 256"):
+    with pytest.raises(InputError, match=r"in hour 44; .* Hours are counted from 256"):
         unlearn.criterion_gradient(model, criterion, dataset.features[:600], zero)
 
 

@@ -24,29 +24,29 @@ class MSE:
 class MAPE:
     """Absolute error in percent of the true load, averaged over loads.
 
-    Args:
-        skip_zeros: average over the loads that are not zero, of which each hour must have one; otherwise none may be
-            zero.
+    A load of 0 has no such error: it is refused, or left out, so that an hour is averaged over its other loads.
     """
 
     name = "mape"
     unit = "percent"
 
-    def __init__(self, skip_zeros: bool = False) -> None:
-        self.skip_zeros = skip_zeros
+    def __init__(self, leave_out_zeros: bool = False) -> None:
+        self.leave_out_zeros = leave_out_zeros
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
-        zero = load_pu == 0
-        if not zero.any():
-            return 100 * ((forecast_pu - load_pu).abs() / load_pu.abs()).mean(dim=1)
-        bad = zero.all(dim=1, keepdim=True) if self.skip_zeros else zero
-        if bad.any():
-            hour, load = bad.nonzero()[0].tolist()
-            which = "nothing but 0" if self.skip_zeros else f"a 0 of load {load}"
-            mend = "Drop such hours" if self.skip_zeros else "Pass MAPE(skip_zeros=True) to leave such loads out"
-            raise InputError(f"MAPE: expected loads other than 0, got {which} in hour {hour}. {mend}, or use MSE.")
-        share = (forecast_pu - load_pu).abs() / torch.where(zero, 1, load_pu.abs())
-        return 100 * torch.where(zero, 0, share).sum(dim=1) / (~zero).sum(dim=1)
+        known = load_pu != 0
+        refused = ~known.any(dim=1) if self.leave_out_zeros else ~known.all(dim=1)
+        if refused.any():
+            hour = int(refused.nonzero()[0])
+            what = "a load other than 0" if self.leave_out_zeros else "loads other than 0"
+            remedy = (
+                "drop such hours" if self.leave_out_zeros else "use MSE, MAPE(leave_out_zeros=True), or drop such hours"
+            )
+            raise InputError(
+                f"MAPE: expected {what}, got {'only 0' if self.leave_out_zeros else 'a 0'} in hour {hour}; {remedy}."
+            )
+        share = (forecast_pu - load_pu).abs() / torch.where(known, load_pu.abs(), torch.inf)
+        return 100 * share.sum(dim=1) / known.sum(dim=1)
 
 
 class Weighted:

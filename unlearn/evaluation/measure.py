@@ -53,7 +53,7 @@ class HourlyMetrics:
 
 
 def measure(
-    model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, skip_zero_loads: bool = False
+    model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, mape: MAPE | None = None
 ) -> HourlyMetrics:
     """Evaluate MSE, MAPE and operating cost of a forecaster, hour by hour.
 
@@ -62,14 +62,14 @@ def measure(
         dataset: loads and features.
         rows: rows to evaluate, shape (n,).
         cost: the grid that hours are priced on.
-        skip_zero_loads: leave loads of zero out of MAPE, which otherwise refuses them.
+        mape: how MAPE treats loads of 0; None refuses them.
 
     Raises:
-        DataError: a load of zero that is not to be left out; names column and hour.
+        InputError: a load of zero that is not to be left out.
         SolverError: an hour that cannot be priced; names it.
     """
     forecast = torch.from_numpy(model.forecast(dataset.features[rows]))
-    return measure_forecast(forecast, dataset, rows, cost, skip_zero_loads)
+    return measure_forecast(forecast, dataset, rows, cost, mape)
 
 
 def refuse_zero_loads(dataset: LoadDataset, rows: IntArray) -> None:
@@ -83,22 +83,20 @@ def refuse_zero_loads(dataset: LoadDataset, rows: IntArray) -> None:
         i, b = (int(k) for k in zero[0])
         raise DataError(
             f"{dataset.name}: expected loads above 0 for MAPE, got 0 in column {dataset.load_names[b]} at "
-            f"{dataset.timestamps[rows[i]]}; {len(zero)} such values. Pass skip_zero_loads=True to leave them out of "
-            "MAPE, or leave the column out."
+            f"{dataset.timestamps[rows[i]]}; {len(zero)} such values. Pass mape=MAPE(leave_out_zeros=True) "
+            "to average over the other loads, or leave the column out."
         )
 
 
 def measure_forecast(
-    forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, skip_zero_loads: bool = False
+    forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, mape: MAPE | None = None
 ) -> HourlyMetrics:
     """Evaluate forecasts in p.u., shape (n, B), of some rows of a data set; see `measure`."""
-    if not skip_zero_loads:
-        refuse_zero_loads(dataset, rows)
     load = torch.from_numpy(dataset.load_pu[rows])
     priced = price_hours(cost, forecast, load)
     columns = {
         "mse": MSE()(forecast, load),
-        "mape": MAPE(skip_zero_loads)(forecast, load),
+        "mape": (mape or MAPE())(forecast, load),
         "cost": priced.total,
         "generation_cost": priced.generation,
         "shedding_cost": priced.shedding,

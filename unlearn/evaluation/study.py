@@ -50,7 +50,7 @@ class Study:
         gradient_cost: what differentiates the operating cost, if not `cost` itself.
         seed: seed of random selection and drawing.
         labels: further columns of every record.
-        skip_zero_loads: leave loads of zero out of MAPE, which otherwise refuses them.
+        mape: how MAPE treats loads of 0.
     """
 
     model: Forecaster
@@ -67,7 +67,7 @@ class Study:
     gradient_cost: OperatingCost | None = None
     seed: int = 0
     labels: dict[str, object] = field(default_factory=dict)
-    skip_zero_loads: bool = False
+    mape: MAPE = field(default_factory=MAPE)
 
     def __post_init__(self) -> None:
         require_choice("protocol", self.protocol, PROTOCOLS)
@@ -76,7 +76,7 @@ class Study:
         if (self.selection == "given") != (self.given_rows is not None):
             raise InputError('study: given_rows go with selection="given", and the other way round.')
         require_base(self.criteria["cost"], self.dataset)
-        if not self.skip_zero_loads:
+        if not self.mape.leave_out_zeros:
             split = self.dataset.split
             refuse_zero_loads(self.dataset, np.concatenate([self.training_rows, split.validation, split.test]))
         if (self.model.weights != 1).any() or self.model.forgotten.any():
@@ -86,11 +86,7 @@ class Study:
     @cached_property
     def criteria(self) -> dict[str, Criterion]:
         """The three criteria that are differentiated, by name."""
-        return {
-            "mse": MSE(),
-            "mape": MAPE(self.skip_zero_loads),
-            "cost": OperatingCostCriterion(self.gradient_cost or self.cost),
-        }
+        return {"mse": MSE(), "mape": self.mape, "cost": OperatingCostCriterion(self.gradient_cost or self.cost)}
 
     @cached_property
     def objective(self) -> HeadObjective:
@@ -151,7 +147,7 @@ class Study:
         """Metrics of another head on some of the priced rows."""
         design = self._priced_design[torch.from_numpy(np.searchsorted(self.priced_rows, rows))]
         return measure_forecast(
-            design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost, self.skip_zero_loads
+            design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost, self.mape
         )
 
     def records(self, experiment: str) -> RecordTable:

@@ -73,7 +73,7 @@ def first_order(table: DeletionTable) -> str:
     found = table.attack(model, DECIDING)
     caught = "is caught" if found.low > 0.5 else "is not caught"
     return (
-        f"The first-order update {caught}: AUC {between(found)}; released, p = "
+        f"The first-order update {caught} (by an interval above 0.5): AUC {between(found)}; released, p = "
         f"{p_value(table.released(model, 'p_value'))} at a distance of "
         f"{table.released(model, 'distance_to_retrained'):.2g} to the retrained model."
     )

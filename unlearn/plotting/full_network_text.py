@@ -8,10 +8,14 @@ from unlearn.plotting.full_network import METHOD_NAMES, TRUTH_NAMES, at_chosen_c
 from unlearn.plotting.style import FORECASTER_NAMES
 
 TITLE = "Influence and Newton unlearning of a whole network"
-NOTE = "Correlations are Spearman's, mean ± standard deviation over seeds."
 
 #: Shares of the distance that are left: below, a step is exact but for rounding; unlearns most; is of some use.
 EXACT, MOST, SOME = 1e-6, 0.25, 0.9
+
+NOTE = (
+    "Correlations are Spearman's, mean ± standard deviation over seeds. A step goes most of the way where the median "
+    f"leaves less than {100 * MOST:g} %, part of the way below {100 * SOME:g} %; it is exact where {EXACT:g} is left."
+)
 
 #: What is correlated: metric, use, name.
 RANKED = (

@@ -12,7 +12,7 @@ from unlearn.plotting.leakage import ATTACK_NAMES, generators_of, headline_leaks
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 
-#: An attack works if it finds copies with at least this AUC, and strangers within these bounds.
+#: An attack works if it finds copies with at least this AUC, and strangers with a mean within these bounds.
 COPIED_AUC, STRANGER_AUC = 0.99, (0.45, 0.55)
 
 _PER_CENT = 100
@@ -58,9 +58,10 @@ def calibration(records: pd.DataFrame) -> str:
     words = "The attacks work" if finds and honest else "The attacks are not shown to work"
     return (
         f"{words}: of the four, {ATTACK_NAMES[attack]} tells days that were copied from others with an AUC of "
-        f"{_range(copied['value'])} (expected at least {COPIED_AUC:g}), and days of households that had nothing to do "
-        f"with the release with {_range(others['value'])} (expected about 0.5; {int(misled.sum())} of {len(others)} "
-        "intervals exclude it). It is the attack that verdicts rest on."
+        f"{_range(copied['value'])} (at least {COPIED_AUC:g} counts as working), and days of households that had "
+        f"nothing to do with the release with {_range(others['value'])}, {mean:.3f} in the mean (a mean within "
+        f"{STRANGER_AUC[0]:g} to {STRANGER_AUC[1]:g} and no interval without 0.5 count as working; "
+        f"{int(misled.sum())} of {len(others)} intervals are without it). It is the attack that verdicts rest on."
     ).replace("of the four", f"of the {_count(len(set(_auc(records)['attack'].dropna()) & set(ATTACK_NAMES)))}")
 
 

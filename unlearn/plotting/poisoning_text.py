@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearn.plotting.poisoning_table import ASKED, COMPLETE, DETECTOR_NAMES, Attack, PoisoningTable, Remedy
+from unlearn.plotting.poisoning_table import ASKED, COMPLETE, DAMAGE, DETECTOR_NAMES, Attack, PoisoningTable, Remedy
 from unlearn.plotting.style import FORECASTER_NAMES
 from unlearn.plotting.utility_seeds import Spread
 
@@ -49,7 +49,9 @@ def of_attack(table: PoisoningTable, attack: Attack) -> str:
             f"{_after(table, attack)}."
         )
     if direction == 0:
-        return f"{costs}: no clear damage, so there is nothing to recover; after unlearning: {_after(table, attack)}."
+        rule = f"less than {100 * DAMAGE:g} % of that, or not on every seed"
+        after = _after(table, attack)
+        return f"{costs}: no clear damage ({rule}), so there is nothing to recover; after unlearning: {after}."
     answers = [_answer(table, attack, name) for name in table.detectors if name != "none"]
     return f"{costs}. Complete unlearning of what was flagged recovers {'; '.join(answers)}."
 

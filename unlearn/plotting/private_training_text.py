@@ -105,7 +105,7 @@ def _promised(table: PrivateTable) -> str:
     first = table.spent(table.private[0])
     whole = "Every promise is kept" if len(kept) == len(table.private) else "NOT every promise is kept"
     return (
-        f"{whole} by the accountant that is reported (PLD): one household more or less, of "
+        f"{whole} by the accountant that is reported (PLD, at most the ε asked for): one household more or less, of "
         f"{first['n_units']:.0f}, at δ = {first['delta']:.2g}, for everything that was learnt."
     )
 
