@@ -128,8 +128,8 @@ def run(setting: Setting, arguments: list[str]) -> tuple[int, str, list[str]]:
         if setting.stranger:
             environment["HOME"] = folder
         print(header(environment), flush=True)
-        command = [sys.executable, "-m", "pytest", "-p", "tests.portable", "-n", "auto", "-m", CORE, "-rfE"]
-        command += ["--random-order", f"--random-order-seed={setting.seed}"]
+        command = [sys.executable, "-m", "pytest", "-p", "tests.portable", "-n", "auto", "--dist", "worksteal"]
+        command += ["-m", CORE, "-rfE", "--random-order", f"--random-order-seed={setting.seed}"]
         command += ["--hypothesis-profile=seeded", f"--hypothesis-seed={setting.seed}", *arguments]
         print(" ", " ".join(command[1:]), flush=True)
         umask = 0o077 if setting.stranger else -1
