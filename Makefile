@@ -29,7 +29,7 @@ paper-offline: $(INSTALLED)
 	$(PY) -m experiments.paper data=synthetic paper.folder=results/paper-offline $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not network and not extras and not ray" $(COVERAGE) $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "not network and not extras and not ray" $(COVERAGE) $(ARGS)
 
 # One of the settings: ARGS="--only nehalem"; what is in effect in each: ARGS=--list.
 test-portable: $(INSTALLED)

@@ -43,6 +43,9 @@ class Setting:
     stranger: bool = False
 
 
+#: Threads that wait for work leave the core to other workers of pytest, which are as many as there are cores.
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
+
 # OPENBLAS_CORETYPE moves NumPy and SciPy, ATEN_CPU_CAPABILITY torch's own loops, MKL_CBWR its linear algebra,
 # ONEDNN_MAX_CPU_ISA its layers. Two threads are tried on the kernels of most machines.
 SETTINGS = (
@@ -119,14 +122,14 @@ def run(setting: Setting, arguments: list[str]) -> tuple[int, str, list[str]]:
     """Runs one setting; gives pytest's code, its line of counts and the tests that failed."""
     print(f"\n== {setting.name}: {' '.join(f'{k}={v}' for k, v in setting.variables.items())}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, **setting.variables, "OMP_NUM_THREADS": str(setting.threads)}
+        environment = {**os.environ, **PASSIVE, **setting.variables, "OMP_NUM_THREADS": str(setting.threads)}
         if "LC_ALL" in setting.variables:
             environment |= german(Path(folder))
         if setting.stranger:
             environment["HOME"] = folder
         print(header(environment), flush=True)
-        command = [sys.executable, "-m", "pytest", "-p", "tests.portable", "-n", "auto", "-m", CORE, "-rfE"]
-        command += ["--random-order", f"--random-order-seed={setting.seed}"]
+        command = [sys.executable, "-m", "pytest", "-p", "tests.portable", "-n", "auto", "--dist", "worksteal"]
+        command += ["-m", CORE, "-rfE", "--random-order", f"--random-order-seed={setting.seed}"]
         command += ["--hypothesis-profile=seeded", f"--hypothesis-seed={setting.seed}", *arguments]
         print(" ", " ".join(command[1:]), flush=True)
         umask = 0o077 if setting.stranger else -1

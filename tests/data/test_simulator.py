@@ -3,6 +3,8 @@
 Statistical tests reject at a significance of 0.001; seeds are fixed, so a run repeats to the bit.
 """
 
+from inspect import signature
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,7 +53,8 @@ def test_blocks_of_households_are_all_filled_and_none_repeats_another(monkeypatc
 
 
 def test_the_default_is_a_year_of_200_households():
-    assert simulate_households().kwh.shape == (73_000, 48)
+    defaults = {name: value.default for name, value in signature(simulate_households).parameters.items()}
+    assert (defaults["n_households"], defaults["n_days"]) == (200, 365)
 
 
 def test_meters_count_whole_wh_and_never_back(year):

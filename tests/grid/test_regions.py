@@ -217,6 +217,7 @@ def test_a_second_pass_hits_every_time_and_searches_nothing(grid, many):
 
 
 def test_a_full_book_forgets_the_regions_of_fewest_hours_and_prices_as_before(grid, many):
+    many = [hours[::3] for hours in many]  # each pass over a full book solves most hours anew
     whole, small = OperatingCost(grid), OperatingCost(grid)
     for book in (small._pricer.dispatch, small._pricer.redispatch):
         book.capacity = 8
