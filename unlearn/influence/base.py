@@ -19,11 +19,11 @@ from unlearn.checks import IntArray, require_not_negative, require_positive, req
 from unlearn.errors import InputError
 from unlearn.influence.checkpoint import ScoreStore
 from unlearn.influence.curvature import RiskOperator
-from unlearn.influence.flat import FlatModel
+from unlearn.influence.flat import FlatModel, dtypes_named
 from unlearn.influence.mean_loss import PROBED, MeanLoss
 from unlearn.influence.objective import BaseObjective
 from unlearn.influence.risk import TrainingRisk
-from unlearn.influence.samples import Samples
+from unlearn.influence.samples import Samples, leaves
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
 
@@ -87,8 +87,9 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         self._test = Samples("test_loader", test_loader, device)
         self._flat = FlatModel(self.model)
         self._memory = memory_mb * 2**20
-        self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
-        self._judge = MeanLoss("test", self._flat, objective.test_loss, self._test, self._memory)
+        with dtypes_named(self._flat, self._first_tensors):
+            self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
+            self._judge = MeanLoss("test", self._flat, objective.test_loss, self._test, self._memory)
 
     @abc.abstractmethod
     def inverse_hvp(self, vec: Tensor) -> Tensor:
@@ -199,6 +200,9 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
             return damped
         undamped = damping_for_condition(operator, enough, steps)
         return undamped if undamped.damping == 0 else damped
+
+    def _first_tensors(self) -> list[Tensor]:
+        return [leaf for samples in (self._train, self._test) for leaf in leaves(samples.take_first())]
 
     def _damping(self, damp: float | str, gauss_newton: bool) -> float:
         """λ: the number given, or for "auto" the smallest one that bounds the condition number."""
