@@ -21,12 +21,12 @@ from unlearn.checks import IntArray, require_not_negative, require_positive, req
 from unlearn.errors import InputError
 from unlearn.influence.checkpoint import ScoreStore
 from unlearn.influence.curvature import RiskOperator
-from unlearn.influence.flat import FlatModel
+from unlearn.influence.flat import FlatModel, dtypes_named
 from unlearn.influence.gate import as_tensor, require_device, require_module, require_objective
 from unlearn.influence.mean_loss import MeanLoss
 from unlearn.influence.objective import BaseObjective
 from unlearn.influence.risk import TrainingRisk
-from unlearn.influence.samples import Samples, bytes_of
+from unlearn.influence.samples import Samples, bytes_of, leaves
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
 
@@ -93,8 +93,11 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         self._flat = FlatModel(self.model)
         self._memory = memory_mb * 2**20
         tests = None if test_loader is None else Samples("test_loader", test_loader, self.device)
-        self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
-        self._judged = None if tests is None else MeanLoss("test", self._flat, objective.test_loss, tests, self._memory)
+        given = [self._train, *([] if tests is None else [tests])]
+        with dtypes_named(self._flat, lambda: [leaf for samples in given for leaf in leaves(samples.take_first())]):
+            self.risk = TrainingRisk(self._flat, objective, self._train, self._memory)
+            judged = None if tests is None else MeanLoss("test", self._flat, objective.test_loss, tests, self._memory)
+        self._judged = judged
 
     def __repr__(self) -> str:
         tests = "no" if self._judged is None else self._judged.samples.size

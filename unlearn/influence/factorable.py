@@ -119,6 +119,29 @@ def _require_called_once(risk: TrainingRisk) -> None:
             f"model: K-FAC needs layers that a forward pass calls once, {odd[0] or 'the model'} is called "
             f"{calls[odd[0]]} times; {INSTEAD}"
         )
+    uses = _uses(outputs)
+    for name, parameter in parameters.items():
+        count = uses[id(parameter)]
+        if count != 1:
+            raise InputError(
+                f"model: K-FAC needs parameters that only their layer uses, {name} is used {count} times; {INSTEAD}"
+            )
+
+
+def _uses(outputs: Tensor) -> Counter[int]:
+    """How often the graph of the outputs reads each parameter, by its id."""
+    seen, ahead = {outputs.grad_fn}, [outputs.grad_fn]
+    uses: Counter[int] = Counter()
+    while ahead:
+        node = ahead.pop()
+        for function, _ in node.next_functions if node is not None else ():
+            parameter = getattr(function, "variable", None)
+            if parameter is not None:
+                uses.update([id(parameter)])
+            elif function not in seen:
+                seen.add(function)
+                ahead.append(function)
+    return uses
 
 
 def _require_same_loss(risk: TrainingRisk, loss_function: nn.Module, corrected: bool) -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, UnlearnError
 
 T = TypeVar("T")
+
+#: What influence is computed in: half precision has no factorisations, and too few digits for second derivatives.
+PRECISIONS = (torch.float32, torch.float64)
+
+#: How PyTorch complains of numbers of two kinds.
+TWO_DTYPES = re.compile(
+    r"dtype|scalar type|type \(\w+\) and \w+ type|can't be cast|not implemented for '|"
+    r"(Half|Float|BFloat16|Double|Long|Int|Short|Char|Byte|Bool|Complex\w+) did not match"
+)
 
 
 class FlatModel:
@@ -21,27 +34,29 @@ class FlatModel:
         """Note names and shapes.
 
         Raises:
-            InputError: no trainable parameter, or parameters of several dtypes.
+            InputError: no trainable parameter, or parameters of several dtypes, or of neither float32 nor float64.
         """
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not trainable:
             raise InputError("model: expected trainable parameters, got none (requires_grad is False everywhere).")
         dtypes = {p.dtype for p in trainable.values()}
-        if len(dtypes) > 1 or not next(iter(dtypes)).is_floating_point:
-            raise InputError(f"model: expected parameters of one floating dtype, got {sorted(map(str, dtypes))}.")
+        if len(dtypes) > 1 or not dtypes <= set(PRECISIONS):
+            raise InputError(
+                "model: expected parameters of one floating dtype, float32 or float64, got "
+                f"{', '.join(sorted(map(str, dtypes)))}. Pass model.float() or model.double(), and inputs to match."
+            )
         self.model = model
         self.shapes = {name: p.shape for name, p in trainable.items()}
         self.size = sum(p.numel() for p in trainable.values())
         self.dtype = dtypes.pop()
         self._host = _Host(model)
-        # A parameter may belong to several modules, and a module may stand in several places: each module once.
-        names = {id(parameter): name for name, parameter in trainable.items()}
-        self._places = {
-            f"model.{place}.{attribute}" if place else f"model.{attribute}": names[id(parameter)]
-            for place, module in model.named_modules()
-            for attribute, parameter in module._parameters.items()
-            if id(parameter) in names
-        }
+        self._places = {f"model.{place}": name for place, name in places_of(model, trainable).items()}
+
+    def owners(self, name: str) -> list[tuple[nn.Module, str]]:
+        """The modules that hold a parameter, and its attribute there: several where layers share it."""
+        places = [place.removeprefix("model.") for place, held in self._places.items() if held == name]
+        parts = [place.rpartition(".") for place in places]
+        return [(self.model.get_submodule(path), attribute) for path, _, attribute in parts]
 
     @property
     def theta(self) -> Tensor:
@@ -65,7 +80,8 @@ class FlatModel:
         """`function(model, *args)` while the model's parameters are θ; differentiable in θ."""
         parameters = self.split(theta)
         placed = {place: parameters[name] for place, name in self._places.items()}
-        result: T = functional_call(self._host, placed, (function, *args), tie_weights=False)
+        with twice_differentiable(self.model):
+            result: T = functional_call(self._host, placed, (function, *args), tie_weights=False)
         return result
 
     def load(self, theta: Tensor) -> None:
@@ -74,6 +90,82 @@ class FlatModel:
         with torch.no_grad():
             for name, value in self.split(theta).items():
                 parameters[name].copy_(value)
+
+
+def places_of(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Where parameters and buffers stand in a model, each place with the name of its tensor.
+
+    A tensor may belong to several modules, and a module may stand in several places: each module once, for
+    `functional_call` puts nothing back into a module that it meets twice.
+    """
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    return {
+        f"{place}.{attribute}" if place else attribute: names[id(held)]
+        for place, module in model.named_modules()
+        for attribute, held in (*module._parameters.items(), *module._buffers.items())
+        if id(held) in names
+    }
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy of a model, also where a layer keeps a weight that it has computed, as under `weight_norm`."""
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, computed)
+
+
+@contextmanager
+def dtypes_named(flat: FlatModel, batches: Callable[[], Iterable[Tensor]]) -> Iterator[None]:
+    """Turn complaints of PyTorch about numbers of two kinds into one that names the kinds.
+
+    Args:
+        flat: the model.
+        batches: gives tensors of the data.
+
+    Raises:
+        InputError: the model, or the loss, cannot be evaluated with the dtypes of the data.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError) as error:
+        if isinstance(error, UnlearnError) or not TWO_DTYPES.search(str(error)):
+            raise
+        data = ", ".join(sorted({str(tensor.dtype) for tensor in batches()}))
+        held = ", ".join(sorted({str(value.dtype) for value in flat.model.state_dict().values()}))
+        raise InputError(
+            f"model and data: expected dtypes that go together, got {held} in the model and {data} in the batches "
+            f"({str(error).splitlines()[0]}). Convert the data (x.to({flat.dtype})) or the model (model.double())."
+        ) from error
+
+
+@contextmanager
+def twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Evaluate a model so that its second derivatives are right, where PyTorch's own are not."""
+    normed = any(
+        type(part).__name__ in ("_WeightNorm", "WeightNorm")
+        for module in model.modules()
+        for part in (module, *module._forward_pre_hooks.values())
+    )
+    if not normed:
+        yield
+        return
+    with _WeightNormByNorms():
+        yield
+
+
+class _WeightNormByNorms(TorchFunctionMode):
+    """`weight_norm` from norms: the second derivative of PyTorch's kernel takes them for constants."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch._weight_norm:
+            direction, size, *along = args
+            axis = along[0] if along else (kwargs or {}).get("dim", 0)
+            return direction * (size / torch.norm_except_dim(direction, 2, axis))
+        return func(*args, **(kwargs or {}))
 
 
 class _Host(nn.Module):

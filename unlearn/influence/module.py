@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
+from unlearn.influence.flat import places_of, twice_differentiable
 from unlearn.influence.gate import require_module, told
 from unlearn.influence.preconditioner import BlockCurvature, squared_error_curvature
 from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
@@ -55,21 +56,26 @@ class ModuleObjective:
             chunk: samples whose gradients are in memory at once.
 
         Raises:
-            InputError: no trainable parameter, inputs and targets of different length, dropout or
+            InputError: no trainable parameter, a complex one, inputs and targets of different length, dropout or
                 batch norm in training mode, or a module whose output is random.
         """
         require_module(module)
         inputs, targets = _tensor("inputs", inputs), _tensor("targets", targets)
         if len(inputs) != len(targets):
             raise InputError(f"inputs and targets: expected as many rows, got {len(inputs)} and {len(targets)}.")
+        complex_ones = [n for n, p in module.named_parameters() if p.is_complex()]
+        if complex_ones:
+            raise InputError(f"module: expected real parameters, got complex ones: {', '.join(complex_ones)}.")
         trainable = {n: p.detach().double() for n, p in module.named_parameters() if p.requires_grad}
         if not trainable:
             raise InputError("module: expected trainable parameters, got none (requires_grad is False everywhere).")
         self._module = module
         self._shapes = {name: parameter.shape for name, parameter in trainable.items()}
+        held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         self._frozen = {
-            n: v.double() if v.is_floating_point() else v for n, v in module.state_dict().items() if n not in trainable
+            n: v.detach().double() if v.is_floating_point() else v for n, v in held.items() if n not in trainable
         }
+        self._places = places_of(module, held)
         self._inputs = inputs.double() if inputs.is_floating_point() else inputs
         self._targets = targets.double()
         self._loss = loss
@@ -187,7 +193,10 @@ class ModuleObjective:
         for name, shape in self._shapes.items():
             parameters[name] = theta[start : start + shape.numel()].reshape(shape)
             start += shape.numel()
-        return functional_call(self._module, {**self._frozen, **parameters}, (inputs,))
+        values = {**self._frozen, **parameters}
+        placed = {place: values[name] for place, name in self._places.items()}
+        with twice_differentiable(self._module):
+            return functional_call(self._module, placed, (inputs,), tie_weights=False)
 
 
 def _tensor(name: str, value: Any) -> Tensor:

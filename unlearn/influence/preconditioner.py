@@ -10,6 +10,7 @@ parameters have the diagonal of the Gauss-Newton matrix, estimated with the same
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -84,10 +85,11 @@ class BlockCurvature:
         """
         point = self._theta.clone().requires_grad_(True)
         with torch.enable_grad():
-            layers, result = _linear_layers(self._module, lambda: run(point))
+            layers, result = _linear_layers(self._module, self._positions, lambda: run(point))
         if not layers or layers[-1].outputs is not result:
             raise InputError(
-                "block preconditioner: expected a module that ends in a trainable nn.Linear, got "
+                "block preconditioner: expected a module that ends in a trainable nn.Linear with a weight of its own "
+                "(not shared with another layer, not computed as by weight_norm), got "
                 f'{type(self._module).__name__}; use preconditioner="none".'
             )
         shape_of_outputs = curvature(result.detach())
@@ -155,13 +157,22 @@ def _parameter(layer: str, kind: str) -> str:
     return f"{layer}.{kind}" if layer else kind
 
 
-def _linear_layers(module: nn.Module, run: Callable[[], Tensor]) -> tuple[list[Layer], Tensor]:
-    """Linear layers that see each sample once, in the order of evaluation, and the module's outputs."""
+def _linear_layers(
+    module: nn.Module, positions: Mapping[str, Tensor], run: Callable[[], Tensor]
+) -> tuple[list[Layer], Tensor]:
+    """Linear layers that see each sample once, in the order of evaluation, and the module's outputs.
+
+    Only those whose weight is a parameter of their own: a block belongs to neither of two layers that share one, nor
+    to parameters that a weight is computed from. These have the diagonal, which holds for parameters of any use.
+    """
     seen: list[Layer] = []
+    owners = Counter(id(own) for layer in module.modules() for own in layer._parameters.values() if own is not None)
     hooks = [
         layer.register_forward_hook(lambda _, given, out, name=name: seen.append(Layer(name, given[0].detach(), out)))
         for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear) and layer.weight.requires_grad
+        if isinstance(layer, nn.Linear)
+        and _parameter(name, "weight") in positions
+        and all(owners[id(own)] == 1 for own in layer._parameters.values() if own is not None)
     ]
     try:
         result = run()

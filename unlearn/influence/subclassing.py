@@ -16,7 +16,7 @@ from torch.autograd.functional import hvp, jvp, vjp
 from torch.utils.data import DataLoader, RandomSampler
 
 from unlearn.checks import IntArray, require_rows
-from unlearn.influence.flat import FlatModel
+from unlearn.influence.flat import FlatModel, twice_differentiable
 from unlearn.influence.objective import BaseObjective
 from unlearn.influence.samples import Samples, map_tensors
 
@@ -28,6 +28,7 @@ class SubclassHelpers:
     objective: BaseObjective
     device: torch.device
     is_model_functional: bool = False
+    _owners: dict[str, list[tuple[nn.Module, str]]]
     _flat: FlatModel
     _train: Samples
 
@@ -59,17 +60,20 @@ class SubclassHelpers:
     def _model_make_functional(self) -> tuple[Tensor, ...]:
         """Take the parameters out of the model, so that `_model_reinsert_params` can put tensors in their place."""
         taken = tuple(parameter.detach().requires_grad_() for parameter in self._model_params(with_names=False))
-        for name in self._flat.shapes:
-            owner, attribute = self._owner(name)
-            delattr(owner, attribute)
+        # Found before any is taken out: a layer under a parametrisation is looked up through its parameters.
+        self._owners = {name: self._flat.owners(name) for name in self._flat.shapes}
+        for owners in self._owners.values():
+            for owner, attribute in owners:
+                delattr(owner, attribute)
         self.is_model_functional = True
         return taken
 
     def _model_reinsert_params(self, params: Sequence[Tensor], register: bool = False) -> None:
         """Put tensors in the place of the parameters; `register` makes them parameters again."""
         for name, value in zip(self._flat.shapes, params, strict=True):
-            owner, attribute = self._owner(name)
-            setattr(owner, attribute, nn.Parameter(value) if register else value)
+            held = nn.Parameter(value) if register else value
+            for owner, attribute in self._owners[name]:
+                setattr(owner, attribute, held)
         self.is_model_functional = not register
 
     def _transfer_to_device(self, batch: Any) -> Any:
@@ -126,8 +130,5 @@ class SubclassHelpers:
         if not self.is_model_functional:
             return self._flat.call(theta, function, *args)
         self._model_reinsert_params(self._reshape_like_params(theta))
-        return function(self.model, *args)
-
-    def _owner(self, name: str) -> tuple[nn.Module, str]:
-        path, _, attribute = name.rpartition(".")
-        return self.model.get_submodule(path), attribute
+        with twice_differentiable(self.model):
+            return function(self.model, *args)

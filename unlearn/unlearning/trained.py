@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader
 from unlearn.checks import FloatArray, IntArray, require_choice, require_rows
 from unlearn.errors import InputError
 from unlearn.influence.cg import CGInfluenceModule
-from unlearn.influence.flat import FlatModel
+from unlearn.influence.flat import FlatModel, copied
 from unlearn.influence.gate import require_module
 from unlearn.influence.pairs import LossFunction, PairObjective
 from unlearn.unlearning.damped import ENOUGH, damped_step
@@ -99,7 +98,7 @@ class TrainedModule:
         self._gauss_newton = curvature == "gauss_newton"
         self._wanted_damp = damp
         self._influence = CGInfluenceModule(
-            copy.deepcopy(model),
+            copied(model),
             PairObjective(loss, l2, judge),
             train_loader,
             test_loader,
@@ -173,7 +172,7 @@ class TrainedModule:
             )
         theta = risk.flat.theta
         step = damped_step(self._influence, unlearn, self._wanted_damp)
-        model = copy.deepcopy(self._influence.model)
+        model = copied(self._influence.model)
         FlatModel(model).load(step.theta)
         statistics = {
             "damping": step.damping,
