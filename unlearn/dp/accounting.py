@@ -146,6 +146,8 @@ def noise_multiplier_for(
         ConvergenceError: no noise multiplier below a million suffices.
     """
     require_positive("epsilon", epsilon)
+    require_fraction("delta", delta)
+    GaussianSteps(1.0, sampling_rate, steps)  # refuses what is out of range
 
     def spends(*more: GaussianSteps) -> float:
         parts = (*others, *more)
