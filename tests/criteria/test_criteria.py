@@ -53,7 +53,7 @@ def test_weighted_is_the_weighted_sum_and_says_so():
 
 
 def test_weighted_needs_a_part():
-    with pytest.raises(InputError, match="Weighted: expected at least one criterion"):
+    with pytest.raises(InputError, match="Weighted: expected a mapping of at least one criterion"):
         Weighted({})
 
 
@@ -88,3 +88,34 @@ def test_a_grid_may_be_a_case_or_a_name(grid, hours):
     by_case, by_name = make_criterion("cost", grid), make_criterion("cost", "ieee14")
     first = tuple(tensor[:2] for tensor in hours)
     torch.testing.assert_close(by_case(*first), by_name(*first), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("criterion", [MSE(), MAPE()])
+@pytest.mark.parametrize(
+    ("forecast", "load", "message"),
+    [
+        (torch.ones(3, 2), torch.ones(2), r"of one shape \(n, B\), got \(3, 2\) and \(2,\)"),
+        (torch.ones(3, 2), torch.ones(3, 1), "of one shape"),
+        (torch.ones(3), torch.ones(3), "of one shape"),
+        (np.ones((3, 2)), torch.ones(3, 2), "expected tensors, got ndarray for forecast; use torch.as_tensor"),
+        (torch.ones(3, 2), [[1.0, 1.0]], "expected tensors, got list for load"),
+    ],
+)
+def test_what_would_be_broadcast_is_refused(criterion, forecast, load, message):
+    with pytest.raises(InputError, match=message):
+        criterion(forecast, load)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([MSE()], "expected a mapping"),
+        ({MSE(): np.nan}, "weight of mse: expected finite"),
+        ({MSE(): "half"}, "weight of mse: expected numbers"),
+        ({"mse": 1.0}, r"expected criteria such as unlearn.MSE\(\), got 'mse'"),
+        ({MSE: 1.0}, "expected criteria such as unlearn.MSE"),
+    ],
+)
+def test_weighted_sums_of_something_else_are_refused(parts, message):
+    with pytest.raises(InputError, match=message):
+        Weighted(parts)

@@ -136,6 +136,9 @@ def test_the_default_delta_is_a_promise(n: int) -> None:
         ((1.0, 0.0, 3), "sampling_rate"),
         ((1.0, 1.2, 3), "sampling_rate: expected at most 1"),
         ((1.0, np.nan, 3), "sampling_rate"),
+        ((np.float64(-3.2), 0.5, 3), r"noise_multiplier: expected a number of at least 0, got -3\.2\."),
+        ((1.0, np.float32(1.5), np.int64(3)), "sampling_rate: expected at most 1, got 1.5"),
+        ((1.0, 0.5, np.int64(0)), "steps: expected a whole number of at least 1, got 0"),
         ((1.0, 0.5, 0), "steps"),
         ((1.0, 0.5, 2.5), "steps"),
     ],
@@ -159,7 +162,7 @@ def test_nothing_to_account_for_is_refused(accountant) -> None:
 )
 def test_a_missing_package_is_named(accountant, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install 'unlearn\[private\]'"):
+    with pytest.raises(InputError, match=r'pip install "unlearn\[private\]"'):
         accountant([GaussianSteps(1.2345, 1.0, 1)], 1e-3)
 
 

@@ -7,27 +7,48 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unlearn.checks import as_floats, require_finite
 from unlearn.criteria.base import Criterion
 from unlearn.errors import InputError
 
 
+def _paired(name: str, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse what would be broadcast, or is no tensor."""
+    for which, tensor in (("forecast", forecast), ("load", load)):
+        if not isinstance(tensor, Tensor):
+            raise InputError(
+                f"{name}: expected tensors, got {type(tensor).__name__} for {which}; use torch.as_tensor({which})."
+            )
+    if forecast.shape != load.shape or forecast.ndim != 2:
+        raise InputError(
+            f"{name}: expected forecast and load of one shape (n, B), got {tuple(forecast.shape)} and "
+            f"{tuple(load.shape)}."
+        )
+    return forecast, load
+
+
 class MSE:
-    """Squared error in p.u.², averaged over loads."""
+    """Squared error in p.u.², averaged over loads: the mean over hours is the MSE of all entries."""
 
     name = "mse"
     unit = "pu2"
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        forecast_pu, load_pu = _paired("MSE", forecast_pu, load_pu)
         return (forecast_pu - load_pu).square().mean(dim=1)
 
 
 class MAPE:
-    """Absolute error in percent of the true load, averaged over loads; the load must not be zero."""
+    """Absolute error in percent of the true load, averaged over loads; the load must not be zero.
+
+    Each load counts the same, large or small; it is not the error of the total load, nor weighted by energy (WAPE).
+    """
 
     name = "mape"
     unit = "percent"
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        forecast_pu, load_pu = _paired("MAPE", forecast_pu, load_pu)
         if (load_pu == 0).any():
             hour = int((load_pu == 0).any(dim=1).nonzero()[0])
             raise InputError(f"MAPE: expected loads other than 0, got a 0 in hour {hour}; use MSE, or drop such hours.")
@@ -40,8 +61,14 @@ class Weighted:
     unit = "mixed"
 
     def __init__(self, parts: Mapping[Criterion, float]) -> None:
-        if not parts:
-            raise InputError("Weighted: expected at least one criterion.")
+        if not isinstance(parts, Mapping) or not parts:
+            raise InputError("Weighted: expected a mapping of at least one criterion to its weight.")
+        for part, weight in parts.items():
+            require_finite(
+                f"Weighted: weight of {getattr(part, 'name', part)}", as_floats("Weighted: weight", weight, 0)
+            )
+            if isinstance(part, type) or not isinstance(part, Criterion):
+                raise InputError(f"Weighted: expected criteria such as unlearn.MSE(), got {part!r}.")
         self._parts = dict(parts)
         self.name = "+".join(f"{weight:g}*{part.name}" for part, weight in self._parts.items())
 

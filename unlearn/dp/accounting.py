@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
-from unlearn.checks import require_count, require_fraction, require_not_negative, require_positive
+from unlearn.checks import require_count, require_fraction, require_not_negative, require_package, require_positive
 from unlearn.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
@@ -252,12 +252,8 @@ def _by_limit(noise_multiplier: float, sampling_rate: float, steps: int, delta: 
 
 
 def _accounting() -> Any:
-    try:
-        import dp_accounting
-    except ImportError as error:
-        raise InputError(
-            "accounting: expected the package dp-accounting, got none. Install it: pip install 'unlearn[private]'."
-        ) from error
+    require_package("accounting", "dp_accounting", '"unlearn[private]"')
+    import dp_accounting
     from absl import logging as absl_logging
 
     # absl comes with it, and closes what stderr was at import as soon as logging is configured anew: a notebook's, say.
@@ -269,11 +265,6 @@ def require_opacus() -> None:
     """Refuse to go on without opacus.
 
     Raises:
-        InputError: it is not installed.
+        MissingPackageError: it is not installed.
     """
-    try:
-        import opacus  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "private training: expected the package opacus, got none. Install it: pip install 'unlearn[private]'."
-        ) from error
+    require_package("private training", "opacus", '"unlearn[private]"')
