@@ -64,9 +64,8 @@ class Weighted:
         if not isinstance(parts, Mapping) or not parts:
             raise InputError("Weighted: expected a mapping of at least one criterion to its weight.")
         for part, weight in parts.items():
-            require_finite(
-                f"Weighted: weight of {getattr(part, 'name', part)}", as_floats("Weighted: weight", weight, 0)
-            )
+            name = f"Weighted: weight of {getattr(part, 'name', part)}"
+            require_finite(name, as_floats(name, weight, 0))
             if isinstance(part, type) or not isinstance(part, Criterion):
                 raise InputError(f"Weighted: expected criteria such as unlearn.MSE(), got {part!r}.")
         self._parts = dict(parts)
