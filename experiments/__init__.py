@@ -1,4 +1,4 @@
-"""Experiments: thin Hydra programs over the library."""
+"""Experiments: thin Hydra programs over the library; they need the extra `experiments`."""
 
 import multiprocessing
 import os
@@ -19,3 +19,7 @@ if multiprocessing.current_process().name != "MainProcess":
 elif sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # `python -m experiments.NAME` loads its modules; from its start on, the program listens itself.
     signal.signal(signal.SIGINT, leave)
+
+from unlearn.checks import require_package  # noqa: E402  # seconds to load, in which Ctrl-C is heard already
+
+require_package("experiments", "hydra", '"unlearn[experiments]"')

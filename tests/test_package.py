@@ -8,6 +8,8 @@ import sys
 import pytest
 
 import unlearn
+from unlearn.checks import require_package
+from unlearn.errors import MissingPackageError
 
 MODULES = [unlearn.__name__, *(m.name for m in pkgutil.walk_packages(unlearn.__path__, "unlearn."))]
 ROOMS = ("criteria", "data", "errors", "forecasters", "grid", "influence", "linalg", "records", "unlearning")
@@ -35,3 +37,38 @@ def test_every_module_says_what_it_is():
     for name in MODULES:
         if name.split(".")[1:2] in ([], *([room] for room in ROOMS)):
             assert importlib.import_module(name).__doc__, name
+
+
+@pytest.mark.parametrize(
+    ("missing", "module"),
+    [
+        ("matplotlib", "unlearn.plotting"),
+        ("jinja2", "unlearn.plotting"),
+        ("matplotlib", "unlearn.plotting.report"),
+        ("hydra", "experiments.train"),
+    ],
+)
+def test_a_missing_extra_is_named_with_what_installs_it(missing, module):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from unlearn.errors import UnlearnError\n"
+        f"try:\n    import {module}\n"
+        "except UnlearnError as error:\n    print(isinstance(error, ImportError), error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True ")
+    assert f"expected the package {missing}, which cannot be imported" in done.stdout
+    assert 'Run pip install "unlearn[experiments]".' in done.stdout
+
+
+@pytest.mark.parametrize("error", [None, ModuleNotFoundError("gone"), ImportError("a broken library")])
+def test_a_package_that_cannot_be_imported_is_refused_however_that_fails(monkeypatch, error):
+    if error is None:
+        monkeypatch.setitem(sys.modules, "some_extra", None)
+    else:
+
+        def refuse(name, *_, **__):
+            raise error
+
+        monkeypatch.setattr("builtins.__import__", refuse)
+    with pytest.raises(MissingPackageError, match=r'^x: expected the package some_extra.* pip install "unlearn\[y\]"'):
+        require_package("x", "some_extra", '"unlearn[y]"')

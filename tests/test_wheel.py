@@ -1,4 +1,4 @@
-"""The wheel carries what the library reads at run time: grids, the page's template, the figures' style."""
+"""The wheel carries what is no module: grids, the page's template, the figures' style, the mark of typed code."""
 
 import shutil
 import subprocess
@@ -21,7 +21,13 @@ def test_the_wheel_finds_its_grids_and_templates(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
-    for carried in ("grids/ieee14.yaml", "plotting/page.html", "plotting/report.html", "plotting/unlearn.mplstyle"):
+    for carried in (
+        "py.typed",
+        "grids/ieee14.yaml",
+        "plotting/page.html",
+        "plotting/report.html",
+        "plotting/unlearn.mplstyle",
+    ):
         assert f"unlearn/{carried}" in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "unlearn").rglob("*.py")}
     assert modules <= names

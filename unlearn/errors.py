@@ -48,6 +48,10 @@ class RowError(InputError, IndexError):
     """A row index lies outside of the data."""
 
 
+class MissingPackageError(InputError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
+
+
 class DataError(InputError):
     """A data file or array holds something that cannot be used (names file, column and row)."""
 

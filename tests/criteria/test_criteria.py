@@ -53,7 +53,7 @@ def test_weighted_is_the_weighted_sum_and_says_so():
 
 
 def test_weighted_needs_a_part():
-    with pytest.raises(InputError, match="Weighted: expected at least one criterion"):
+    with pytest.raises(InputError, match="Weighted: expected a mapping of at least one criterion"):
         Weighted({})
 
 
@@ -102,3 +102,34 @@ def test_mape_leaves_out_loads_of_0_where_it_is_told_to() -> None:
         MAPE()(forecast, load)
     with pytest.raises(InputError, match="got only 0 in hour 1"):
         MAPE(leave_out_zeros=True)(forecast, load * torch.tensor([[1.0], [0.0]]))
+
+
+@pytest.mark.parametrize("criterion", [MSE(), MAPE()])
+@pytest.mark.parametrize(
+    ("forecast", "load", "message"),
+    [
+        (torch.ones(3, 2), torch.ones(2), r"of one shape \(n, B\), got \(3, 2\) and \(2,\)"),
+        (torch.ones(3, 2), torch.ones(3, 1), "of one shape"),
+        (torch.ones(3), torch.ones(3), "of one shape"),
+        (np.ones((3, 2)), torch.ones(3, 2), "expected tensors, got ndarray for forecast; use torch.as_tensor"),
+        (torch.ones(3, 2), [[1.0, 1.0]], "expected tensors, got list for load"),
+    ],
+)
+def test_what_would_be_broadcast_is_refused(criterion, forecast, load, message):
+    with pytest.raises(InputError, match=message):
+        criterion(forecast, load)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([MSE()], "expected a mapping"),
+        ({MSE(): np.nan}, "weight of mse: expected finite"),
+        ({MSE(): "half"}, "weight of mse: expected numbers"),
+        ({"mse": 1.0}, r"expected criteria such as unlearn.MSE\(\), got 'mse'"),
+        ({MSE: 1.0}, "expected criteria such as unlearn.MSE"),
+    ],
+)
+def test_weighted_sums_of_something_else_are_refused(parts, message):
+    with pytest.raises(InputError, match=message):
+        Weighted(parts)

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -20,7 +20,7 @@ from unlearn.dp import (
     noise_multiplier_for,
     require_guarantee,
 )
-from unlearn.errors import InputError
+from unlearn.errors import ConvergenceError, InputError
 
 extras = pytest.mark.extras
 
@@ -39,10 +39,10 @@ def gaussian_epsilon(noise_multiplier: float, steps: int, delta: float) -> float
     mu = math.sqrt(steps) / noise_multiplier
 
     def excess(epsilon: float) -> float:
-        spent = norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)
-        return spent - delta
+        second = norm.logcdf(-mu / 2 - epsilon / mu) + epsilon
+        return norm.cdf(mu / 2 - epsilon / mu) - math.exp(min(second, 0.0)) - delta
 
-    return brentq(excess, 0, 200, xtol=1e-12)
+    return brentq(excess, 0, mu * (mu + 40), xtol=1e-12) if excess(0.0) > 0 else 0.0
 
 
 @extras
@@ -136,6 +136,9 @@ def test_the_default_delta_is_a_promise(n: int) -> None:
         ((1.0, 0.0, 3), "sampling_rate"),
         ((1.0, 1.2, 3), "sampling_rate: expected at most 1"),
         ((1.0, np.nan, 3), "sampling_rate"),
+        ((np.float64(-3.2), 0.5, 3), r"noise_multiplier: expected a number of at least 0, got -3\.2\."),
+        ((1.0, np.float32(1.5), np.int64(3)), "sampling_rate: expected at most 1, got 1.5"),
+        ((1.0, 0.5, np.int64(0)), "steps: expected a whole number of at least 1, got 0"),
         ((1.0, 0.5, 0), "steps"),
         ((1.0, 0.5, 2.5), "steps"),
     ],
@@ -159,7 +162,7 @@ def test_nothing_to_account_for_is_refused(accountant) -> None:
 )
 def test_a_missing_package_is_named(accountant, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install 'unlearn\[private\]'"):
+    with pytest.raises(InputError, match=r'pip install "unlearn\[private\]"'):
         accountant([GaussianSteps(1.2345, 1.0, 1)], 1e-3)
 
 
@@ -176,3 +179,93 @@ def test_accounting_leaves_the_stream_open_that_stderr_was() -> None:
     _accounting()
     handler.close()
     assert not stream.closed
+
+
+# ---- inside their range, at any size
+
+
+@extras
+@settings(max_examples=25)
+@given(
+    level=st.floats(-1.7, 3.0),
+    steps=st.sampled_from([1, 7, 1000]),
+    delta=st.floats(-9.0, -0.05).map(lambda power: 10**power),
+)
+def test_full_batches_of_any_size_spend_what_the_closed_form_says(level: float, steps: int, delta: float) -> None:
+    run = [GaussianSteps(10**level, 1.0, steps)]
+    if steps / 10 ** (2 * level) > 1e5:
+        steps, run = 1, [GaussianSteps(10**level, 1.0, 1)]
+    exact = gaussian_epsilon(10**level, steps, delta)
+    found, renyi = epsilon_spent(run, delta), epsilon_by_rdp(run, delta)
+    assert exact * (1 - 1e-6) - 1e-9 <= found <= exact * (1 + 2e-3) + 2e-4
+    assert renyi >= found >= 0
+
+
+@extras
+@pytest.mark.parametrize(
+    ("noise", "rate", "steps"),
+    [(5.0, 0.01, 10), (1.0, 1e-6, 1), (1000.0, 1e-6, 1000), (1.0, 0.01, 3), (0.02, 1e-6, 1), (30.0, 0.5, 2)],
+)
+@pytest.mark.parametrize("delta", [0.9, 0.5, 0.1, 1e-3, 1e-6])
+def test_what_is_spent_is_never_negative_and_rdp_is_above(noise, rate, steps, delta) -> None:
+    run = [GaussianSteps(noise, rate, steps)]
+    found = epsilon_spent(run, delta)
+    assert epsilon_by_rdp(run, delta) >= found >= 0
+    assert math.isfinite(found)
+
+
+@extras
+@pytest.mark.parametrize(("noise", "rate", "steps"), [(5.0, 0.01, 10), (1000.0, 1e-6, 100), (0.05, 1.0, 1)])
+@pytest.mark.parametrize("delta", [0.5, 1e-5])
+def test_prv_encloses_pld_and_is_never_negative(noise, rate, steps, delta) -> None:
+    run = [GaussianSteps(noise, rate, steps)]
+    low, estimate, high = epsilon_by_prv(run, delta)
+    found = epsilon_spent(run, delta)
+    assert 0 <= low <= estimate <= high
+    assert low * (1 - 1e-3) <= found <= high * (1 + 1e-3)
+    assert type(low) is type(estimate) is type(high) is float
+
+
+@extras
+def test_thousands_are_computed_and_bounded_by_all_accountants() -> None:
+    # Losses of e^t overflow at t = 709.
+    run, exact = [GaussianSteps(0.5, 1.0, 1000)], gaussian_epsilon(0.5, 1000, 1e-5)
+    low, estimate, high = epsilon_by_prv(run, 1e-5)
+    assert low <= exact <= high
+    assert estimate == pytest.approx(exact, rel=1e-3)
+    assert exact <= epsilon_spent(run, 1e-5) * (1 + 1e-9) <= epsilon_by_rdp(run, 1e-5)
+    assert epsilon_spent(run, 1e-5) == pytest.approx(exact, rel=1e-3)
+
+
+@extras
+def test_losses_of_billions_do_not_overflow() -> None:
+    exact = gaussian_epsilon(0.02, 10**6, 1e-5)
+    assert epsilon_spent([GaussianSteps(0.02, 1.0, 10**6)], 1e-5) == pytest.approx(exact, rel=1e-3)
+    assert epsilon_by_rdp([GaussianSteps(0.02, 1.0, 10**6)], 1e-5) >= exact * (1 - 1e-9)
+
+
+@extras
+def test_a_million_steps_are_not_rounded_up_one_by_one() -> None:
+    run = [GaussianSteps(1.0, 0.01, 10**6)]
+    assert epsilon_spent(run, 1e-5) < epsilon_by_rdp(run, 1e-5)
+
+
+@extras
+@pytest.mark.parametrize("epsilon", [1e-4, 0.1, 50.0, 1e4])
+def test_noise_is_found_for_tiny_and_huge_promises(epsilon: float) -> None:
+    found = noise_multiplier_for(epsilon, 1e-5, 1.0, 4)
+    assert gaussian_epsilon(found, 4, 1e-5) <= epsilon * (1 + 1e-6)
+    assert gaussian_epsilon(0.9 * found, 4, 1e-5) > epsilon
+
+
+@extras
+def test_promises_that_no_noise_or_any_noise_keeps_are_refused() -> None:
+    with pytest.raises(InputError, match=r"spend less than 1 at delta 1e-05 even with .* Lower epsilon, or delta"):
+        noise_multiplier_for(1.0, 1e-5, 1e-6, 1)
+    with pytest.raises(ConvergenceError, match=r"none below a million .* Take fewer steps, or raise epsilon"):
+        noise_multiplier_for(1e-6, 1e-9, 1.0, 10**6)
+    for epsilon in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(InputError, match="epsilon: expected a number above 0"):
+            noise_multiplier_for(epsilon, 1e-5, 1.0, 1)
+    with pytest.raises(InputError, match="steps"):
+        noise_multiplier_for(1.0, 1e-5, 1.0, 0)

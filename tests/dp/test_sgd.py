@@ -277,5 +277,5 @@ def test_settings_that_promise_nothing_are_refused(name: str, value: float) -> N
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opacus", None)
     model = network()
-    with pytest.raises(InputError, match=r"pip install 'unlearn\[private\]'"):
+    with pytest.raises(InputError, match=r'pip install "unlearn\[private\]"'):
         moved(model, by_household(model, *data()))

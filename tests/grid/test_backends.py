@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
 
 from tests.grid.active_set_oracle import OraclePricer
-from unlearn.errors import SolverError
+from unlearn.errors import InputError, SolverError
 from unlearn.grid import CostBreakdown, GridCase, OperatingCost, batched
 
 PARTS = ("generation", "shedding", "storage")
@@ -122,6 +123,13 @@ def test_the_backends_agree(grid):
 
 
 @pytest.mark.extras
+def test_a_backend_without_its_package_is_refused(grid, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moreau", None)
+    monkeypatch.delitem(sys.modules, "moreau.torch", raising=False)
+    with pytest.raises(InputError, match=r'backend=moreau: .* Run pip install "unlearn\[moreau\]"'):
+        OperatingCost(grid, "moreau")
+
+
 def test_moreau_agrees(grid):
     """It stops at KKT residuals of 1e-3 at worst."""
     pytest.importorskip("moreau")

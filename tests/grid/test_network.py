@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.grid.oracles import bus_and_line_matrices
-from unlearn.grid import build_network
+from unlearn.grid import build_network, dispatch_qp
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +39,13 @@ def test_incidences_put_each_unit_on_its_bus(grid, network):
     np.testing.assert_array_equal(network.gen_incidence.sum(axis=0), np.ones(5))
     np.testing.assert_array_equal(np.argmax(network.gen_incidence, axis=0), grid.gen_bus)
     np.testing.assert_array_equal(network.load_incidence, np.eye(14))
+
+
+def test_matrices_and_programs_are_shown_in_one_line(grid):
+    program = dispatch_qp(grid)
+    solutions = program.solve(grid.nominal_load_mw[None] / grid.base_mva)
+    assert repr(build_network(grid)) == "Network(14 buses, 20 lines, 5 generators, 14 loads)"
+    assert repr(program) == (
+        "ParametricQp('dispatch': 19 variables, 65 constraints of which 1 equalities, 14 parameters)"
+    )
+    assert repr(solutions).startswith("QpSolutions(1 hours, largest KKT residual ")

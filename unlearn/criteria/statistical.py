@@ -7,24 +7,42 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unlearn.checks import as_floats, require_finite
 from unlearn.criteria.base import Criterion
 from unlearn.errors import InputError
 
 
+def _paired(name: str, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse what would be broadcast, or is no tensor."""
+    for which, tensor in (("forecast", forecast), ("load", load)):
+        if not isinstance(tensor, Tensor):
+            raise InputError(
+                f"{name}: expected tensors, got {type(tensor).__name__} for {which}; use torch.as_tensor({which})."
+            )
+    if forecast.shape != load.shape or forecast.ndim != 2:
+        raise InputError(
+            f"{name}: expected forecast and load of one shape (n, B), got {tuple(forecast.shape)} and "
+            f"{tuple(load.shape)}."
+        )
+    return forecast, load
+
+
 class MSE:
-    """Squared error in p.u.², averaged over loads."""
+    """Squared error in p.u.², averaged over loads: the mean over hours is the MSE of all entries."""
 
     name = "mse"
     unit = "pu2"
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        forecast_pu, load_pu = _paired("MSE", forecast_pu, load_pu)
         return (forecast_pu - load_pu).square().mean(dim=1)
 
 
 class MAPE:
     """Absolute error in percent of the true load, averaged over loads.
 
-    A load of 0 has no such error: it is refused, or left out, so that an hour is averaged over its other loads.
+    Each load counts the same, large or small; it is not the error of the total load, nor weighted by energy (WAPE). A
+    load of 0 has no such error: it is refused, or left out, so that an hour is averaged over its other loads.
     """
 
     name = "mape"
@@ -34,6 +52,7 @@ class MAPE:
         self.leave_out_zeros = leave_out_zeros
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        forecast_pu, load_pu = _paired("MAPE", forecast_pu, load_pu)
         known = load_pu != 0
         refused = ~known.any(dim=1) if self.leave_out_zeros else ~known.all(dim=1)
         if refused.any():
@@ -55,8 +74,13 @@ class Weighted:
     unit = "mixed"
 
     def __init__(self, parts: Mapping[Criterion, float]) -> None:
-        if not parts:
-            raise InputError("Weighted: expected at least one criterion.")
+        if not isinstance(parts, Mapping) or not parts:
+            raise InputError("Weighted: expected a mapping of at least one criterion to its weight.")
+        for part, weight in parts.items():
+            name = f"Weighted: weight of {getattr(part, 'name', part)}"
+            require_finite(name, as_floats(name, weight, 0))
+            if isinstance(part, type) or not isinstance(part, Criterion):
+                raise InputError(f"Weighted: expected criteria such as unlearn.MSE(), got {part!r}.")
         self._parts = dict(parts)
         self.name = "+".join(f"{weight:g}*{part.name}" for part, weight in self._parts.items())
 

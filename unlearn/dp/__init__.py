@@ -1,6 +1,6 @@
 """Differential privacy with the household as the unit: guarantees, accounting, private gradients and sums.
 
-Gradients need opacus and accounting needs dp-accounting: `pip install 'unlearn[private]'`.
+Gradients need opacus and accounting needs dp-accounting: `pip install "unlearn[private]"`.
 """
 
 from unlearn.dp.accounting import (

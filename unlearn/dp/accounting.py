@@ -5,8 +5,10 @@ sampling: every household takes part in a step with the same probability, indepe
 else, such as shuffled batches of fixed size.
 
 Privacy loss distributions (PLD; Koskela et al. 2020, Doroshenko et al. 2022) give the number that is reported. PRV
-(Gopi et al. 2021) encloses it from both sides, and Rényi DP (RDP; Mironov 2017) bounds it from above. Gaussian DP's
-central limit is no bound for few steps and is not offered.
+(Gopi et al. 2021) encloses it from both sides, and Rényi DP (RDP; Mironov 2017, of the sampled Gaussian mechanism
+Mironov et al. 2019, turned into ε by Balle et al. 2020, not by Mironov's looser rule) bounds it from above. All are at
+least 0. PRV bounds the removal of a household, which loses more than its addition. Gaussian DP's central limit is no
+bound for few steps and is not offered.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from scipy.optimize import brentq
+from scipy.special import log_ndtr
 
-from unlearn.checks import require_count, require_fraction, require_not_negative, require_positive
+from unlearn.checks import require_count, require_fraction, require_not_negative, require_package, require_positive
 from unlearn.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
 #: Width of PLD's grid for what is reported, and the wider one while a noise multiplier is searched; both bound from
 #: above.
 _GRID, _SEARCH_GRID = 1e-4, 1e-3
+
+#: Most points of PLD's grid for the loss of one step, and up to the mean loss of all.
+_POINTS, _COMPOSED_POINTS = 300_000, 1_000_000
+
+#: A grid wider than this, for losses of tens of millions, would overflow; sampling is then left out of account.
+_WIDEST = 200.0
+
+#: Noise multipliers below this protect nobody: a step that a household takes part in loses ε of tens of thousands.
+_LEAST_NOISE = 0.003
 
 #: Noise multipliers within this factor of each other count as the same.
 _RTOL = 1e-4
@@ -98,7 +109,8 @@ def _by_rdp(parts: tuple[GaussianSteps, ...], delta: float) -> float:
     with warnings.catch_warnings():
         # Its bound is then not the tightest that RDP could give, but a bound.
         warnings.filterwarnings("ignore", message="Optimal order is the")
-        return float(accountant.get_epsilon(delta))
+        # The conversion from Rényi DP goes below 0 where δ alone covers what is lost.
+        return max(0.0, float(accountant.get_epsilon(delta)))
 
 
 def epsilon_by_prv(parts: Sequence[GaussianSteps], delta: float, eps_error: float = 1e-3) -> Interval:
@@ -118,15 +130,10 @@ def epsilon_by_prv(parts: Sequence[GaussianSteps], delta: float, eps_error: floa
 @functools.lru_cache(maxsize=64)
 def _by_prv(parts: tuple[GaussianSteps, ...], delta: float, eps_error: float) -> Interval:
     require_opacus()
-    from opacus.accountants import PRVAccountant
+    from unlearn.dp.prv import enclose_epsilon
 
-    accountant = PRVAccountant()
-    accountant.history = [(part.noise_multiplier, part.sampling_rate, part.steps) for part in parts]
-    # `get_epsilon` gives the upper bound alone.
-    with np.errstate(divide="ignore"), warnings.catch_warnings():  # log(1 - q) of full batches, which it masks
-        warnings.filterwarnings("ignore", message="Optimal order is the")  # of RDP, which only sizes its grid
-        composed = accountant._get_dprv(eps_error=eps_error, delta_error=delta / 1000)
-    return Interval(*map(float, composed.compute_epsilon(delta, delta / 1000, eps_error)))
+    history = [(part.noise_multiplier, part.sampling_rate, part.steps) for part in parts]
+    return Interval(*enclose_epsilon(history, delta, eps_error))
 
 
 def noise_multiplier_for(
@@ -135,10 +142,12 @@ def noise_multiplier_for(
     """The least σ with which these steps, after all `others`, spend at most ε at δ (within 0.01 %).
 
     Raises:
-        InputError: a setting out of range, or the others have spent more than ε already.
+        InputError: a setting out of range, the others have spent more than ε already, or next to no noise keeps to ε.
         ConvergenceError: no noise multiplier below a million suffices.
     """
     require_positive("epsilon", epsilon)
+    require_fraction("delta", delta)
+    GaussianSteps(1.0, sampling_rate, steps)  # refuses what is out of range
 
     def spends(*more: GaussianSteps) -> float:
         parts = (*others, *more)
@@ -156,7 +165,10 @@ def noise_multiplier_for(
         spent = spends(GaussianSteps(math.exp(level), sampling_rate, steps))
         return math.log(min(max(spent / epsilon, 1e-9), 1e9))
 
+    # In powers of 2 from where a central limit theorem puts it, which is no bound but near.
     high = 0.0
+    while high < math.log(1e6) and _by_limit(math.exp(high), sampling_rate, steps, delta) > epsilon:
+        high += math.log(2)
     while excess(high) > 0:
         high += math.log(2)
         if high > math.log(1e6):
@@ -167,6 +179,12 @@ def noise_multiplier_for(
     low = high - math.log(2)
     while excess(low) <= 0:
         high, low = low, low - math.log(2)
+        if low < math.log(_LEAST_NOISE):
+            raise InputError(
+                f"epsilon: {steps} steps at sampling rate {sampling_rate:g} spend less than {epsilon:g} at delta "
+                f"{delta:g} even with a noise multiplier of {_LEAST_NOISE:g}, which protects nobody who takes part. "
+                "Lower epsilon, or delta."
+            )
     level = brentq(excess, low, high, xtol=_RTOL / 4)
     while excess(level) > 0:
         level += _RTOL / 4
@@ -185,26 +203,57 @@ def _by_pld(parts: tuple[GaussianSteps, ...], delta: float, grid: float) -> floa
     dp = _accounting()
     from dp_accounting.pld import PLDAccountant
 
-    # About what is lost: a grid of a fixed width would need millions of points for hundreds.
-    loss = sum(part.steps * (part.sampling_rate / part.noise_multiplier) ** 2 for part in parts)
-    accountant = PLDAccountant(
-        dp.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=grid * max(1.0, loss)
-    )
+    if (width := _grid_width(parts, grid)) > _WIDEST:
+        return _by_gaussian(parts, delta)
+    accountant = PLDAccountant(dp.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=width)
     for part in parts:
         event: dp_accounting.DpEvent = dp.GaussianDpEvent(part.noise_multiplier)
         if part.sampling_rate < 1:
             event = dp.PoissonSampledDpEvent(part.sampling_rate, event)
         accountant.compose(dp.SelfComposedDpEvent(event, part.steps))
-    return float(accountant.get_epsilon(delta))
+    return max(0.0, float(accountant.get_epsilon(delta)))
+
+
+def _grid_width(parts: tuple[GaussianSteps, ...], grid: float) -> float:
+    """Width of PLD's grid: relative to what is lost, finer than a step's own loss, and of a bounded number of points.
+
+    A grid of a fixed width would need millions of points for losses of hundreds; one that is wider than what a step
+    loses rounds each of a million steps up.
+    """
+    loss = sum(part.steps * (part.sampling_rate / part.noise_multiplier) ** 2 for part in parts)
+    of_a_step = math.sqrt(loss / sum(part.steps for part in parts))
+    least_noise = min(part.noise_multiplier for part in parts)
+    span = 0.5 / least_noise**2 + 10 / least_noise  # of one step's loss, up to what is cut off
+    least = max(span * min(max(1.0, span / 100), 60.0) / _POINTS, sum(map(_mean_loss, parts)) / _COMPOSED_POINTS)
+    return max(min(grid * max(1.0, loss), of_a_step / 4), least * grid / _GRID)
+
+
+def _mean_loss(part: GaussianSteps) -> float:
+    """Mean privacy loss of a part, at most: by convexity in the sampling rate, and by the χ² divergence."""
+    rate, precision = part.sampling_rate, part.noise_multiplier**-2
+    return part.steps * min(rate * precision / 2, rate**2 * math.expm1(min(precision, 700.0)))
+
+
+def _by_gaussian(parts: tuple[GaussianSteps, ...], delta: float) -> float:
+    """ε of the parts without their sampling (Balle and Wang 2018, theorem 8): exact for full batches, else above."""
+    mu = math.sqrt(sum(part.steps / part.noise_multiplier**2 for part in parts))
+
+    def excess(epsilon: float) -> float:
+        first, second = log_ndtr(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
+        return -math.exp(first) * math.expm1(min(second - first, 0.0)) - delta
+
+    return float(brentq(excess, 0.0, mu * (mu / 2 + 40))) if excess(0.0) > 0 else 0.0
+
+
+def _by_limit(noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:
+    """ε of the Gaussian mechanism that many steps tend to (Bu et al. 2020): what a search starts from, no bound."""
+    mu = sampling_rate * math.sqrt(steps * math.expm1(min(noise_multiplier**-2, 700.0)))
+    return _by_gaussian((GaussianSteps(1 / mu, 1.0, 1),), delta)
 
 
 def _accounting() -> Any:
-    try:
-        import dp_accounting
-    except ImportError as error:
-        raise InputError(
-            "accounting: expected the package dp-accounting, got none. Install it: pip install 'unlearn[private]'."
-        ) from error
+    require_package("accounting", "dp_accounting", '"unlearn[private]"')
+    import dp_accounting
     from absl import logging as absl_logging
 
     # absl comes with it, and closes what stderr was at import as soon as logging is configured anew: a notebook's, say.
@@ -216,11 +265,6 @@ def require_opacus() -> None:
     """Refuse to go on without opacus.
 
     Raises:
-        InputError: it is not installed.
+        MissingPackageError: it is not installed.
     """
-    try:
-        import opacus  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "private training: expected the package opacus, got none. Install it: pip install 'unlearn[private]'."
-        ) from error
+    require_package("private training", "opacus", '"unlearn[private]"')

@@ -61,6 +61,9 @@ class PrivateRun:
     spent: GaussianSteps
     losses: list[float]
 
+    def __repr__(self) -> str:
+        return f"PrivateRun({self.spent!r}, {len(self.losses)} losses)"
+
 
 def train_privately(
     module: nn.Module,

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 import unlearn.grid.settings as read
-from unlearn.checks import FloatArray, IntArray, as_floats, require_positive, require_shape
+from unlearn.checks import FloatArray, IntArray, as_floats, require_positive, require_shape, shown
 from unlearn.errors import InputError
 from unlearn.grid.base_case import RAW_ENDINGS, load_base_case, pypower_cases
 from unlearn.grid.connection import require_connected, require_determined, require_usable_lines
@@ -78,7 +78,9 @@ class GridCase:
         numbers = self._keep_positions("bus_numbers", None, None)
         size = len(numbers)
         if not isinstance(self.slack_bus, int | np.integer) or not 0 <= self.slack_bus < size:
-            raise InputError(f"{where}: slack_bus: expected a position from 0 to {size - 1}, got {self.slack_bus!r}.")
+            raise InputError(
+                f"{where}: slack_bus: expected a position from 0 to {size - 1}, got {shown(self.slack_bus)}."
+            )
         if len(np.unique(numbers)) < size:
             raise InputError(f"{where}: bus_numbers: expected each number once, got {size} with repetitions.")
         line_from = self._keep_positions("line_from", None, size)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.errors import InputError, SolverError
+from unlearn.checks import require_package
+from unlearn.errors import SolverError
 from unlearn.grid.qp import ParametricQp
 
 #: Largest scaled KKT residual that moreau's solutions may have: it stops above the 1e-7 of the other backends.
@@ -20,13 +21,12 @@ class MoreauLayer:
         """Set the solver up.
 
         Raises:
-            InputError: moreau is not installed.
+            MissingPackageError: moreau is not installed.
         """
-        try:
-            import moreau
-            import moreau.torch
-        except ImportError as error:
-            raise InputError("backend=moreau needs the package moreau: pip install 'unlearn[moreau]'.") from error
+        require_package("backend=moreau", "moreau.torch", '"unlearn[moreau]"')
+        import moreau
+        import moreau.torch
+
         self.qp = qp
         cost, rows = qp.cost_matrix.tocsr(), qp.constraint_matrix.tocsr()
         cones = moreau.Cones(num_zero_cones=qp.n_equalities, num_nonneg_cones=len(qp.rhs_constant) - qp.n_equalities)

@@ -30,6 +30,10 @@ class Network:
     gen_incidence: FloatArray
     load_incidence: FloatArray
 
+    def __repr__(self) -> str:
+        (n_lines, n_buses), n_gens, n_loads = self.ptdf.shape, self.gen_incidence.shape[1], self.load_incidence.shape[1]
+        return f"Network({n_buses} buses, {n_lines} lines, {n_gens} generators, {n_loads} loads)"
+
 
 def build_network(case: GridCase) -> Network:
     """Build the matrices; taps, shunts and line charging are zero in the DC model used here."""

@@ -52,6 +52,10 @@ class QpSolutions:
     kkt_residual: FloatArray
     iterations: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        worst = f"{self.kkt_residual.max():.1e}" if len(self.kkt_residual) else "none"
+        return f"QpSolutions({len(self.primal)} hours, largest KKT residual {worst})"
+
 
 @dataclass(eq=False)
 class ParametricQp:
@@ -78,6 +82,13 @@ class ParametricQp:
     n_equalities: int
     variables: tuple[slice, ...]
     tolerance: float = 1e-7
+
+    def __repr__(self) -> str:
+        n_rows, n_variables = self.constraint_matrix.shape
+        return (
+            f"ParametricQp({self.name!r}: {n_variables} variables, {n_rows} constraints of which {self.n_equalities} "
+            f"equalities, {self.rhs_slope.shape[1]} parameters)"
+        )
 
     @property
     def price(self) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearn.errors import InputError, SingularHessianError
+from unlearn.checks import require_package
+from unlearn.errors import SingularHessianError
 from unlearn.influence.factorable import first_rows, targets_of
 from unlearn.influence.risk import TrainingRisk
 from unlearn.linalg import rounding_limit, spectrum_and_limit
@@ -81,14 +82,12 @@ class KroneckerInverse:
 
 def require_curvlinops() -> None:
     """Refuse to start without the package."""
-    try:
-        import curvlinops  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "KFACInfluenceModule needs the package curvlinops-for-pytorch: pip install --no-deps "
-            "curvlinops-for-pytorch einconv einops linear_operator opt_einsum (without --no-deps it brings "
-            "torchvision, which it does not use)."
-        ) from error
+    require_package(
+        "KFACInfluenceModule",
+        "curvlinops",
+        "--no-deps curvlinops-for-pytorch einconv einops linear_operator opt_einsum (without --no-deps it brings "
+        "torchvision, which it does not use)",
+    )
 
 
 def _require_invertible(state: dict[str, Any], damping: float, n_rows: int, roundoff: float) -> None:

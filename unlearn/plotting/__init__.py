@@ -1,4 +1,9 @@
-"""Figures and pages, drawn from records alone."""
+"""Figures and pages, drawn from records alone; they need matplotlib and Jinja2 (extra `experiments`)."""
+
+from unlearn.checks import require_package
+
+for _module in ("matplotlib", "jinja2"):
+    require_package("unlearn.plotting", _module, '"unlearn[experiments]"')
 
 from unlearn.plotting.anomaly import save_anomaly
 from unlearn.plotting.anomaly_images import save_detector_images

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.windows import Windows
-from unlearn.checks import FloatArray, require_choice, require_count, short_repr
+from unlearn.checks import FloatArray, require_choice, require_count, require_package, short_repr
 from unlearn.errors import InputError
 
 KINDS = ("iforest", "lof")
@@ -57,13 +56,9 @@ def require_pyod() -> None:
     """Refuse to start without PyOD.
 
     Raises:
-        InputError: says how to install it.
+        MissingPackageError: says how to install it.
     """
-    if importlib.util.find_spec("pyod") is None:
-        raise InputError(
-            "detectors: expected PyOD for iforest and lof, which is not installed. Run pip install 'unlearn[anomaly]', "
-            "or leave them out."
-        )
+    require_package("detectors iforest and lof", "pyod", '"unlearn[anomaly]", or leave them out')
 
 
 def fit_pyod(
