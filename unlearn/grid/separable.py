@@ -68,7 +68,7 @@ class SeparableQp:
         self.variable = np.abs(self.rows).argmax(axis=1)
         self.price = qp.price
         give = self.rows**2 @ (1 / diagonal)  # of x along each row, per unit of its multiplier; 0 for an empty row
-        self.unit = np.minimum(qp.price, FLAT / np.maximum(give, np.finfo(np.float64).tiny))
+        self.unit = np.minimum(qp.price, FLAT / np.maximum(give, 1e-200))
         self._entry = self.rows[np.arange(len(self.rows)), self.variable]
 
     @property
