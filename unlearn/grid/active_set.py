@@ -58,7 +58,7 @@ def _exchange(qp: SeparableQp, rhs: FloatArray, start: Pattern) -> tuple[Pattern
             x, multiplier = qp.minimiser(rhs, active)
         except np.linalg.LinAlgError:
             break
-        check = np.where(active, multiplier / qp.price, own_rhs - qp.rows @ x)
+        check = np.where(active, multiplier / qp.unit, own_rhs - qp.rows @ x)
         wrong = check < -FEASIBLE
         count = int(wrong.sum())
         if not count:

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.errors import SolverError
+from unlearn.errors import InputError, SolverError
 from unlearn.grid.active_set import propose_active_sets
 from unlearn.grid.qp import ParametricQp
 from unlearn.grid.regions import Region, build_region
 from unlearn.grid.separable import Pattern, SeparableQp
 from unlearn.grid.signature import Cascade
 
-#: Smallest check (slack in per unit, multiplier in units of the largest linear cost) that counts as held.
+#: Smallest check (slack in per unit, multiplier in its `SeparableQp.unit`) that counts as held.
 TOLERANCE = 1e-11
 
 #: The same in a region that a search has just found for the hour, relative to its largest parameter or 1: rounding
@@ -98,7 +98,7 @@ class RegionBook:
             differentiated: number of leading parameters that derivatives are taken in; by default all K.
 
         Raises:
-            InputError: the cost is not strictly convex and separable.
+            InputError: the cost is not strictly convex and separable, or too uneven for double precision.
         """
         self.statistics = BookStatistics()
         self.regions: list[Region] = []
@@ -116,7 +116,8 @@ class RegionBook:
         self._cascade = Cascade()
         self._learnt_hours = 0
         # With no inequality active the equations always have a solution: a region to start searches from.
-        self._number(np.zeros(self._n_checks, dtype=bool))
+        if self._number(np.zeros(self._n_checks, dtype=bool)) is None:
+            raise InputError(f"{qp.name}: {self._qp.too_uneven()}")
         self.capacity = max(2, MAPS_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
 
     def place(self, hours: FloatArray, names: IntArray | None = None, n_outputs: int | None = None) -> Placement:
@@ -225,7 +226,8 @@ class RegionBook:
                 worst = max(worst, least)
         raise SolverError(
             f"{self._program.name}: hour {name} has no acceptable solution: its best active set violates a check by "
-            f"{-worst:.1e}, expected at most {solved_tolerance:.0e}; use backend=cvxpylayers for such hours."
+            f"{-worst:.1e}, expected at most {solved_tolerance:.0e}; "
+            + (self._qp.too_uneven() if self._qp.is_uneven else "use backend=cvxpylayers for such hours.")
         )
 
     def _active_sets(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearn.checks import FloatArray
-from unlearn.grid.separable import Pattern, SeparableQp
+from unlearn.grid.separable import UNEVEN, Pattern, SeparableQp
 
 #: Condition number of a KKT system from which on its active constraints count as dependent.
 SINGULAR = 1e12
@@ -28,7 +28,7 @@ class Region:
         active: which inequalities hold with equality, shape (I,).
         solution: map to x, shape (K + 1, V).
         checks: map to the slack of each inactive inequality and to the multiplier of each active one, in
-            units of the largest linear cost, shape (K + 1, I); the region is where all are >= 0.
+            units of `SeparableQp.unit`, shape (K + 1, I); the region is where all are >= 0.
         residual: what rounding leaves of stationarity (in units of the largest linear cost) and of the active
             rows (per unit), shape (K + 1,): an hour's is at most `|[π, 1]| @ residual`.
     """
@@ -54,24 +54,30 @@ def build_region(qp: SeparableQp, active: Pattern) -> Region | None:
     # [[P, A'], [A, 0]] [x; ν] = [-q; b - A x_fixed], for every coefficient of [π, 1] at once.
     # Costs of thousands beside flows of 1 would make the system look singular, so they are scaled to at most 1.
     scale = qp.curvature.max()
+    # Costs far apart from each other are scaled away as well, x by the root of its curvature, rows by their length.
+    curvature, rows = qp.curvature[free] / scale, general[:, free]
+    by_x, by_row = np.ones(n_free), np.ones(n_general)
+    if n_free and curvature.min() < UNEVEN:
+        by_x = 1 / np.sqrt(curvature)
+        by_row = 1 / np.maximum(np.linalg.norm(rows * by_x, axis=1), np.finfo(np.float64).tiny)
     kkt = np.zeros((n_free + n_general, n_free + n_general))
-    kkt[:n_free, :n_free] = np.diag(qp.curvature[free] / scale)
-    kkt[n_free:, :n_free] = general[:, free]
-    kkt[:n_free, n_free:] = general[:, free].T
+    kkt[:n_free, :n_free] = np.diag(curvature * by_x**2)
+    kkt[n_free:, :n_free] = by_row[:, None] * rows * by_x
+    kkt[:n_free, n_free:] = kkt[n_free:, :n_free].T
     right = np.zeros((n_free + n_general, len(rhs)))
-    right[:n_free, -1] = -qp.linear[free] / scale
-    right[n_free:] = (rhs - solution @ general.T).T
+    right[:n_free, -1] = -by_x * qp.linear[free] / scale
+    right[n_free:] = by_row[:, None] * (rhs - solution @ general.T).T
     solved = _solve(kkt, right)
     if solved is None:
         return None
-    solution[:, free] = solved[:n_free].T
-    price = scale * solved[n_free:].T
+    solution[:, free] = (by_x[:, None] * solved[:n_free]).T
+    price = scale * (by_row[:, None] * solved[n_free:]).T
     # Stationarity of the fixed variables gives the multipliers of their bounds.
     slope = solution * qp.curvature + price @ general
     slope[-1] += qp.linear
     checks = own_rhs - solution @ qp.rows.T
-    checks[:, lines] = price[:, qp.n_equalities :] / qp.price
-    checks[:, fixing] = -slope[:, fixed] / qp.entry(fixing) / qp.price
+    checks[:, lines] = price[:, qp.n_equalities :] / qp.unit[lines]
+    checks[:, fixing] = -slope[:, fixed] / qp.entry(fixing) / qp.unit[fixing]
     return Region(active, solution, checks, _residual(qp, solution, price, general, rhs, free))
 
 

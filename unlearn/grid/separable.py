@@ -19,6 +19,12 @@ Pattern = NDArray[np.bool_]
 #: variables, below which its row counts as dependent on the active ones.
 DEPENDENT = 1e-11
 
+#: Curvature, relative to the largest, below which a KKT system is scaled before it is solved.
+UNEVEN = 1e-8
+
+#: Largest unit of a multiplier, in those of the curvature along the constraint.
+FLAT = 1e5
+
 #: Share of a row that lies on the free variables below which it counts as none.
 NEGLIGIBLE = 1e-20
 
@@ -35,7 +41,9 @@ class SeparableQp:
         rhs_map: b as a map of [π, 1], shape (K + 1, E + I).
         bounds: inequalities on one variable, shape (I,).
         variable: the variable that each bound is on, shape (I,).
-        price: unit of multipliers.
+        price: unit of the stationarity residual, the largest linear cost.
+        unit: unit of each inequality's multiplier, shape (I,): `price`, but where costs are so flat that a multiplier
+            of 1e-11 of it would stand for more than 1e-6 p.u. of x, which that x would cost.
     """
 
     def __init__(self, qp: ParametricQp) -> None:
@@ -59,7 +67,22 @@ class SeparableQp:
         self.bounds = np.count_nonzero(self.rows, axis=1) == 1
         self.variable = np.abs(self.rows).argmax(axis=1)
         self.price = qp.price
+        give = self.rows**2 @ (1 / diagonal)  # of x along each row, per unit of its multiplier; 0 for an empty row
+        self.unit = np.minimum(qp.price, FLAT / np.maximum(give, 1e-200))
         self._entry = self.rows[np.arange(len(self.rows)), self.variable]
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether some quadratic cost is next to nothing beside the largest."""
+        return bool(self.curvature.min() < UNEVEN * self.curvature.max())
+
+    def too_uneven(self) -> str:
+        """What is wrong with such costs, and the remedy."""
+        return (
+            f"quadratic costs from {self.curvature.min() / 2:.3g} to {self.curvature.max() / 2:.3g} beside linear ones "
+            f"up to {np.abs(self.linear).max():.3g} (per unit) are too far apart for double precision. Raise the "
+            "smallest quadratic cost, such as to 1 % of its generator's linear cost."
+        )
 
     def split(self, active: Pattern) -> tuple[IntArray, IntArray, Pattern]:
         """Active bounds, active rows over several variables, and the variables left free."""
