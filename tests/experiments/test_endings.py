@@ -82,7 +82,7 @@ def test_figures_and_pages_say_it_wherever_a_record_does(tmp_path: Path, marks: 
     figure = Figure()
     figure.subplots()
     save_figure(figure, tmp_path / "figure", records)
-    drawn = [text.get_text() for text in figure.findobj() if hasattr(text, "get_text")]
+    drawn = [" ".join(text.get_text().split()) for text in figure.findobj() if hasattr(text, "get_text")]
     page = write_page("page.html", tmp_path / "page.html", records).read_text()
     tiny = bool(marks and marks[0])
     assert (NOT_A_RESULT in drawn, NOT_A_RESULT in page) == (tiny, tiny)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -60,7 +61,8 @@ def is_tiny(records: pd.DataFrame) -> bool:
 def save_figure(figure: Figure, stem: Path, records: pd.DataFrame) -> list[Path]:
     """Write a figure of some records as PNG and PDF, each all or nothing; it says so if they are no result."""
     if is_tiny(records):
-        figure.supxlabel(NOT_A_RESULT, fontsize=9, color=NO_RESULT_COLOUR)
+        said = textwrap.fill(NOT_A_RESULT, int(15 * figure.get_figwidth()))
+        figure.supxlabel(said, fontsize=9, color=NO_RESULT_COLOUR)
 
     def write(file: Path) -> None:
         # Without a creation date, the same records give the same bytes.
