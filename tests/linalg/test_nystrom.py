@@ -118,6 +118,6 @@ def test_unusable_operators_and_dampings_are_refused():
     with pytest.raises(InputError, match="nystrom: expected finite products"):
         nystrom_preconditioner(Matrix(torch.nan * identity(5)), 2, 1.0)
     zero = Matrix(0 * identity(5))
-    with pytest.raises(SingularHessianError, match="Hessian of 5 parameters is zero and has no damping"):
+    with pytest.raises(SingularHessianError, match="Hessian of 5 parameters is zero and undamped"):
         nystrom_preconditioner(zero, 2, 0.0)
     torch.testing.assert_close(nystrom_preconditioner(zero, 2, 4.0)(identity(5)), identity(5) / 4)

@@ -119,12 +119,12 @@ class CGInfluenceModule(BaseInfluenceModule):
         if found.status == "negative curvature":
             raise ConvergenceError(
                 f"CG: the Hessian with damping {self.damp:g} is not positive definite ({place}), so the model is not "
-                'at a minimum and no solution means anything. Pass gnh=True (Gauss-Newton), damp="auto" or a larger '
-                "damp, or train on."
+                "at a minimum and no solution means anything. Pass gnh=True (of TrainedModule: "
+                'curvature="gauss_newton"), damp="auto" or a larger damp, or train on.'
             )
         message = f"CG: tolerance {self._options.rtol:.0e} not met {place}."
         if self.cg_kwargs.get("maxiter") is None:
-            raise ConvergenceError(f"{message} Raise damp, loosen rtol, or use float64.")
+            raise ConvergenceError(f"{message} Raise damp, use a float64 model, or loosen rtol of CGInfluenceModule.")
         warnings.warn(f"{message} The solve was cut short by maxiter={self._options.max_steps}.", stacklevel=4)
 
     def _preconditioner(self, operator: Any) -> Preconditioner | None:

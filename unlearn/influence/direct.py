@@ -13,6 +13,7 @@ from unlearn.errors import InputError, SingularHessianError
 from unlearn.influence.base import BaseInfluenceModule
 from unlearn.influence.objective import BaseObjective
 from unlearn.linalg import dense_matrix, spectrum_and_limit
+from unlearn.linalg.spectrum import GIVE_DAMPING, NO_CURVATURE
 
 
 class AutogradInfluenceModule(BaseInfluenceModule):
@@ -96,6 +97,8 @@ class AutogradInfluenceModule(BaseInfluenceModule):
             f'{largest:.3g}{why}. {start} damp="auto" or a damp above {self.damp + limit - smallest:.2g}'
             f"{', or use the Gauss-Newton matrix (gnh=True)' if indefinite and not self.gnh else ''}."
         )
+        if not largest and not smallest:
+            message = f"the Hessian is zero, and damp is 0. {NO_CURVATURE} {GIVE_DAMPING}"
         if singular and not check_eigvals:
             raise SingularHessianError(message)
         if check_eigvals or not self.damp:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,14 @@ DIVERGED = 1e3
 class LiSSAInfluenceModule(BaseInfluenceModule):
     """Mean of `repeat` estimates; each runs `h <- v + h − (H_batch h + damp h)/scale` and gives `h/scale`.
 
-    Batches of the loader's size are drawn with replacement from the global generator
-    (`torch.manual_seed`). The estimate is noisy: `solution.statistics["relative_residual"]` says how far it is
-    from solving the full system.
+    Batches of the loader's size are drawn with replacement from the global generator (`torch.manual_seed`), and the
+    estimate is noisy: `solution.statistics["relative_residual"]` says how far it is from solving the full system.
+    From the same seed `stest`, `influences`, the gradients and `inverse_hvp` draw what torch-influence draws there:
+    each pass over a loader takes one number from the generator, and each estimate one more for its batches.
+    What is done besides (checks, the residual) leaves the generator alone.
+
+    The paper draws a row a step and the Hessian unscaled; batches, `scale`, `damp` and starting from v are those of Koh
+    & Liang (ICML 2017).
     """
 
     def __init__(
@@ -66,13 +72,40 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
         Raises:
             ValueError: repeat, depth or scale not above 0, or not whole.
         """
-        super().__init__(model, objective, train_loader, test_loader, device, memory_mb=memory_mb)
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(model, objective, train_loader, test_loader, device, memory_mb=memory_mb)
         for name, count in (("repeat", repeat), ("depth", depth)):
             if require_positive(name, count) != int(count):
                 raise InputError(f"{name}: expected a whole number, got {count!r}.")
         self.repeat, self.depth, self.scale = int(repeat), int(depth), require_positive("scale", scale)
         self.gnh, self.debug_callback = gnh, debug_callback
-        self.damp = self._damping(damp, gnh)
+        with torch.random.fork_rng(devices=[]):
+            self.damp = self._damping(damp, gnh)
+
+    def train_loss_grad(self, train_idxs: Sequence[int]) -> Tensor:
+        """As for every influence module, and a number from the generator."""
+        gradient = super().train_loss_grad(train_idxs)
+        _pass_over_a_loader()
+        return gradient
+
+    def test_loss_grad(self, test_idxs: Sequence[int]) -> Tensor:
+        """As for every influence module, and a number from the generator."""
+        gradient = super().test_loss_grad(test_idxs)
+        _pass_over_a_loader()
+        return gradient
+
+    def influences(
+        self,
+        train_idxs: Sequence[int],
+        test_idxs: Sequence[int],
+        stest: Tensor | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+    ) -> Tensor:
+        """As for every influence module, and a number from the generator besides those of `stest`."""
+        scores = super().influences(train_idxs, test_idxs, stest, checkpoint=checkpoint)
+        _pass_over_a_loader()
+        return scores
 
     def inverse_hvp(self, vec: Tensor) -> Tensor:
         """Estimate `(∇²L + λI)⁻¹ vec`, shape (P,).
@@ -97,9 +130,10 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
                 self._require_bounded(estimate)
                 total += estimate / self.scale
         result = total / self.repeat
-        operator = self.operator(self.gnh, self.damp)
-        residual = relative_residual(operator, result, vec)
-        self._require_useful(operator, residual)
+        with torch.random.fork_rng(devices=[]):
+            operator = self.operator(self.gnh, self.damp)
+            residual = relative_residual(operator, result, vec)
+            self._require_useful(operator, residual)
         self.solution = Solution(
             result,
             residual <= 1.0,
@@ -129,3 +163,8 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
         if not residual <= DIVERGED:
             raise ConvergenceError(message)
         warnings.warn(message, stacklevel=3)
+
+
+def _pass_over_a_loader() -> None:
+    """Take from the global generator what a `DataLoader` takes when it is iterated: the seed of its workers."""
+    torch.empty((), dtype=torch.int64).random_()

@@ -17,6 +17,7 @@ from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.linalg.operators import Operator, products
 from unlearn.linalg.solvers import Preconditioner
+from unlearn.linalg.spectrum import GIVE_DAMPING, NO_CURVATURE
 
 #: Shift μ of an operator without damping, as a share of its largest eigenvalue.
 UNDAMPED_SHIFT = 1e-10
@@ -55,7 +56,7 @@ def nystrom_preconditioner(operator: Operator, rank: int, damping: float, seed: 
     shift = shift or UNDAMPED_SHIFT * float(values[0])
     if shift == 0:
         raise SingularHessianError(
-            f"nystrom: the Hessian of {operator.size} parameters is zero and has no damping; pass a damping above 0."
+            f"nystrom: the Hessian of {operator.size} parameters is zero and undamped. {NO_CURVATURE} {GIVE_DAMPING}"
         )
     rest = 1.0 / (float(values[-1]) + shift)
     basis, gains = basis[:, :rank], 1.0 / (values[:rank] + shift) - rest

@@ -22,6 +22,14 @@ from unlearn.linalg.operators import Operator, products
 
 EPS = torch.finfo(torch.float64).eps
 
+#: Why a Hessian is zero.
+NO_CURVATURE = "The loss does not depend on the parameters, or only piecewise linearly, as an absolute error does."
+
+#: How callers damp: the influence modules and `TrainedModule` by one name, everything else by another.
+GIVE_DAMPING = (
+    "Change the loss, or give a damping: damp=... of an influence module, IhvpOptions(damping=...) elsewhere."
+)
+
 #: The ends of a spectrum are searched for a damping to this share of max|λ| / κ, and to `SETTLED` of max|λ|.
 SHARPNESS, SETTLED = 1e-3, 1e-6
 
@@ -180,8 +188,7 @@ def damping_for_condition(operator: Operator, condition: float = 1e6, steps: int
     if size == 0:
         raise SingularHessianError(
             f"automatic damping: the Hessian of {operator.size} parameters is zero, so that every damping gives "
-            "condition number 1. Pass IhvpOptions(damping=...) of your choice, or check that the loss depends on "
-            "the parameters."
+            f"condition number 1. {NO_CURVATURE} {GIVE_DAMPING}"
         )
     damping = damping_of(high, low, condition)
     if damping > 0 and high - low <= EPS**0.5 * size:

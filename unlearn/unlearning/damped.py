@@ -77,12 +77,18 @@ def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | s
         choice = influence.damping_choice(influence.gnh, remain.tolist())
         damping, next_damping = choice.damping, choice.extremes.largest / choice.condition
     blocks = _blocks(influence)
-    options = IhvpOptions("cg", rtol=influence.rtol, roundoff=torch.finfo(theta.dtype).eps)
+    options = IhvpOptions("cg", rtol=influence.rtol, roundoff=torch.finfo(theta.dtype).eps, on_failure="report")
     steps = 0
     for _ in range(MAX_TRIALS if auto else 1):
         operator = influence.operator(influence.gnh, damping, remain.tolist())
         solved = solve_cg(operator, slope, options, None if blocks is None else blocks.inverse(damping))
         steps += int(solved.statistics["steps"])
+        if not solved.converged:
+            raise ConvergenceError(
+                f"forget: the system of the remaining rows with damping {damping:.2g} ended with {solved.status} after "
+                f"{steps} steps, relative residual {solved.statistics['relative_residual']:.2g}. Pass a larger damp or "
+                'curvature="gauss_newton", or train on.'
+            )
         updated = theta + solved.value.to(theta)
         gain = tilted.gain(theta, updated, slope, damping)
         if not auto or gain >= ENOUGH:

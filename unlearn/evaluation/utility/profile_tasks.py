@@ -75,7 +75,7 @@ def next_step_scores(
 
     _require_same_steps(train, test)
     if not 1 <= window < train.n_steps:
-        raise InputError(f"next_step.window: expected 1 to {train.n_steps - 1} steps, got {window}.")
+        raise InputError(f"window: expected 1 to {train.n_steps - 1} steps, got {window}.")
     random = np.random.default_rng(seed)
     (seen, target), (inputs, true) = (_windows(part, window, rows, random) for part in (train, test))
     boosting = HistGradientBoostingRegressor(max_iter=150, random_state=seed).fit(seen, target)
