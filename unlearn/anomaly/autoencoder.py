@@ -1,7 +1,9 @@
 """An LSTM autoencoder, the baseline of its kind: the error of each hour's reconstruction is its score.
 
 After Malhotra et al. 2016 (EncDec-AD): one LSTM reads the window, its last state is the code, another LSTM writes the
-window from the code. Here the decoder sees the code at every hour instead of its own last value.
+window from the code. It differs from theirs in three ways: the decoder sees the code at every hour instead of its own
+last value, and writes the window forwards; training minimises absolute instead of squared errors; and an hour's score
+is its absolute error, not the Mahalanobis distance of the errors from those of other normal windows.
 """
 
 from __future__ import annotations

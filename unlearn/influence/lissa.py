@@ -33,8 +33,8 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
     each pass over a loader takes one number from the generator, and each estimate one more for its batches.
     What is done besides (checks, the residual) leaves the generator alone.
 
-    The paper draws a row a step and the Hessian unscaled; batches, `scale`, `damp` and starting from v are those of Koh
-    & Liang (ICML 2017).
+    The paper takes the Hessian of one row a step, of losses whose Hessians are at most 1; batches, `scale` and `damp`
+    came with influence functions (Koh & Liang, ICML 2017).
     """
 
     def __init__(

@@ -5,7 +5,8 @@ for random orthonormal Ω, `H ≈ U Λ U'` of rank r, and
 
     M = U (Λ + μ)⁻¹ U' + (I − U U') / (λ_{r+1} + μ)
 
-approximates `(H + μ I)⁻¹`. It brings the condition number down to that of the spectrum behind its rank.
+approximates `(H + μ I)⁻¹`. The paper's is M times λ_r + μ, which changes no step of CG, with the last eigenvalue kept
+where M has the next one. It brings the condition number down to that of the spectrum behind its rank.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Outliers among windows with PyOD (Zhao et al., JMLR 2019): isolation forest and local outlier factor."""
+"""Outliers among windows with PyOD (Zhao et al., JMLR 2019): isolation forest and local outlier factor.
+
+PyOD takes a constant off the isolation forest's published score, which changes no order. The factor of a new window is
+against the training windows alone, not among all windows as published.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ class Discrimination:
         auc: area under the ROC curve: the share of pairs of one profile of each side that are ranked rightly.
         auc_low: lower end of its 95 % bootstrap interval.
         auc_high: upper end.
-        score: |balanced accuracy − 0.5|, the discriminative score of Yoon et al., "Time-series GAN", 2019.
+        score: |balanced accuracy − 0.5|, the discriminative score of Yoon et al., "Time-series GAN", 2019; there of a
+            recurrent network's plain accuracy.
         n_rows: profiles that it was measured on, both sides together.
     """
 

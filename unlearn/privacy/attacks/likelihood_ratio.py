@@ -16,8 +16,10 @@ def likelihood_ratio_scores(observed: ArrayLike, shadow: ArrayLike, member: Arra
     """Log-likelihood ratio "trained on" against "not trained on" of each record (Carlini et al. 2022, eq. 4).
 
     Each statistic of a record is normal over shadow models, with its own mean and variance over those that were
-    trained on the record and over those that were not; statistics of one record count as independent. Residuals are
-    better statistics than losses: they are nearer to normal and keep their sign.
+    trained on the record and over those that were not (the online attack). Residuals are better statistics than losses:
+    they are nearer to normal and keep their sign. The paper's statistic is the logit of a classifier's confidence;
+    it gives several of one record their covariance, which count as independent here, and shares one variance among
+    all records where there are few shadow models, which here are refused.
 
     Args:
         observed: statistics of each record under the model attacked, shape (n,) or (n, m).
