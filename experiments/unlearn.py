@@ -18,16 +18,16 @@ from unlearn.records import write_json
 def main(config: Config, folder: Path) -> Ending:
     """Save the unlearnt model, what it still depends on, and its metrics on the test rows."""
     study = build_study(config)
-    wanted = config.unlearning
+    wanted, name = config.unlearning, config.criterion.name
     rows = study.rows_to_unlearn(wanted.share)
     result = unlearn.forget(
         study.model,
         study.dataset,
         rows,
-        criterion=config.criterion.name,
+        criterion=name and study.criteria[name],
         l1_budget=wanted.l1_budget,
         grid=study.cost,
-        evaluate_on=None if config.criterion.name is None else PROTOCOLS[config.protocol],
+        evaluate_on=name and PROTOCOLS[config.protocol],
         loads=wanted.loads,
         linf_budget=wanted.linf_budget,
         form=wanted.form,
@@ -38,7 +38,7 @@ def main(config: Config, folder: Path) -> Ending:
     write_json(evidence(result, study, model_folder(config, study.dataset), unlearnt), folder / "forgotten.json")
     table = study.records("unlearn")
     columns = {
-        "criterion": config.criterion.name,
+        "criterion": name,
         "proportion": len(result.unlearn_rows) / len(study.training_rows),
         "not_forgotten": len(result.not_forgotten),
         "l1_budget": wanted.l1_budget,
@@ -55,7 +55,7 @@ def main(config: Config, folder: Path) -> Ending:
         table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
     records = write_records(config, table.to_frame(), folder)
     names = {"original": "Operating cost on test hours, before", "unlearnt": "Operating cost on test hours, after"}
-    costs = [number(name, records, metric="cost", method=method) for method, name in names.items()]
+    costs = [number(what, records, metric="cost", method=method) for method, what in names.items()]
     distance = number("Distance of the parameters to the retrained model", records, metric="distance_to_retrained")
     return Ending([*costs, distance], folder)
 
