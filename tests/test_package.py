@@ -1,5 +1,6 @@
 """The package as a whole: what importing it costs, and that it offers what it says."""
 
+import builtins
 import importlib
 import pkgutil
 import subprocess
@@ -66,9 +67,12 @@ def test_a_package_that_cannot_be_imported_is_refused_however_that_fails(monkeyp
         monkeypatch.setitem(sys.modules, "some_extra", None)
     else:
 
-        def refuse(name, *_, **__):
-            raise error
+        def refuse(name, *arguments, **options):
+            if name == "some_extra":
+                raise error
+            return whole(name, *arguments, **options)
 
+        whole = builtins.__import__
         monkeypatch.setattr("builtins.__import__", refuse)
     with pytest.raises(MissingPackageError, match=r'^x: expected the package some_extra.* pip install "unlearn\[y\]"'):
         require_package("x", "some_extra", '"unlearn[y]"')
