@@ -94,8 +94,11 @@ def _choices(group: str) -> list[str]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, each once: chains that other packages make may be rings."""
     found: BaseException | None = error
-    while found is not None:
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
         yield found
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 

@@ -14,12 +14,12 @@ from unlearn.errors import InputError
 from unlearn.records import read_json
 
 
-def test_24_jobs_on_all_cores_give_the_table_of_one_process(tmp_path: Path) -> None:
+def test_12_jobs_on_all_cores_give_the_table_of_one_process(tmp_path: Path) -> None:
     sweep(tmp_path, "one", *MANY)
     sweep(tmp_path, "all", *MANY, "hydra/launcher=joblib", "models=others")
     expected = table(tmp_path / "one")
-    assert len(expected) == 24 * 22
-    assert expected["config_hash"].nunique() == len(cards(tmp_path / "all")) == 24
+    assert len(expected) == 12 * 22
+    assert expected["config_hash"].nunique() == len(cards(tmp_path / "all")) == 12
     assert_same(table(tmp_path / "all"), expected)
 
 
@@ -57,7 +57,7 @@ def test_a_job_that_fails_does_not_stop_the_others(run: Runner, capsys: pytest.C
 def test_a_job_runs_again_when_a_file_it_reads_has_changed(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     mask = ["unlearning=mask", "unlearning.mask=mask.parquet", "criterion=mse"]
     for n_rows, skipped in ((40, 0), (40, 1), (30, 0)):
-        pd.DataFrame({"poisoned": [True] * n_rows + [False] * (420 - n_rows)}).to_parquet("mask.parquet")
+        pd.DataFrame({"poisoned": [True] * n_rows + [False] * (600 - n_rows)}).to_parquet("mask.parquet")
         out = run.sweep("unlearn", *mask)
         assert capsys.readouterr().out.count("complete already") == skipped
         assert table(out).index.unique("proportion").tolist() == pytest.approx([n_rows / 420])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -32,6 +32,12 @@ def said_of(*overrides: str) -> str:
     assert said is not None, repr(raised.value)
     assert not FOREIGN.search(said), said
     return said
+
+
+def test_errors_that_came_from_each_other_are_explained() -> None:
+    first, second = ConfigCompositionException("one"), ValueError("two")
+    first.__cause__, second.__context__ = second, first
+    assert explain(first) is not None
 
 
 @pytest.mark.parametrize(
