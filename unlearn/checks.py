@@ -90,34 +90,29 @@ def require_finite(name: str, array: NDArray) -> None:
 def require_positive(name: str, value: float) -> float:
     """Return `value` if it is a finite number above zero."""
     if not _is_finite(value) or value <= 0:
-        raise InputError(f"{name}: expected a number above 0, got {shown(value)}.")
+        raise InputError(f"{name}: expected a number above 0, got {value!r}.")
     return float(value)
 
 
 def require_count(name: str, value: object) -> int:
     """Return `value` if it is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name}: expected a whole number of at least 1, got {shown(value)}.")
+        raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}.")
     return int(value)
 
 
 def require_not_negative(name: str, value: float) -> float:
     """Return `value` if it is a finite number of at least zero."""
     if not _is_finite(value) or value < 0:
-        raise InputError(f"{name}: expected a number of at least 0, got {shown(value)}.")
+        raise InputError(f"{name}: expected a number of at least 0, got {value!r}.")
     return float(value)
 
 
 def require_fraction(name: str, value: float) -> float:
     """Return `value` if it lies strictly between 0 and 1."""
     if not _is_finite(value) or not 0 < value < 1:
-        raise InputError(f"{name}: expected a share between 0 and 1 (both excluded), got {shown(value)}.")
+        raise InputError(f"{name}: expected a share between 0 and 1 (both excluded), got {value!r}.")
     return float(value)
-
-
-def shown(value: object) -> str:
-    """Write a value for a message: a number of numpy as the plain number that the caller sees."""
-    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _is_finite(value: object) -> bool:
@@ -128,7 +123,7 @@ def require_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`."""
     allowed = sorted(choices)
     if value not in allowed:
-        raise InputError(f"{name}: expected one of {', '.join(allowed)}; got {shown(value)}.")
+        raise InputError(f"{name}: expected one of {', '.join(allowed)}; got {value!r}.")
     return value
 
 

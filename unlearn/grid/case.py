@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 import unlearn.grid.settings as read
-from unlearn.checks import FloatArray, IntArray, as_floats, require_positive, require_shape, shown
+from unlearn.checks import FloatArray, IntArray, as_floats, require_positive, require_shape
 from unlearn.errors import InputError
 from unlearn.grid.base_case import RAW_ENDINGS, load_base_case, pypower_cases
 from unlearn.grid.connection import require_connected, require_determined, require_usable_lines
@@ -79,7 +79,7 @@ class GridCase:
         size = len(numbers)
         if not isinstance(self.slack_bus, int | np.integer) or not 0 <= self.slack_bus < size:
             raise InputError(
-                f"{where}: slack_bus: expected a position from 0 to {size - 1}, got {shown(self.slack_bus)}."
+                f"{where}: slack_bus: expected a position from 0 to {size - 1}, got {self.slack_bus!r}."
             )
         if len(np.unique(numbers)) < size:
             raise InputError(f"{where}: bus_numbers: expected each number once, got {size} with repetitions.")
