@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -185,7 +185,17 @@ def test_accounting_leaves_the_stream_open_that_stderr_was() -> None:
 
 
 @extras
+@pytest.mark.parametrize("epsilon", [300.0, 700.0, 720.0, 760.0, 2000.0])
+@pytest.mark.parametrize("delta", [0.5, 0.01, 1e-6])
+def test_losses_whose_exponentials_overflow_are_found(epsilon: float, delta: float) -> None:
+    noise = 1 / math.sqrt(2 * epsilon)
+    found = epsilon_spent([GaussianSteps(noise, 1.0, 1)], delta)
+    assert found == pytest.approx(gaussian_epsilon(noise, 1, delta), rel=2e-3)
+
+
+@extras
 @settings(max_examples=25)
+@example(level=-1.5546875, steps=1, delta=0.01)
 @given(
     level=st.floats(-1.7, 3.0),
     steps=st.sampled_from([1, 7, 1000]),

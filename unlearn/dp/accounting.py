@@ -17,10 +17,11 @@ import functools
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
@@ -211,7 +212,23 @@ def _by_pld(parts: tuple[GaussianSteps, ...], delta: float, grid: float) -> floa
         if part.sampling_rate < 1:
             event = dp.PoissonSampledDpEvent(part.sampling_rate, event)
         accountant.compose(dp.SelfComposedDpEvent(event, part.steps))
-    return max(0.0, float(accountant.get_epsilon(delta)))
+    with np.errstate(over="ignore"):
+        found = float(accountant.get_epsilon(delta))
+    # Its conversion takes exponentials of ε, which overflow above 709; those of the δ at an ε do not.
+    return max(0.0, found) if math.isfinite(found) else _least_epsilon(accountant.get_delta, delta)
+
+
+def _least_epsilon(delta_at: Callable[[float], float], delta: float) -> float:
+    """The least ε, to nine digits from above, at which δ is kept; infinite if none below 1e9 keeps it."""
+    low, high = 0.0, 1.0
+    while delta_at(high) > delta:
+        low, high = high, 2 * high
+        if high > 1e9:
+            return math.inf
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if delta_at(middle) <= delta else (middle, high)
+    return high
 
 
 def _grid_width(parts: tuple[GaussianSteps, ...], grid: float) -> float:

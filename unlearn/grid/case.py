@@ -78,9 +78,7 @@ class GridCase:
         numbers = self._keep_positions("bus_numbers", None, None)
         size = len(numbers)
         if not isinstance(self.slack_bus, int | np.integer) or not 0 <= self.slack_bus < size:
-            raise InputError(
-                f"{where}: slack_bus: expected a position from 0 to {size - 1}, got {self.slack_bus!r}."
-            )
+            raise InputError(f"{where}: slack_bus: expected a position from 0 to {size - 1}, got {self.slack_bus!r}.")
         if len(np.unique(numbers)) < size:
             raise InputError(f"{where}: bus_numbers: expected each number once, got {size} with repetitions.")
         line_from = self._keep_positions("line_from", None, size)
