@@ -224,7 +224,7 @@ def as_numpy(items):
         ({"train": of(pair, collate_fn=as_numpy)}, r"got ndarray; give the loader a collate_fn that makes tensors"),
         ({"train": of(lambda i: pair(i)[0])}, "training loss: the model or the loss failed"),
         ({"test": of(lambda i: (pair(i)[0][:3], pair(i)[1]))}, r"test loss: .*failed .*float64 \(5, 3\)"),
-        ({"test": of(lambda i: (pair(i)[0].float(), pair(i)[1]))}, r"test loss: .*failed .*dtype"),
+        ({"test": of(lambda i: (pair(i)[0].float(), pair(i)[1]))}, r"model and data: expected dtypes that go together"),
         ({"device": "gpu"}, "device: expected one that this machine has, such as 'cpu' or 'cuda', got 'gpu'"),
         ({"device": "cuda:99"}, "device: expected one that this machine has"),
         ({"device": "meta"}, "device: expected one that this machine has"),

@@ -132,13 +132,16 @@ def dtypes_named(flat: FlatModel, batches: Callable[[], Iterable[Tensor]]) -> It
     try:
         yield
     except (RuntimeError, ValueError, TypeError) as error:
-        if isinstance(error, UnlearnError) or not TWO_DTYPES.search(str(error)):
+        # What the first evaluation refuses in general words comes from PyTorch's own complaint.
+        complaint = error.__cause__ if isinstance(error, UnlearnError) else error
+        if complaint is None or not TWO_DTYPES.search(str(complaint)):
             raise
         data = ", ".join(sorted({str(tensor.dtype) for tensor in batches()}))
         held = ", ".join(sorted({str(value.dtype) for value in flat.model.state_dict().values()}))
+        said = str(complaint).splitlines()[0].rstrip(".")
         raise InputError(
             f"model and data: expected dtypes that go together, got {held} in the model and {data} in the batches "
-            f"({str(error).splitlines()[0]}). Convert the data (x.to({flat.dtype})) or the model (model.double())."
+            f"({said}). Convert the data (x.to({flat.dtype})) or the model (model.double())."
         ) from error
 
 
