@@ -26,6 +26,7 @@ _PARTED = re.compile(
 _CLOCK = re.compile(
     r"(?P<gap>[T ,]*)\d{1,2}:\d{2}(?P<seconds>:\d{2}(?P<fraction>\.\d+)?)?(?P<half> ?[AaPp]\.?[Mm]\.?)?"
 )
+_HALF = re.compile(r" ?(?<![A-Za-z])(?P<half>[AaPp])\.?[Mm]\.?(?![A-Za-z])")
 _WRITE_ISO = "Write times as 2019-01-31 23:00"
 
 
@@ -115,7 +116,13 @@ def _from_text(
     )
     plain = [match["time"] for match in matches if match]
     layout = "ISO8601" if date_format is None else date_format.removesuffix("%z").rstrip()
-    parsed = pd.DatetimeIndex(pd.to_datetime(pd.Series(plain, dtype=object), format=layout, errors="coerce"))
+    later = pd.to_timedelta(np.zeros(len(plain)), unit="h")
+    if "%p" in layout:  # read here: pandas knows AM and PM in the language of the process only
+        halves = [_HALF.search(text) for text in plain]
+        refuse([half is None for half in halves], of_format, _other_format(texts))
+        later = pd.to_timedelta([12 * (half is not None and half["half"] in "Pp") for half in halves], unit="h")
+        plain, layout = [_HALF.sub("", text, count=1) for text in plain], re.sub(" ?%p", "", layout)
+    parsed = pd.DatetimeIndex(pd.to_datetime(pd.Series(plain, dtype=object), format=layout, errors="coerce")) + later
     impossible = "There is no such date" if date_format is None else _other_format(texts).rstrip(".")
     if any(re.search(r"[T ]24:", text) for text in texts):
         impossible = "The hour 24 is the hour 0 of the next day: write it so"
