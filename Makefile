@@ -2,7 +2,7 @@
 # make benchmark    times every backend beside its peers, and prints tables
 # make test         passes the tests
 # make test-portable  passes them under other kernels, threads, orders, clocks, languages and seeds: five runs
-# make test-extras  passes the tests of extra packages, which it adds to .venv
+# make test-extras  passes the tests of extra packages, which it adds to .venv, and the slow ones
 # make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
 # Each installs what it needs first, once per lock file.
 
@@ -13,7 +13,9 @@ INSTALLED := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 RAY := .venv-ray
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-COVERAGE := --cov=unlearn --cov-report=term:skip-covered --cov-fail-under=90
+# Judged where it is asked for, because it makes the tests half as slow again: make test COVERAGE=yes.
+COVERAGE ?=
+COV := $(if $(COVERAGE),--cov=unlearn --cov-report=term:skip-covered)
 ARGS ?=
 
 .PHONY: paper paper-offline benchmark test test-portable test-extras test-ray test-network lint clean
@@ -29,16 +31,17 @@ paper-offline: $(INSTALLED)
 	$(PY) -m experiments.paper data=synthetic paper.folder=results/paper-offline $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "not network and not extras and not ray" $(COVERAGE) $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "not network and not extras and not slow and not ray" \
+	  $(COV) $(ARGS)
 
 # One of the settings: ARGS="--only nehalem"; what is in effect in each: ARGS=--list.
 test-portable: $(INSTALLED)
 	$(PY) -m tests.portable $(ARGS)
 
-# Coverage is judged on both together: it goes on from what `make test` has left, where it has.
+# Coverage is judged on both together: it goes on from what `make test` has left.
 test-extras: $(EXTRAS)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadscope -m "extras and not network" \
-	  $(if $(wildcard .coverage),$(COVERAGE) --cov-append) $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadscope -m "(extras or slow) and not network" \
+	  $(if $(COVERAGE),$(COV) --cov-append --cov-fail-under=90) $(ARGS)
 
 test-ray: $(RAY)/.installed
 	OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest -m ray $(ARGS)

@@ -63,6 +63,7 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     assert all(file.stat().st_mtime_ns == time for file, time in kept.items() if file != lost)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_generators_is_drawn_together(run: Runner) -> None:
     folder = run.sweep("attack", *QUICK, "generator=resampled,simulator")
     drawn = run("figures", f"records=[{folder}]")

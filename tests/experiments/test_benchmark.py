@@ -25,6 +25,7 @@ def tables(run: Runner):
     return read
 
 
+@pytest.mark.slow
 def test_dispatch_compares_every_backend(tables) -> None:
     sizes = ["benchmark.grids=[ieee14]", "benchmark.hours=[40]", "benchmark.sample_hours=2"]
     records, text = tables("dispatch", *sizes)
@@ -48,6 +49,7 @@ def test_curvature_is_exact_however_it_is_solved(tables) -> None:
     assert "sequence" in text
 
 
+@pytest.mark.slow
 def test_influence_agrees_with_the_plain_ways(tables) -> None:
     sizes = ["benchmark.influence_rows=160", "benchmark.scored_rows=200", "benchmark.network_rows=60"]
     records, text = tables("influence", *sizes, "benchmark.network_width=4", "benchmark.network_threads=1")
@@ -61,6 +63,7 @@ def test_influence_agrees_with_the_plain_ways(tables) -> None:
     assert "| scores of 200 rows, solved before | one backward pass per row |" in text
 
 
+@pytest.mark.slow
 def test_scaling_streams_and_fits_an_exponent(tables) -> None:
     records, text = tables("scaling", "benchmark.stream_hours=[50,100]", "benchmark.scaling_grids=[ieee9,ieee14]")
     assert set(records.loc[records["metric"] == "exponent", "what"]) == {"hours", "grids"}
@@ -69,6 +72,7 @@ def test_scaling_streams_and_fits_an_exponent(tables) -> None:
     assert "Fitted exponent of time over hours" in text
 
 
+@pytest.mark.slow
 def test_cold_start_and_the_stages_of_a_paper_run(tables, run: Runner, tmp_path: Path) -> None:
     paper = ["paper.folder=paper", "paper.forecasters=[linear]", "paper.protocols=[fair]"]
     run("paper", *paper)
@@ -79,6 +83,7 @@ def test_cold_start_and_the_stages_of_a_paper_run(tables, run: Runner, tmp_path:
     assert "## make paper" in text
 
 
+@pytest.mark.slow
 def test_feeders_are_timed_beside_the_document(tables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.benchmarks.feeder.DOCUMENTED", ((3, 40, 2, 25.0),))
     records, text = tables("feeder", "benchmark.feeder_meters=[60]", "benchmark.feeder_hourly_meters=[50]")
@@ -121,6 +126,7 @@ def test_streamed_hours_are_scaled_hours_of_the_year() -> None:
         assert torch.cdist(shape, load / load.sum(dim=1, keepdim=True)).amin(dim=1).max() < 1e-7
 
 
+@pytest.mark.slow
 def test_latent_inversion_agrees_however_it_is_searched(tables) -> None:
     sizes = ["households.n_households=12", "households.n_days=44", "anomaly.gan.inversion.steps=4"]
     records, text = tables("anomaly", *sizes)

@@ -44,11 +44,13 @@ def program(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_says_how_it_goes_on(tmp_path: Path) -> None:
     said = interrupted(start(tmp_path, "out", *FOUR), "#1 :")
     assert said == "Interrupted: the same command with hydra.sweep.dir='out' runs only the jobs that are missing."
 
 
+@pytest.mark.slow
 def test_a_run_in_several_processes_says_that_it_goes_on(tmp_path: Path) -> None:
     small = ["experiment=tiny", "data.n_hours=600", "evaluation.hours=24", "paper.jobs=2"]
     said = interrupted(program(tmp_path, "-m", "experiments.paper", *small), "train done")

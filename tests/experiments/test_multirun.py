@@ -14,6 +14,7 @@ from unlearn.errors import InputError
 from unlearn.records import read_json
 
 
+@pytest.mark.slow
 def test_6_jobs_on_all_cores_give_the_table_of_one_process(tmp_path: Path) -> None:
     sweep(tmp_path, "one", *MANY)
     sweep(tmp_path, "all", *MANY, "hydra/launcher=joblib", "models=others")
@@ -23,6 +24,7 @@ def test_6_jobs_on_all_cores_give_the_table_of_one_process(tmp_path: Path) -> No
     assert_same(table(tmp_path / "all"), expected)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_started_again_runs_only_what_is_missing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     kill_after(start(tmp_path, "out", *FOUR), out, 1)

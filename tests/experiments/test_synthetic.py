@@ -185,6 +185,7 @@ def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_sweep_over_generators_gives_one_table_and_a_page_for_each_length_of_steps(run: Runner) -> None:
     settings = [q for q in QUICK if not q.startswith("generator")]
     settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
