@@ -21,5 +21,11 @@ elif sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_i
     signal.signal(signal.SIGINT, leave)
 
 from unlearn.checks import require_package  # noqa: E402  # seconds to load, in which Ctrl-C is heard already
+from unlearn.errors import MissingPackageError  # noqa: E402
 
-require_package("experiments", "hydra", '"unlearn[experiments]"')
+try:
+    require_package("experiments", "hydra", '"unlearn[experiments]"')
+except MissingPackageError as error:
+    if sys.argv[0] != "-m":
+        raise
+    sys.exit(str(error))  # a program ends with the sentence alone

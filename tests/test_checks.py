@@ -52,7 +52,7 @@ def test_require_finite_names_the_first_place_and_the_count(value):
     checks.require_finite("x", np.zeros(3))
 
 
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "many", None])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "many", None, True])
 def test_require_positive_refuses(value):
     with pytest.raises(InputError, match="x: expected a number above 0, got"):
         checks.require_positive("x", value)

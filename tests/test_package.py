@@ -61,6 +61,17 @@ def test_a_missing_extra_is_named_with_what_installs_it(missing, module):
     assert 'Run pip install "unlearn[experiments]".' in done.stdout
 
 
+def test_a_program_without_its_extra_ends_with_the_sentence_alone():
+    code = (
+        "import runpy, sys; sys.modules['hydra'] = None; sys.argv = ['-m']\n"
+        "runpy.run_module('experiments.train', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("experiments: expected the package hydra, which cannot be imported")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("error", [None, ModuleNotFoundError("gone"), ImportError("a broken library")])
 def test_a_package_that_cannot_be_imported_is_refused_however_that_fails(monkeypatch, error):
     if error is None:

@@ -116,7 +116,8 @@ def require_fraction(name: str, value: float) -> float:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_number and bool(np.isfinite(value))
 
 
 def require_choice(name: str, value: str, choices: Iterable[str]) -> str:

@@ -40,6 +40,14 @@ def test_a_shifted_load_is_found_whatever_its_unit(
     assert find_lags(features, load[kept], ("t", "before"), ("a", "b", "c")) == (Lag("before", None, (hours,)),)
 
 
+def test_features_that_are_the_same_beside_several_loads_are_found_beside_each() -> None:
+    load = series(0)
+    past = np.roll(load, 24, axis=0)
+    features = np.stack([past, past[:, [0, 0, 0]], np.roll(load, 48, axis=0)[:, [2, 2, 1]]], axis=2)[48:]
+    expected = {Lag("own", None, (24,)), Lag("a's", "a", (24,)), Lag("mixed", "b", (48,)), Lag("mixed", "c", (48,))}
+    assert set(find_lags(features, load[48:], ("own", "a's", "mixed"), ("a", "b", "c"))) == expected
+
+
 def test_one_loads_past_beside_all_is_named() -> None:
     load = series(0)
     features = np.repeat(np.roll(load, 24, axis=0)[:, 1:2, None], 3, axis=1)[24:]

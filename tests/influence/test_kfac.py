@@ -263,6 +263,13 @@ def test_columns_and_zeros():
 
 
 @pytest.mark.extras
+def test_what_is_no_module_is_refused():
+    rows = loader(normal(N, D), normal(N, B, seed=1))
+    with pytest.raises(InputError, match=r"expected a trained torch\.nn\.Module, got function"):
+        KFACInfluenceModule(lambda x: x, Plain(), rows, rows, "cpu", 0.1, loss_function=nn.MSELoss())
+
+
+@pytest.mark.extras
 @pytest.mark.parametrize("corrected", [False, True])
 def test_a_singular_curvature_is_refused(corrected):
     inputs = normal(N, D)

@@ -50,6 +50,18 @@ def parse_time(name: str, value: Time) -> pd.Timestamp:
     return time
 
 
+def parse_day(name: str, value: Time) -> np.datetime64:
+    """Read a day, as datetime64[D].
+
+    Raises:
+        InputError: as `parse_time`, or a moment with a time of day.
+    """
+    time = parse_time(name, value)
+    if time != time.normalize():
+        raise InputError(f"{name}: expected a day without a time, such as 2013-01-01, got {value!r}.")
+    return np.datetime64(time, "D")
+
+
 def rows_between(name: str, timestamps: pd.DatetimeIndex, start: Time, end: Time) -> IntArray:
     """Rows with `start <= time < end`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,17 +77,19 @@ def find_lags(
     n_hours, n_loads, n_features = features.shape
     if n_hours < 4 * _PIECE:
         return ()
-    columns = np.ascontiguousarray(features.reshape(n_hours, -1).T)  # (B F, N)
+    columns, places = _each_once(np.ascontiguousarray(features.reshape(n_hours, -1).T))
     starts = _liveliest(columns)
     pieces = _standardised(columns[np.arange(len(columns))[:, None], starts[:, None] + np.arange(_PIECE)])
     shifts: dict[tuple[int, int], dict[int, int]] = {}  # (feature, hours) -> {load where it stands: load it holds}
     for source in range(n_loads):
-        alike = pieces @ _standardised(sliding_window_view(load[:, source], _PIECE)).T  # (B F, N − 23)
+        alike = pieces @ _standardised(sliding_window_view(load[:, source], _PIECE)).T  # (columns, N − 23)
         for column in np.flatnonzero(alike.max(axis=1) > 1 - _EXACT):
-            slot, feature = divmod(int(column), n_features)
             hours = starts[column] - np.argsort(-alike[column], kind="stable")[:_TRIED]
             exact = next((int(k) for k in hours if k and _is_shifted(columns[column], load[:, source], int(k))), None)
-            if exact is not None:
+            if exact is None:
+                continue
+            for place in places[column]:
+                slot, feature = divmod(place, n_features)
                 shifts.setdefault((feature, exact), {})[slot] = source
     return tuple(lag for key, slots in shifts.items() for lag in _named(key, slots, feature_names, load_names))
 
@@ -98,6 +101,14 @@ def _named(
     if all(slot == source for slot, source in slots.items()):
         return [Lag(feature, None, hours)]
     return [Lag(feature, load_names[source], hours) for source in sorted(set(slots.values()))]
+
+
+def _each_once(columns: FloatArray) -> tuple[FloatArray, list[list[int]]]:
+    """Distinct series, and where each stands: calendar and weather are often the same beside many loads."""
+    places: dict[bytes, list[int]] = {}
+    for place, column in enumerate(columns):
+        places.setdefault(hashlib.sha256(column.tobytes()).digest(), []).append(place)
+    return columns[[own[0] for own in places.values()]], list(places.values())
 
 
 def _liveliest(columns: FloatArray) -> np.ndarray:

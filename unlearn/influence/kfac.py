@@ -13,6 +13,7 @@ from unlearn.influence.base import BaseInfluenceModule
 from unlearn.influence.blocks import prior_curvature
 from unlearn.influence.cg import RTOL
 from unlearn.influence.factorable import require_factorable, require_layers
+from unlearn.influence.gate import require_module
 from unlearn.influence.kronecker import FISHER_TYPES, KroneckerInverse, require_curvlinops
 from unlearn.influence.objective import BaseObjective
 from unlearn.linalg import Solution
@@ -71,6 +72,7 @@ class KFACInfluenceModule(BaseInfluenceModule):
             InputError: curvlinops is not installed, a layer or loss that K-FAC does not know, or an unusable argument.
         """
         require_curvlinops()
+        require_module(model)
         require_layers(model)
         super().__init__(model, objective, train_loader, test_loader, device, memory_mb=memory_mb)
         self.fisher_type = require_choice("fisher_type", fisher_type, FISHER_TYPES)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.anomaly.builders import daily_series
-from unlearn.data import household_profiles
+from unlearn.data import household_profiles, load_households
 from unlearn.data.buildings.series import BuildingSeries, buildings_of, fill_gaps
 from unlearn.data.buildings.sources import load_buildings
 from unlearn.data.buildings.splits import split_buildings
@@ -29,6 +29,20 @@ def test_households_become_hourly_series_with_their_missing_days() -> None:
     np.testing.assert_array_equal(cut.kwh, series.kwh[:, 24:48])
     with pytest.raises(DataError, match="expected days from 2014-01-01"):
         buildings_of(household_profiles("three days", kwh, [0, 0, 1], days, table), "2014-01-01")
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (("January", None), "start: expected a date such as"),
+        (("2013-01-01 06:00", None), "start: expected a day without a time"),
+        ((None, "02/01/2013"), "end: expected a date such as"),
+        (("2013-01-03", "2013-01-03"), "expected a start before the end, got 2013-01-03 and 2013-01-03"),
+    ],
+)
+def test_days_that_cannot_be_meant_are_refused(days: tuple[str | None, str | None], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        buildings_of(load_households("simulator", n_households=2, n_days=4), *days)
 
 
 def test_households_load_by_name() -> None:

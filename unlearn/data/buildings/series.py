@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.checks import BoolArray, FloatArray, require_not_negative, require_rows, short_repr
+from unlearn.data.hours import parse_day
 from unlearn.data.meters.households import HouseholdProfiles
-from unlearn.errors import DataError
+from unlearn.errors import DataError, InputError
 
 HourArray = NDArray[np.datetime64]
 
@@ -126,11 +127,14 @@ def buildings_of(households: HouseholdProfiles, start: str | None = None, end: s
         end: the day after the last; None goes on to the last.
 
     Raises:
+        InputError: a date that cannot be read, or an end that is not after the start.
         DataError: no day in that time.
     """
     hourly = households.to_hourly()
-    first = np.datetime64(start, "D") if start else hourly.days[0]
-    last = np.datetime64(end, "D") - 1 if end else hourly.days[-1]
+    first = parse_day("start", start) if start else hourly.days[0]
+    last = parse_day("end", end) - 1 if end else hourly.days[-1]
+    if start and end and last < first:
+        raise InputError(f"start, end: expected a start before the end, got {start} and {end}.")
     inside = (hourly.date >= first) & (hourly.date <= last)
     if not inside.any():
         raise DataError(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.data.dates import day_of_week_of
+from unlearn.data.hours import parse_day
 from unlearn.data.meters.households import HouseholdProfiles, household_profiles
 from unlearn.data.meters.profiles import STEPS
 from unlearn.data.series import autoregressive
@@ -68,7 +69,7 @@ def simulate_households(
         require_share(f"{name}_share", value)
     weather = london_weather(start, n_days, seed)
     households = draw_population(n_households, shares, generator(seed, 0))
-    first = np.datetime64(pd.Timestamp(start), "D")
+    first = parse_day("start", start)
     kwh = np.empty((n_households, len(weather)), dtype=np.float32)
     for block, begin in enumerate(range(0, n_households, _BLOCK)):
         rows = slice(begin, begin + _BLOCK)

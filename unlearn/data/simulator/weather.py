@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import IntArray, require_count
+from unlearn.data.hours import parse_day
 from unlearn.data.meters.profiles import STEPS
 from unlearn.data.series import autoregressive
 from unlearn.errors import InputError
@@ -63,12 +64,7 @@ def half_hours(start: str, n_days: int) -> pd.DatetimeIndex:
     Raises:
         InputError: a start that is not a date, or fewer days than 1.
     """
-    try:
-        first = pd.Timestamp(start)
-        if pd.isna(first) or first != first.normalize() or first.tzinfo is not None:
-            raise ValueError("it has a time of day or a zone")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"start: expected a date such as 2013-01-01, got {start!r} ({error}).") from error
+    first = parse_day("start", start)
     return pd.date_range(first, periods=STEPS * require_count("n_days", n_days), freq="30min", name="timestamp")
 
 
