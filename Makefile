@@ -3,6 +3,7 @@
 # make test         passes the tests
 # make test-portable  passes them under other kernels, threads, orders, clocks, languages and seeds: five runs
 # make test-extras  passes the tests of extra packages, which it adds to .venv, and the slow ones
+# make test-attacks  attacks what is kept and released, and prints what each attack found (part of test-extras)
 # make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
 # Each installs what it needs first, once per lock file.
 
@@ -18,7 +19,7 @@ COVERAGE ?=
 COV := $(if $(COVERAGE),--cov=unlearn --cov-report=term:skip-covered)
 ARGS ?=
 
-.PHONY: paper paper-offline benchmark test test-portable test-extras test-ray test-network lint clean
+.PHONY: paper paper-offline benchmark test test-portable test-extras test-attacks test-ray test-network lint clean
 .DELETE_ON_ERROR:
 
 paper: $(INSTALLED)
@@ -31,7 +32,7 @@ paper-offline: $(INSTALLED)
 	$(PY) -m experiments.paper data=synthetic paper.folder=results/paper-offline $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "not network and not extras and not slow and not ray" \
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "not network and not extras and not slow and not attacks and not ray" \
 	  $(COV) $(ARGS)
 
 # One of the settings: ARGS="--only nehalem"; what is in effect in each: ARGS=--list.
@@ -40,8 +41,11 @@ test-portable: $(INSTALLED)
 
 # Coverage is judged on both together: it goes on from what `make test` has left.
 test-extras: $(EXTRAS)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadscope -m "(extras or slow) and not network" \
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadscope -m "(extras or slow or attacks) and not network" \
 	  $(if $(COVERAGE),$(COV) --cov-append --cov-fail-under=90) $(ARGS)
+
+test-attacks: $(EXTRAS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "attacks and not network" tests/attacks $(ARGS)
 
 test-ray: $(RAY)/.installed
 	OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest -m ray $(ARGS)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 GERMAN = "de_DE.UTF-8"
-CORE = "not network and not extras and not slow and not ray"
+CORE = "not network and not extras and not slow and not attacks and not ray"
 SUMMARY = re.compile(r"^=*\s?((?:\d+ \w+,? ?)+) in [\d.]+s")
 
 

@@ -116,8 +116,9 @@ def require_fraction(name: str, value: float) -> float:
 
 
 def _is_finite(value: object) -> bool:
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return is_number and bool(np.isfinite(value))
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return False
+    return bool(np.isfinite(value))
 
 
 def require_choice(name: str, value: str, choices: Iterable[str]) -> str:
