@@ -1,6 +1,7 @@
 """What several test folders share: one grid, one priced grid, one small data set, fitted models."""
 
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
@@ -33,6 +34,15 @@ def _seeded() -> None:
     """Draws from the global generators do not depend on which tests ran before."""
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Training that repeats: several threads add up in another order each time, and its steps make 1e-7 of that."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

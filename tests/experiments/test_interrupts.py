@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.conftest import Runner
-from tests.experiments.sweeps import FOUR, ROOT, kill, start
+from tests.experiments.sweeps import FOUR, ROOT, hear_interrupts, kill, start
 
 
 def interrupted(process: subprocess.Popen[str], line: str) -> str:
@@ -41,6 +41,7 @@ def program(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
 
 

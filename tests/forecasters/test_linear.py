@@ -71,7 +71,8 @@ def test_scaler_and_head_do_not_see_validation_or_test_rows(linear, dataset):
     load[later:] *= 3.0
     other = unlearn.fit_linear(replace(dataset, features=features, load_mw=load))
     for name, value in linear.state_dict().items():
-        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
+        # The later rows would move them by their own size; several threads add up in another order each time.
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=1e-9, atol=1e-11)
 
 
 def test_forecast_refuses_wrong_shapes_and_nan(linear, dataset):

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.anomaly.builders import daily_series
@@ -23,7 +23,12 @@ def test_labels_are_exactly_the_hours_that_changed(kind: str, seed: int) -> None
     clean = daily_series(3, 60, seed=1)
     clean.kwh[1, 100:110] = np.nan
     clean.kwh[2, 200:260] = 0.0
-    found = inject(clean, InjectionOptions(0.2, (kind,)), seed)
+    try:
+        found = inject(clean, InjectionOptions(0.2, (kind,)), seed)
+    except InputError as error:
+        # Kinds of two weeks, drawn more often than there is room for: one seed in some hundreds.
+        assume("expected room for anomalies" not in str(error))
+        raise
     changed = (found.kwh != clean.kwh) & np.isfinite(clean.kwh)
     np.testing.assert_array_equal(found.anomaly, changed)
     np.testing.assert_array_equal(found.kind, np.where(changed, 0, NO_KIND))

@@ -52,11 +52,12 @@ def test_a_refitted_head_is_what_fitting_from_the_start_gives(dataset: LoadDatas
     assert linear.card.fingerprint == dataset.fingerprint
 
 
-def test_a_refitted_network_is_what_training_from_the_start_gives(dataset: LoadDataset, cnn: Forecaster) -> None:
+def test_a_refitted_network_is_what_training_from_the_start_gives(dataset: LoadDataset, one_thread: None) -> None:
     attacked = poison(dataset, 0.2, "scaling", -0.3, rows=dataset.split.sensitive)
-    fresh = unlearn.fit_network(attacked.dataset, "cnn", unlearn.TrainingOptions(epochs=2, learning_rate=1e-3))
+    options = unlearn.TrainingOptions(epochs=2, learning_rate=1e-3)
+    clean, fresh = (unlearn.fit_network(data, "cnn", options) for data in (dataset, attacked.dataset))
     # The extractor saw core hours only, which are clean.
-    np.testing.assert_allclose(refitted(cnn, attacked).theta, fresh.theta, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(refitted(clean, attacked).theta, fresh.theta, rtol=0, atol=1e-9)
 
 
 def test_poison_in_the_core_of_a_network_and_other_data_are_refused(dataset: LoadDataset, cnn: Forecaster) -> None:
