@@ -290,8 +290,8 @@ def test_blas_runs_on_one_thread_while_hours_are_priced_and_as_before_afterwards
 
     cost = OperatingCost(grid)
     inside = []
-    price = cost._pricer.price
-    monkeypatch.setattr(cost._pricer, "price", lambda *hours: (inside.append(threads()), price(*hours))[1])
+    price = cost._pricer._price
+    monkeypatch.setattr(cost._pricer, "_price", lambda *hours: (inside.append(threads()), price(*hours))[1])
     with threadpool_limits(2, user_api="blas"):
         cost(*draw(20, 2))
         assert threads() == [2]

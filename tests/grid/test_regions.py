@@ -220,7 +220,7 @@ def test_a_full_book_forgets_the_regions_of_fewest_hours_and_prices_as_before(gr
     many = [hours[::3] for hours in many]  # each pass over a full book solves most hours anew
     whole, small = OperatingCost(grid), OperatingCost(grid)
     for book in (small._pricer.dispatch, small._pricer.redispatch):
-        book.capacity = 8
+        book.capacity = 16
     expected, slope = ask(whole, *many)
     asked = many[0].clone().requires_grad_()
     early = small(asked, many[1]).total.sum()
@@ -229,7 +229,7 @@ def test_a_full_book_forgets_the_regions_of_fewest_hours_and_prices_as_before(gr
     assert_close(parts, expected, 1e-9, dim=0)
     inside = ~whole(*many).degenerate
     assert_close(gradient[inside], slope[inside], 1e-6, dim=1)
-    # A batch may add a region an hour, and hours come eight at a time.
+    # Half of the book stays, and hours come eight at a time.
     assert len(small._pricer.redispatch.regions) <= 16
     assert len(whole._pricer.redispatch.regions) > 16
     early.backward()

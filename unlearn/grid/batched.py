@@ -1,6 +1,7 @@
 """The batched engine: many hours priced at once through critical regions, with an exact gradient.
 
-Dispatch and redispatch each have a book of regions. Within a region everything is affine in the parameters, so
+Dispatch and redispatch each have a book of regions. Threads that share a pricer take turns, because a batch uses the
+books' memory and teaches them. Within a region everything is affine in the parameters, so
 an hour costs a few rows of a matrix product, its checks included, and the gradient is the region's own map:
 with p = p_gen(forecast) and C(p) the cost of redispatch, `dcost/dforecast = (dp/dforecast)' (c + 2 Q p + dC/dp)`.
 
@@ -10,8 +11,9 @@ of the region which serves the hour: an element of the generalised (Bouligand) J
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +22,13 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.errors import counted_from
+from unlearn.errors import UnlearnError, counted_from
 from unlearn.grid.book import BookStatistics, RegionBook, runs
 from unlearn.grid.case import GridCase
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
 from unlearn.grid.pricing import WEAK, Priced
 from unlearn.grid.regions import Region
+from unlearn.guard import Guard
 
 #: Hours that are in memory at once, with all of their checks; fewer where a book may hold fewer regions.
 CHUNK = 8192
@@ -40,14 +43,22 @@ class BatchedPricer:
         Raises:
             InputError: a generator without a quadratic cost.
         """
-        self.case = case
-        self.dispatch = RegionBook(dispatch_qp(case, bounds), self._dispatch_outputs)
-        self.redispatch = RegionBook(redispatch_qp(case, bounds), self._redispatch_outputs, case.n_gens)
+        self.case, self._bounds, self._guard = case, bounds, Guard()
+        self._open_books()
+
+    def _open_books(self) -> None:
+        case = self.case
+        self.dispatch = RegionBook(dispatch_qp(case, self._bounds), partial(_dispatch_outputs, case))
+        self.redispatch = RegionBook(redispatch_qp(case, self._bounds), partial(_redispatch_outputs, case), case.n_gens)
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._guard:  # a copy of books that another thread is writing would be of none
+            return copy.deepcopy(self.__dict__)
 
     @property
     def chunk(self) -> int:
-        """Hours priced at once: each may add a region to the books, which must not outgrow their memory by much."""
-        return min(CHUNK, self.dispatch.capacity, self.redispatch.capacity)
+        """Hours priced at once: as many as the books have room for."""
+        return min(CHUNK, self.dispatch.largest_batch, self.redispatch.largest_batch)
 
     @property
     def statistics(self) -> dict[str, BookStatistics]:
@@ -68,6 +79,17 @@ class BatchedPricer:
 
     def price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None]:
         """Cost parts and flags of one chunk, shape (5, n), and if asked for, what its gradient needs."""
+        with self._guard, one_blas_thread():
+            try:
+                return self._price(forecast, load, slopes)
+            except UnlearnError:
+                raise  # the books are whole
+            except BaseException:
+                # Interrupted in the middle of a page.
+                self._open_books()
+                raise
+
+    def _price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None]:
         n, n_gens, n_loads = len(load), self.case.n_gens, self.case.n_loads
         dispatched = self.dispatch.place(_with_ones(forecast))
         p_gen = dispatched.outputs
@@ -101,23 +123,26 @@ class BatchedPricer:
         own = upstream[:, slopes.order]
         by_p_gen = (slopes.generation * own[0] + slopes.shedding * own[1] + slopes.storage * own[2]).T
         gradient = np.empty((len(slopes.order), self.case.n_loads))
-        for start, stop, response in slopes.responses:
-            gradient[slopes.order[start:stop]] = by_p_gen[start:stop] @ response
+        with self._guard, one_blas_thread():
+            for start, stop, response in slopes.responses:
+                gradient[slopes.order[start:stop]] = by_p_gen[start:stop] @ response
         return gradient
 
-    def _dispatch_outputs(self, region: Region) -> FloatArray:
-        return region.solution[:, : self.case.n_gens]
 
-    def _redispatch_outputs(self, region: Region) -> FloatArray:
-        """Shedding and storage, and the slopes of their costs in p_gen, which are affine as well."""
-        n_gens, n_loads = self.case.n_gens, self.case.n_loads
-        amounts = region.solution[:, :n_loads], region.solution[:, n_loads:]
-        slopes = []
-        for amount, (quadratic, linear) in zip(amounts, (self.case.shedding_cost, self.case.storage_cost), strict=True):
-            price = 2 * quadratic * amount
-            price[-1] += linear
-            slopes.append(price @ amount[:n_gens].T)
-        return np.hstack([*amounts, *slopes])
+def _dispatch_outputs(case: GridCase, region: Region) -> FloatArray:
+    return region.solution[:, : case.n_gens]
+
+
+def _redispatch_outputs(case: GridCase, region: Region) -> FloatArray:
+    """Shedding and storage, and the slopes of their costs in p_gen, which are affine as well."""
+    n_gens, n_loads = case.n_gens, case.n_loads
+    amounts = region.solution[:, :n_loads], region.solution[:, n_loads:]
+    slopes = []
+    for amount, (quadratic, linear) in zip(amounts, (case.shedding_cost, case.storage_cost), strict=True):
+        price = 2 * quadratic * amount
+        price[-1] += linear
+        slopes.append(price @ amount[:n_gens].T)
+    return np.hstack([*amounts, *slopes])
 
 
 class Slopes(NamedTuple):
@@ -143,7 +168,7 @@ class _Price(torch.autograd.Function):
         ctx.clipped = torch.from_numpy(raw < 0) if raw.min() < 0 else None
         for start in range(0, len(raw), pricer.chunk):
             rows = slice(start, start + pricer.chunk)
-            with counted_from(start), one_blas_thread():
+            with counted_from(start):
                 forecasts = raw[rows] if ctx.clipped is None else np.maximum(raw[rows], 0.0)
                 parts[:, rows], slopes = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[0])
             ctx.chunks.append((rows, slopes))
@@ -155,22 +180,43 @@ class _Price(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         given = torch.stack(upstream[:3]).cpu().numpy()
         gradient = torch.empty((given.shape[1], ctx.pricer.case.n_loads), dtype=torch.float64)
-        with one_blas_thread():
-            for rows, slopes in ctx.chunks:
-                gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
+        for rows, slopes in ctx.chunks:
+            gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
         if ctx.clipped is not None:
             gradient.masked_fill_(ctx.clipped, 0.0)
         return gradient.to(ctx.device), None, None
 
 
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+class _OneBlasThread:
+    """Holds BLAS to one thread while any thread of the process is inside; the last to leave restores what was."""
+
+    def __init__(self) -> None:
+        self._guard, self._inside = Guard(), 0
+        self._controller: ThreadpoolController | None = None
+        self._limit: AbstractContextManager[object] | None = None
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._inside:
+                self._controller = self._controller or ThreadpoolController()
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+                self._limit.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *raised: Any) -> None:
+        with self._guard:
+            self._inside -= 1
+            if not self._inside and self._limit is not None:
+                self._limit.__exit__(*raised)
+                self._limit = None
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
     """Hold BLAS to one thread: on products this small, waking the others takes up to 20 times as long."""
-    return _controller().limit(limits=1, user_api="blas")
+    return _ONE_BLAS_THREAD
 
 
 def _with_ones(*blocks: FloatArray) -> FloatArray:

@@ -32,8 +32,9 @@ SOLVED_TOLERANCE = 1e-9
 #: Step (per unit) off an hour's parameters to a point whose region is sought first.
 NUDGE = 1e-7
 
-#: Memory that the maps of a book may take up from one batch to the next; 30,000 regions of IEEE 14, 900 of IEEE 118.
-MAPS_BYTES = 2**30
+#: Memory that the regions of a book may take up, and as much again what it knows of signs: 7,500 regions of IEEE 14,
+#: 220 of IEEE 118.
+BOOK_BYTES = 2**28
 
 
 @dataclass
@@ -83,8 +84,8 @@ class Placement:
 class RegionBook:
     """Regions of one QP, and what is known about where hours lie.
 
-    Its memory is bounded: a batch that finds the book with more than `capacity` regions first has it forget all but
-    the half that most hours were in. A batch adds at most one region per hour.
+    Its memory is bounded. A batch seldom adds more than one region per hour, so one that might need more regions than
+    `capacity` first has the book forget: what stays are those that most hours were in.
     """
 
     def __init__(
@@ -118,7 +119,17 @@ class RegionBook:
         # With no inequality active the equations always have a solution: a region to start searches from.
         if self._number(np.zeros(self._n_checks, dtype=bool)) is None:
             raise InputError(f"{qp.name}: {self._qp.too_uneven()}")
-        self.capacity = max(2, MAPS_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
+        self.capacity = max(4, BOOK_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
+
+    @property
+    def largest_batch(self) -> int:
+        """Hours that a batch may have, so that half of the book stays."""
+        return self.capacity // 2
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the regions, in bytes."""
+        return sum(both.nbytes for both in self._maps) + sum(region.solution.nbytes for region in self.regions)
 
     def place(self, hours: FloatArray, names: IntArray | None = None, n_outputs: int | None = None) -> Placement:
         """Find the region of every hour and evaluate what is wanted of it.
@@ -131,7 +142,7 @@ class RegionBook:
         Raises:
             SolverError: an hour that no solver can place; names it.
         """
-        if len(self.regions) > self.capacity:
+        if len(self.regions) + len(hours) > self.capacity:
             self._forget()
         known = len(self.regions)
         likely = int(self._used.argmax()) if len(self._used) else 0
@@ -285,7 +296,7 @@ class RegionBook:
 
     def _learn(self, trial: _Trial, failed: IntArray) -> None:
         """Teach the last signature what it did not know; choose all of them anew as the book doubles."""
-        if self._cascade.depth and self.statistics.hours < 2 * self._learnt_hours:
+        if self._cascade.depth and self.statistics.hours < 2 * self._learnt_hours and self._cascade.nbytes < BOOK_BYTES:
             self._cascade.add(trial.hours[failed], trial.region[failed])
         else:
             self._learnt_hours = self.statistics.hours

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unlearn.grid.case import GridCase
+from unlearn.guard import Guard
 
 #: A program as a function of batched parameters (n, k) that returns its variables, each (n, size).
 Layer = Callable[..., tuple[Tensor, ...]]
@@ -28,11 +29,15 @@ class Priced(NamedTuple):
 
 
 class LayerPricer:
-    """Prices hours by a dispatch layer on the forecast and a redispatch layer on the truth."""
+    """Prices hours by a dispatch layer on the forecast and a redispatch layer on the truth.
+
+    Threads that share it take turns: layers keep the parameters that they solve for.
+    """
 
     def __init__(self, case: GridCase, dispatch: Layer, redispatch: Layer) -> None:
         self.case = case
         self._dispatch, self._redispatch = dispatch, redispatch
+        self._guard = Guard()
 
     def __call__(self, forecast: Tensor, load: Tensor) -> Priced:
         """Price n hours; forecast and load in per unit, float64, (n, B).
@@ -40,8 +45,9 @@ class LayerPricer:
         Raises:
             SolverError: an hour that a layer does not solve; names it.
         """
-        p_gen, _ = self._dispatch(forecast.clamp(min=0))
-        shed, storage = self._redispatch(p_gen, load)
+        with self._guard:
+            p_gen, _ = self._dispatch(forecast.clamp(min=0))
+            shed, storage = self._redispatch(p_gen, load)
         quadratic, linear = torch.from_numpy(self.case.generation_cost)
         return Priced(
             generation=p_gen.square() @ quadratic + p_gen @ linear,

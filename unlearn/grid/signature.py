@@ -19,6 +19,9 @@ REFERENCES, SAMPLE = 4, 4096
 #: Regions proposed one after the other for the same signs, by the last signature.
 CANDIDATES = 16
 
+#: Memory of the counts of one set of signs, about.
+_SIGNS_BYTES = 512
+
 #: Signatures of a cascade.
 DEPTH = 3
 
@@ -45,6 +48,11 @@ class Signature:
         negative = functions @ hours[:: max(1, len(hours) // SAMPLE)].T < 0
         varies = negative.any(axis=1) & ~negative.all(axis=1)
         return cls(np.ascontiguousarray(functions[varies]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what was seen, in bytes; about, because a count is a Python object."""
+        return len(self._keys) * (_SIGNS_BYTES + CANDIDATES * 8)
 
     def candidates(self, hours: FloatArray) -> IntArray:
         """Regions of earlier hours with the same signs, the most frequent first, padded with -1, (n, CANDIDATES)."""
@@ -100,6 +108,11 @@ class Cascade:
     @property
     def depth(self) -> int:
         return len(self._signatures)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what its signatures have seen, in bytes."""
+        return sum(signature.nbytes for signature in self._signatures)
 
     def propose(self, level: int, hours: FloatArray, otherwise: int) -> IntArray:
         """The region that one of the signatures finds most likely, (n,)."""
