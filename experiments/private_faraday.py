@@ -8,6 +8,7 @@ from pathlib import Path
 from experiments.schema_private import PrivateFaradayConfig
 from unlearn.checks import require_choice
 from unlearn.data import HouseholdProfiles, load_households
+from unlearn.dp import Noise, SimulatedNoise, noise_source
 from unlearn.records import config_hash, create_folder, provenance
 from unlearn.synthetic.faraday import (
     Faraday,
@@ -24,6 +25,9 @@ from unlearn.synthetic.faraday import (
     untrained_faraday,
 )
 
+#: Where noise may come from.
+NOISES = ("os", "simulated")
+
 #: Settings of `FaradayPrivacy`.
 _PRIVACY = (
     "epsilon", "delta", "clip", "sampling_rate", "steps", "days", "learning_rate", "trained", "histogram_share",
@@ -32,9 +36,20 @@ _PRIVACY = (
 
 def fit_configured(config: PrivateFaradayConfig, learnt: HouseholdProfiles, seed: int, starts: Path) -> Faraday:
     """Fit the configured private Faraday on training households, from a public start that is kept in `starts`."""
+    noise = noise_of(config, seed)
+    noise_source(noise, learnt)  # refused before a start is fitted
     start = public_start(config, learnt.segments, learnt.n_steps, starts)
     loss = LossWeights(**asdict(config.vae.loss))
-    return fit_private_faraday(learnt, start, privacy_options(config), loss, None if config.secret else seed)
+    return fit_private_faraday(learnt, start, privacy_options(config), loss, noise)
+
+
+def noise_of(config: PrivateFaradayConfig, seed: int) -> Noise:
+    """Where noise and coins come from: the operating system, or the run's seed for simulated households.
+
+    Raises:
+        InputError: neither "os" nor "simulated".
+    """
+    return SimulatedNoise(seed) if require_choice("generator.noise", config.noise, NOISES) == "simulated" else "os"
 
 
 def privacy_options(config: PrivateFaradayConfig) -> FaradayPrivacy:

@@ -1,6 +1,7 @@
 """What several test folders share: one grid, one priced grid, one small data set, fitted models."""
 
 import os
+from collections.abc import Callable
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
@@ -33,6 +34,16 @@ def _seeded() -> None:
     """Draws from the global generators do not depend on which tests ran before."""
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def bits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """`bits(seed)`: from now on what the operating system's generator gives for noise, so that a test repeats."""
+
+    def seeded(seed: int) -> None:
+        monkeypatch.setattr("unlearn.dp.noise._from_os", np.random.default_rng(seed).bytes)
+
+    return seeded
 
 
 @pytest.fixture(scope="session")

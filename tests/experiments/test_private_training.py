@@ -1,6 +1,7 @@
 """Private training in the tiny mode: the generator by itself, the sweep over ε, what is kept and refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 
 from experiments import together
-from experiments.private_faraday import privacy_options
+from experiments.build import build_households
+from experiments.private_faraday import fit_configured, privacy_options
 from experiments.private_training_stages import PrivateStudy
 from experiments.schema_private import PrivateFaradayConfig
 from tests.experiments.conftest import Runner
@@ -109,3 +111,37 @@ def test_a_sweep_that_cannot_be_run_is_refused_before_anything_is_trained(overri
     settings = [setting for setting in QUICK if not override.startswith("generator=f") or "generator" not in setting]
     with pytest.raises(InputError, match=message):
         PrivateStudy(composed("experiment=tiny", *settings, override))
+
+
+@pytest.mark.extras
+def test_simulated_noise_repeats_and_says_that_it_protects_nobody(run: Runner, kept: Path, tmp_path: Path) -> None:
+    def card(folder: Path, *overrides: str) -> dict:
+        written = run("synthesize", *QUICK, *overrides, f"synthesis.folder={folder}")
+        settings = json.loads((written / "run.json").read_text())
+        assert "secret" not in json.dumps(settings)
+        return json.loads((written / "model" / "card.json").read_text())["privacy"] | {
+            "release": load_profiles(written / "profiles.parquet").fingerprint
+        }
+
+    first, again = (card(tmp_path / name, "generator.noise=simulated", "seed=7") for name in ("a", "b"))
+    assert first == again
+    assert (first["noise"], first["private"]) == ("simulated", False)
+    assert "protects nobody" in first["caveats"][0]
+    assert card(kept)["noise"] == "os"
+
+
+@pytest.mark.extras
+def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
+    wh = np.ones((48 * 20, 8), dtype=np.uint16)
+    names = np.asarray([f"H{i}" for i in range(8)])
+    labels = {"ids": names, "tariff": names, "acorn_grouped": np.repeat("a", 8)}
+    np.savez(tmp_path / "m.npz", kwh_x1000=wh, start=np.asarray(["2013-01-01"]), **labels)
+    config = composed(
+        *QUICK[:2], "generator.noise=simulated", "households=npz", f"households.path={tmp_path / 'm.npz'}"
+    )
+    learnt = build_households(config)
+    with pytest.raises(InputError, match=r'expected "os" for m, got a seed'):
+        fit_configured(config.generator, learnt, 0, tmp_path / "starts")
+    assert not (tmp_path / "starts").exists()
+    with pytest.raises(InputError, match=r"generator\.noise: expected one of os, simulated"):
+        fit_configured(replace(config.generator, noise="secret"), learnt, 0, tmp_path / "starts")

@@ -48,4 +48,4 @@ def is_simulated(*arrays: NDArray) -> bool:
 
 
 def _digest(array: NDArray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=16).digest()
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()

@@ -12,6 +12,7 @@ from unlearn.checks import require_choice, require_count
 from unlearn.data import HouseholdProfiles, require_other_households
 from unlearn.data.meters.day_ahead import DayAheadPanel, day_ahead_panel
 from unlearn.dp.guarantee import default_delta
+from unlearn.dp.noise import Noise, SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.evaluation.household_load.attacks import likelihood_attack, loss_attack
 from unlearn.evaluation.household_load.bus_sums import BusTest, make_bus_test
@@ -41,6 +42,8 @@ class HouseholdLoadOptions:
         hours: test hours that are priced; None prices all.
         shadows: shadow heads of the likelihood-ratio attack on the linear forecaster.
         fprs: false positive rates at which attacks are measured.
+        simulated_noise: draw noise and coins from the seed, which repeats and protects nobody; for simulated
+            households. Otherwise they come from the operating system.
     """
 
     forecasters: tuple[str, ...] = ("linear", "cnn")
@@ -51,12 +54,17 @@ class HouseholdLoadOptions:
     hours: int | None = None
     shadows: int = 256
     fprs: tuple[float, ...] = (0.01,)
+    simulated_noise: bool = False
 
     def __post_init__(self) -> None:
         for kind in self.forecasters:
             require_choice("forecast.forecasters", kind, KINDS)
         for name in ("customers", "shadows"):
             require_count(f"forecast.{name}", getattr(self, name))
+
+    def noise(self, seed: int) -> Noise:
+        """Where private fits draw noise."""
+        return SimulatedNoise(seed) if self.simulated_noise else "os"
 
 
 def measure_household_load(
@@ -114,6 +122,7 @@ def measure_household_load(
                 shadows=options.shadows,
                 fprs=options.fprs,
                 seed=seed,
+                noise=options.noise(seed),
             )
             _add_attack(table, kind, "likelihood ratio", found)
     return table
@@ -125,7 +134,7 @@ def _fit(
     if isinf(epsilon):
         return fit_household_forecaster(panel, kind, options.training, seed)
     delta = default_delta(len(panel.members))
-    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed)
+    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed, options.noise(seed))
 
 
 def _release_of(forecaster: HouseholdForecaster) -> dict[str, float]:
