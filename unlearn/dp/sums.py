@@ -90,11 +90,10 @@ class Grid:
         with np.errstate(over="ignore"):  # what overflows is cut, too
             array = np.clip(array / self.width, -(2.0**500), 2.0**500)
         norm = np.linalg.norm(array, axis=1, keepdims=True)
-        longest = self.longest * (1 - 2.0**-40)
-        whole = np.trunc(array * (longest / np.maximum(norm, longest))).astype(np.int64)
+        whole = np.trunc(array * (self.longest / np.maximum(norm, self.longest))).astype(np.int64)
         # Floats have measured the norm; whole numbers decide.
         while (over := np.square(whole).sum(axis=1) > self.longest**2).any():
-            whole[over] = np.trunc(whole[over] * (1 - 2.0**-20)).astype(np.int64)
+            whole[over] = np.trunc(whole[over] * (1 - 2.0**-28)).astype(np.int64)
         return cast(IntArray, whole)
 
     def noise(self, n: int, noise_multiplier: float, source: NoiseSource) -> list[int]:
