@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import numpy as np
 
 from experiments.schema_private import PrivateFaradayConfig
 from unlearn.checks import require_choice
 from unlearn.data import HouseholdProfiles, load_households
-from unlearn.dp import Noise, SimulatedNoise, noise_source
+from unlearn.dp import Noise, PrivacyLedger, SimulatedNoise, default_delta, noise_source
 from unlearn.records import config_hash, create_folder, provenance
 from unlearn.synthetic.faraday import (
     Faraday,
@@ -35,12 +37,29 @@ _PRIVACY = (
 
 
 def fit_configured(config: PrivateFaradayConfig, learnt: HouseholdProfiles, seed: int, starts: Path) -> Faraday:
-    """Fit the configured private Faraday on training households, from a public start that is kept in `starts`."""
+    """Fit the configured private Faraday on training households, from a public start that is kept in `starts`.
+
+    What it promises is charged beside that folder, before it begins; a fit that is killed does not go on and stays
+    charged. Noise that is simulated, or none, is no promise.
+    """
     noise = noise_of(config, seed)
     noise_source(noise, learnt)  # refused before a start is fitted
     start = public_start(config, learnt.segments, learnt.n_steps, starts)
     loss = LossWeights(**asdict(config.vae.loss))
-    return fit_private_faraday(learnt, start, privacy_options(config), loss, noise)
+    privacy = privacy_options(config)
+    if noise != "os" or privacy.epsilon is None:
+        return fit_private_faraday(learnt, start, privacy, loss, noise)
+    names = learnt.households["household_id"].iloc[np.unique(learnt.household)]
+    delta = privacy.delta if privacy.delta is not None else default_delta(len(names))
+    with ledger_of(starts.parent).charged(names, privacy.epsilon, delta, config.kind) as total:
+        model = fit_private_faraday(learnt, start, privacy, loss, noise)
+    said = {**model.card["privacy"], "charged": asdict(total)}
+    return replace(model, card={**model.card, "privacy": said})
+
+
+def ledger_of(folder: Path) -> PrivacyLedger:
+    """Where private fits of a folder of results are charged."""
+    return PrivacyLedger(folder / "charges.jsonl")
 
 
 def noise_of(config: PrivateFaradayConfig, seed: int) -> Noise:

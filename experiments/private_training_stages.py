@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.build import build_cost
-from experiments.private_faraday import fit_configured, noise_of, privacy_options, public_start
+from experiments.private_faraday import fit_configured, ledger_of, noise_of, privacy_options, public_start
 from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
 from experiments.schema_synthetic import FaradayConfig, GeneratorConfig
@@ -150,7 +150,7 @@ class PrivateStudy:
             "private_forecasts",
             key,
             lambda: measure_household_load(
-                division.train, division.holdout, cost, epsilon, self.forecast, seed, labels
+                division.train, division.holdout, cost, epsilon, self.forecast, seed, labels, ledger_of(self.run.folder)
             ).to_frame(),
         )
 

@@ -64,6 +64,7 @@ def test_the_seed_is_not_found(attacked: Attacked) -> None:
     attacked("seed of the noise searched", tries, "found in 3 s", f"{len(after)} found (a simulated one: found)")
 
 
+@pytest.mark.extras
 def test_last_bits_do_not_tell(attacked: Attacked) -> None:
     """Floats near 0 have finer last bits than floats near 1 (Mironov 2012): an event that one world alone can show."""
     tries, delta = 4000, 1e-3

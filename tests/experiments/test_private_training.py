@@ -11,7 +11,7 @@ import pytest
 
 from experiments import together
 from experiments.build import build_households
-from experiments.private_faraday import fit_configured, privacy_options
+from experiments.private_faraday import fit_configured, ledger_of, privacy_options
 from experiments.private_training_stages import PrivateStudy
 from experiments.schema_private import PrivateFaradayConfig
 from tests.experiments.conftest import Runner
@@ -20,7 +20,7 @@ from tests.pages import assert_self_contained, read_page
 from unlearn.data import load_profiles
 from unlearn.errors import InputError
 from unlearn.synthetic import load_faraday
-from unlearn.synthetic.faraday import FaradayPrivacy
+from unlearn.synthetic.faraday import FaradayPrivacy, private
 
 #: A start that is fitted in a second, few households, few steps.
 QUICK = [
@@ -149,3 +149,32 @@ def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
     assert not (tmp_path / "starts").exists()
     with pytest.raises(InputError, match=r"generator\.noise: expected one of os, simulated"):
         fit_configured(replace(config.generator, noise="secret"), learnt, 0, tmp_path / "starts")
+
+
+@pytest.mark.extras
+def test_a_private_fit_that_is_killed_does_not_go_on_and_stays_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = composed(*QUICK, "generator.start=nothing", "households.n_days=10")
+    learnt, steps = build_households(config), 0
+    whole = private.train_privately
+
+    def killed(*args: object) -> None:
+        nonlocal steps
+        steps += 1
+        raise KeyboardInterrupt
+
+    def fitted() -> dict:
+        return fit_configured(config.generator, learnt, 0, tmp_path / "starts").card["privacy"]
+
+    monkeypatch.setattr(private, "train_privately", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fitted()
+    assert steps == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["charges.jsonl"]
+    monkeypatch.setattr(private, "train_privately", whole)
+    assert fitted()["charged"] == {"epsilon": 2.0, "delta": pytest.approx(0.01), "fits": 2, "unfinished": 1}
+    # What is no promise is charged nothing.
+    config = replace(config, generator=replace(config.generator, noise="simulated"))
+    assert "charged" not in fitted()
+    assert ledger_of(tmp_path).of(learnt.households["household_id"]).fits == 2
