@@ -39,7 +39,7 @@ def test_a_fit_that_fails_stays_charged_and_the_next_is_charged_anew(
         raise KeyboardInterrupt
     with ledger.charged(PEOPLE, 1.0, 0.01, "the next") as total:
         assert total == Charged(2.0, 0.02, 2, 1)
-    assert "do not go on and stay charged; the next is charged anew, epsilon = 2 in all" in caplog.text
+    assert "does not go on and stays charged; the next is charged anew, epsilon = 2 in all" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a fork is what is killed")

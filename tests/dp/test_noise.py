@@ -1,6 +1,8 @@
 """Noise: where its bits come from, who may ask for a seed, and that its distributions are the stated ones."""
 
 import math
+import os
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -116,6 +118,21 @@ def test_the_default_does_not_repeat_and_tests_can_replace_its_bits(bits: Bits) 
     first = drawn()
     bits(4)
     assert drawn() == first
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a fork is what could draw the same")
+def test_forked_processes_draw_other_noise() -> None:
+    source = noise_source("os")
+    source.discrete_gaussians(1, 10**12)  # whatever it may keep
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, repr(source.discrete_gaussians(2, 10**24)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 1000).decode() != repr(source.discrete_gaussians(2, 10**24))
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_seed_is_for_simulated_data_alone() -> None:

@@ -83,8 +83,8 @@ class PrivacyLedger:
         before = self.of_hashes(names)
         if before.unfinished:
             log.warning(
-                "%s: %d private fits of these households were charged and did not end. They do not go on and stay "
-                "charged; %s is charged anew, epsilon = %g in all.",
+                "%s: %d private fits of these households were charged and have not ended. One that was killed does "
+                "not go on and stays charged; %s is charged anew, epsilon = %g in all.",
                 self.path, before.unfinished, what, before.epsilon + epsilon,
             )  # fmt: skip
         own = uuid4().hex
