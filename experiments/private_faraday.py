@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import numpy as np
 
 from experiments.schema_private import PrivateFaradayConfig
 from unlearn.checks import require_choice
 from unlearn.data import HouseholdProfiles, load_households
+from unlearn.dp import Noise, PrivacyLedger, SimulatedNoise, default_delta, noise_source
 from unlearn.records import config_hash, create_folder, provenance
 from unlearn.synthetic.faraday import (
     Faraday,
@@ -24,6 +27,9 @@ from unlearn.synthetic.faraday import (
     untrained_faraday,
 )
 
+#: Where noise may come from.
+NOISES = ("os", "simulated")
+
 #: Settings of `FaradayPrivacy`.
 _PRIVACY = (
     "epsilon", "delta", "clip", "sampling_rate", "steps", "days", "learning_rate", "trained", "histogram_share",
@@ -31,10 +37,38 @@ _PRIVACY = (
 
 
 def fit_configured(config: PrivateFaradayConfig, learnt: HouseholdProfiles, seed: int, starts: Path) -> Faraday:
-    """Fit the configured private Faraday on training households, from a public start that is kept in `starts`."""
+    """Fit the configured private Faraday on training households, from a public start that is kept in `starts`.
+
+    What it promises is charged beside that folder, before it begins; a fit that is killed does not go on and stays
+    charged. Noise that is simulated, or none, is no promise.
+    """
+    noise = noise_of(config, seed)
+    noise_source(noise, learnt)  # refused before a start is fitted
     start = public_start(config, learnt.segments, learnt.n_steps, starts)
     loss = LossWeights(**asdict(config.vae.loss))
-    return fit_private_faraday(learnt, start, privacy_options(config), loss, None if config.secret else seed)
+    privacy = privacy_options(config)
+    if noise != "os" or privacy.epsilon is None:
+        return fit_private_faraday(learnt, start, privacy, loss, noise)
+    names = learnt.households["household_id"].iloc[np.unique(learnt.household)]
+    delta = privacy.delta if privacy.delta is not None else default_delta(len(names))
+    with ledger_of(starts.parent).charged(names, privacy.epsilon, delta, config.kind) as total:
+        model = fit_private_faraday(learnt, start, privacy, loss, noise)
+    said = {**model.card["privacy"], "charged": asdict(total)}
+    return replace(model, card={**model.card, "privacy": said})
+
+
+def ledger_of(folder: Path) -> PrivacyLedger:
+    """Where private fits of a folder of results are charged."""
+    return PrivacyLedger(folder / "charges.jsonl")
+
+
+def noise_of(config: PrivateFaradayConfig, seed: int) -> Noise:
+    """Where noise and coins come from: the operating system, or the run's seed for simulated households.
+
+    Raises:
+        InputError: neither "os" nor "simulated".
+    """
+    return SimulatedNoise(seed) if require_choice("generator.noise", config.noise, NOISES) == "simulated" else "os"
 
 
 def privacy_options(config: PrivateFaradayConfig) -> FaradayPrivacy:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.build import build_cost
-from experiments.private_faraday import fit_configured, privacy_options, public_start
+from experiments.private_faraday import fit_configured, ledger_of, noise_of, privacy_options, public_start
 from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
 from experiments.schema_synthetic import FaradayConfig, GeneratorConfig
 from experiments.synthetic_stages import MEASURING, Division, SyntheticRun, made_of, utility_options
 from unlearn.data import DailyProfiles, HouseholdProfiles
+from unlearn.dp import noise_source
 from unlearn.errors import InputError
 from unlearn.evaluation import FidelityOptions, compare_fidelity, measure_utility
 from unlearn.evaluation.household_load.measure import HouseholdLoadOptions, measure_household_load
@@ -63,10 +64,11 @@ class PrivateStudy:
         for epsilon in own.epsilons:
             privacy_options(replace(generator, epsilon=epsilon))  # refused before the first one is trained
         self.config, self.generator, self.run = config, generator, SyntheticRun(config)
+        noise_source(noise_of(generator, config.seed), self.run.households)
         self.leakage = LeakageOptions(attacks=tuple(own.attacks), max_profiles=own.max_profiles, attributes=())
         chosen = replace(config.utility, tasks=own.tasks, forecasters=own.forecasters)
         self.utility = utility_options(replace(config, utility=chosen))
-        self.forecast = _forecast_options(config)
+        self.forecast = _forecast_options(config, generator)
         self.cost = build_cost(config) if "load" in own.tasks or self.forecast.forecasters else None
 
     def records(self) -> pd.DataFrame:
@@ -148,7 +150,7 @@ class PrivateStudy:
             "private_forecasts",
             key,
             lambda: measure_household_load(
-                division.train, division.holdout, cost, epsilon, self.forecast, seed, labels
+                division.train, division.holdout, cost, epsilon, self.forecast, seed, labels, ledger_of(self.run.folder)
             ).to_frame(),
         )
 
@@ -183,7 +185,7 @@ class PrivateStudy:
         return self.run.kept_records("private_outliers", key, make)
 
 
-def _forecast_options(config: Config) -> HouseholdLoadOptions:
+def _forecast_options(config: Config, generator: PrivateFaradayConfig) -> HouseholdLoadOptions:
     """The library's options of forecasters of households."""
     own = asdict(config.private_training.forecast)
     training = TrainingOptions(**own.pop("training"))
@@ -197,6 +199,7 @@ def _forecast_options(config: Config) -> HouseholdLoadOptions:
         hours=config.evaluation.hours,
         shadows=chosen["shadows"],
         fprs=tuple(chosen["fprs"]),
+        simulated_noise=noise_of(generator, config.seed) != "os",
     )
 
 

@@ -24,7 +24,8 @@ class StartConfig:
 class PrivateFaradayConfig(GeneratorConfig):
     """Faraday under differential privacy; see `unlearn.synthetic.faraday.FaradayPrivacy`.
 
-    `start`: simulator or nothing. `secret`: noise that nobody can draw again.
+    `start`: simulator or nothing. `noise`: os, which nobody can draw again, or simulated, which repeats with the seed,
+    protects nobody and is refused for households that are not simulated.
     """
 
     kind: str = "private_faraday"
@@ -37,7 +38,7 @@ class PrivateFaradayConfig(GeneratorConfig):
     learning_rate: float = MISSING
     trained: str = MISSING
     histogram_share: float = MISSING
-    secret: bool = MISSING
+    noise: str = MISSING
     start: str = MISSING
     simulated: StartConfig = field(default_factory=StartConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)

@@ -1,7 +1,7 @@
 """What several test folders share: one grid, one priced grid, one small data set, fitted models."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
@@ -43,6 +43,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def bits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """`bits(seed)`: from now on what the operating system's generator gives for noise, so that a test repeats."""
+
+    def seeded(seed: int) -> None:
+        monkeypatch.setattr("unlearn.dp.noise._from_os", np.random.default_rng(seed).bytes)
+
+    return seeded
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Private training in the tiny mode: the generator by itself, the sweep over ε, what is kept and refused."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ import pandas as pd
 import pytest
 
 from experiments import together
-from experiments.private_faraday import privacy_options
+from experiments.build import build_households
+from experiments.private_faraday import fit_configured, ledger_of, privacy_options
 from experiments.private_training_stages import PrivateStudy
 from experiments.schema_private import PrivateFaradayConfig
 from tests.experiments.conftest import Runner
@@ -17,7 +20,7 @@ from tests.pages import assert_self_contained, read_page
 from unlearn.data import load_profiles
 from unlearn.errors import InputError
 from unlearn.synthetic import load_faraday
-from unlearn.synthetic.faraday import FaradayPrivacy
+from unlearn.synthetic.faraday import FaradayPrivacy, private
 
 #: A start that is fitted in a second, few households, few steps.
 QUICK = [
@@ -109,3 +112,69 @@ def test_a_sweep_that_cannot_be_run_is_refused_before_anything_is_trained(overri
     settings = [setting for setting in QUICK if not override.startswith("generator=f") or "generator" not in setting]
     with pytest.raises(InputError, match=message):
         PrivateStudy(composed("experiment=tiny", *settings, override))
+
+
+@pytest.mark.extras
+def test_simulated_noise_repeats_and_says_that_it_protects_nobody(run: Runner, kept: Path) -> None:
+    def card(*overrides: str) -> dict:
+        written = run("synthesize", *QUICK, *overrides, f"synthesis.folder={kept}")
+        settings = json.loads((written / "run.json").read_text())
+        assert "secret" not in json.dumps(settings)
+        return json.loads((written / "model" / "card.json").read_text())["privacy"] | {
+            "release": load_profiles(written / "profiles.parquet").fingerprint
+        }
+
+    assert card()["noise"] == "os"
+    others = set((kept / "releases").iterdir())
+    first = card("generator.noise=simulated", "seed=7")
+    for made in set((kept / "releases").iterdir()) - others:
+        shutil.rmtree(made)
+    assert card("generator.noise=simulated", "seed=7") == first
+    assert (first["noise"], first["private"]) == ("simulated", False)
+    assert "protects nobody" in first["caveats"][0]
+
+
+@pytest.mark.extras
+def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
+    wh = np.ones((48 * 20, 8), dtype=np.uint16)
+    names = np.asarray([f"H{i}" for i in range(8)])
+    labels = {"ids": names, "tariff": names, "acorn_grouped": np.repeat("a", 8)}
+    np.savez(tmp_path / "m.npz", kwh_x1000=wh, start=np.asarray(["2013-01-01"]), **labels)
+    config = composed(
+        *QUICK[:2], "generator.noise=simulated", "households=npz", f"households.path={tmp_path / 'm.npz'}"
+    )
+    learnt = build_households(config)
+    with pytest.raises(InputError, match=r'expected "os" for m, got a seed'):
+        fit_configured(config.generator, learnt, 0, tmp_path / "starts")
+    assert not (tmp_path / "starts").exists()
+    with pytest.raises(InputError, match=r"generator\.noise: expected one of os, simulated"):
+        fit_configured(replace(config.generator, noise="secret"), learnt, 0, tmp_path / "starts")
+
+
+@pytest.mark.extras
+def test_a_private_fit_that_is_killed_does_not_go_on_and_stays_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = composed(*QUICK, "generator.start=nothing", "households.n_days=10")
+    learnt, steps = build_households(config), 0
+    whole = private.train_privately
+
+    def killed(*args: object) -> None:
+        nonlocal steps
+        steps += 1
+        raise KeyboardInterrupt
+
+    def fitted() -> dict:
+        return fit_configured(config.generator, learnt, 0, tmp_path / "starts").card["privacy"]
+
+    monkeypatch.setattr(private, "train_privately", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fitted()
+    assert steps == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["charges.jsonl"]
+    monkeypatch.setattr(private, "train_privately", whole)
+    assert fitted()["charged"] == {"epsilon": 2.0, "delta": pytest.approx(0.01), "fits": 2, "unfinished": 1}
+    # What is no promise is charged nothing.
+    config = replace(config, generator=replace(config.generator, noise="simulated"))
+    assert "charged" not in fitted()
+    assert ledger_of(tmp_path).of(learnt.households["household_id"]).fits == 2

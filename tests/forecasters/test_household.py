@@ -8,11 +8,13 @@ import torch
 
 from unlearn.data import simulate_households, split_households
 from unlearn.data.meters.day_ahead import FEATURES, DayAheadPanel, day_ahead_panel
+from unlearn.dp import SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
 from unlearn.forecasters.household import (
     UNIT_KWH,
     HourlyLinear,
+    HouseholdForecaster,
     fit_household_forecaster,
     hourly_design,
     household_mean,
@@ -43,7 +45,7 @@ def test_linear_is_least_squares_with_equal_households(panels: tuple[DayAheadPan
     uneven = panel.take(np.flatnonzero((panel.household > 3) | (np.arange(len(panel)) % 3 == 0)))
     forecaster = fit_household_forecaster(uneven)
     assert isinstance(forecaster.network, HourlyLinear)
-    unprotected = linear_sums(uneven, np.inf).release(0.0, 0)[0]
+    unprotected = linear_sums(uneven, np.inf).release(0.0)[0]
     assert forecaster.network.head.numpy() == pytest.approx(unprotected.numpy(), rel=1e-7)
     assert forecaster.losses(uneven).mean() < household_mean().losses(uneven).mean()
 
@@ -99,34 +101,41 @@ def test_a_sampling_rate_above_one_is_refused() -> None:
 @pytest.mark.parametrize("kind", ["linear", "cnn", "mixer"])
 def test_private_forecasters_say_what_they_spent(kind: str, panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
     options = PrivateForecastOptions(steps=3, days=2, sampling_rate=0.5)
-    fitted = fit_private_household_forecaster(panels[0], kind, 2.0, 1e-3, options, seed=3)
+    fitted = fit_private_household_forecaster(panels[0], kind, 2.0, 1e-3, options)
     private = fitted.card["private"]
     low, _, high = private["epsilon_prv"]
     assert low <= private["epsilon"] <= min(2.0 + 1e-3, high)
     assert private["epsilon"] <= private["epsilon_rdp"]
     assert (private["unit"], private["n_units"], private["not_covered"]) == ("household", 20, [])
+    assert private["noise"] == "os"
+    said = " ".join(private["caveats"])
+    assert ("drawn exactly" in said, "not for floats" in said) == (kind == "linear", kind != "linear")
+    assert "protects nobody" not in said
+    assert not {"n_rows", "seed", "fingerprint"} & {*fitted.card, *private, *private["options"]}
     assert np.isfinite(fitted.forecast(panels[1].features)).all()
-    again = fit_private_household_forecaster(panels[0], kind, 2.0, 1e-3, options, seed=3)
-    assert (fitted.forecast(panels[1].features) == again.forecast(panels[1].features)).all()
+    again = fit_private_household_forecaster(panels[0], kind, 2.0, 1e-3, options)
+    assert not np.allclose(fitted.forecast(panels[1].features), again.forecast(panels[1].features), rtol=1e-9)
 
 
 @pytest.mark.extras
-def test_noise_of_a_head_is_not_what_others_draw_from_the_seed(panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
-    options = PrivateForecastOptions()
-    fitted = fit_private_household_forecaster(panels[0], "linear", 2.0, 1e-3, options, seed=3)
-    noise = fitted.card["private"]["parts"][0]["noise_multiplier"]
-    taken = linear_sums(panels[0], options.row_clip).release(noise, 3, options.ridge)[0]
-    assert isinstance(fitted.network, HourlyLinear)
-    assert not np.allclose(fitted.network.head.numpy(), taken.numpy(), rtol=1e-3)
+@pytest.mark.parametrize("kind", ["linear", "cnn"])
+def test_noise_repeats_for_simulated_households_alone_and_its_card_says_so(
+    kind: str, panels: tuple[DayAheadPanel, DayAheadPanel]
+) -> None:
+    options = PrivateForecastOptions(steps=3, days=2, sampling_rate=0.5)
 
+    def fit(panel: DayAheadPanel, seed: int) -> HouseholdForecaster:
+        return fit_private_household_forecaster(panel, kind, 2.0, 1e-3, options, noise=SimulatedNoise(seed))
 
-@pytest.mark.extras
-def test_noise_without_a_seed_does_not_repeat(panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
-    first, second = (
-        fit_private_household_forecaster(panels[0], "linear", 2.0, 1e-3, seed=None).forecast(panels[1].features[:1])
-        for _ in range(2)
-    )
-    assert not np.allclose(first, second, rtol=1e-9)
+    first, again, other = (fit(panels[0], seed).forecast(panels[1].features[:2]) for seed in (3, 3, 4))
+    assert (first == again).all()
+    assert not np.allclose(first, other, rtol=1e-9)
+    private = fit(panels[0], 3).card["private"]
+    assert private["noise"] == "simulated"
+    assert "protects nobody" in private["caveats"][0]
+    real = replace(panels[0], kwh=panels[0].kwh.copy())
+    with pytest.raises(InputError, match='expected "os" for simulated households train, got a seed'):
+        fit(real, 3)
 
 
 @pytest.mark.extras

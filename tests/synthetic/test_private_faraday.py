@@ -1,6 +1,7 @@
 """Private Faraday: what its card promises, what one household can do, and that it still learns."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 
 from tests.synthetic.builders import households
-from unlearn.data import HouseholdProfiles
-from unlearn.dp import GaussianSteps, epsilon_spent
+from unlearn.data import HouseholdProfiles, simulate_households
+from unlearn.dp import GaussianSteps, Noise, SimulatedNoise, epsilon_spent, noise_source
 from unlearn.errors import InputError, MismatchError
 from unlearn.synthetic.faraday import (
     Faraday,
@@ -48,7 +49,7 @@ def start(train: HouseholdProfiles) -> Faraday:
 
 @pytest.fixture(scope="module")
 def private(train: HouseholdProfiles, start: Faraday) -> Faraday:
-    return fit_private_faraday(train, start, QUICK, seed=3)
+    return fit_private_faraday(train, start, QUICK)
 
 
 @extras
@@ -73,7 +74,11 @@ def test_the_card_tells_nothing_of_single_households(private: Faraday, train: Ho
     assert train.fingerprint not in text
     assert '"seed"' not in text
     assert not {"training", "mixture", "n_profiles", "fingerprint"} & set(private.card)
-    assert any("seed" in caveat for caveat in private.card["privacy"]["caveats"])
+    assert private.card["privacy"]["noise"] == "os"
+    said = " ".join(private.card["privacy"]["caveats"])
+    assert "drawn exactly" in said
+    assert "not for floats" in said
+    assert "seed" not in said
 
 
 @extras
@@ -99,13 +104,14 @@ def test_a_saved_private_generator_keeps_its_card(private: Faraday, tmp_path: Pa
 
 
 @extras
-def test_it_learns_where_noise_allows(train: HouseholdProfiles) -> None:
+def test_it_learns_where_noise_allows(train: HouseholdProfiles, bits: Callable[[int], None]) -> None:
     nothing = untrained_faraday(train.segments, 48, VaeOptions(latent=3, hidden=24))
     # Full batches are accounted for in no time.
     many = replace(QUICK, trained="all", learning_rate=1e-2, steps=40, sampling_rate=1.0)
     losses = {}
     for epsilon in (0.01, 20.0, None):
-        model = fit_private_faraday(train, nothing, replace(many, epsilon=epsilon), seed=0)
+        bits(0)
+        model = fit_private_faraday(train, nothing, replace(many, epsilon=epsilon))
         losses[epsilon] = _loss(model, train)
     before = _loss(nothing, train)
     assert losses[None] < 0.8 * before
@@ -122,29 +128,42 @@ def _loss(model: Faraday, profiles: HouseholdProfiles) -> float:
 
 @extras
 def test_without_a_promise_the_card_says_so(train: HouseholdProfiles, start: Faraday) -> None:
-    card = fit_private_faraday(train, start, replace(QUICK, epsilon=None), seed=0).card["privacy"]
+    card = fit_private_faraday(train, start, replace(QUICK, epsilon=None)).card["privacy"]
     assert (card["private"], card["epsilon"], card["epsilon_prv"]) == (False, None, None)
+    assert card["noise"] == "none"
     assert card["not_covered"] == ["network", "weights of components and segments"]
     assert all(part["mechanism"] == "none: no noise" for part in card["parts"])
 
 
 @extras
-def test_seeds_repeat_and_none_does_not(train: HouseholdProfiles, start: Faraday) -> None:
-    def biases(seed: int | None) -> np.ndarray:
-        return fit_private_faraday(train, start, QUICK, seed=seed).vae.decoder[0].bias.numpy()
+def test_noise_repeats_for_simulated_households_alone_and_its_card_says_so(train: HouseholdProfiles) -> None:
+    simulated = simulate_households(24, n_days=20)
+    nothing = untrained_faraday(simulated.segments, 48, VaeOptions(latent=3, hidden=16))
 
-    np.testing.assert_array_equal(biases(5), biases(5))
-    assert not np.array_equal(biases(5), biases(6))
-    assert not np.array_equal(biases(None), biases(None))
-    secret = fit_private_faraday(train, start, QUICK, seed=None).card["privacy"]["caveats"]
-    assert not any("comes from a seed" in caveat for caveat in secret)
+    def fitted(profiles: HouseholdProfiles, noise: Noise) -> Faraday:
+        return fit_private_faraday(profiles, nothing, QUICK, noise=noise)
+
+    def biases(noise: Noise) -> np.ndarray:
+        return fitted(simulated, noise).vae.decoder[0].bias.numpy()
+
+    np.testing.assert_array_equal(biases(SimulatedNoise(5)), biases(SimulatedNoise(5)))
+    assert not np.array_equal(biases(SimulatedNoise(5)), biases(SimulatedNoise(6)))
+    assert not np.array_equal(biases("os"), biases("os"))
+    card = fitted(simulated, SimulatedNoise(5)).card["privacy"]
+    assert (card["noise"], card["private"]) == ("simulated", False)
+    assert "protects nobody" in card["caveats"][0]
+    real = replace(simulated, kwh=simulated.kwh.copy())
+    with pytest.raises(InputError, match='expected "os" for simulated households, got a seed'):
+        fitted(real, SimulatedNoise(5))
+    with pytest.raises(TypeError):
+        fit_private_faraday(train, nothing, QUICK, seed=0)  # type: ignore[call-arg]
 
 
 def test_one_household_moves_the_histogram_by_at_most_one(train: HouseholdProfiles, start: Faraday) -> None:
     nobody = GaussianSteps(0.0, 1.0, 1)
 
     def counts(profiles: HouseholdProfiles) -> np.ndarray:
-        prior = _component_shares(start.vae, profiles, start, nobody, 0)
+        prior = _component_shares(start.vae, profiles, start, nobody, noise_source("os"))
         return prior * profiles.n_households
 
     everybody = counts(train)

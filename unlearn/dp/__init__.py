@@ -12,6 +12,8 @@ from unlearn.dp.accounting import (
     noise_multiplier_for,
 )
 from unlearn.dp.guarantee import default_delta, require_guarantee
+from unlearn.dp.ledger import Charged, PrivacyLedger
+from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, noise_source
 from unlearn.dp.sgd import Batch, PrivateRun, SgdOptions, train_privately
 from unlearn.dp.sums import clipped, private_sum
 
@@ -20,6 +22,9 @@ __all__ = [
     "require_guarantee", "default_delta",
     # what was spent
     "GaussianSteps", "Interval", "epsilon_spent", "epsilon_by_rdp", "epsilon_by_prv", "noise_multiplier_for",
+    "Charged", "PrivacyLedger",
+    # where noise comes from
+    "Noise", "NoiseSource", "SimulatedNoise", "noise_source",
     # mechanisms
     "clipped", "private_sum",
     "Batch", "PrivateRun", "SgdOptions", "train_privately",

@@ -7,7 +7,34 @@
 from __future__ import annotations
 
 from unlearn.checks import require_count, require_fraction, require_positive
+from unlearn.dp.noise import NoiseSource
 from unlearn.errors import InputError
+
+#: Where the promise ends, whatever the mechanism.
+NOT_TIMED = "How long a fit takes is not covered."
+
+#: What noise on sums is, and what noise on gradients is.
+EXACT = (
+    "Noise on sums is drawn exactly, in whole numbers, from the operating system's generator (Canonne, Kamath and "
+    "Steinke 2020), on a grid that every household is rounded to."
+)
+FLOATS = (
+    "Gradients and their noise are floats. The noise comes from the operating system's generator, each number the sum "
+    "of four (Holohan and Braghin 2021), which withstands what is known of attacks on last bits. Epsilon is proven for "
+    "real numbers, not for floats."
+)
+SIMULATED = "The noise comes from a seed, on simulated data: this epsilon protects nobody. Never release real data so."
+
+
+def noise_claims(source: NoiseSource, *mechanisms: str) -> dict[str, object]:
+    """What a card says of its noise: `noise`, and `caveats`.
+
+    Args:
+        source: where it was drawn.
+        *mechanisms: `EXACT`, `FLOATS` or both.
+    """
+    claims = [SIMULATED] if source.kind == "simulated" else list(mechanisms)
+    return {"noise": source.kind, "caveats": [*claims, NOT_TIMED]}
 
 
 def require_guarantee(epsilon: float, delta: float, n_units: int) -> None:

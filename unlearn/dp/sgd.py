@@ -1,4 +1,8 @@
-"""DP-SGD (Abadi et al. 2016) with the household as the unit: one clipped gradient of each household in a step."""
+"""DP-SGD (Abadi et al. 2016) with the household as the unit: one clipped gradient of each household in a step.
+
+Gradients and their noise are floats, which the promise is not proven for; `unlearn.dp.noise` says what is done about
+it. Training never goes on from a step that was kept: coins and noise of a run are drawn once, and die with it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from unlearn.checks import require_count, require_not_negative, require_positive
 from unlearn.dp.accounting import GaussianSteps, require_opacus, require_sampling_rate
+from unlearn.dp.noise import Noise, NoiseSource, noise_source
 from unlearn.errors import ConvergenceError, InputError, MismatchError
 
 #: Losses of a batch of households and the household of each: `batch(units, generator) -> (losses, position)`.
@@ -71,7 +75,7 @@ def train_privately(
     n_units: int,
     optimiser: torch.optim.Optimizer,
     options: SgdOptions,
-    seed: int | None,
+    noise: Noise | NoiseSource = "os",
     after_step: Callable[[], Any] | None = None,
 ) -> PrivateRun:
     """Train a network in place so that no household moves it by more than its clipped gradients.
@@ -86,8 +90,8 @@ def train_privately(
         n_units: N, the number of households; it counts as public.
         optimiser: over all parameters that require a gradient.
         options: settings.
-        seed: of sampling, noise and what `batch` draws, for experiments that repeat; who knows it can take the noise
-            away. None draws it from the operating system's entropy.
+        noise: where sampling coins, noise and what `batch` draws come from: "os", or a source that `noise_source` gave
+            for the data that `batch` holds.
         after_step: called after each step, such as a schedule of the learning rate; must not see the data.
 
     Returns:
@@ -95,7 +99,7 @@ def train_privately(
 
     Raises:
         InputError: opacus is absent, or the network holds a layer whose gradients mix households, or parameters that
-            the optimiser does not have.
+            the optimiser does not have; or a seed for data of unknown origin.
         MismatchError: losses that do not fit the network's first axis.
         ConvergenceError: a loss or a gradient became NaN or infinite. Nothing covers that it was raised.
     """
@@ -103,26 +107,25 @@ def train_privately(
     _require_supported(module, optimiser)
     from opacus.optimizers import DPOptimizer
 
-    # Streams that nothing else draws, such as initial weights from the same seed. Those that the promise rests on are
-    # NumPy's: torch takes 32 bits of a seed, few enough to try them all on a released network.
-    streams = np.random.SeedSequence(seed).spawn(3)
-    sampling, noise = (np.random.default_rng(stream) for stream in streams[:2])
-    drawing = torch.Generator().manual_seed(int(streams[2].generate_state(1)[0]))
+    source = noise_source(noise)
+    drawing = torch.Generator().manual_seed(source.seed())  # a gradient is clipped whatever it is of
     expected = options.sampling_rate * n_units
     private = DPOptimizer(optimiser, noise_multiplier=0.0, max_grad_norm=options.clip, expected_batch_size=expected)
     sd = options.noise_multiplier * options.clip / expected
 
     def add_noise(_: torch.optim.Optimizer) -> None:
-        for parameter in _trained(module):
-            drawn = torch.as_tensor(noise.standard_normal(tuple(parameter.shape)), dtype=parameter.dtype)
+        trained = _trained(module)
+        drawn = torch.from_numpy(sd * source.normals(sum(map(torch.numel, trained))))
+        for parameter, own in zip(trained, drawn.split([parameter.numel() for parameter in trained]), strict=True):
             assert parameter.grad is not None  # opacus has just written it
-            parameter.grad += sd * drawn
+            # Rounded to the parameter's own precision only with the noise in it.
+            parameter.grad = (parameter.grad.double() + own.view_as(parameter)).to(parameter.dtype)
 
     private.attach_step_hook(add_noise)
     losses: list[float] = []
     with _sampled_gradients(module):
         for _ in tqdm(range(options.steps), desc="DP-SGD", unit="step", leave=False):
-            units = torch.from_numpy(np.flatnonzero(sampling.random(n_units) < options.sampling_rate))
+            units = torch.from_numpy(source.coins(n_units, options.sampling_rate)).nonzero().flatten()
             private.zero_grad()
             losses.append(_unit_gradients(module, batch, units, drawing))
             private.step()

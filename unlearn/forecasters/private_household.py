@@ -18,7 +18,8 @@ from unlearn.dp.accounting import (
     noise_multiplier_for,
     require_sampling_rate,
 )
-from unlearn.dp.guarantee import require_guarantee
+from unlearn.dp.guarantee import EXACT, FLOATS, noise_claims, require_guarantee
+from unlearn.dp.noise import Noise, noise_source
 from unlearn.dp.sgd import SgdOptions, train_privately
 from unlearn.forecasters.household import (
     KINDS,
@@ -69,7 +70,8 @@ def fit_private_household_forecaster(
     epsilon: float,
     delta: float,
     options: PrivateForecastOptions | None = None,
-    seed: int | None = 0,
+    seed: int = 0,
+    noise: Noise = "os",
 ) -> HouseholdForecaster:
     """Fit so that the forecaster is (ε, δ)-differentially private for households, added or removed.
 
@@ -83,28 +85,28 @@ def fit_private_household_forecaster(
         epsilon: ε > 0.
         delta: δ in (0, 1/N).
         options: settings.
-        seed: of initial weights, sampling and noise, for experiments that repeat; who knows it can take the noise
-            away. None draws it from the operating system's entropy, for releases.
+        seed: of initial weights, which see no data and count as public.
+        noise: "os" draws sampling coins and noise from the operating system's generator, so that no fit repeats.
+            `SimulatedNoise(seed)` repeats and protects nobody; it is for panels of simulated households.
 
     Returns:
         The forecaster; its card says what was spent, by three accountants.
 
     Raises:
-        InputError: an unknown kind, ε or δ out of range, or a package that is not installed.
+        InputError: an unknown kind, ε or δ out of range, a package that is not installed, or a seed of noise for a
+            panel that may be real.
     """
     require_choice("kind", kind, KINDS)
     require_guarantee(epsilon, delta, len(panel.members))
     options = options or PrivateForecastOptions()
-    # What is secret has a seed of its own: initial weights count as public, and others draw from the same seed, too.
-    weights, *secret = (int(word) for word in np.random.SeedSequence(seed).generate_state(5))
-    own = sum(word << 32 * i for i, word in enumerate(secret))
+    source = noise_source(noise, panel)
     if kind == "linear":
-        noise = noise_multiplier_for(epsilon, delta, 1.0, 1)
-        head = linear_sums(panel, options.row_clip).release(noise, own, options.ridge)[0]
-        spent = GaussianSteps(noise, 1.0, 1)
-        return HouseholdForecaster(kind, HourlyLinear(head), _card(panel, kind, [spent], delta, options))
-    noise = noise_multiplier_for(epsilon, delta, options.sampling_rate, options.steps)
-    network = untrained_network(kind, weights)
+        multiplier = noise_multiplier_for(epsilon, delta, 1.0, 1)
+        head = linear_sums(panel, options.row_clip).release(multiplier, source, options.ridge)[0]
+        card = _card(panel, kind, GaussianSteps(multiplier, 1.0, 1), delta, options, noise_claims(source, EXACT))
+        return HouseholdForecaster(kind, HourlyLinear(head), card)
+    multiplier = noise_multiplier_for(epsilon, delta, options.sampling_rate, options.steps)
+    network = untrained_network(kind, seed)
     optimiser = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
     days = _DaysOfHouseholds(panel)
@@ -114,10 +116,12 @@ def fit_private_household_forecaster(
         error = network(days.inputs[rows]) - days.targets[rows]
         return error.square().mean(dim=1), position
 
-    settings = SgdOptions(options.clip, noise, options.sampling_rate, options.steps)
-    run = train_privately(network, batch, len(panel.members), optimiser, settings, own, schedule.step)
+    settings = SgdOptions(options.clip, multiplier, options.sampling_rate, options.steps)
+    run = train_privately(network, batch, len(panel.members), optimiser, settings, source, schedule.step)
     network.eval().requires_grad_(False)
-    return HouseholdForecaster(kind, network, _card(panel, kind, [run.spent], delta, options))
+    return HouseholdForecaster(
+        kind, network, _card(panel, kind, run.spent, delta, options, noise_claims(source, FLOATS))
+    )
 
 
 def linear_sums(panel: DayAheadPanel, clip: float) -> ClippedSums:
@@ -151,9 +155,14 @@ class _DaysOfHouseholds:
 
 
 def _card(
-    panel: DayAheadPanel, kind: str, parts: list[GaussianSteps], delta: float, options: PrivateForecastOptions
+    panel: DayAheadPanel,
+    kind: str,
+    spent: GaussianSteps,
+    delta: float,
+    options: PrivateForecastOptions,
+    claims: dict[str, object],
 ) -> dict[str, object]:
-    n_units = len(panel.members)
+    n_units, parts = len(panel.members), [spent]
     prv = epsilon_by_prv(parts, delta)
     private = {
         "unit": "household",
@@ -165,6 +174,8 @@ def _card(
         "epsilon_rdp": epsilon_by_rdp(parts, delta),
         "parts": [asdict(part) for part in parts],
         "not_covered": [],
+        **claims,
         "options": asdict(options),
     }
-    return {"kind": kind, "data": panel.name, "n_households": n_units, "n_rows": len(panel), "private": private}
+    # No number of rows: that of one household's days is its own.
+    return {"kind": kind, "data": panel.name, "n_households": n_units, "private": private}

@@ -1,12 +1,14 @@
 """Forecasters of households on the grid and under attack."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 import pytest
 
 from unlearn.data import HouseholdProfiles, simulate_households, split_households
-from unlearn.data.meters.day_ahead import day_ahead_panel
+from unlearn.data.meters.day_ahead import DayAheadPanel, day_ahead_panel
+from unlearn.dp import Noise, SimulatedNoise
 from unlearn.errors import InputError, MismatchError
 from unlearn.evaluation.household_load.attacks import likelihood_attack, loss_attack
 from unlearn.evaluation.household_load.bus_sums import make_bus_test
@@ -85,6 +87,21 @@ def test_the_likelihood_ratio_finds_few_households_with_many_parameters(
     by_loss = loss_attack(plain, train, holdout, (), 0)
     assert found.auc.value > max(0.6, by_loss.auc.value)
     assert found.unit == "household"
+
+
+def test_shadow_heads_have_noise_that_repeats_for_simulated_households_alone(
+    sides: tuple[HouseholdProfiles, HouseholdProfiles],
+) -> None:
+    train, holdout = (day_ahead_panel(side.of_households(np.arange(12))) for side in sides)
+    settings = {"clip": 2.0, "noise_multiplier": 1.0, "ridge": 1.0, "shadows": 48, "fprs": (), "seed": 0}
+
+    def found(noise: Noise, panel: DayAheadPanel = train) -> float:
+        return likelihood_attack(fit_household_forecaster(train), panel, holdout, **settings, noise=noise).auc.value
+
+    assert found(SimulatedNoise(1)) == found(SimulatedNoise(1))
+    assert 0 <= found("os") <= 1
+    with pytest.raises(InputError, match="got a seed"):
+        found(SimulatedNoise(1), replace(train, kwh=train.kwh.copy()))
 
 
 def test_records_hold_costs_and_attacks(

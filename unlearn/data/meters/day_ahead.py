@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data.dates import DateArray, day_of_week_of
 from unlearn.data.meters.households import HouseholdProfiles
+from unlearn.data.origin import derived, is_simulated
 from unlearn.errors import InputError
 
 #: Days of history that a forecast needs.
@@ -48,6 +49,11 @@ class DayAheadPanel:
     def __len__(self) -> int:
         return len(self.kwh)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether a simulator of this process made the energies, those before the days too."""
+        return is_simulated(self.features, self.kwh)
+
     @cached_property
     def members(self) -> IntArray:
         """Households that have any row, sorted."""
@@ -57,7 +63,10 @@ class DayAheadPanel:
         """Keep some rows, by position or mask."""
         chosen = np.asarray(rows)
         names = ("features", "kwh", "household", "date", "row")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+        per_row = {name: getattr(self, name)[chosen] for name in names}
+        for name in ("features", "kwh"):
+            derived(per_row[name], getattr(self, name))
+        return replace(self, **per_row)
 
 
 def day_ahead_panel(households: HouseholdProfiles) -> DayAheadPanel:
@@ -96,7 +105,8 @@ def day_ahead_panel(households: HouseholdProfiles) -> DayAheadPanel:
     hour_mean = past.mean(axis=1)
     level = np.broadcast_to(hour_mean.mean(axis=1, keepdims=True), hour_mean.shape)
     features = np.stack([*_calendar(date), past[:, 0], past[:, -1], hour_mean, level], axis=2)
-    return DayAheadPanel(features, energy[at], hourly.household[rows], date, rows, households.name)
+    features, kwh = (derived(array, households.kwh) for array in (features, energy[at]))
+    return DayAheadPanel(features, kwh, hourly.household[rows], date, rows, households.name)
 
 
 def _calendar(date: DateArray) -> list[FloatArray]:

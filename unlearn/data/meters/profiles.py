@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.checks import IntArray, require_rows, short_repr
+from unlearn.data.origin import derived, is_simulated
 from unlearn.errors import DataError
 
 #: Half-hours of a day, the resolution of household meters.
@@ -69,6 +70,11 @@ class DailyProfiles:
         """Steps of a day, S."""
         return self.kwh.shape[1]
 
+    @property
+    def simulated(self) -> bool:
+        """Whether a simulator of this process made the energies, so that they belong to nobody; files are real."""
+        return is_simulated(self.kwh)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over energy and labels."""
@@ -84,6 +90,7 @@ class DailyProfiles:
         if chosen.dtype == bool:
             chosen = require_rows("take", chosen, len(self))
         per_row = {name: getattr(self, name)[chosen] for name in self._per_profile()}
+        derived(per_row["kwh"], self.kwh)
         return replace(self, **per_row)
 
     def to_hourly(self) -> Self:
@@ -91,7 +98,7 @@ class DailyProfiles:
         if self.n_steps == 24:
             return self
         hourly = self.kwh.reshape(len(self), 24, -1).sum(axis=2, dtype=np.float64)
-        return replace(self, kwh=hourly.astype(np.float32))
+        return replace(self, kwh=derived(hourly.astype(np.float32), self.kwh))
 
     def _per_profile(self) -> tuple[str, ...]:
         return ("kwh", "month", "day_of_week", "segment")

@@ -11,6 +11,7 @@ from unlearn.data.dates import day_of_week_of
 from unlearn.data.hours import parse_day
 from unlearn.data.meters.households import HouseholdProfiles, household_profiles
 from unlearn.data.meters.profiles import STEPS
+from unlearn.data.origin import mark_simulated
 from unlearn.data.series import autoregressive
 from unlearn.data.simulator.appliances import APPLIANCES, run_appliance
 from unlearn.data.simulator.occupancy import ACTIVE, KINDS, simulate_activity
@@ -76,7 +77,7 @@ def simulate_households(
         kwh[rows] = _simulate(households.iloc[rows], weather, first, generator(seed, 2 + block))
     return household_profiles(
         "simulated households",
-        kwh.reshape(-1, STEPS),
+        mark_simulated(kwh.reshape(-1, STEPS)),
         np.repeat(np.arange(n_households), n_days),
         first + np.tile(np.arange(n_days), n_households),
         households,

@@ -9,6 +9,7 @@ import torch
 
 from unlearn.checks import FloatArray
 from unlearn.data.meters.day_ahead import DayAheadPanel
+from unlearn.dp.noise import Noise, noise_source
 from unlearn.forecasters.household import UNIT_KWH, HourlyLinear, HouseholdForecaster
 from unlearn.forecasters.private_head import ClippedSums
 from unlearn.forecasters.private_household import linear_rows
@@ -45,6 +46,7 @@ def likelihood_attack(
     shadows: int,
     fprs: Sequence[float],
     seed: int,
+    noise: Noise = "os",
 ) -> Outcome:
     """Attack a linear forecaster by likelihood ratios, with shadow heads fitted as it was on random households.
 
@@ -59,21 +61,22 @@ def likelihood_attack(
         ridge: of its release.
         shadows: shadow heads.
         fprs: false positive rates.
-        seed: of shadow heads and intervals.
+        seed: of the shadow heads' households, and of intervals.
+        noise: of shadow heads, see `fit_private_household_forecaster`.
 
     Raises:
         InputError: too few households for a false positive rate, or too few shadow heads.
     """
     clipped, plain = (np.concatenate([_moments(panel, c) for panel in (train, holdout)]) for c in (clip, np.inf))
     n_train, n = len(train.members), len(clipped)
-    random = np.random.default_rng(seed)
+    random, source = np.random.default_rng(seed), noise_source(noise, train, holdout)
     # Of the size of the attacked one's training set; each household is in some of them and not in others.
     member = random.random((shadows, n)).argsort(axis=1).argsort(axis=1) < n_train
     heads = np.empty((shadows, clipped.shape[1] - 1))
     for k, inside in enumerate(member):
         moments = torch.from_numpy(clipped[inside].sum(axis=0))
         sums = ClippedSums(moments, clipped.shape[1] - 1, clip, n_train)
-        heads[k] = sums.release(noise_multiplier, int(random.integers(2**31)), ridge)[0].numpy()
+        heads[k] = sums.release(noise_multiplier, source, ridge)[0].numpy()
     observed = _losses(plain, _head(forecaster)[None])[0]
     scores = likelihood_ratio_scores(observed, _losses(plain, heads), member)
     return measure_attack(scores[:n_train], scores[n_train:], unit="household", fprs=fprs, seed=seed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf, isinf
 
@@ -12,6 +13,8 @@ from unlearn.checks import require_choice, require_count
 from unlearn.data import HouseholdProfiles, require_other_households
 from unlearn.data.meters.day_ahead import DayAheadPanel, day_ahead_panel
 from unlearn.dp.guarantee import default_delta
+from unlearn.dp.ledger import PrivacyLedger
+from unlearn.dp.noise import Noise, SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.evaluation.household_load.attacks import likelihood_attack, loss_attack
 from unlearn.evaluation.household_load.bus_sums import BusTest, make_bus_test
@@ -41,6 +44,8 @@ class HouseholdLoadOptions:
         hours: test hours that are priced; None prices all.
         shadows: shadow heads of the likelihood-ratio attack on the linear forecaster.
         fprs: false positive rates at which attacks are measured.
+        simulated_noise: draw noise and coins from the seed, which repeats and protects nobody; for simulated
+            households. Otherwise they come from the operating system.
     """
 
     forecasters: tuple[str, ...] = ("linear", "cnn")
@@ -51,12 +56,17 @@ class HouseholdLoadOptions:
     hours: int | None = None
     shadows: int = 256
     fprs: tuple[float, ...] = (0.01,)
+    simulated_noise: bool = False
 
     def __post_init__(self) -> None:
         for kind in self.forecasters:
             require_choice("forecast.forecasters", kind, KINDS)
         for name in ("customers", "shadows"):
             require_count(f"forecast.{name}", getattr(self, name))
+
+    def noise(self, seed: int) -> Noise:
+        """Where private fits draw noise."""
+        return SimulatedNoise(seed) if self.simulated_noise else "os"
 
 
 def measure_household_load(
@@ -67,6 +77,7 @@ def measure_household_load(
     options: HouseholdLoadOptions | None = None,
     seed: int = 0,
     labels: Mapping[str, object] | None = None,
+    ledger: PrivacyLedger | None = None,
 ) -> RecordTable:
     """Fit each forecaster on training households with (ε, 1/(10 N))-differential privacy, and measure it.
 
@@ -81,6 +92,7 @@ def measure_household_load(
         options: how to fit and measure.
         seed: of fits, buses, shadow heads and intervals.
         labels: further columns of every record.
+        ledger: where private fits are charged before they begin, if anywhere.
 
     Returns:
         Records with `task`, `forecaster`, `epsilon`, `metric`, `value`, `unit`, and `attack`, `low`, `high`.
@@ -101,7 +113,8 @@ def measure_household_load(
     table = RecordTable(**{**own, "task": TASK, "epsilon": epsilon, **(labels or {})})
     _add_metrics(table, test, household_mean(), MEAN)
     for kind in options.forecasters:
-        forecaster = _fit(learnt, kind, epsilon, options, seed)
+        with _charged(ledger, train, learnt, kind, epsilon, options):
+            forecaster = _fit(learnt, kind, epsilon, options, seed)
         _add_metrics(table, test, forecaster, kind)
         _add_spent(table, forecaster)
         _add_attack(table, kind, "loss", loss_attack(forecaster, learnt, compared, options.fprs, seed))
@@ -114,9 +127,27 @@ def measure_household_load(
                 shadows=options.shadows,
                 fprs=options.fprs,
                 seed=seed,
+                noise=options.noise(seed),
             )
             _add_attack(table, kind, "likelihood ratio", found)
     return table
+
+
+@contextmanager
+def _charged(
+    ledger: PrivacyLedger | None,
+    train: HouseholdProfiles,
+    panel: DayAheadPanel,
+    kind: str,
+    epsilon: float,
+    options: HouseholdLoadOptions,
+) -> Iterator[None]:
+    if ledger is None or isinf(epsilon) or options.simulated_noise:
+        yield
+        return
+    names = train.households["household_id"].iloc[panel.members]
+    with ledger.charged(names, epsilon, default_delta(len(names)), f"{kind} forecaster"):
+        yield
 
 
 def _fit(
@@ -125,7 +156,7 @@ def _fit(
     if isinf(epsilon):
         return fit_household_forecaster(panel, kind, options.training, seed)
     delta = default_delta(len(panel.members))
-    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed)
+    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed, options.noise(seed))
 
 
 def _release_of(forecaster: HouseholdForecaster) -> dict[str, float]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
 from unlearn.data import HouseholdProfiles, household_profiles
+from unlearn.data.origin import derived
 from unlearn.errors import InputError, MismatchError
 
 #: Distributions of patterns.
@@ -121,6 +122,7 @@ def make_outliers(
     segments = like.households["segment"].to_numpy()[random.integers(like.n_households, size=n)]
     frame = pd.DataFrame({"household_id": [f"outlier-{name}-{i:04d}" for i in range(n)], "segment": segments})
     kwh = (np.repeat(drawn, days, axis=0) * np.exp(noise)).astype(np.float32)
+    derived(kwh, like.kwh)  # days and segments are theirs
     return household_profiles(name, kwh, np.repeat(np.arange(n), days), dates.ravel(), frame, like.segments)
 
 
@@ -142,6 +144,7 @@ def inject_outliers(train: HouseholdProfiles, outliers: HouseholdProfiles) -> Ho
         name: np.concatenate([getattr(train, name), getattr(outliers, name)])
         for name in ("kwh", "month", "day_of_week", "segment", "date")
     }
+    derived(columns["kwh"], train.kwh, outliers.kwh)
     return replace(
         train,
         name=f"{train.name} with outliers",

@@ -6,7 +6,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from unlearn.dp import GaussianSteps, epsilon_by_prv, epsilon_by_rdp, epsilon_spent
+from unlearn.dp import GaussianSteps, NoiseSource, epsilon_by_prv, epsilon_by_rdp, epsilon_spent
+from unlearn.dp.guarantee import EXACT, FLOATS, noise_claims
 
 #: What learning from no data makes free.
 _FREE = (
@@ -22,13 +23,11 @@ _CAVEATS = (
     "The number of households, the names of segments and the first and last date count as public.",
     "Neighbours differ by one household, with all its days, more or less. Two households of one family count as two.",
     "Settings count as chosen without these households; choosing them on the result would cost more.",
-    "Noise is drawn in floating point from a generator that is not cryptographic.",
 )
-_SEEDED = "The noise comes from a seed: who knows it can take the noise away. For experiments, not for a release."
 
 
 def privacy_card(
-    sgd: GaussianSteps, histogram: GaussianSteps, clip: float, delta: float, n_units: int, seeded: bool
+    sgd: GaussianSteps, histogram: GaussianSteps, clip: float, delta: float, n_units: int, source: NoiseSource
 ) -> dict[str, Any]:
     """The section `privacy` of a card; JSON.
 
@@ -38,17 +37,18 @@ def privacy_card(
         clip: of gradients; that of the histogram is 1.
         delta: δ of everything together.
         n_units: N.
-        seeded: whether the noise can be drawn again.
+        source: where the noise was drawn.
     """
     network = _part("network", "DP-SGD, one clipped gradient of each household in a step", sgd, clip, delta)
-    weights = _part("weights of components and segments", "Gaussian mechanism on a histogram", histogram, 1.0, delta)
+    weights = _part("weights of components and segments", "discrete Gaussian on a histogram", histogram, 1.0, delta)
     both = [sgd, histogram]
     private = min(part.noise_multiplier for part in both) > 0
+    claims: dict[str, Any] = noise_claims(source, EXACT, FLOATS) if private else {"noise": "none", "caveats": []}
     names = [part["part"] for part in (network, weights)]
     epsilon = epsilon_spent(both, delta)
     spent = epsilon_by_prv(both, delta, max(1e-3, 1e-3 * epsilon)) if private else None
     return {
-        "private": private,
+        "private": private and source.kind == "os",
         "epsilon": epsilon if private else None,
         "epsilon_prv": list(spent) if spent else None,
         "epsilon_rdp": epsilon_by_rdp(both, delta) if private else None,
@@ -59,7 +59,8 @@ def privacy_card(
         "parts": [network, weights],
         "without_cost": [{"part": part, "mechanism": how} for part, how in _FREE],
         "not_covered": [] if private else names,
-        "caveats": [*_CAVEATS, *([_SEEDED] if seeded else [])],
+        "noise": claims["noise"],
+        "caveats": [*claims["caveats"], *_CAVEATS],
     }
 
 

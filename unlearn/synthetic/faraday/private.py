@@ -23,9 +23,12 @@ from unlearn.data import HouseholdProfiles
 from unlearn.data.dates import day_of_week_of, month_of
 from unlearn.dp import (
     GaussianSteps,
+    Noise,
+    NoiseSource,
     SgdOptions,
     default_delta,
     noise_multiplier_for,
+    noise_source,
     private_sum,
     require_guarantee,
     train_privately,
@@ -86,7 +89,7 @@ def fit_private_faraday(
     start: Faraday,
     privacy: FaradayPrivacy | None = None,
     loss: LossWeights | None = None,
-    seed: int | None = 0,
+    noise: Noise = "os",
 ) -> Faraday:
     """Go on training from a public Faraday, so that the result keeps each household private.
 
@@ -95,31 +98,32 @@ def fit_private_faraday(
         start: a Faraday that was fitted on none of them, such as one of simulated households, or `untrained_faraday`.
         privacy: what is promised, and how it is spent.
         loss: weights of the loss; "mmd" is refused, for it mixes households.
-        seed: of sampling and noise, for experiments that repeat; who knows it can take the noise away. None draws it
-            from the operating system's entropy, for releases.
+        noise: "os" draws sampling coins and noise from the operating system's generator, so that no fit repeats.
+            `SimulatedNoise(seed)` repeats and protects nobody; it is for profiles that are simulated.
 
     Returns:
         A generator whose card says what each part spent. It holds no fingerprint of the data and no losses: both would
         tell of single households.
 
     Raises:
-        InputError: a promise that is none for so many households, or settings out of range.
+        InputError: a promise that is none for so many households, settings out of range, or a seed for profiles that
+            may be real.
         MismatchError: a start with other segments or steps, one that was fitted on these households, or one
             that was itself trained privately.
         ConvergenceError: training diverged.
     """
     privacy, loss = privacy or FaradayPrivacy(), loss or LossWeights()
     _check(profiles, start, loss)
+    source = noise_source(noise, profiles)
     present = np.unique(profiles.household)
     if len(present) < profiles.n_households:
         profiles = profiles.of_households(present)
     n_units = profiles.n_households
     delta = privacy.delta if privacy.delta is not None else default_delta(n_units)
     sgd, histogram = _plan(privacy, delta, n_units)
-    seeds = [None, None] if seed is None else np.random.SeedSequence(seed).generate_state(2).tolist()
     vae = copy.deepcopy(start.vae)
-    ran = _train(vae, profiles, start, privacy, sgd, loss, seeds[0])
-    shares = _component_shares(vae, profiles, start, histogram, seeds[1])
+    ran = _train(vae, profiles, start, privacy, sgd, loss, source)
+    shares = _component_shares(vae, profiles, start, histogram, source)
     card = {
         "kind": "faraday",
         "data": profiles.name,
@@ -129,7 +133,7 @@ def fit_private_faraday(
         "scaler": asdict(start.scaler),
         "options": {**start.card["options"], "privacy": asdict(privacy), "loss": asdict(loss)},
         "start": {name: start.card.get(name) for name in ("data", "fingerprint", "n_households")},
-        "privacy": privacy_card(ran, histogram, privacy.clip, delta, n_units, seed is not None),
+        "privacy": privacy_card(ran, histogram, privacy.clip, delta, n_units, source),
         "versions": provenance()["versions"],
     }
     mixture = _mixture(start.mixture, shares, profiles)
@@ -178,7 +182,7 @@ def _train(
     privacy: FaradayPrivacy,
     sgd: SgdOptions,
     loss: LossWeights,
-    seed: int | None,
+    source: NoiseSource,
 ) -> GaussianSteps:
     """Train the network in place; households on the first axis, their days on the second."""
     rows, first, many = _rows_by_household(profiles)
@@ -196,7 +200,7 @@ def _train(
     trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=privacy.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, privacy.steps)
-    return train_privately(vae, batch, profiles.n_households, optimiser, sgd, seed, schedule.step).spent
+    return train_privately(vae, batch, profiles.n_households, optimiser, sgd, source, schedule.step).spent
 
 
 def _rows_by_household(profiles: HouseholdProfiles) -> tuple[Tensor, Tensor, Tensor]:
@@ -209,7 +213,7 @@ def _rows_by_household(profiles: HouseholdProfiles) -> tuple[Tensor, Tensor, Ten
 
 @torch.no_grad()
 def _component_shares(
-    vae: ProfileVae, profiles: HouseholdProfiles, start: Faraday, histogram: GaussianSteps, seed: int | None
+    vae: ProfileVae, profiles: HouseholdProfiles, start: Faraday, histogram: GaussianSteps, source: NoiseSource
 ) -> FloatArray:
     """Share of households in each component and segment, shape (K, segments), from one noisy histogram.
 
@@ -229,7 +233,7 @@ def _component_shares(
     segment = np.zeros((len(many), n_segments))
     segment[profiles.household, profiles.segment] = 1
     table = of_household[:, :, None] * segment[:, None, :]
-    noisy = private_sum(table.reshape(len(table), -1), 1.0, histogram.noise_multiplier, seed)
+    noisy = private_sum(table.reshape(len(table), -1), 1.0, histogram.noise_multiplier, source)
     prior = mixture.weights[:, None] * mixture.labels[2]
     return _drawn_towards(noisy.reshape(k, n_segments) / len(table), prior, histogram.noise_multiplier / len(table))
 

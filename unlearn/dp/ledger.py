@@ -1,0 +1,165 @@
+"""What private fits have spent on households, kept in a file: charged before a fit begins, and never paid back.
+
+A fit that was killed may have shown somebody its coins, its noise or half of a model; so it does not go on, and its ε
+counts. Who fits again is charged again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from unlearn.dp.guarantee import require_guarantee
+from unlearn.errors import DataError, InputError, said
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Charged:
+    """What was charged to the household that was charged most, by adding up.
+
+    Attributes:
+        epsilon: ε of all fits together.
+        delta: δ of all fits together.
+        fits: how many fits.
+        unfinished: how many of them were not seen to end: killed, failed, or still at it.
+    """
+
+    epsilon: float
+    delta: float
+    fits: int
+    unfinished: int
+
+
+class PrivacyLedger:
+    """A file of charges, a line each; lines are only ever added. It names households by hashes, and has mode 600.
+
+    Charges add up household by household, whatever else of their data a fit sees: their ε, and their δ (basic
+    composition). Fits that are charged elsewhere are not known.
+
+    Example:
+        >>> import tempfile
+        >>> ledger = PrivacyLedger(Path(tempfile.mkdtemp()) / "charges.jsonl")
+        >>> with ledger.charged(["a", "b"], 1.0, 1e-5, "a forecaster") as total:
+        ...     pass  # fit here
+        >>> ledger.of(["b", "c"]).epsilon
+        1.0
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @contextmanager
+    def charged(self, households: Iterable[object], epsilon: float, delta: float, what: str) -> Iterator[Charged]:
+        """Charge households, then let the block fit. If it fails or is killed, the charge stays.
+
+        Args:
+            households: names of all that the fit may see.
+            epsilon: ε of the fit.
+            delta: δ of the fit.
+            what: is fitted, for messages.
+
+        Yields:
+            What these households are charged in all, this fit included; it counts as one that ends.
+
+        Raises:
+            InputError: no households, a promise that is none for so many, or a file that cannot be written. Nothing is
+                fitted then.
+            DataError: a line of the file that is damaged.
+        """
+        names = _hashes(households)
+        require_guarantee(epsilon, delta, len(names))
+        before = self.of_hashes(names)
+        if before.unfinished:
+            log.warning(
+                "%s: %d private fits of these households were charged and have not ended. One that was killed does "
+                "not go on and stays charged; %s is charged anew, epsilon = %g in all.",
+                self.path, before.unfinished, what, before.epsilon + epsilon,
+            )  # fmt: skip
+        own = uuid4().hex
+        charge = {"charge": own, "at": datetime.now(UTC).isoformat(), "what": what}
+        self._add({**charge, "epsilon": epsilon, "delta": delta, "households": sorted(names)})
+        yield replace(self.of_hashes(names), unfinished=before.unfinished)
+        self._add({"ended": own})
+
+    def of(self, households: Iterable[object]) -> Charged:
+        """What was charged to these households; see `Charged`.
+
+        Raises:
+            InputError: no households.
+            DataError: a line of the file that is damaged.
+        """
+        return self.of_hashes(_hashes(households))
+
+    def of_hashes(self, names: set[str]) -> Charged:
+        """As `of`, for hashes of names."""
+        lines = self._lines()
+        ended = {line["ended"] for line in lines if "ended" in line}
+        charges = [(line, names & set(line["households"])) for line in lines if "charge" in line]
+        touching = [line for line, shared in charges if shared]
+        spent: dict[str, list[tuple[float, float]]] = {}
+        for line, shared in charges:
+            for name in shared:
+                spent.setdefault(name, []).append((line["epsilon"], line["delta"]))
+        totals = [tuple(math.fsum(part) for part in zip(*own, strict=True)) for own in spent.values()]
+        epsilon, delta = (max((total[i] for total in totals), default=0.0) for i in (0, 1))
+        return Charged(epsilon, delta, len(touching), sum(line["charge"] not in ended for line in touching))
+
+    def _add(self, line: dict[str, Any]) -> None:
+        text = json.dumps(line)
+        content = f"{_digest(text)} {text}\n".encode()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                size = os.fstat(descriptor).st_size
+                if os.write(descriptor, content) < len(content):
+                    os.ftruncate(descriptor, size)
+                    raise OSError("the disk is full")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: a private fit is charged here before it begins, and this cannot be written "
+                f"({said(error)}). Make room, or choose a folder that can be written."
+            ) from error
+
+    def _lines(self) -> list[dict[str, Any]]:
+        try:
+            lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+            return [_read(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: expected a whole line for each charge, got a damaged one ({said(error)}). What was "
+                "spent cannot be known without it: bring the file back from a copy."
+            ) from error
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    digest, _, text = line.decode().partition(" ")
+    if not text.endswith("\n") or digest != _digest(text[:-1]):
+        raise ValueError("its checksum differs")
+    return dict(json.loads(text))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hashes(households: Iterable[object]) -> set[str]:
+    names = {hashlib.sha256(str(name).encode()).hexdigest()[:16] for name in households}
+    if not names:
+        raise InputError("households: expected the names of those that a fit may see, got none.")
+    return names
