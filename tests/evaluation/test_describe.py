@@ -57,7 +57,7 @@ def test_numbers_are_those_of_a_table(records: pd.DataFrame, name: str) -> None:
     np.testing.assert_allclose(curve["value"], winter[energy].mean(), rtol=1e-5)
     for probability in (0.05, 0.5, 0.95):
         band = own[(own["metric"] == "quantile") & (own["probability"] == probability)]
-        assert len(band) == 48 or name == REAL and len(band) > 24
+        assert len(band) == 48 or (name == REAL and len(band) > 24)
         expected = frame[energy].quantile(probability).to_numpy()[(2 * band["at"]).to_numpy(int)]
         np.testing.assert_allclose(band["value"], expected, rtol=1e-5)
     day = own[own["metric"] == "day_quantile"]
