@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
+import unlearn
 from experiments import synthetic_stages
+from experiments.build import build_cost, build_dataset
 from experiments.synthesize import COMPARISON
 from tests.attacks.conftest import Attacked
 from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
 from tests.synthetic.builders import households
 from unlearn.checks import FloatArray
 from unlearn.data import HouseholdProfiles, load_profiles, split_households
@@ -120,8 +124,6 @@ def numbers_in(folder: Path) -> FloatArray:
 
 
 def tensors_of(file: Path) -> list[float]:
-    from safetensors.numpy import load_file
-
     return [float(value) for tensor in load_file(file).values() for value in np.ravel(tensor)]
 
 
@@ -209,3 +211,42 @@ def test_what_is_left_out_is_no_difference_of_what_is_said(handed: Handed, attac
     after = recovered(pd.read_parquet(handed.internal / COMPARISON), "real", curve)
     assert after > 0.5
     attacked("a segment of one household from differences", 1, "exact", f"error {100 * after:.0f} %")
+
+
+def subtracted(folder: Path, hour: FloatArray, n_loads: int) -> float:
+    """Least relative error of an hour that the sums of any two models below a folder differ by, hidden files too."""
+    best = np.inf
+    kept = [load_file(file) for file in sorted(folder.rglob("*.safetensors"))]
+    sums = [tensors["statistics.moments"] for tensors in kept if "statistics.moments" in tensors]
+    for one, other in combinations([moments for moments in sums if moments.shape == sums[0].shape], 2):
+        high, low = (one - other)[0]  # of the single group of outputs
+        difference = high + low
+        # z z' of one row z = [features, 1, loads]: the row of the intercept is z itself, whichever model is the older.
+        row = difference[len(hour) - n_loads - 1]
+        best = min(best, *(float(np.linalg.norm(sign * row - hour) / np.linalg.norm(hour)) for sign in (1, -1)))
+    return best
+
+
+def test_the_models_of_before_and_after_give_no_forgotten_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attacked: Attacked
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Runner(tmp_path, monkeypatch)
+    hour = ["criterion=none", "unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-07 01:00"]
+    said = read_json(run("unlearn", *hour) / "forgotten.json")
+    old, new = (unlearn.load_forecaster(said[which]["folder"]) for which in ("model_before", "model_after"))
+    assert [len(model.card.forgotten) for model in (old, new)] == [0, 1]
+    config = composed(*run.small)
+    dataset = build_dataset(config, build_cost(config))
+    rows = np.flatnonzero(dataset.timestamps == pd.Timestamp(said["hours"][0][0]))
+    forgotten = np.concatenate([old.design_of(dataset, rows)[0].numpy(), dataset.load_pu[rows[0]]])
+    before = subtracted(tmp_path, forgotten, dataset.n_loads)
+    assert before < 1e-11, "positive control"
+
+    said = read_json(run("unlearn", *hour, "unlearning.destroy_old=true") / "forgotten.json")
+    after = subtracted(tmp_path, forgotten, dataset.n_loads)
+    assert after > 1e-3
+    assert list(tmp_path.rglob("*.safetensors")), "the model that has forgotten is there"
+    assert not [one for one in said["still_held"] if one["what"].startswith("a model")]
+    found = f"error {after:.0e}" if np.isfinite(after) else "no two models left"
+    attacked("a forgotten hour from the sums of two models", 1, f"error {before:.0e}", found)
