@@ -107,6 +107,16 @@ def test_a_private_release_stands_beside_its_public_start(tmp_path: Path) -> Non
     assert whole_table(records)[0][PUBLIC] == "960"
 
 
+def test_of_ten_real_households_no_quantile_is_shown(tmp_path: Path) -> None:
+    real = REAL_PROFILES.of_households(np.arange(10))
+    kwh = real.kwh.copy()
+    kwh[real.household == 0] += 100  # so that no value has all ten households on either side
+    records = describe_release(RELEASE, replace(real, kwh=kwh), {"data": "made"}).to_frame()
+    assert "day_quantile" not in set(records.loc[records["generator"] == REAL, "metric"])
+    write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html")
+    assert {row[REAL] for row in whole_table(records) if "quantile" in row["of all profiles"]} == {"–"}
+
+
 def test_of_few_real_households_nothing_is_drawn(tmp_path: Path) -> None:
     real = REAL_PROFILES.take((REAL_PROFILES.segment == 0) | (REAL_PROFILES.household < 8))
     records = describe_release(RELEASE, real, {"data": "made"}).to_frame()

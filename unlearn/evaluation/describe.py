@@ -122,8 +122,9 @@ def _describe_real(table: RecordTable, profiles: HouseholdProfiles) -> None:
     if not kept:
         return
     own, hours, day = _add_groups(table, profiles, REAL, kept)
-    energy = np.quantile(profiles.kwh, BAND, axis=0)
-    shared = _are_shared(energy, profiles.kwh, profiles.household)
+    kwh = profiles.kwh.astype(np.float64)
+    energy = np.quantile(kwh, BAND, axis=0)
+    shared = _are_shared(energy, kwh, profiles.household)
     for i, probability in enumerate(BAND):
         steps = shared[i]
         _add_curve(table, "quantile", energy[i, steps], hours[steps], own | {"probability": probability})

@@ -95,10 +95,10 @@ def _labels(records: pd.DataFrame, name: str, beside: str) -> str:
     apart = (100 * (table[name] - table[beside])).dropna()
     parts = []
     for label, text in LABEL_NAMES.items():
-        own = apart[apart.index.get_level_values("label") == label]
-        if len(own):
+        if label in apart.index.get_level_values("label"):
+            own = apart[label]
             worst = own.abs().idxmax()
-            parts.append(f"{text} {own[worst]:+.1f} ({worst[1]})")
+            parts.append(f"{text} {own[worst]:+.1f} ({worst})")
     if not parts:
         return f"No month, day or segment is described in both the release and the {_PROFILES[beside]}."
     return f"Largest difference of shares to {_PROFILES[beside]}, in percentage points: {', '.join(parts)}."
@@ -143,12 +143,12 @@ def whole_table(records: pd.DataFrame) -> list[dict[str, str]]:
     name = release_of(records)
     whole = _whole(records)
     days = records[records["metric"] == "day_quantile"].pivot(index="probability", columns="generator", values="value")
+    generators = [who for who in (name, *REFERENCES) if who in whole]
+    days = days.reindex(columns=generators)  # of few real households no quantile is described
     lines = [
         *((text, whole, metric, said) for text, metric, said in _WHOLE),
         *((f"energy of a day: {100 * p:g} % quantile [kWh]", days, p, "{:.3f}") for p in BAND),
     ]
-    generators = [who for who in (name, *REFERENCES) if who in whole]
-    days = days.reindex(columns=generators)
     return [
         {"of all profiles": text} | {who: _number(table[who].get(row), said) for who in generators}
         for text, table, row, said in lines
