@@ -30,6 +30,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments import leave
 from experiments.endings import Ending, summary, tell
+from experiments.internal import COMPARING, RELEASING, only_for_owner
 from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of
 from experiments.refusals import CONF, explain, require_complete
 from experiments.schema import Config, register
@@ -80,7 +81,7 @@ def experiment(task: Task | None = None, *, keeps: Callable[[Config], str] | Non
 
 def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> None:
     """Run one job: a single run, or one of a sweep."""
-    start = time.perf_counter()
+    start, name = time.perf_counter(), Path(inspect.getfile(task)).stem
     own = HydraConfig.get()
     folder = Path(own.runtime.output_dir)
     sweeping = own.mode == RunMode.MULTIRUN
@@ -92,12 +93,17 @@ def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> 
         if sweeping and is_complete(folder, made):
             log.info("complete already, not run again: %s", folder)
             return
+        if name in COMPARING:
+            only_for_owner(folder)
         # Without a card while it runs: an interrupted run is not taken for the one before.
         (folder / CARD).unlink(missing_ok=True)
         # Bars make room for what is logged.
         with threadpool_limits(config.threads), logging_redirect_tqdm():
             ending = task(config, folder)
-        write_card(config, folder, time.perf_counter() - start, made_of=made["made_of"], **summary(ending))
+        ran = {"seconds": round(time.perf_counter() - start, 1), "made_of": made["made_of"]}
+        # Both depend on the data, which a folder that is handed over must not tell of: such a job of a sweep is run
+        # again, with what is kept of it.
+        write_card(config, folder, **({} if name in RELEASING else ran), **summary(ending))
     except KeyboardInterrupt:
         if sweeping:
             raise
@@ -199,14 +205,19 @@ def write_records(config: Config, records: pd.DataFrame, folder: Path) -> pd.Dat
 
     They say whether the run is too small to be a result; figures and pages that are drawn from them say it, too.
     """
-    written = records.assign(**{TINY: config.tiny, "config_hash": config_hash(identity(config))})
+    written = mark_records(config, records)
     write_parquet(written, folder / RECORDS)
     return written
 
 
-def write_card(config: Config, folder: Path, seconds: float, **more: Any) -> dict[str, Any]:
-    """Write and return the configuration, its hash, the versions and the wall time."""
-    card = {"config": asdict(config), "config_hash": config_hash(identity(config)), "seconds": round(seconds, 1)}
+def mark_records(config: Config, records: pd.DataFrame) -> pd.DataFrame:
+    """Records with the hash of the configuration, and whether the run is too small to be a result."""
+    return records.assign(**{TINY: config.tiny, "config_hash": config_hash(identity(config))})
+
+
+def write_card(config: Config, folder: Path, **more: Any) -> dict[str, Any]:
+    """Write and return the configuration, its hash, the versions, and more such as the wall time."""
+    card = {"config": asdict(config), "config_hash": config_hash(identity(config))}
     card |= {**more, **provenance()}
     write_json(card, folder / CARD)
     return card

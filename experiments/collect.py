@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from experiments.app import experiment
 from experiments.endings import Ending, Number
+from experiments.internal import COMPARING
 from experiments.jobs import RECORDS, gather
 from experiments.schema import Config
 from unlearn.errors import InputError
@@ -39,7 +40,9 @@ def write_table(folders: Iterable[str | Path], target: Path) -> Ending:
     """Write `table.parquet`: the records of the complete jobs in and below some folders, each job once."""
     jobs = gather(folders)
     table = collect([job / RECORDS for job in jobs])
-    write_parquet(table, target / "table.parquet")
+    file = write_parquet(table, target / "table.parquet")
+    if table["experiment"].isin(COMPARING).any():
+        file.chmod(0o600)  # it holds what the closed folders of the jobs hold
     log.info("%d records of %d jobs in %s", len(table), len(jobs), target / "table.parquet")
     numbers = [Number("Runs", len(jobs)), Number("Records", len(table))]
     return Ending([*numbers, Number("Configurations", table["config_hash"].nunique())], target / "table.parquet")

@@ -2,43 +2,164 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from experiments.schema import Config
+from unlearn.data.download import cache_dir
+from unlearn.errors import InputError
 from unlearn.evaluation import Study
+from unlearn.forecasters import destroy_forecaster, forecaster_files
+from unlearn.forecasters.checkpoint import CARD
+from unlearn.records import read_json, write_json
 from unlearn.unlearning import Forgotten
 
+EVIDENCE = "forgotten.json"
 
-def evidence(result: Forgotten, study: Study, before: Path, after: Path) -> dict[str, Any]:
-    """Describe a deletion; plain values.
+
+@dataclass(frozen=True)
+class OldModel:
+    """A saved model and its files, as they were before anything was forgotten.
+
+    Attributes:
+        folder: where it lies.
+        sha256: of its files, as `sha256sum` gives it.
+    """
+
+    folder: Path
+    sha256: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def at(cls, folder: Path) -> OldModel:
+        """Find a model.
+
+        Raises:
+            InputError: a link, or a folder that holds anything else.
+        """
+        return cls(folder, forecaster_files(folder))
+
+    def described(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"folder": str(self.folder.resolve()), "sha256": dict(self.sha256)}
+
+
+def require_single_run(config: Config) -> None:
+    """Refuse to delete a model in a sweep.
+
+    Raises:
+        InputError: a sweep, with `unlearning.destroy_old`.
+    """
+    if config.unlearning.destroy_old and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise InputError(
+            "unlearning.destroy_old: expected a single run, got a sweep, whose jobs share the model. Run the sweep "
+            "without it, then the deletion that counts."
+        )
+
+
+def write_evidence(
+    config: Config, result: Forgotten, study: Study, before: OldModel, after: Path, folder: Path
+) -> dict[str, Any]:
+    """Write `forgotten.json`: a deletion, and what still holds what was forgotten.
+
+    With `unlearning.destroy_old` the model before is deleted then, and the file written again. Everything else that a
+    run writes must be on the disk by now.
 
     Args:
+        config: of the run.
         result: what was forgotten.
         study: the model it was forgotten from, and its data.
-        before: folder of that model.
+        before: that model.
         after: folder of the model that has forgotten.
+        folder: of the run.
 
     Returns:
         Hours and loads, when, whether it is complete, distance to the retrained model, folders and SHA-256 of the files
-        of both models, the limitations in sentences.
+        of both models, what was destroyed, what still holds the data, the limitations in sentences.
+
+    Raises:
+        InputError: the folder of the model before is no longer what it was; nothing is deleted.
     """
-    return {
+    said = {
         **result.model.card.forgotten[-1],
         "distance_to_retrained": result.distance_to_retrained,
-        "model_before": _described(before),
-        "model_after": _described(after),
+        "model_before": before.described(),
+        "model_after": OldModel.at(after).described(),
         "data": study.dataset.fingerprint,
-        "declared": [
-            *result.declared,
-            f"The model before still lies in {before.resolve()}, and knows what was forgotten, as do copies of it and "
-            "the data itself. Destroy them to end that.",
-        ],
         "statistics": result.statistics,
     }
+    _write(said, [], config, result, before, folder)
+    if config.unlearning.destroy_old:
+        destroy_forecaster(before.folder, before.sha256)
+        _write(said, [before.described()], config, result, before, folder)
+    return said
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    """Where a model lies, and the SHA-256 of its files, as `sha256sum` gives it."""
-    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
-    return {"folder": str(folder.resolve()), "sha256": files}
+def _write(
+    said: dict[str, Any],
+    destroyed: list[dict[str, Any]],
+    config: Config,
+    result: Forgotten,
+    before: OldModel,
+    folder: Path,
+) -> None:
+    held = list(_still_held(config, result, folder, said))
+    lies = (
+        f"The model before lay in {before.folder.resolve()} and was deleted. Copies and backups of it, what the disk "
+        "keeps of deleted files, and the data itself are as they were."
+        if destroyed
+        else f"The model before still lies in {before.folder.resolve()}, and knows what was forgotten, as do copies of "
+        "it and the data itself. Destroy them to end that; unlearning.destroy_old=true deletes this one."
+    )
+    said |= {"destroyed": destroyed, "still_held": held, "declared": [*result.declared, lies]}
+    write_json(said, folder / EVIDENCE)
+
+
+def _still_held(config: Config, result: Forgotten, folder: Path, said: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """What of this installation still holds what was forgotten, or may."""
+    own = config.data
+    source = getattr(own, "path", None) or f"data={own.source}"
+    yield {"what": "the data set, which a new fit would learn again", "where": str(source)}
+    if cache_dir().is_dir():
+        yield {"what": "downloaded and parsed data", "where": str(cache_dir())}
+    for model in _models(config, result, folder, Path(said["model_after"]["folder"])):
+        yield {"what": "a model that was fitted on these hours, with its sums", "where": str(model.resolve())}
+    for part in (config.paper, config.unlearning_audit, config.poisoning, config.full_network):
+        kept = Path(part.folder)
+        if kept.is_dir():
+            yield {"what": "kept stages and records, which may name these hours", "where": str(kept.resolve())}
+    yield {"what": "copies and backups that this program does not know of", "where": "unknown"}
+
+
+def _models(config: Config, result: Forgotten, folder: Path, after: Path) -> list[Path]:
+    """Folders below those of models and of runs whose weights know the hours: forecasters, and what a kill left."""
+    asked = _hours(result.hours)
+    roots = {path.resolve() for path in (Path(config.models), Path("results"), folder.parent) if path.is_dir()}
+    weights = {file for root in roots for file in root.rglob("*.safetensors")}
+    return sorted({file.parent for file in weights if _knows(file.parent, result.model.card.data, asked)} - {after})
+
+
+def _knows(folder: Path, data: str, asked: pd.DatetimeIndex) -> bool:
+    """Whether a folder's model was fitted on hours of this data and has not forgotten all loads of them.
+
+    Weights without a card that can be read count: they are what is left of a model that was being written.
+    """
+    try:
+        card = read_json(folder / CARD)
+    except InputError:
+        return True
+    if "head_rows" not in card or card.get("data") != data:
+        return False
+    whole = [event["hours"] for event in card.get("forgotten", []) if event.get("loads") is None]
+    return not bool(asked.isin(_hours([run for hours in whole for run in hours])).all())
+
+
+def _hours(ranges: Sequence[Sequence[str]]) -> pd.DatetimeIndex:
+    """The hours of runs of hours."""
+    runs = [pd.date_range(first, last, freq="h") for first, last in ranges]
+    return runs[0].append(runs[1:]) if runs else pd.DatetimeIndex([])

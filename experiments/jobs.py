@@ -28,6 +28,7 @@ def identity(config: Config) -> dict[str, Any]:
         settings.pop(neutral)
     for neutral in ("jobs", "folder"):
         settings["paper"].pop(neutral)
+    settings["unlearning"].pop("destroy_old")
     settings["benchmark"].pop("paper")
     settings["synthesis"].pop("folder")
     settings["unlearning_audit"].pop("folder")

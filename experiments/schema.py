@@ -105,7 +105,7 @@ class CriterionConfig:
 
 @dataclass
 class UnlearningConfig:
-    """Which rows to forget, and how far the others' weights may move."""
+    """Which rows to forget, how far the others' weights may move, and whether the model that knows them is deleted."""
 
     selection: str = MISSING
     select_by: str = MISSING
@@ -119,6 +119,7 @@ class UnlearningConfig:
     l1_budgets: list[float] = MISSING
     linf_budget: float = MISSING
     form: str = MISSING
+    destroy_old: bool = MISSING
 
 
 @dataclass

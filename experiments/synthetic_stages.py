@@ -13,7 +13,8 @@ import pandas as pd
 
 import unlearn
 from experiments.build import build_households
-from experiments.private_faraday import fit_configured
+from experiments.internal import only_for_owner
+from experiments.private_faraday import fit_configured, public_start
 from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
 from experiments.schema_synthetic import FaradayConfig, FeederConfig, SimulatorConfig
@@ -108,6 +109,7 @@ class SyntheticRun:
         folder = self.release_folder(division, seed, kind)
         if not (folder / PROFILES).is_file():
             start = time.perf_counter()
+            only_for_owner(folder.parent)  # names of these folders depend on the data
             create_folder(folder, lambda temporary: self._generate(division.learnt, seed, kind, temporary))
             log.info("%s released in %.1f s, kept in %s", kind or self.kind, time.perf_counter() - start, folder)
         return replace(load_profiles(folder / PROFILES), name=kind or self.kind)
@@ -124,6 +126,14 @@ class SyntheticRun:
         key |= {"learnt": division.learnt.fingerprint, "made_of": made_of(GENERATING)}
         return self.folder / "releases" / f"{kind or self.kind}-{config_hash(key)}"
 
+    def public(self, division: Division, seed: int) -> DailyProfiles | None:
+        """A sample of the public start of a private generator; None of other generators, which have none."""
+        generator, learnt = self.config.generator, division.learnt
+        if not isinstance(generator, PrivateFaradayConfig):
+            return None
+        start = public_start(generator, learnt.segments, learnt.n_steps, self.folder / "starts")
+        return start.sample(self.config.synthesis.profiles, seed)
+
     def card(self, division: Division, seed: int) -> dict[str, Any]:
         """What a generator says of itself; its settings where it has no card of its own."""
         file = self.release_folder(division, seed) / MODEL / "card.json"
@@ -134,6 +144,7 @@ class SyntheticRun:
         file = self.folder / "records" / f"{name}-{config_hash({**key, 'made_of': made_of(MEASURING)})}.parquet"
         if not file.is_file():
             start = time.perf_counter()
+            only_for_owner(file.parent)
             write_parquet(make(), file)
             log.info("%s measured in %.1f s, kept in %s", name, time.perf_counter() - start, file)
         return read_parquet(file)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.app import write_records
+from experiments.internal import only_for_owner
 from experiments.jobs import RECORDS
 from experiments.schema import Config
 from unlearn.errors import InputError
@@ -82,6 +83,8 @@ def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
     # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
     steps = [int(table["n_steps"].max()) for table in tables]
     save, write_page, _ = _SHOWN[name]
+    if tables:
+        only_for_owner(folder)
     for n_steps in set(steps):
         records = _joined(name, [table for table, own in zip(tables, steps, strict=True) if own == n_steps])
         stem = name if n_steps == max(steps) else f"{name}_{n_steps}_steps"

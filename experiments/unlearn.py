@@ -8,16 +8,20 @@ import unlearn
 from experiments.app import experiment, write_records
 from experiments.build import build_study, model_folder
 from experiments.endings import Ending, number
-from experiments.evidence import evidence
+from experiments.evidence import OldModel, require_single_run, write_evidence
 from experiments.schema import Config
 from unlearn.evaluation import METRICS, PROTOCOLS
-from unlearn.records import write_json
 
 
 @experiment
 def main(config: Config, folder: Path) -> Ending:
-    """Save the unlearnt model, what it still depends on, and its metrics on the test rows."""
+    """Save the unlearnt model, its metrics on the test rows, and what still knows what was forgotten.
+
+    The model before is deleted last, if that is asked for.
+    """
+    require_single_run(config)
     study = build_study(config)
+    before = OldModel.at(model_folder(config, study.dataset))
     wanted, name = config.unlearning, config.criterion.name
     rows = study.rows_to_unlearn(wanted.share)
     result = unlearn.forget(
@@ -35,7 +39,6 @@ def main(config: Config, folder: Path) -> Ending:
         compare_retrained=True,
     )
     unlearnt = unlearn.save_forecaster(result.model, folder / "model")
-    write_json(evidence(result, study, model_folder(config, study.dataset), unlearnt), folder / "forgotten.json")
     table = study.records("unlearn")
     columns = {
         "criterion": name,
@@ -54,6 +57,7 @@ def main(config: Config, folder: Path) -> Ending:
     for metric in ("distance_to_retrained", "distance_to_original"):
         table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
     records = write_records(config, table.to_frame(), folder)
+    write_evidence(config, result, study, before, unlearnt, folder)
     names = {"original": "Operating cost on test hours, before", "unlearnt": "Operating cost on test hours, after"}
     costs = [number(what, records, metric="cost", method=method) for method, what in names.items()]
     distance = number("Distance of the parameters to the retrained model", records, metric="distance_to_retrained")

@@ -1,5 +1,7 @@
 """Descriptions of releases against plain pandas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.synthetic.builders import households
-from unlearn.data import DailyProfiles
+from unlearn.data import DailyProfiles, HouseholdProfiles
 from unlearn.errors import InputError
-from unlearn.evaluation.describe import describe_release
+from unlearn.evaluation.describe import MIN_HOUSEHOLDS, PUBLIC, describe_release
 from unlearn.evaluation.utility.measure import REAL
 from unlearn.synthetic import resampled
 
-REAL_PROFILES = households(8, 120)
+REAL_PROFILES = households(24, 40)
 RELEASE = resampled(REAL_PROFILES, 500)
 
 
@@ -36,7 +38,8 @@ def test_numbers_are_those_of_a_table(records: pd.DataFrame, name: str) -> None:
     everything = own[own["label"].isna()].groupby("metric")["value"].first()
     assert everything["profiles"] == len(profiles)
     assert everything["zero_share"] == pytest.approx((frame[energy] == 0).to_numpy().mean())
-    assert everything["largest"] == frame[energy].to_numpy().max()
+    assert (name == REAL) == ("largest" not in everything)
+    assert name == REAL or everything["largest"] == frame[energy].to_numpy().max()
     by_month = frame.groupby("month")["day"].mean()
     days = pd.Series({m: pd.Period(f"2013-{m}").days_in_month for m in range(1, 13)}) + (by_month.index == 2) * 0.25
     assert everything["kwh_per_year"] == pytest.approx((by_month * days).sum(), rel=1e-6)
@@ -54,8 +57,11 @@ def test_numbers_are_those_of_a_table(records: pd.DataFrame, name: str) -> None:
     np.testing.assert_allclose(curve["value"], winter[energy].mean(), rtol=1e-5)
     for probability in (0.05, 0.5, 0.95):
         band = own[(own["metric"] == "quantile") & (own["probability"] == probability)]
-        np.testing.assert_allclose(band["value"], frame[energy].quantile(probability), rtol=1e-5)
+        assert len(band) == 48 or (name == REAL and len(band) > 24)
+        expected = frame[energy].quantile(probability).to_numpy()[(2 * band["at"]).to_numpy(int)]
+        np.testing.assert_allclose(band["value"], expected, rtol=1e-5)
     day = own[own["metric"] == "day_quantile"]
+    assert len(day) > 50
     np.testing.assert_allclose(day["value"], frame["day"].quantile(day["probability"].to_numpy()), rtol=1e-6)
 
 
@@ -73,9 +79,61 @@ def test_examples_are_profiles_with_their_labels(records: pd.DataFrame) -> None:
         assert share_below == pytest.approx(kwh["probability"].iloc[0], abs=0.02)
 
 
-def test_days_of_customers_can_be_left_out() -> None:
-    records = describe_release(RELEASE, REAL_PROFILES, real_examples=False).to_frame()
+def test_days_of_customers_are_no_examples(records: pd.DataFrame) -> None:
     assert set(records.loc[records["metric"] == "example", "generator"]) == {"resampled"}
+
+
+def test_public_profiles_are_described_whole() -> None:
+    public = REAL_PROFILES.unlabelled()
+    records = describe_release(RELEASE, None, None, public).to_frame()
+    own = records[records["generator"] == PUBLIC]
+    assert {"largest", "example"} <= set(own["metric"])
+    assert (own["metric"] == "day_quantile").sum() == 101
+    assert own.loc[own["metric"] == "largest", "value"].item() == public.kwh.max()
+
+
+def of_segments(sizes: dict[str, int], seed: int) -> HouseholdProfiles:
+    """Households of segments, 30 days each; more than enough days, so that only households can be too few."""
+    n = sum(sizes.values())
+    profiles = households(n, 30, seed)
+    segment = np.repeat(np.arange(len(sizes)), list(sizes.values()))[profiles.household]
+    table = profiles.households.assign(segment=np.repeat(list(sizes), list(sizes.values())))
+    return replace(profiles, segment=segment, segments=tuple(sizes), households=table)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 14), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+def test_no_group_and_no_difference_is_of_fewer_than_ten_households(sizes: list[int], seed: int) -> None:
+    if not sum(sizes):
+        return
+    named = {f"s{i}": size for i, size in enumerate(sizes)}
+    real = of_segments(named, seed)
+    records = describe_release(RELEASE, real).to_frame()
+    own = records[records["generator"] == REAL]
+    if sum(sizes) < MIN_HOUSEHOLDS:
+        assert own.empty
+        return
+    shown = set(own.loc[own["label"] == "segment", "of"])
+    assert all(named[name] == 0 or named[name] >= MIN_HOUSEHOLDS for name in shown)
+    left_out = sum(size for name, size in named.items() if name not in shown)
+    assert left_out == 0 or left_out >= MIN_HOUSEHOLDS, "the whole minus what is shown"
+    assert not {"largest", "example"} & set(own["metric"])
+    # Each quantile has at least ten households on either side.
+    day = real.kwh.sum(axis=1, dtype=np.float64)
+    for value in own.loc[own["metric"] == "day_quantile", "value"]:
+        for side in (day <= value, day >= value):
+            assert len(np.unique(real.household[side])) >= MIN_HOUSEHOLDS
+    for row in own[own["metric"] == "quantile"].itertuples():
+        step = real.kwh[:, int(2 * row.at)]
+        for side in (step <= row.value, step >= row.value):
+            assert len(np.unique(real.household[side])) >= MIN_HOUSEHOLDS
+
+
+def test_a_month_of_few_households_takes_all_months_with_it() -> None:
+    june = (REAL_PROFILES.month == 6) & (REAL_PROFILES.household > 8)
+    own = describe_release(RELEASE, REAL_PROFILES.take(~june)).to_frame().query("generator == 'real'")
+    assert set(own["label"].dropna()) == {"segment", "day_of_week", "season and day"}
+    assert "kwh_per_year" not in set(own["metric"]), "eleven months and the year would give the twelfth"
 
 
 def test_a_release_alone_has_no_real_side(records: pd.DataFrame) -> None:
@@ -118,6 +176,10 @@ def test_order_does_not_matter_and_shares_sum_to_one(seed: int, n: int) -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="none in resampled"):
         describe_release(RELEASE.take(np.zeros(0, dtype=int)))
+    with pytest.raises(InputError, match="with their households"):
+        describe_release(RELEASE, RELEASE)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="got both"):
+        describe_release(RELEASE, REAL_PROFILES, None, RELEASE)
     with pytest.raises(InputError, match="a name of its own, not 'real'"):
         describe_release(
             DailyProfiles("real", RELEASE.kwh, RELEASE.month, RELEASE.day_of_week, RELEASE.segment, ("a", "b"))

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tests.experiments.test_config import composed
 from tests.pages import read_page
 from unlearn.data import make_synthetic
 from unlearn.errors import InputError
+from unlearn.evaluation import Study
 from unlearn.grid import load_case
 from unlearn.records import COLUMNS, read_json
 
@@ -89,6 +91,60 @@ def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
                 assert hashlib.sha256((Path(model["folder"]) / name).read_bytes()).hexdigest() == digest
         assert said["model_before"]["sha256"] != said["model_after"]["sha256"]
         assert any(f"still lies in {said['model_before']['folder']}" in sentence for sentence in said["declared"])
+
+
+WEEK = ["criterion=none", "unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
+
+
+def test_the_model_before_is_deleted_where_asked_for(run: Runner) -> None:
+    said = read_json(run("unlearn", *WEEK) / "forgotten.json")
+    old = Path(said["model_before"]["folder"])
+    assert said["destroyed"] == []
+    held = {one["where"] for one in said["still_held"]}
+    assert {str(old), "data=synthetic", "unknown"} <= held
+    assert said["model_after"]["folder"] not in held
+
+    # What a kill left of a model that was being written counts, too; a generator does not.
+    left = old.with_name(f".{old.name}.killed")
+    left.mkdir()
+    shutil.copy(old / "model.safetensors", left)
+    said = read_json(run("unlearn", *WEEK, "unlearning.destroy_old=true") / "forgotten.json")
+    assert not old.exists()
+    assert said["destroyed"] == [said["model_before"]]
+    assert any("was deleted. Copies and backups" in sentence for sentence in said["declared"])
+    held = {one["where"] for one in said["still_held"]}
+    assert str(old) not in held
+    assert str(left) in held
+    assert (Path(said["model_after"]["folder"]) / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("why", ["file", "link", "changed"])
+def test_a_folder_that_is_not_the_model_alone_is_never_deleted(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    old = Path(read_json(run("unlearn", *WEEK) / "forgotten.json")["model_before"]["folder"])
+    if why == "file":
+        (old / "notes.txt").write_text("mine")
+    elif why == "link":
+        old.rename(old.with_name("elsewhere"))
+        old.symlink_to(old.with_name("elsewhere"))
+    else:
+        measure = Study.measure
+
+        def changing(*args: Any) -> Any:
+            (old / "card.json").write_text((old / "card.json").read_text() + " ")
+            return measure(*args)
+
+        monkeypatch.setattr(Study, "measure", changing)
+    before = {file.name for file in old.iterdir()}
+    with pytest.raises(SystemExit):
+        run("unlearn", *WEEK, "unlearning.destroy_old=true")
+    assert {file.name for file in old.iterdir()} == before
+
+
+def test_a_sweep_deletes_no_model(run: Runner) -> None:
+    with pytest.raises((SystemExit, InputError)):
+        run.sweep("unlearn", *WEEK, "unlearning.destroy_old=true")
 
 
 def test_unlearn_a_time_range_and_a_mask(run: Runner) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from experiments.app import CONF
 from experiments.build import build_cost, build_dataset, build_model
+from experiments.collect import write_table
 from experiments.jobs import gather, is_complete, made_of
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
@@ -41,6 +43,14 @@ def test_of_a_repeated_job_the_newest_counts(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.INFO):
         assert gather([tmp_path]) == [newest, other]
     assert "2 jobs are repeated ones" in caplog.text
+
+
+@pytest.mark.parametrize(("experiment", "mode"), [("train", 0o644), ("attack", 0o600)])
+def test_a_table_of_what_is_for_the_owner_is_for_the_owner(tmp_path: Path, experiment: str, mode: int) -> None:
+    job(tmp_path / "a", "a", 1)
+    job(tmp_path / "b", "b", 1, experiment=experiment)
+    write_table([tmp_path], tmp_path)
+    assert stat.S_IMODE((tmp_path / "table.parquet").stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("damage", ["killed", "no card", "half a card"])

@@ -1,6 +1,7 @@
 """Releases, their fidelity and their utility in the tiny mode: what is written, kept, reused, refused."""
 
 import json
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_a_release_is_written_with_its_generator_and_page(run: Runner) -> None:
     assert_self_contained(page)
     card = json.loads((folder / "run.json").read_text())
     assert card["config"]["generator"]["kind"] == "faraday"
+    # What compares it with real households stands beside it, for their owner.
+    internal = folder.with_name("synthesize-internal")
+    assert stat.S_IMODE(internal.stat().st_mode) == 0o700
+    assert internal.name in page
+    assert "real" not in set(records["generator"])
+    assert "real" in set(pd.read_parquet(internal / "comparison.parquet")["generator"])
+    assert {file.name for file in internal.glob("*.log")} == {"synthesize.log"}
+    assert not list(folder.rglob("*.log"))
 
 
 def test_a_feeder_writes_its_documented_files(run: Runner) -> None:
@@ -82,6 +91,8 @@ def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
     assert set(records["n_steps"]) == {24}
     assert set(records["config_hash"]) == {json.loads((folder / "run.json").read_text())["config_hash"]}
     assert (folder / "fidelity.png").stat().st_size > 20_000
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700, "it holds exact numbers of real households"
+    assert "for the owner of that data only" in read_page(folder / "index.html")
 
     before = kept_files()
     assert len(list(Path("kept/releases").iterdir())) == 6

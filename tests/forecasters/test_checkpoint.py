@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import unlearn
 from unlearn.errors import InputError
+from unlearn.forecasters import destroy_forecaster, forecaster_files
 from unlearn.forecasters.checkpoint import CARD, WEIGHTS
 
 
@@ -88,3 +89,38 @@ def test_the_card_says_how_the_rows_were_divided(linear):
     split = linear.card.split
     assert split["rows"] == {"train": 980, "validation": 140, "test": 280, "core": 294, "sensitive": 686}
     assert split["shares"] == {"train": 0.7, "validation": 0.1, "core": 0.3, "core_choice": "random", "seed": 0}
+
+
+def test_a_saved_model_is_destroyed_with_its_folder(linear, tmp_path):
+    folder = unlearn.save_forecaster(linear, tmp_path / "model")
+    destroy_forecaster(folder, forecaster_files(folder))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="got nothing"):
+        forecaster_files(folder)
+
+
+@pytest.mark.parametrize("why", ["file", "folder", "link", "linked file", "card", "weights", "no card", "other card"])
+def test_nothing_but_the_model_that_is_meant_is_destroyed(linear, tmp_path, why):
+    folder = unlearn.save_forecaster(linear, tmp_path / "model")
+    known = forecaster_files(folder)
+    target = {"card": folder / CARD, "weights": folder / WEIGHTS}.get(why)
+    if why == "file":
+        (folder / "notes.txt").write_text("mine")
+    elif why == "folder":
+        (folder / "more").mkdir()
+    elif why == "link":
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    elif why == "linked file":
+        (folder / WEIGHTS).rename(tmp_path / "weights")
+        (folder / WEIGHTS).symlink_to(tmp_path / "weights")
+    elif why == "no card":
+        (folder / CARD).unlink()
+    elif why == "other card":
+        (folder / CARD).write_text(json.dumps({"kind": "faraday"}))
+    elif target:
+        target.write_bytes(target.read_bytes() + b" ")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"expected|not a model card"):
+        destroy_forecaster(folder, known)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -12,15 +12,17 @@ from tests.synthetic.builders import households
 from unlearn.data import DailyProfiles
 from unlearn.errors import InputError
 from unlearn.evaluation import describe_release
+from unlearn.evaluation.describe import PUBLIC
 from unlearn.evaluation.utility.measure import REAL
 from unlearn.plotting import save_release, summarise_release, write_release_page
 from unlearn.plotting.generator_card import settings_rows, training_figure
+from unlearn.plotting.pages import FOR_THE_OWNER
 from unlearn.plotting.release import MOST_SEGMENTS, release_figure, segments_of
 from unlearn.plotting.release_text import label_table, whole_table
 from unlearn.records import RecordTable
 from unlearn.synthetic import resampled
 
-REAL_PROFILES = households(8, 120)
+REAL_PROFILES = households(24, 40)
 RELEASE = resampled(REAL_PROFILES, 500)
 CARD = {
     "kind": "faraday",
@@ -58,7 +60,7 @@ def test_sentences_follow_the_numbers() -> None:
     zero = 100 * (whole.kwh == 0).mean()
     largest = whole.kwh.max()
     assert f"{zero:.2f} % of steps are 0 (real {zero:.2f} %, ratio 1.00)" in steps
-    assert f"{largest / 2:.2f} kWh (real {largest:.2f}, ratio 0.50)" in steps
+    assert steps.endswith(f"the largest step is {largest / 2:.2f} kWh."), "that of real profiles is one household's"
     assert "segment +0.0" in labels
     assert "kWh released" in furthest
     early = whole.take((whole.segment == 1) & (whole.month != 6))
@@ -82,9 +84,46 @@ def test_a_release_alone_says_nothing_of_real_profiles(png: Path, tmp_path: Path
     records = describe_release(RELEASE, None, {"data": "made"}).to_frame()
     assert len(summarise_release(records)) == 3
     page = read_page(write_release_page(records, png, tmp_path / "r.html"))
-    assert "real" not in page.split("<body>")[1].replace("base64", "").split("<figure>")[0]
+    assert "(real" not in page
+    assert "none was measured on the real ones" in page
     assert "The generator" not in page
-    assert "days of customers" not in page
+    assert FOR_THE_OWNER not in page
+
+
+def test_a_private_release_stands_beside_its_public_start(tmp_path: Path) -> None:
+    records = describe_release(RELEASE, None, {"data": "made"}, half(REAL_PROFILES.unlabelled())).to_frame()
+    about, energy, _, labels, furthest = summarise_release(records)
+    assert about.endswith("960 of its public start beside them.")
+    day = REAL_PROFILES.kwh.sum(axis=1).mean() / 2
+    assert f"(public start {day:.2f}, ratio" in energy
+    assert "shares to profiles of the public start" in labels
+    assert furthest.endswith("public start.")
+    drawn = save_release(records, tmp_path / "release")
+    page = read_page(write_release_page(records, drawn, tmp_path / "r.html", CARD, "there-internal"))
+    assert "which was known before any household was looked at" in page
+    assert "stands in the folder there-internal beside this one" in page
+    assert FOR_THE_OWNER not in page
+    assert label_table(records, "month")[0]["public start profiles"]
+    assert whole_table(records)[0][PUBLIC] == "960"
+
+
+def test_of_ten_real_households_no_quantile_is_shown(tmp_path: Path) -> None:
+    real = REAL_PROFILES.of_households(np.arange(10))
+    kwh = real.kwh.copy()
+    kwh[real.household == 0] += 100  # so that no value has all ten households on either side
+    records = describe_release(RELEASE, replace(real, kwh=kwh), {"data": "made"}).to_frame()
+    assert "day_quantile" not in set(records.loc[records["generator"] == REAL, "metric"])
+    write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html")
+    assert {row[REAL] for row in whole_table(records) if "quantile" in row["of all profiles"]} == {"–"}
+
+
+def test_of_few_real_households_nothing_is_drawn(tmp_path: Path) -> None:
+    real = REAL_PROFILES.take((REAL_PROFILES.segment == 0) | (REAL_PROFILES.household < 8))
+    records = describe_release(RELEASE, real, {"data": "made"}).to_frame()
+    assert summarise_release(records)[-1].startswith("No segment is described in both")
+    page = read_page(write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html"))
+    assert "groups of fewer than 10 households" in page
+    assert label_table(records, "segment")[0].get("real profiles", "–") == "–"
 
 
 def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
@@ -101,8 +140,8 @@ def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
     heights = [bar.get_height() for bar in axes["share month"].patches]
     shares = records[(records["metric"] == "share") & (records["label"] == "month")]
     np.testing.assert_allclose(heights, shares["value"])
-    example = records[(records["metric"] == "example") & (records["generator"] == REAL) & (records["number"] == 4)]
-    drawn = axes["example real 4"].get_lines()[0].get_ydata()
+    example = records[(records["metric"] == "example") & (records["number"] == 4)]
+    drawn = axes["example resampled 4"].get_lines()[0].get_ydata()
     np.testing.assert_allclose(drawn[:-1], example["value"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["resampled", REAL]
 
@@ -126,7 +165,7 @@ def test_the_page_holds_everything(records: pd.DataFrame, png: Path, tmp_path: P
     assert_self_contained(page)
     for sentence in summarise_release(records):
         assert sentence in page
-    assert "days of customers" in page
+    assert FOR_THE_OWNER in page
     assert "options.vae.learning_rate" in page
     (row,) = [row for row in label_table(records, "month") if row["month"] == "Mar"]
     members = RELEASE.take(RELEASE.month == 3)

@@ -1,7 +1,7 @@
 """Load forecasters: linear, and networks with a frozen extractor and an analytic head."""
 
 from unlearn.forecasters.base import Forecaster, ModelCard
-from unlearn.forecasters.checkpoint import load_forecaster, save_forecaster
+from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
 from unlearn.forecasters.ensemble import Ensemble, train_ensemble
 from unlearn.forecasters.head import HeadObjective
 from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
@@ -22,5 +22,5 @@ __all__ = [
     "ClippedSums", "HouseholdForecaster", "PrivateForecastOptions", "fit_household_forecaster",
     "fit_private_household_forecaster", "household_mean",
     # on disk
-    "load_forecaster", "save_forecaster",
+    "destroy_forecaster", "forecaster_files", "load_forecaster", "save_forecaster",
 ]  # fmt: skip

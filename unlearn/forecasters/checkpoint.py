@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -58,6 +60,49 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     except (RuntimeError, InputError) as error:
         raise InputError(f"{folder / WEIGHTS}: does not fit its card: {error}") from error
     return model
+
+
+def forecaster_files(folder: str | Path) -> dict[str, str]:
+    """SHA-256 of each file of a saved forecaster, as `sha256sum` gives it.
+
+    Raises:
+        InputError: a link, or a folder that holds anything but one saved forecaster.
+    """
+    folder = Path(folder)
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    links = any(path.is_symlink() for path in (folder, *found))
+    if links or [file.name for file in found] != sorted((WEIGHTS, CARD)):
+        got = "a link" if links else ", ".join(file.name for file in found[:3]) or "nothing"
+        raise InputError(f"{folder}: expected a folder with {CARD} and {WEIGHTS} of one forecaster alone, got {got}.")
+    try:
+        ModelCard(**read_json(folder / CARD))
+    except TypeError as error:
+        raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
+
+
+def destroy_forecaster(folder: str | Path, sha256: Mapping[str, str]) -> None:
+    """Delete a saved forecaster and its folder: the files that are named, unchanged, and nothing else.
+
+    Copies, backups, and what a disk keeps of deleted files are beyond it.
+
+    Args:
+        folder: where `save_forecaster` wrote it.
+        sha256: of each file, as `forecaster_files` gave it when the folder was known to be the one that is meant.
+
+    Raises:
+        InputError: a link, anything else in the folder, or a file that has changed since; nothing is deleted then.
+    """
+    folder = Path(folder)
+    changed = [name for name, digest in forecaster_files(folder).items() if sha256.get(name) != digest]
+    if changed:
+        raise InputError(
+            f"{folder}: expected the forecaster that was to be destroyed, got another {' and '.join(changed)}. Nothing "
+            "was deleted."
+        )
+    for name in (WEIGHTS, CARD):  # the sums first: what a kill leaves behind is no model
+        (folder / name).unlink()
+    folder.rmdir()
 
 
 def _empty(card: ModelCard, like: Tensor) -> Forecaster:

@@ -26,6 +26,7 @@ def write_fidelity_page(records: pd.DataFrame, figure: Path, path: Path) -> Path
         "fidelity.html",
         path,
         records,
+        internal=True,
         source=records["data"].iloc[0],
         about=about,
         sentences=sentences,

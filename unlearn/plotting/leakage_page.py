@@ -26,6 +26,7 @@ def write_leakage_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
         "leakage.html",
         path,
         records,
+        internal=True,
         source=records["data"].iloc[0],
         seeds=records["seed"].nunique(),
         calibration=calibration(records),

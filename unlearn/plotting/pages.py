@@ -14,14 +14,21 @@ from matplotlib.figure import Figure
 from unlearn.plotting.style import NOT_A_RESULT, is_tiny
 from unlearn.records import write_atomically
 
+#: What a page of numbers that were measured on real data says.
+FOR_THE_OWNER = (
+    "Internal: this page and its records compare with real data, without noise. Their folder is for the owner of that "
+    "data only, and goes with no release."
+)
 
-def write_page(template: str, path: Path, records: pd.DataFrame, **content: Any) -> Path:
+
+def write_page(template: str, path: Path, records: pd.DataFrame, internal: bool = False, **content: Any) -> Path:
     """Fill a template of this package and write it, all or nothing.
 
     Args:
         template: such as "fidelity.html".
         path: where the page goes.
         records: what the page shows; if they are no result, it says so above all else.
+        internal: whether it says that it is for the owner of the data only.
         content: of the template's blocks.
     """
     environment = jinja2.Environment(
@@ -31,7 +38,10 @@ def write_page(template: str, path: Path, records: pd.DataFrame, **content: Any)
         undefined=jinja2.StrictUndefined,
     )
     page = environment.get_template(template).render(
-        n_records=len(records), not_a_result=NOT_A_RESULT if is_tiny(records) else "", **content
+        n_records=len(records),
+        not_a_result=NOT_A_RESULT if is_tiny(records) else "",
+        for_the_owner=FOR_THE_OWNER if internal else "",
+        **content,
     )
     return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
 

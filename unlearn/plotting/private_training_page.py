@@ -31,6 +31,7 @@ def write_private_training_page(records: pd.DataFrame, figure: Path, path: Path)
         "private_training.html",
         path,
         records,
+        internal=True,
         source=records["data"].iloc[0],
         sentences=summarise_private_training(records),
         accounting=accounting_table(records),

@@ -1,4 +1,4 @@
-"""A release of daily profiles in one figure: means, spread, labels and examples, real profiles beside them."""
+"""A release of daily profiles in one figure: means, spread, labels and examples, and what stands beside them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from unlearn.errors import InputError
-from unlearn.evaluation.describe import BAND, EXAMPLE_PROBABILITIES
+from unlearn.evaluation.describe import BAND, EXAMPLE_PROBABILITIES, PUBLIC
 from unlearn.evaluation.utility.measure import REAL
 from unlearn.evaluation.utility.profile_tasks import SEASONS
 from unlearn.plotting.style import REAL_COLOUR, RELEASE_COLOURS, save_figure, styled
 
 RELEASE_COLOUR = RELEASE_COLOURS[0]
+
+#: What may stand beside a release.
+REFERENCES = (REAL, PUBLIC)
 
 #: Segments beyond these have no panel of their own.
 MOST_SEGMENTS = 8
@@ -34,15 +37,20 @@ def release_of(records: pd.DataFrame) -> str:
     if "generator" not in records or "mean_profile" not in set(records["metric"]):
         raise InputError("release: expected records with the metric mean_profile; run describe_release first.")
     counts = records[(records["metric"] == "profiles") & records["label"].isna()]["generator"].value_counts()
-    names = [str(name) for name in counts.index if name != REAL]
+    names = [str(name) for name in counts.index if name not in REFERENCES]
     if len(names) != 1 or counts.max() > 1:
         raise InputError(f"release: expected records of one release, described once; got {sorted(names)}.")
     return names[0]
 
 
+def reference_of(records: pd.DataFrame) -> str | None:
+    """What stands beside the release: real profiles, its public start, or nothing."""
+    return next((name for name in REFERENCES if name in set(records["generator"])), None)
+
+
 def colours_of(records: pd.DataFrame) -> dict[str, str]:
-    """Colours of what the records hold, real profiles last so that they are drawn on top."""
-    colours = {release_of(records): RELEASE_COLOUR, REAL: REAL_COLOUR}
+    """Colours of what the records hold, the reference last so that it is drawn on top."""
+    colours = {release_of(records): RELEASE_COLOUR} | dict.fromkeys(REFERENCES, REAL_COLOUR)
     return {name: colour for name, colour in colours.items() if name in set(records["generator"])}
 
 
@@ -135,27 +143,28 @@ def draw_means(
         own = _rows(records, name, "mean_profile")
         for style, (label, value) in lines.items():
             curve = own[(own["label"] == label) & (own["of"] == value)]
-            axis.plot(curve["at"], curve["value"], style, color=colour, linewidth=1.8 if name == REAL else 1.4)
+            axis.plot(curve["at"], curve["value"], style, color=colour, linewidth=1.8 if name in REFERENCES else 1.4)
     axis.set(xticks=range(0, 25, 6), ylim=(0, None), xlabel="hour of the day", ylabel="mean [kWh]")
     axis.set_title(title)
 
 
 @styled
 def draw_band(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> None:
-    """Median and the middle 90 % of each step; shaded for the release, dotted for real profiles."""
+    """Median and the middle 90 % of each step; shaded for the release, dotted for what stands beside it."""
     low, middle, high = BAND
+    beside = [name for name in colours if name in REFERENCES]
     for name, colour in colours.items():
         own = _rows(records, name, "quantile")
         curves = {probability: own[own["probability"] == probability] for probability in BAND}
         axis.plot(curves[middle]["at"], curves[middle]["value"], color=colour)
-        if name == REAL:
+        if name in REFERENCES:
             for probability in (low, high):
                 axis.plot(curves[probability]["at"], curves[probability]["value"], ":", color=colour, linewidth=1.2)
         else:
             edges = (curves[low]["value"], curves[high]["value"])
             axis.fill_between(curves[low]["at"], *edges, color=colour, alpha=0.2, linewidth=0)
     axis.set(xticks=range(0, 25, 3), ylim=(0, None), xlabel="hour of the day", ylabel="energy of a step [kWh]")
-    axis.set_title("median and middle 90 % of each step" + (" (real: dotted)" if REAL in colours else ""))
+    axis.set_title("median and middle 90 % of each step" + "".join(f" ({name}: dotted)" for name in beside))
 
 
 @styled
@@ -164,8 +173,9 @@ def draw_day(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> None
     tops = []
     for name, colour in colours.items():
         own = _rows(records, name, "day_quantile")
-        axis.plot(own["value"], own["probability"], color=colour, linewidth=1.8 if name == REAL else 1.4)
-        tops.append(np.interp(0.99, own["probability"], own["value"]))
+        axis.plot(own["value"], own["probability"], color=colour, linewidth=1.8 if name in REFERENCES else 1.4)
+        if len(own):  # of few real households no quantile is described
+            tops.append(np.interp(0.99, own["probability"], own["value"]))
     axis.set(xlim=(0, max(tops) or 1.0), ylim=(0, 1.02), xlabel="energy of a day [kWh]", ylabel="share of profiles")
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set_title("energy of a day")
@@ -180,7 +190,7 @@ def draw_shares(axis: Axes, records: pd.DataFrame, colours: dict[str, str], labe
     width = 0.8 / len(colours)
     for shift, (name, colour) in enumerate(colours.items()):
         own = _rows(records, name, "share")
-        share = own[own["label"] == label].set_index("of")["value"].reindex(values).fillna(0.0)
+        share = own[own["label"] == label].set_index("of")["value"].reindex(values)
         at = np.arange(len(values)) + (shift - (len(colours) - 1) / 2) * width
         axis.bar(at, share, 0.95 * width, color=colour)
     crowded = label == "segment" and len(values) > 4
@@ -197,7 +207,7 @@ def draw_example(axis: Axes, records: pd.DataFrame, name: str, number: int, top:
     own = _rows(records, name, "example")
     kwh = own[own["number"] == number]
     ends = [*kwh["at"], 24.0], [*kwh["value"], kwh["value"].iloc[-1]]
-    axis.step(*ends, where="post", color=REAL_COLOUR if name == REAL else RELEASE_COLOUR, linewidth=1.2)
+    axis.step(*ends, where="post", color=REAL_COLOUR if name in REFERENCES else RELEASE_COLOUR, linewidth=1.2)
     axis.set(xticks=range(0, 25, 6), xlim=(0, 24), ylim=(0, 1.05 * top or 1.0))
     axis.set_ylabel(f"{name} [kWh]" if number == 0 else "")
     axis.set_title(f"{100 * kwh['probability'].iloc[0]:.0f} %: {kwh['of'].iloc[0]}", fontsize=8)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.evaluation.describe import BAND
+from unlearn.evaluation.describe import BAND, PUBLIC
 from unlearn.evaluation.utility.measure import REAL
-from unlearn.plotting.release import release_of
+from unlearn.plotting.release import REFERENCES, reference_of, release_of
 
 LABEL_NAMES = {"segment": "segment", "month": "month", "day_of_week": "day of the week"}
+
+#: What stands beside a release, in words.
+_PROFILES = {REAL: "real profiles", PUBLIC: "profiles of the public start"}
 
 #: Numbers of all profiles: text, metric, format.
 _WHOLE = (
@@ -22,7 +25,7 @@ _WHOLE = (
 
 
 def summarise_release(records: pd.DataFrame) -> list[str]:
-    """Say how much is released, its energy, zeros and largest steps, and where it is furthest from real profiles.
+    """Say how much is released, its energy, zeros and largest steps, and where it is furthest from its reference.
 
     Args:
         records: of `describe_release`.
@@ -33,8 +36,9 @@ def summarise_release(records: pd.DataFrame) -> list[str]:
     name = release_of(records)
     whole = _whole(records)
     sentences = [_about(records, name, whole), _energy(name, whole), _steps(name, whole)]
-    if REAL in whole:
-        sentences += [_labels(records, name), _furthest(records, name)]
+    beside = reference_of(records)
+    if beside is not None:
+        sentences += [_labels(records, name, beside), _furthest(records, name, beside)]
     return sentences
 
 
@@ -48,7 +52,8 @@ def _about(records: pd.DataFrame, name: str, whole: pd.DataFrame) -> str:
     minutes = 24 * 60 / int(records["n_steps"].iloc[0])
     segments = records[(records["label"] == "segment") & (records["metric"] == "profiles") & (records["value"] > 0)]
     n_segments = segments.loc[segments["generator"] == name, "of"].nunique()
-    beside = f"; {int(_value(whole, 'profiles', REAL)):,} real ones beside them" if REAL in whole else ""
+    said = {REAL: "{:,.0f} real ones beside them", PUBLIC: "{:,.0f} of its public start beside them"}
+    beside = "".join("; " + said[who].format(_value(whole, "profiles", who)) for who in REFERENCES if who in whole)
     return (
         f"{name}: {int(_value(whole, 'profiles', name)):,} daily profiles in steps of {minutes:g} minutes, "
         f"{n_segments} segment{'s' * (n_segments > 1)}{beside}."
@@ -68,60 +73,64 @@ def _steps(name: str, whole: pd.DataFrame) -> str:
 
 
 def _beside(whole: pd.DataFrame, name: str, metric: str, said: str) -> str:
-    """A number in words, and in brackets that of real profiles with the ratio to it."""
+    """A number in words, and in brackets that of what stands beside the release, with the ratio to it."""
     own = _value(whole, metric, name)
-    real = _value(whole, metric, REAL) if REAL in whole else np.nan
+    beside = next((who for who in REFERENCES if who in whole), None)
+    other = np.nan if beside is None else _value(whole, metric, beside)
     text = _said(own, said)
-    if np.isnan(real):
+    if np.isnan(other):
         return text
-    digits = _said(real, said[: said.index("}") + 1])
-    return f"{text} (real {digits}" + (f", ratio {own / real:.2f})" if real else ")")
+    digits = _said(other, said[: said.index("}") + 1])
+    return f"{text} ({beside} {digits}" + (f", ratio {own / other:.2f})" if other else ")")
 
 
 def _value(whole: pd.DataFrame, metric: str, name: str) -> float:
     return float(whole[name].get(metric, np.nan))
 
 
-def _labels(records: pd.DataFrame, name: str) -> str:
+def _labels(records: pd.DataFrame, name: str, beside: str) -> str:
     """Largest difference of a label's share, in percentage points."""
     shares = records[records["metric"] == "share"].dropna(subset="label")
-    table = shares.pivot(index=["label", "of"], columns="generator", values="value").fillna(0.0)
-    apart = 100 * (table[name] - table[REAL])
+    table = shares.pivot(index=["label", "of"], columns="generator", values="value")
+    apart = (100 * (table[name] - table[beside])).dropna()
     parts = []
     for label, text in LABEL_NAMES.items():
-        own = apart[label]
-        worst = own.abs().idxmax()
-        parts.append(f"{text} {own[worst]:+.1f} ({worst})")
-    return f"Largest difference of shares to real profiles, in percentage points: {', '.join(parts)}."
+        if label in apart.index.get_level_values("label"):
+            own = apart[label]
+            worst = own.abs().idxmax()
+            parts.append(f"{text} {own[worst]:+.1f} ({worst})")
+    if not parts:
+        return f"No month, day or segment is described in both the release and the {_PROFILES[beside]}."
+    return f"Largest difference of shares to {_PROFILES[beside]}, in percentage points: {', '.join(parts)}."
 
 
-def _furthest(records: pd.DataFrame, name: str) -> str:
+def _furthest(records: pd.DataFrame, name: str, beside: str) -> str:
     """Where mean profiles of segments are furthest apart."""
     own = records[(records["metric"] == "mean_profile") & (records["label"] == "segment")]
     table = own.pivot(index=["of", "at"], columns="generator", values="value").dropna()
-    if table.empty:
-        return "No segment is in both the release and the real profiles."
-    worst = int((table[name] - table[REAL]).abs().to_numpy().argmax())
+    if table.empty or beside not in table:
+        return f"No segment is described in both the release and the {_PROFILES[beside]}."
+    worst = int((table[name] - table[beside]).abs().to_numpy().argmax())
     (segment, at), found = table.index[worst], table.iloc[worst]
     clock = f"{int(at):02d}:{round(60 * (at % 1)):02d}"
     return (
         f"Mean profiles of segments are furthest apart in {segment} at {clock}: {found[name]:.3f} kWh released, "
-        f"{found[REAL]:.3f} real."
+        f"{found[beside]:.3f} {beside}."
     )
 
 
 def label_table(records: pd.DataFrame, label: str) -> list[dict[str, str]]:
-    """Profiles, share and mean energy of a day of each value of a label; real ones beside them where they are known."""
+    """Profiles, share and mean energy of a day of each value of a label, and what stands beside them."""
     name = release_of(records)
     own = records[records["label"] == label]
-    generators = [who for who in (name, REAL) if who in set(own["generator"])]
+    generators = [who for who in (name, *REFERENCES) if who in set(own["generator"])]
     table = own[own["at"].isna()].pivot(index="of", columns=["generator", "metric"], values="value")
     rows = []
     for value in dict.fromkeys(own["of"]):
         row = {LABEL_NAMES[label]: str(value)}
         for who in generators:
             found = table.loc[value, who]
-            of = "real " if who == REAL else ""
+            of = f"{who} " if who in REFERENCES else ""
             row[f"{of}profiles"] = _number(found.get("profiles"), "{:,.0f}")
             row[f"{of}share"] = _number(found.get("share"), "{:.2%}")
             row[f"{of}kWh a day"] = _number(found.get("kwh_per_day"), "{:.2f}")
@@ -134,11 +143,12 @@ def whole_table(records: pd.DataFrame) -> list[dict[str, str]]:
     name = release_of(records)
     whole = _whole(records)
     days = records[records["metric"] == "day_quantile"].pivot(index="probability", columns="generator", values="value")
+    generators = [who for who in (name, *REFERENCES) if who in whole]
+    days = days.reindex(columns=generators)  # of few real households no quantile is described
     lines = [
         *((text, whole, metric, said) for text, metric, said in _WHOLE),
         *((f"energy of a day: {100 * p:g} % quantile [kWh]", days, p, "{:.3f}") for p in BAND),
     ]
-    generators = [who for who in (name, REAL) if who in whole]
     return [
         {"of all profiles": text} | {who: _number(table[who].get(row), said) for who in generators}
         for text, table, row, said in lines

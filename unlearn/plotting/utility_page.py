@@ -32,6 +32,7 @@ def write_utility_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
         "utility.html",
         path,
         records,
+        internal=True,
         source=records["data"].iloc[0],
         grid=", ".join(grids),
         about=about,

@@ -12,6 +12,13 @@ from unlearn.linalg import IhvpOptions
 from unlearn.unlearning.request import Request
 from unlearn.unlearning.steps import AT_MINIMUM, Step
 
+#: What holds of every deletion: the model that forgets is a new one.
+OLD_MODEL = (
+    "The model before still knows what was forgotten, wherever it is kept: its sums minus those of this model are the "
+    "sums of the forgotten rows, and of a single row the row itself. Destroy its files and copies, and the data, to "
+    "end that."
+)
+
 _INCOMPLETE = "The result is not complete forgetting:"
 
 

@@ -20,7 +20,7 @@ from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.declare import earlier, kept_constants, what_happened, why_incomplete
+from unlearn.unlearning.declare import OLD_MODEL, earlier, kept_constants, what_happened, why_incomplete
 from unlearn.unlearning.evaluate import evaluation_rows, require_base
 from unlearn.unlearning.newton import FORMS
 from unlearn.unlearning.request import Request, require_loads, resolve
@@ -215,7 +215,7 @@ def concluded(
         **verdict,
         statistics=step.statistics,
         seconds=seconds,
-        declared=[*kept_constants(model), *what_happened(model, request), *said, *given],
+        declared=[*kept_constants(model), *what_happened(model, request), *said, *given, OLD_MODEL],
     )
 
 
