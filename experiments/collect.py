@@ -15,7 +15,7 @@ from experiments.app import experiment
 from experiments.endings import Ending, Number
 from experiments.jobs import RECORDS, gather
 from experiments.schema import Config
-from unlearn.errors import InputError
+from unlearn.errors import UnlearnError
 from unlearn.records import collect, write_parquet
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,10 @@ class CollectRecords(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             write_table([folder], folder)
-        except InputError as error:
-            log.warning("no table: %s", error)
+        except UnlearnError as error:
+            log.error("no table: %s", error)
+            # Hydra tells errors of callbacks in the log and ends as if nothing had been; an exit goes through.
+            raise SystemExit(1) from error
 
 
 def write_table(folders: Iterable[str | Path], target: Path) -> Ending:

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.app import CONF
 from experiments.build import build_cost, build_dataset, build_model
-from experiments.jobs import gather, is_complete, made_of
+from experiments.jobs import gather, is_complete, made_of, written_files
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from unlearn import fit_linear, save_forecaster
@@ -22,7 +22,8 @@ def job(folder: Path, config_hash: str, hour: int, experiment: str = "train", va
     table = RecordTable(experiment=experiment, config_hash=config_hash)
     table.add("mse", value)
     write_parquet(table.to_frame(), folder / "records.parquet")
-    write_json({"config_hash": config_hash, "written_utc": f"2026-01-01T{hour:02}:00:00+00:00"}, folder / "run.json")
+    card = {"config_hash": config_hash, "written_utc": f"2026-01-01T{hour:02}:00:00+00:00"}
+    write_json({**card, "files": written_files(folder)}, folder / "run.json")
     (folder / ".hydra").mkdir()
     return folder
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearn.plotting.style import NOT_A_RESULT, is_tiny
-from unlearn.records import write_atomically
+from unlearn.store import write
 
 
 def write_page(template: str, path: Path, records: pd.DataFrame, **content: Any) -> Path:
@@ -33,7 +33,8 @@ def write_page(template: str, path: Path, records: pd.DataFrame, **content: Any)
     page = environment.get_template(template).render(
         n_records=len(records), not_a_result=NOT_A_RESULT if is_tiny(records) else "", **content
     )
-    return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+    write(path, page.encode())
+    return Path(path)
 
 
 def embedded(figure: Path) -> str:
