@@ -13,8 +13,8 @@ from experiments.jobs import gather, is_complete, made_of, written_files
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from unlearn import fit_linear, save_forecaster
-from unlearn.errors import InputError
-from unlearn.records import RecordTable, write_json, write_parquet
+from unlearn.errors import DataError, InputError
+from unlearn.records import RecordTable, read_json, write_json, write_parquet
 
 
 def job(folder: Path, config_hash: str, hour: int, experiment: str = "train", value: float = 1.0) -> Path:
@@ -62,6 +62,44 @@ def test_a_job_that_is_not_complete_does_not_count(
     assert not is_complete(broken, {"config_hash": "a"})
     assert is_complete(complete, {"config_hash": "a"})
     assert not is_complete(complete, {"config_hash": "b"})
+
+
+@pytest.mark.parametrize("damage", ["emptied", "missing", "of another job", "samples missing"])
+def test_a_job_whose_files_are_not_those_of_its_card_is_not_complete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    """An emptied table counted as complete for ever, and a missing one was skipped in silence."""
+    one, other = job(tmp_path / "one", "a", 1), job(tmp_path / "other", "b", 1, value=2.0)
+    write_parquet(pd.DataFrame({"x": [1.0]}), one / "samples.parquet")
+    write_json({**read_json(one / "run.json"), "files": written_files(one)}, one / "run.json")
+    assert is_complete(one, {"config_hash": "a"})
+    table = one / ("samples.parquet" if damage.startswith("samples") else "records.parquet")
+    if damage == "emptied":
+        write_parquet(pd.read_parquet(table).iloc[:0], table)
+    elif damage == "of another job":
+        shutil.copyfile(other / "records.parquet", table)
+    else:
+        table.unlink()
+    assert not is_complete(one, {"config_hash": "a"})
+    assert str(table) in caplog.text
+    with pytest.raises(DataError, match=rf"{table}: .* Run the job of {one} again, or remove that folder\."):
+        gather([tmp_path])
+
+
+def test_a_sweep_makes_damaged_jobs_again_and_ends_with_an_error_where_its_table_cannot_be_gathered(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run.sweep("train", "seed=0,1")
+    whole = pd.read_parquet(out / "table.parquet")
+    table = min(out.rglob("records.parquet"))
+    table.write_bytes(b"")
+    run.sweep("train", "seed=0,1")
+    assert len(pd.read_parquet(table)) == len(whole) / 2
+    table.write_bytes(b"")
+    monkeypatch.setattr("experiments.app.is_complete", lambda *_: True)
+    with pytest.raises(SystemExit) as ended:
+        run.sweep("train", "seed=0,1")
+    assert ended.value.code == 1
 
 
 def test_a_folder_without_jobs_is_named(tmp_path: Path) -> None:
