@@ -146,14 +146,12 @@ def test_a_flip_in_a_model_is_silent_where_nobody_verifies(tmp_path: Path, linea
     assert silent > TRIES // 4
 
 
-HOUSES = ["households=simulator", "households.n_households=12", "households.n_days=60"]
-
 EXPERIMENTS: dict[str, list[str]] = {
     "train": [],
     "influence": [],
     "unlearn": ["criterion=mse"],
-    "poisoning": [],
-    "unlearning_audit": [],
+    "tradeoff": [],
+    "poisoning": ["data.n_hours=600"],
 }
 
 
