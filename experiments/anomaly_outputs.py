@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.anomaly_stages import CARD, MODELS, SCORES, Judged
+from experiments.anomaly_stages import MODELS, SCORES, Judged
 from unlearn.anomaly.thresholds import ThresholdRule
 from unlearn.evaluation.anomaly.archive import ScoreArchive, save_archive
 from unlearn.evaluation.anomaly.measure import thresholds_of
 from unlearn.plotting import save_detector_images
-from unlearn.records import read_json, write_atomically
+from unlearn.records import CARD, read_json
+from unlearn.store import write
 
 #: Columns of `performance_metrics.csv`.
 _METRICS = ["level", "split", "kind", "rule", "metric", "value", "low", "high", "unit"]
@@ -60,4 +61,4 @@ def _results(archive: ScoreArchive, threshold: float) -> pd.DataFrame:
 
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    write_atomically(path, lambda file: frame.to_csv(file, index=False))
+    write(path, frame.to_csv(index=False).encode())

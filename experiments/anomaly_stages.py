@@ -33,14 +33,15 @@ from unlearn.errors import InputError
 from unlearn.evaluation.anomaly.archive import ScoreArchive, load_archive, save_archive
 from unlearn.evaluation.anomaly.measure import MeasureOptions, measure_detector
 from unlearn.evaluation.anomaly.score import require_labels, score_division
-from unlearn.records import config_hash, create_folder, read_json, read_parquet, write_json, write_parquet
+from unlearn.records import config_hash, kept_table, read_card, write_card
+from unlearn.store import create_folder, kept
 
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source scores depend on.
 SCORING = ("data", "forecasters", "anomaly")
 
-SCORES, MODELS, CARD = "anomaly_scores.npz", "models", "card.json"
+SCORES, MODELS = "anomaly_scores.npz", "models"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,8 @@ class AnomalyRun:
         wanted = [(seed, name) for seed in own.seeds for name in own.detectors]
         for seed, name in tqdm(wanted, desc="detectors", leave=False):
             folder = self._scored(name, seed)
-            archive, card = load_archive(folder / SCORES), read_json(folder / CARD)
+            archive, card = load_archive(folder / SCORES), read_card(folder)
+            archive = archive.with_readings(self.divided(seed).scaled.series)
             yield Judged(archive, self._records(archive, card, folder), folder)
 
     def _divided(self, seed: int) -> Division:
@@ -99,9 +101,12 @@ class AnomalyRun:
         """The folder with scores and model of a detector; filled if it is not there."""
         own = f"{name}-{config_hash(self.key(name, seed))}"
         folder = self.folder / "detectors" / own
-        if not folder.is_dir():
+
+        def make() -> None:
             create_folder(folder, lambda temporary: self._fit(name, seed, temporary, self.folder / "trainings" / own))
             log.info("%s of seed %d scored, kept in %s", name, seed, folder)
+
+        kept(folder, lambda: read_card(folder), make)
         return folder
 
     def _fit(self, name: str, seed: int, folder: Path, training: Path) -> None:
@@ -121,19 +126,22 @@ class AnomalyRun:
         card = {"seconds": seconds, "history": _history(chosen)}
         card |= {"training_windows": len(division.train), "few_readings": division.few_readings}
         card |= {"constant": division.constant, "training_buildings": len(division.split.train)}
-        write_json(card, folder / CARD)
+        models = [str(file.relative_to(folder)) for file in (folder / MODELS).iterdir()]
+        write_card(card, folder, [SCORES, *models])
 
     def _records(self, archive: ScoreArchive, card: dict[str, Any], folder: Path) -> pd.DataFrame:
         key = {"scores": folder.name, "measured": asdict(self.measured), "made_of": made_of((*SCORING, "evaluation"))}
         file = self.folder / "records" / f"{archive.detector}-{config_hash(key)}.parquet"
-        if not file.is_file():
+
+        def measured() -> pd.DataFrame:
             table = measure_detector(archive, self.measured)
             for name, seconds in card["seconds"].items():
                 table.add(name, seconds, "s")
             for name in ("training_windows", "training_buildings", "few_readings", "constant"):
                 table.add(name, card[name], "windows" if name == "training_windows" else "buildings")
-            write_parquet(table.to_frame(), file)
-        return read_parquet(file)
+            return table.to_frame()
+
+        return kept_table(file, measured)
 
 
 def detector_options(config: Config) -> DetectorOptions:

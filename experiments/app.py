@@ -31,12 +31,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from experiments import leave
 from experiments.endings import Ending, summary, tell
 from experiments.internal import COMPARING, RELEASING, only_for_owner
-from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of
+from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of, written_files
 from experiments.refusals import CONF, explain, require_complete
 from experiments.schema import Config, register
 from unlearn.errors import InputError
 from unlearn.plotting.style import TINY
-from unlearn.records import config_hash, provenance, write_json, write_parquet
+from unlearn.records import FILES, config_hash, provenance, write_json, write_parquet
+from unlearn.store import sweep
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> 
             return
         if name in COMPARING:
             only_for_owner(folder)
+        for own_folder in (folder, config.models, *([keeps(config)] if keeps else [])):
+            sweep(own_folder)
         # Without a card while it runs: an interrupted run is not taken for the one before.
         (folder / CARD).unlink(missing_ok=True)
         # Bars make room for what is logged.
@@ -216,8 +219,8 @@ def mark_records(config: Config, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_card(config: Config, folder: Path, **more: Any) -> dict[str, Any]:
-    """Write and return the configuration, its hash, the versions, and more such as the wall time."""
+    """Write and return the configuration, its hash, the versions, the files' hashes, and more such as the wall time."""
     card = {"config": asdict(config), "config_hash": config_hash(identity(config))}
-    card |= {**more, **provenance()}
+    card |= {**more, **provenance(), FILES: written_files(folder)}
     write_json(card, folder / CARD)
     return card

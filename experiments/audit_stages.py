@@ -15,7 +15,7 @@ import unlearn
 from experiments.build import build_study
 from experiments.schema import Config
 from unlearn.evaluation import PARTS, Audit, AuditOptions
-from unlearn.records import COLUMNS, config_hash, provenance, read_parquet, source_fingerprint, write_parquet
+from unlearn.records import COLUMNS, config_hash, kept_table, provenance, source_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,14 @@ def audited(config: Config) -> pd.DataFrame:
     tables = []
     for part in PARTS:
         file = Path(config.unlearning_audit.folder) / f"{part}-{config_hash({**key, 'part': part})}.parquet"
-        if not file.is_file():
+
+        def measure(part: str = part, file: Path = file) -> pd.DataFrame:
             start = time.perf_counter()
-            write_parquet(audit.records(part), file)
+            found = audit.records(part)
             log.info("%s measured in %.1f s, kept in %s", part, time.perf_counter() - start, file)
-        tables.append(read_parquet(file))
+            return found
+
+        tables.append(kept_table(file, measure))
     records = pd.concat([table.dropna(axis="columns", how="all") for table in tables], ignore_index=True)
     return records.reindex(columns=[*COLUMNS, *(column for column in records if column not in COLUMNS)])
 

@@ -19,7 +19,8 @@ from experiments.endings import Ending, number
 from experiments.schema import Config
 from unlearn.checks import require_choice
 from unlearn.plotting.style import NOT_A_RESULT
-from unlearn.records import RecordTable, write_atomically
+from unlearn.records import RecordTable
+from unlearn.store import write
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def main(config: Config, folder: Path) -> Ending:
     records = table.to_frame()
     records = write_records(config, records, folder)
     text = as_text(records) + (f"{NOT_A_RESULT}\n" if config.tiny else "")
-    write_atomically(folder / "benchmark.md", lambda file: file.write_text(text, encoding="utf-8"))
+    write(folder / "benchmark.md", text.encode())
     sys.stdout.write(text)
     own = {"metric": "time_median", "what": "forward + backward", "unit": "us/h"}
     numbers = [

@@ -15,7 +15,8 @@ from unlearn.errors import InputError
 from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.records import config_hash, create_folder, provenance, source_fingerprint
+from unlearn.records import config_hash, provenance, source_fingerprint
+from unlearn.store import create_folder, kept
 
 log = logging.getLogger(__name__)
 
@@ -83,16 +84,18 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
         if not (folder / "card.json").is_file():
             raise InputError(f"{folder}: expected a model or nothing, got a folder without card.json. Delete it.")
         log.info("model from %s", folder)
-        return unlearn.load_forecaster(folder)
-    model: Forecaster
-    if config.forecaster.kind == "linear":
-        model = unlearn.fit_linear(dataset, config.forecaster.l2)
-    else:
-        training = unlearn.TrainingOptions(**asdict(config.training))
-        model = unlearn.fit_network(dataset, config.forecaster.kind, training, config.seed, config.forecaster.l2)
-    if create_folder(folder, lambda temporary: unlearn.save_forecaster(model, temporary)):
-        log.info("model fitted and saved to %s", folder)
-    return unlearn.load_forecaster(folder)
+
+    def make() -> None:
+        model: Forecaster
+        if config.forecaster.kind == "linear":
+            model = unlearn.fit_linear(dataset, config.forecaster.l2)
+        else:
+            training = unlearn.TrainingOptions(**asdict(config.training))
+            model = unlearn.fit_network(dataset, config.forecaster.kind, training, config.seed, config.forecaster.l2)
+        if create_folder(folder, lambda temporary: unlearn.save_forecaster(model, temporary), confidential=True):
+            log.info("model fitted and saved to %s", folder)
+
+    return kept(folder, lambda: unlearn.load_forecaster(folder), make)
 
 
 def model_folder(config: Config, dataset: LoadDataset) -> Path:

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from experiments.app import experiment
 from experiments.endings import Ending, Number
 from experiments.internal import COMPARING
-from experiments.jobs import RECORDS, gather
+from experiments.jobs import CARD, RECORDS, gather
 from experiments.schema import Config
-from unlearn.errors import InputError
+from unlearn.errors import UnlearnError
 from unlearn.records import collect, write_parquet
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,13 @@ class CollectRecords(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             write_table([folder], folder)
-        except InputError as error:
-            log.warning("no table: %s", error)
+        except UnlearnError as error:
+            if any(folder.rglob(CARD)) and not any(folder.rglob(RECORDS)):
+                log.warning("no table: %s", error)  # of an experiment that writes no records
+                return
+            log.error("no table: %s", error)
+            # Hydra tells errors of callbacks in the log and ends as if nothing had been; an exit goes through.
+            raise SystemExit(1) from error
 
 
 def write_table(folders: Iterable[str | Path], target: Path) -> Ending:

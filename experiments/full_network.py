@@ -15,7 +15,7 @@ from experiments.schema import Config
 from unlearn.plotting import save_full_network, summary, write_full_network_page
 from unlearn.plotting.full_network import at_chosen_condition
 from unlearn.plotting.style import NOT_A_RESULT
-from unlearn.records import write_atomically
+from unlearn.store import write
 
 
 @experiment(keeps=lambda config: config.full_network.folder)
@@ -25,7 +25,7 @@ def main(config: Config, folder: Path) -> Ending:
     save_full_network(records, folder / "full_network")
     write_full_network_page(records, folder / "full_network.png", folder / "index.html")
     text = summary(records) + (f"\n{NOT_A_RESULT}\n" if config.tiny else "")
-    write_atomically(folder / "summary.md", lambda file: file.write_text(text, encoding="utf-8"))
+    write(folder / "summary.md", text.encode())
     sys.stdout.write(text)
     own = at_chosen_condition(records)
     steps = {"metric": "distance_to_refit", "use": "group"}

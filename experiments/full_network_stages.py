@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 import unlearn
 from experiments.build import build_cost, build_dataset
 from experiments.schema import Config
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
 from unlearn.evaluation.full_network import NOISE, NUDGE, SeedStudy, Truth, measure_seed
 from unlearn.evaluation.groups import Group, kept_rows, plan_groups
 from unlearn.evaluation.network_curvature import (
@@ -33,7 +32,15 @@ from unlearn.evaluation.network_curvature import (
 )
 from unlearn.evaluation.network_problem import NetworkProblem
 from unlearn.evaluation.network_quality import assess
-from unlearn.records import RecordTable, config_hash, provenance, read_safetensors, source_fingerprint, write_atomically
+from unlearn.records import (
+    RecordTable,
+    config_hash,
+    provenance,
+    read_safetensors,
+    source_fingerprint,
+    write_safetensors,
+)
+from unlearn.store import discard, kept, verify
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +76,25 @@ class FullNetworkRun:
     def file(self, name: str) -> Path:
         return self.parts / f"{name}.safetensors"
 
+    def missing(self, name: str) -> bool:
+        """Whether a part is not kept; a damaged one is removed."""
+        try:
+            verify(self.file(name))
+        except DataError:
+            discard(self.file(name))
+            return True
+        return False
+
     def part(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Read a part, or make and keep it."""
         file = self.file(name)
-        if file.is_file():
-            return read_safetensors(file)
-        start = time.perf_counter()
-        made = {key: value.contiguous() for key, value in make().items()}
-        write_atomically(file, lambda temporary: save_file(made, temporary))
-        log.info("%s done in %.1f s", name, time.perf_counter() - start)
-        return made
+
+        def write() -> None:
+            start = time.perf_counter()
+            write_safetensors(make(), file)
+            log.info("%s done in %.1f s", name, time.perf_counter() - start)
+
+        return kept(file, lambda: read_safetensors(file), write)
 
     @cached_property
     def originals(self) -> Tensor:
@@ -154,7 +170,7 @@ class FullNetworkRun:
             ("hessian", predict_hessian, own.hessian_conditions),
         ):
             names = {condition: f"{method}-{seed}-{condition:g}" for condition in conditions}
-            missing = [condition for condition, name in names.items() if not self.file(name).is_file()]
+            missing = [condition for condition, name in names.items() if self.missing(name)]
             made = predict(problem, theta, stepped, missing, own.blocks) if missing else iter(())
             for condition, name in names.items():
                 kept = self.part(name, lambda made=made: _to_tensors(next(made)))  # type: ignore[misc]

@@ -1,23 +1,28 @@
 """Jobs and their folders: what a job was made of, when it is complete, and gathering many of them once each.
 
-A job is complete when `run.json`, which is written last, stands beside its `records.parquet`.
+A job is complete when `run.json`, which is written last, stands beside its `records.parquet`, and every file that the
+card lists is there as it was written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from experiments.schema import Config
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
 from unlearn.grid import load_case
-from unlearn.records import config_hash, provenance, read_json, read_parquet, source_fingerprint
+from unlearn.records import FILES, config_hash, provenance, read_json, read_parquet, source_fingerprint
+from unlearn.store import digests, require_files
 
 CARD, RECORDS = "run.json", "records.parquet"
+
+#: Folder of what a run keeps for others, and endings of the files that its card lists.
+KEPT, _LISTED = "parts", (".parquet", ".npz", ".safetensors", ".json", ".csv")
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +58,31 @@ def made_of(config: Config) -> str:
 
 def is_complete(folder: Path, wanted: dict[str, str]) -> bool:
     """Say whether a folder holds a complete job whose card agrees with `wanted`."""
-    card = _card(folder)
-    return card is not None and (folder / RECORDS).is_file() and all(card.get(k) == v for k, v in wanted.items())
+    return is_whole(folder, CARD, wanted) and (folder / RECORDS).is_file()
+
+
+def is_whole(folder: Path, name: str, wanted: Mapping[str, Any] | None = None) -> bool:
+    """Say whether the card of this name is in a folder, agrees with `wanted`, and whether all files it lists are whole.
+
+    Damage is told in the log.
+    """
+    card = _card(folder, name)
+    if card is None or any(card.get(key) != value for key, value in (wanted or {}).items()):
+        return False
+    try:
+        require_files(folder, card.get(FILES), "It is made again.")
+    except DataError as error:
+        log.warning("%s", error)
+        return False
+    return True
+
+
+def written_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of the tables, models and cards that a run has written into its folder, for its card."""
+    found = (file.relative_to(folder) for suffix in _LISTED for file in folder.rglob(f"*{suffix}"))
+    # What is kept for other runs has cards of its own, and Hydra's files are no results.
+    own = (name for name in found if name != Path(CARD) and not any(p == KEPT or p[0] == "." for p in name.parts))
+    return digests(folder, map(str, own))
 
 
 def gather(folders: Iterable[str | Path]) -> list[Path]:
@@ -75,13 +103,16 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
     complete: dict[Path, dict[str, Any]] = {}
     started: set[Path] = set()
     for folder in map(Path, folders):
-        jobs = {job.resolve() for job in (file.parent for file in folder.rglob(RECORDS)) if (job / CARD).is_file()}
-        own = {job: card for job in jobs if (card := _card(job)) is not None}
+        jobs = {file.parent.resolve() for file in folder.rglob(CARD)}
+        cards = {job: card for job in jobs if (card := _card(job)) is not None}
+        own = {job: card for job, card in cards.items() if RECORDS in card.get(FILES, ()) or (job / RECORDS).is_file()}
         if not own:
             raise InputError(
                 f"records: expected complete jobs ({RECORDS} beside {CARD}) in {folder}, got none. Name the folder of "
                 "a run or a sweep, or run one first; figures draw what paper, fidelity, utility and attack write."
             )
+        for job, card in own.items():
+            require_files(job, card.get(FILES), f"Run the job of {job} again, or remove that folder.")
         complete |= own
         started |= {mark.parent.resolve() for mark in folder.rglob(".hydra") if not (mark.parent / CARD).is_file()}
     newest: dict[tuple[str, ...], tuple[str, Path]] = {}
@@ -96,12 +127,12 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
     return sorted(job for _, job in newest.values())
 
 
-def _card(folder: Path) -> dict[str, Any] | None:
+def _card(folder: Path, name: str = CARD) -> dict[str, Any] | None:
     """Read a job's card; None where there is none or a disk that failed has damaged it."""
-    if not (folder / CARD).is_file():
+    if not (folder / name).is_file():
         return None
     try:
-        return read_json(folder / CARD)
+        return read_json(folder / name)
     except InputError as error:
         log.warning("%s; the job counts as not complete", error)
         return None

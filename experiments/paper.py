@@ -27,7 +27,7 @@ def main(config: Config, folder: Path) -> Ending:
     draw = target / "figures"
     figures = save_spread(records, draw) if is_spread(records) else save_all(records, samples, draw)
     card = write_card(config, target, seconds=round(time.perf_counter() - start, 1), stages=stages)
-    published = read_json(Path(__file__).with_name("published.json"))
+    published = read_json(Path(__file__).with_name("published.json"), sealed=False)
     write_report(
         records, figures, published, card, deviations(config, load_case(config.grid.case)), target / "index.html"
     )

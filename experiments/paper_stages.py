@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from experiments.app import identity
 from experiments.build import build_cost, build_dataset, build_study
+from experiments.jobs import is_whole
 from experiments.rows import SHARES, check, refuse_loads_and_forms
 from experiments.schema import Config, with_forecaster
 from unlearn.checks import require_choice
@@ -28,6 +29,7 @@ from unlearn.errors import InputError
 from unlearn.evaluation import METRICS, Study, completeness, published_derivative, sensitivity, tradeoff
 from unlearn.grid import OperatingCost
 from unlearn.records import (
+    FILES,
     collect,
     config_hash,
     provenance,
@@ -37,10 +39,14 @@ from unlearn.records import (
     write_json,
     write_parquet,
 )
+from unlearn.store import digests, require_files
 
 log = logging.getLogger(__name__)
 
 Tables = dict[str, pd.DataFrame]
+
+#: The card of a stage.
+STAGE = "stage.json"
 
 
 @dataclass(frozen=True)
@@ -124,17 +130,18 @@ def run_job(config: Config, job: Job, source: str) -> Path:
     study: Study | None = None
     for stage, run in _stages(own, job.kind):
         folder = parts / stage
-        if (folder / "stage.json").is_file():
+        if is_whole(folder, STAGE):
             continue
         start = time.perf_counter()
         study = study or build_study(own, cost, dataset)
-        for name, table in run(study).items():
-            write_parquet(table.assign(protocol=job.protocol, forecaster=job.kind), folder / f"{name}.parquet")
+        tables = {f"{name}.parquet": table for name, table in run(study).items()}
+        for name, table in tables.items():
+            write_parquet(table.assign(protocol=job.protocol, forecaster=job.kind), folder / name)
         seconds = time.perf_counter() - start
         # The card comes last: a stage without one is run again.
         card = {"protocol": job.protocol, "forecaster": job.kind, "seed": job.seed, "data": dataset.name}
-        card |= {"stage": stage, "seconds": seconds}
-        write_json(card, folder / "stage.json")
+        card |= {"stage": stage, "seconds": seconds, FILES: digests(folder, tables)}
+        write_json(card, folder / STAGE)
         log.info(
             "%s, %s protocol, seed %d, %s: %s done in %.1f s",
             dataset.name,
@@ -157,7 +164,10 @@ def part_key(config: Config, source: str, dataset: LoadDataset, cost: OperatingC
 def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
     """Collect records, samples and stage times of the jobs' parts."""
     samples = [read_parquet(folder / "sensitivity" / "samples.parquet") for folder in folders]
-    stages = [read_json(file) for folder in folders for file in sorted(folder.rglob("stage.json"))]
+    cards = [file for folder in folders for file in sorted(folder.rglob(STAGE))]
+    stages = [read_json(file) for file in cards]
+    for file, card in zip(cards, stages, strict=True):
+        require_files(file.parent, card.pop(FILES), "Run it again.")
     return collect(folders), pd.concat(samples, ignore_index=True), stages
 
 

@@ -29,7 +29,7 @@ from unlearn.evaluation.poisoning.measure import DETECTORS
 from unlearn.evaluation.poisoning.windows import FitWindows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.records import COLUMNS, config_hash, provenance, read_parquet, source_fingerprint, write_parquet
+from unlearn.records import COLUMNS, config_hash, kept_table, provenance, source_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -151,9 +151,7 @@ class PoisoningRun:
         """Records that were measured before with the same key, or that `make` measures."""
         gan = asdict(self.config.poisoning.gan) if name == "gan" else None
         file = self.folder / f"{name}-{config_hash({**part.key, 'part': name, 'gan': gan})}.parquet"
-        if not file.is_file():
-            write_parquet(make(), file)
-        return read_parquet(file)
+        return kept_table(file, make)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from experiments.schema_private import PrivateFaradayConfig
 from unlearn.checks import require_choice
 from unlearn.data import HouseholdProfiles, load_households
 from unlearn.dp import Noise, PrivacyLedger, SimulatedNoise, default_delta, noise_source
-from unlearn.records import config_hash, create_folder, provenance
+from unlearn.records import config_hash, provenance
+from unlearn.store import create_folder, kept
 from unlearn.synthetic.faraday import (
     Faraday,
     FaradayOptions,
@@ -94,10 +95,12 @@ def public_start(config: PrivateFaradayConfig, segments: tuple[str, ...], n_step
         "versions": provenance()["versions"],
         "source": provenance()["source"],
     }
-    kept = folder / f"start-{config_hash(key)}"
-    if not kept.is_dir():
+    path = folder / f"start-{config_hash(key)}"
+
+    def make() -> None:
         simulated = relabelled(load_households("simulator", **asdict(config.simulated)), segments)
         simulated = simulated.to_hourly() if n_steps == 24 else simulated
         model = fit_faraday(simulated, FaradayOptions(options, MixtureOptions(**asdict(config.mixture))))
-        create_folder(kept, lambda temporary: save_faraday(model, temporary))
-    return load_faraday(kept)
+        create_folder(path, lambda temporary: save_faraday(model, temporary))
+
+    return kept(path, lambda: load_faraday(path), make)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import re
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
@@ -14,28 +13,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from unlearn.errors import InputError, UnlearnError
+from unlearn.errors import InputError, UnlearnError, system_reason
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
-
-_FULL = "the disk is full; free some space and run it again, finished parts are kept"
-_FORBIDDEN = "this account may not read or write it; name another path, or change its permissions"
-_NO_FOLDER = "a file stands where a folder is expected; name another folder, or move the file away"
-
-#: What the system says of a file or folder, and what to do about it.
-_REASONS = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _FORBIDDEN,
-    errno.EEXIST: _NO_FOLDER,
-    errno.ENOTDIR: _NO_FOLDER,
-    errno.EISDIR: "a folder stands where a file is expected; name a file",
-    errno.ENOENT: "there is no such file or folder; check the path",
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-    errno.EMFILE: "too many files are open; raise the limit with ulimit -n",
-}
 
 #: What OmegaConf calls a type, and what one writes.
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "Path": "a path"}
@@ -105,7 +85,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _of_the_system(error: OSError) -> str:
     path = error.filename2 or error.filename
-    reason = _REASONS.get(error.errno or 0, f"the system says {error.strerror or error}")
+    reason = system_reason(error)
     return f"{path}: {reason}." if path else f"{reason[0].upper()}{reason[1:]}."
 
 

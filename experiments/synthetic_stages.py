@@ -27,18 +27,17 @@ from unlearn.data import (
     save_profiles,
     split_households,
 )
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
 from unlearn.evaluation import UtilityOptions
 from unlearn.evaluation.utility.bus_loads import training_days
 from unlearn.records import (
     config_hash,
-    create_folder,
+    kept_table,
     provenance,
-    read_json,
-    read_parquet,
+    read_card,
     source_fingerprint,
-    write_parquet,
 )
+from unlearn.store import create_folder, kept
 from unlearn.synthetic import BASELINES
 from unlearn.synthetic.faraday import (
     FaradayOptions,
@@ -107,12 +106,31 @@ class SyntheticRun:
             InputError: whatever the generator refuses.
         """
         folder = self.release_folder(division, seed, kind)
-        if not (folder / PROFILES).is_file():
+        private = kind is None and isinstance(self.config.generator, PrivateFaradayConfig)
+
+        def make() -> None:
             start = time.perf_counter()
             only_for_owner(folder.parent)  # names of these folders depend on the data
             create_folder(folder, lambda temporary: self._generate(division.learnt, seed, kind, temporary))
             log.info("%s released in %.1f s, kept in %s", kind or self.kind, time.perf_counter() - start, folder)
-        return replace(load_profiles(folder / PROFILES), name=kind or self.kind)
+
+        def read() -> DailyProfiles:
+            if (folder / MODEL).is_dir():
+                read_card(folder / MODEL)
+            return load_profiles(folder / PROFILES)
+
+        if private and folder.exists():
+            try:
+                released = read()
+            except DataError as error:
+                # A second fit would be a second release of the same households.
+                raise DataError(
+                    f"{error} A private release is not made anew by itself: the same privacy would be spent once more. "
+                    f"Remove {folder} to do so."
+                ) from error
+        else:
+            released = kept(folder, read, make)
+        return replace(released, name=kind or self.kind)
 
     @property
     def kind(self) -> str:
@@ -136,18 +154,21 @@ class SyntheticRun:
 
     def card(self, division: Division, seed: int) -> dict[str, Any]:
         """What a generator says of itself; its settings where it has no card of its own."""
-        file = self.release_folder(division, seed) / MODEL / "card.json"
-        return read_json(file) if file.is_file() else {"kind": self.kind, "options": asdict(self.config.generator)}
+        folder = self.release_folder(division, seed) / MODEL
+        return read_card(folder) if folder.is_dir() else {"kind": self.kind, "options": asdict(self.config.generator)}
 
     def kept_records(self, name: str, key: dict[str, Any], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Records that were measured before with the same key, or that `make` measures."""
         file = self.folder / "records" / f"{name}-{config_hash({**key, 'made_of': made_of(MEASURING)})}.parquet"
-        if not file.is_file():
+
+        def measure() -> pd.DataFrame:
             start = time.perf_counter()
             only_for_owner(file.parent)
-            write_parquet(make(), file)
+            found = make()
             log.info("%s measured in %.1f s, kept in %s", name, time.perf_counter() - start, file)
-        return read_parquet(file)
+            return found
+
+        return kept_table(file, measure)
 
     def _generate(self, learnt: HouseholdProfiles, seed: int, kind: str | None, folder: Path) -> None:
         n, generator = self.config.synthesis.profiles, self.config.generator
@@ -160,8 +181,8 @@ class SyntheticRun:
             released = model.sample(n, seed)
         elif isinstance(generator, PrivateFaradayConfig):
             private = fit_configured(generator, learnt, seed, self.folder / "starts")
-            save_faraday(private, folder / MODEL)
             released = private.sample(n, seed)
+            save_faraday(private, folder / MODEL)  # last, so that a run that is killed leaves no model
         elif isinstance(generator, FeederConfig):
             compared = replace(feeder_config(generator, seed, folder), customer_classes=dict(generator.profile_classes))
             released = daily_profiles(compared, n, seed)

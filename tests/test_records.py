@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearn import records
+from unlearn import records, store
 from unlearn.errors import InputError
 from unlearn.records import COLUMNS, RecordTable
 
@@ -64,7 +64,7 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        records.write_atomically(path, fail)
+        store.write(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -80,7 +80,7 @@ def test_of_many_that_create_one_folder_the_first_wins_and_no_mixture_is_seen(tm
             assert not target.exists() or (target / "b").exists()
             (folder / "b").write_text(str(number))
 
-        return records.create_folder(target, fill)
+        return store.create_folder(target, fill)
 
     with ThreadPoolExecutor(n_writers) as pool:
         created = list(pool.map(create, range(n_writers)))
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_filled_is_not_created(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        records.create_folder(tmp_path / "model", fail)
+        store.create_folder(tmp_path / "model", fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +147,7 @@ def test_collect_names_a_missing_or_broken_file(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.parquet: no such file"):
         records.collect([tmp_path / "nothing.parquet"])
     (tmp_path / "broken.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match=r"broken\.parquet: expected a parquet table"):
+    with pytest.raises(InputError, match=r"broken\.parquet: expected a file with one checksum"):
         records.collect([tmp_path / "broken.parquet"])
 
 

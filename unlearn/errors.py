@@ -7,6 +7,7 @@ a Python programmer would expect in that place.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,28 @@ _SCALARS = r"np\.(?:float|int|uint|str|bytes|bool|complex|datetime|timedelta)\w*
 _WRAPPED = re.compile(rf"\b(?:{_SCALARS})\((?P<quote>['\"]?)([^()'\"]*)(?P=quote)\)")
 # Two full stops at the end of a sentence, as another library's message that ends with one leaves; never a path's `..`.
 _TWO_STOPS = re.compile(r"(?<=[^\s./\\])\.\.(?=\s|$)")
+
+
+_FULL = "the disk is full; free some space and run it again, finished parts are kept"
+_FORBIDDEN = "this account may not read or write it; name another path, or change its permissions"
+_NO_FOLDER = "a file stands where a folder is expected; name another folder, or move the file away"
+
+#: What the system says of a file or folder, and what to do about it.
+_REASONS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "the file is larger than the system allows here; raise the limit with ulimit -f, or free some space",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EISDIR: "a folder stands where a file is expected; name a file",
+    errno.ENOENT: "there is no such file or folder; check the path",
+    errno.ELOOP: "its links lead round in a circle; name a path without them",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EMFILE: "too many files are open; raise the limit with ulimit -n",
+}
 
 
 class UnlearnError(Exception):
@@ -38,6 +61,11 @@ def said(error: BaseException) -> str:
     """What an error of another library says, in one line without a full stop, to quote it within a sentence."""
     text = " ".join(str(error).split()).rstrip(". ")
     return text if text and not isinstance(error, KeyError) else f"{type(error).__name__} {text}".rstrip()
+
+
+def system_reason(error: OSError) -> str:
+    """What the system says of a file or folder and what to do about it, to be quoted; without a full stop."""
+    return _REASONS.get(error.errno or 0, f"the system says {error.strerror or said(error)}")
 
 
 class InputError(UnlearnError, ValueError):
@@ -70,6 +98,10 @@ class ConvergenceError(SolverError):
 
 class SingularHessianError(SolverError):
     """The Hessian has no inverse: some parameters are not determined by the data."""
+
+
+class StoreError(UnlearnError, OSError):
+    """A file could not be written, as on a full disk or without permission; what stood there is as it was."""
 
 
 class DownloadError(UnlearnError, OSError):

@@ -2,22 +2,19 @@
 
 A record is one measured number. Its columns say how it came about (method, forecaster,
 criterion, protocol, split, proportion, l1_budget, seed, ...) and `metric`, `value`, `unit` say
-what was measured. Files are written to a temporary name and renamed, so a reader never sees a
-half-written one.
+what was measured. All files carry a seal (see `unlearn.store`) and are verified when they are read.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from errno import EEXIST, ENOTEMPTY
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from unlearn.errors import InputError, said
+from unlearn.errors import DataError, InputError, said
+from unlearn.store import BLANK_SEAL, MEND, digests, kept, read_verified, require_files, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +36,10 @@ COLUMNS = (
     "proportion", "l1_budget", "linf_budget", "split", "metric", "value", "unit", "seed", "config_hash",
 )  # fmt: skip
 
+#: The description of a folder, and what it calls the files that it lists.
+CARD, FILES = "card.json", "files"
+
+_SEAL = "seal"
 _VERSIONED = (
     "unlearn", "torch", "numpy", "pandas", "scipy", "scikit-learn", "cvxpy", "cvxpylayers", "clarabel", "PYPOWER",
 )  # fmt: skip
@@ -66,123 +69,99 @@ class RecordTable:
         return frame[[*COLUMNS, *extra]]
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it into place."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        # mkstemp makes private files; results are for everyone who may read the folder.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+def write_parquet(frame: pd.DataFrame, path: str | Path, *, confidential: bool = False) -> Path:
+    """Write a frame as parquet with a seal, all or nothing."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+
+    def fill(file: Path) -> None:
+        with pq.ParquetWriter(file, table.schema) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({_SEAL: BLANK_SEAL})
+
+    write(path, fill, confidential=confidential, sealed=True)
+    return Path(path)
 
 
-def create_folder(path: str | Path, fill: Callable[[Path], object]) -> bool:
-    """Let `fill` fill a temporary folder beside `path`, then rename it into place unless something is there.
-
-    Of several processes or machines that create the same folder at once, the first to finish wins; the others' work
-    is dropped, and no reader sees a mixture.
-
-    Returns:
-        Whether this call created the folder.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        fill(temporary)
-        # mkdtemp makes private folders; results are for everyone who may read the folder above.
-        temporary.chmod(0o755)
-        temporary.rename(path)
-    except OSError as error:
-        if error.errno not in (EEXIST, ENOTEMPTY):
-            raise
-        return False
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return True
+def write_json(value: Mapping[str, Any], path: str | Path, *, confidential: bool = False) -> Path:
+    """Write a mapping as indented JSON with a seal, all or nothing; `read_json` returns it without the seal."""
+    text = json.dumps({**value, _SEAL: BLANK_SEAL.decode()}, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write(path, text.encode(), confidential=confidential, sealed=True)
+    return Path(path)
 
 
-def replace_folder(path: str | Path, fill: Callable[[Path], object], require_free: Callable[[Path], object]) -> Path:
-    """Let `fill` fill a temporary folder beside `path`, then let it take the place of what stood there.
+def read_json(path: str | Path, *, sealed: bool = True) -> dict[str, Any]:
+    """Read a JSON object, or say which file is broken and where.
 
     Args:
-        path: the folder.
-        fill: writes into the temporary folder it is given.
-        require_free: raises if `path` holds what must not be replaced; asked before the work and again before the end.
+        path: the file.
+        sealed: whether `write_json` wrote it, so that it is verified; one that people write has no seal.
 
     Raises:
-        InputError: another process wrote to the folder meanwhile, or whatever `require_free` raises. The folder is then
-            as it was.
+        DataError: no such file, or one that is damaged, edited or no JSON object; names file and remedy.
     """
-    path = Path(path).absolute()
-    require_free(path)
-    aside: list[Path] = []
-
-    def fill_and_clear(temporary: Path) -> None:
-        fill(temporary)
-        require_free(path)
-        if path.exists():
-            aside.append(Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")))
-            path.rename(aside[0] / path.name)
-
-    try:
-        created = create_folder(path, fill_and_clear)
-    except BaseException:
-        if aside and not path.exists():
-            (aside[0] / path.name).rename(path)
-        raise
-    finally:
-        for old in aside:
-            shutil.rmtree(old, ignore_errors=True)
-    if not created:
-        raise InputError(f"{path}: another process has just written to this folder. Choose another.")
-    return path
-
-
-def write_parquet(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Write a frame as parquet, all or nothing."""
-    return write_atomically(path, lambda file: frame.to_parquet(file, index=False))
-
-
-def write_json(value: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a mapping as indented JSON, all or nothing."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON object, or say which file is broken and where."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
+        raise DataError(f"{path}: no such file.") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: expected JSON, got an error at line {error.lineno}: {error.msg}.") from error
-    except (UnicodeDecodeError, OSError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON in UTF-8, got: {said(error)}. Write it again.") from error
+        raise DataError(
+            f"{path}: expected JSON, got an error at line {error.lineno}: {error.msg}. Write it again."
+        ) from error
+    except (UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
+        raise DataError(f"{path}: expected JSON in UTF-8, got: {said(error)}. Write it again.") from error
     if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}.")
+        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}. Write it again.")
+    if sealed:
+        value = json.loads(read_verified(path))
+        value.pop(_SEAL, None)
     return value
 
 
-def read_safetensors(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, or say what is wrong with it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def write_safetensors(
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    confidential: bool = False,
+) -> Path:
+    """Write tensors as safetensors with a seal, all or nothing."""
+    from safetensors.torch import save
 
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file.")
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write(path, save(whole, {**(metadata or {}), _SEAL: BLANK_SEAL.decode()}), confidential=confidential, sealed=True)
+    return Path(path)
+
+
+def read_safetensors(path: str | Path, mend: str = MEND) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file that `write_safetensors` wrote.
+
+    Raises:
+        DataError: no such file, or a damaged one; names file and remedy.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = read_verified(path, mend=mend)
     try:
-        return load_file(path)
+        return load(content)
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: expected safetensors, got: {said(error)}. Delete it and make it anew.") from error
+        raise DataError(f"{path}: expected safetensors, got: {said(error)}. {mend}") from error
+
+
+def write_card(value: Mapping[str, Any], folder: Path, names: Iterable[str], *, confidential: bool = False) -> Path:
+    """Write `card.json` beside the files of a folder; it lists them with SHA-256 of their bytes."""
+    return write_json({**value, FILES: digests(folder, names)}, folder / CARD, confidential=confidential)
+
+
+def read_card(folder: Path, mend: str = MEND) -> dict[str, Any]:
+    """Read `card.json` of a folder, check every file that it lists, and return it without the list.
+
+    Raises:
+        DataError: the card or one of the files is missing, damaged or of another folder; names file and remedy.
+    """
+    card = read_json(folder / CARD)
+    require_files(folder, card.pop(FILES, None), mend)
+    return card
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -200,15 +179,21 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def read_parquet(file: str | Path) -> pd.DataFrame:
-    """Read a parquet table, or say what is wrong with the file."""
+    """Read a parquet table that `write_parquet` wrote.
+
+    Raises:
+        DataError: no such file, or a damaged one; names file and remedy.
+    """
+    content = read_verified(file)
     try:
-        return pd.read_parquet(file)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file.") from error
+        return pd.read_parquet(io.BytesIO(content))
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno:  # the system's: the file itself may be sound
-            raise
-        raise InputError(f"{file}: expected a parquet table, got {said(error)}. Delete it; make it anew.") from error
+        raise DataError(f"{file}: expected a parquet table, got {said(error)}. {MEND}") from error
+
+
+def kept_table(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return the table that a file keeps; where it is missing or damaged, it is made and written first."""
+    return kept(file, lambda: read_parquet(file), lambda: write_parquet(make(), file))
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ from unlearn.anomaly.gan import FittedGan, GanOptions, fit_gan
 from unlearn.anomaly.inversion import InversionOptions, invert
 from unlearn.anomaly.networks import new_networks
 from unlearn.anomaly.storage import load_detector, save_detector
-from unlearn.errors import ConvergenceError, InputError
+from unlearn.errors import ConvergenceError, DataError, InputError
+from unlearn.records import read_json, write_card
 
 
 def weights(gan: TrainedGan) -> dict[str, torch.Tensor]:
@@ -172,16 +173,21 @@ def test_a_detector_is_the_same_after_reading(fitted: FittedGan, tmp_path: Path)
 def test_files_that_are_not_a_detector_are_refused(fitted: FittedGan, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_detector(tmp_path)
-    (tmp_path / "card.json").write_text('{"kind": "faraday"}')
+    (tmp_path / "weights").write_text("")
+    write_card({"kind": "faraday"}, tmp_path, ["weights"])
     with pytest.raises(InputError, match="expected the card of a gan or an autoencoder, got kind 'faraday'"):
         load_detector(tmp_path)
     (tmp_path / "own.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"an earlier detector, got card\.json, own\.txt"):
+    with pytest.raises(InputError, match=r"an earlier detector, got card\.json, own\.txt, weights"):
         save_detector(fitted, tmp_path)
     folder = save_detector(fitted, tmp_path / "gan")
+    card = read_json(folder / "card.json")
     (folder / "generator.safetensors").write_bytes((folder / "encoder.safetensors").read_bytes())
+    with pytest.raises(DataError, match=r"generator\.safetensors: expected the content .* save the detector again"):
+        load_detector(folder)
+    write_card(card, folder, card["files"])
     with pytest.raises(InputError, match=r"generator\.safetensors: does not fit its card"):
         load_detector(folder)
-    (folder / "card.json").write_text('{"kind": "gan"}')
+    write_card({"kind": "gan"}, folder, card["files"])
     with pytest.raises(InputError, match="not a card of this version"):
         load_detector(folder)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from experiments.full_network_stages import FullNetworkRun
 from tests.experiments.conftest import SMALL, Runner
@@ -74,12 +75,17 @@ def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
     assert parts("threads=2", "models=elsewhere", "full_network.conditions=[10,100]") == parts()
 
 
-def test_a_broken_part_is_named(run: Runner) -> None:
+def test_a_broken_part_is_made_anew(run: Runner, caplog: pytest.LogCaptureFixture) -> None:
     study = FullNetworkRun(composed(*SMALL, *TINY))
     study.parts.mkdir(parents=True)
-    (study.parts / "originals.safetensors").write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"originals.safetensors: expected safetensors, got.* Delete it"):
-        study.originals  # noqa: B018
+    file, made = study.file("own"), {"theta": torch.arange(3.0)}
+    file.write_bytes(b"broken")
+    assert study.missing("own")
+    assert not file.exists()
+    file.write_bytes(b"broken")
+    assert torch.equal(study.part("own", lambda: made)["theta"], made["theta"])
+    assert "own.safetensors" in caplog.text
+    assert not study.missing("own")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import pytest
 from experiments.app import CONF
 from experiments.build import build_cost, build_dataset, build_model
 from experiments.collect import write_table
-from experiments.jobs import gather, is_complete, made_of
+from experiments.jobs import gather, is_complete, made_of, written_files
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from unlearn import fit_linear, save_forecaster
-from unlearn.errors import InputError
-from unlearn.records import RecordTable, write_json, write_parquet
+from unlearn.errors import DataError, InputError
+from unlearn.records import RecordTable, read_json, write_json, write_parquet
 
 
 def job(folder: Path, config_hash: str, hour: int, experiment: str = "train", value: float = 1.0) -> Path:
@@ -24,7 +24,8 @@ def job(folder: Path, config_hash: str, hour: int, experiment: str = "train", va
     table = RecordTable(experiment=experiment, config_hash=config_hash)
     table.add("mse", value)
     write_parquet(table.to_frame(), folder / "records.parquet")
-    write_json({"config_hash": config_hash, "written_utc": f"2026-01-01T{hour:02}:00:00+00:00"}, folder / "run.json")
+    card = {"config_hash": config_hash, "written_utc": f"2026-01-01T{hour:02}:00:00+00:00"}
+    write_json({**card, "files": written_files(folder)}, folder / "run.json")
     (folder / ".hydra").mkdir()
     return folder
 
@@ -71,6 +72,44 @@ def test_a_job_that_is_not_complete_does_not_count(
     assert not is_complete(broken, {"config_hash": "a"})
     assert is_complete(complete, {"config_hash": "a"})
     assert not is_complete(complete, {"config_hash": "b"})
+
+
+@pytest.mark.parametrize("damage", ["emptied", "missing", "of another job", "samples missing"])
+def test_a_job_whose_files_are_not_those_of_its_card_is_not_complete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    """An emptied table counted as complete for ever, and a missing one was skipped in silence."""
+    one, other = job(tmp_path / "one", "a", 1), job(tmp_path / "other", "b", 1, value=2.0)
+    write_parquet(pd.DataFrame({"x": [1.0]}), one / "samples.parquet")
+    write_json({**read_json(one / "run.json"), "files": written_files(one)}, one / "run.json")
+    assert is_complete(one, {"config_hash": "a"})
+    table = one / ("samples.parquet" if damage.startswith("samples") else "records.parquet")
+    if damage == "emptied":
+        write_parquet(pd.read_parquet(table).iloc[:0], table)
+    elif damage == "of another job":
+        shutil.copyfile(other / "records.parquet", table)
+    else:
+        table.unlink()
+    assert not is_complete(one, {"config_hash": "a"})
+    assert str(table) in caplog.text
+    with pytest.raises(DataError, match=rf"{table}: .* Run the job of {one} again, or remove that folder\."):
+        gather([tmp_path])
+
+
+def test_a_sweep_makes_damaged_jobs_again_and_ends_with_an_error_where_its_table_cannot_be_gathered(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run.sweep("train", "seed=0,1")
+    whole = pd.read_parquet(out / "table.parquet")
+    table = min(out.rglob("records.parquet"))
+    table.write_bytes(b"")
+    run.sweep("train", "seed=0,1")
+    assert len(pd.read_parquet(table)) == len(whole) / 2
+    table.write_bytes(b"")
+    monkeypatch.setattr("experiments.app.is_complete", lambda *_: True)
+    with pytest.raises(SystemExit) as ended:
+        run.sweep("train", "seed=0,1")
+    assert ended.value.code == 1
 
 
 def test_a_folder_without_jobs_is_named(tmp_path: Path) -> None:

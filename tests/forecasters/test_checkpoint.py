@@ -1,15 +1,14 @@
 """Models on disk: bit for bit, and clear words about what is broken."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import unlearn
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
 from unlearn.forecasters import destroy_forecaster, forecaster_files
 from unlearn.forecasters.checkpoint import CARD, WEIGHTS
+from unlearn.records import read_json, write_card, write_safetensors
 
 
 def test_a_model_comes_back_bit_for_bit(model, dataset, tmp_path):
@@ -42,7 +41,7 @@ def test_missing_files_are_named(saved):
 @pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64], ids=["empty", "text", "bytes"])
 def test_broken_weights_are_named(saved, content):
     (saved / WEIGHTS).write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.safetensors: expected safetensors"):
+    with pytest.raises(DataError, match=r"model\.safetensors: expected the content .* Fit and save the model again\.$"):
         unlearn.load_forecaster(saved)
 
 
@@ -58,29 +57,47 @@ def test_broken_weights_are_named(saved, content):
     ids=str,
 )
 def test_a_card_of_something_else_is_refused(saved, change):
-    card = json.loads((saved / CARD).read_text())
-    (saved / CARD).write_text(json.dumps({**card, **change}))
+    write_card({**read_json(saved / CARD), **change}, saved, [WEIGHTS])
     with pytest.raises(InputError, match=r"card\.json: not a model card of this version"):
         unlearn.load_forecaster(saved)
 
 
 def test_a_card_with_a_missing_field_is_refused(saved):
-    card = json.loads((saved / CARD).read_text())
+    card = read_json(saved / CARD)
     del card["kind"]
-    (saved / CARD).write_text(json.dumps(card))
+    write_card(card, saved, [WEIGHTS])
     with pytest.raises(InputError, match=r"card\.json: not a model card of this version .*kind"):
         unlearn.load_forecaster(saved)
+
+
+def rewrite(folder, weights):
+    write_safetensors(weights, folder / WEIGHTS)
+    write_card(read_json(folder / CARD), folder, [WEIGHTS])
+
+
+def test_a_model_of_an_earlier_version_is_told_so(saved):
+    (saved / CARD).write_text('{"kind": "linear"}')
+    with pytest.raises(
+        DataError, match=r"card\.json: expected a file with one checksum .*or an earlier version wrote it"
+    ):
+        unlearn.load_forecaster(saved)
+
+
+def test_models_hold_sums_over_customers_so_others_may_not_read_them(linear, tmp_path):
+    folder = unlearn.save_forecaster(linear, tmp_path / "models" / "linear")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize("name", ["head", "scaler.mean", "scaler.std"])
 def test_weights_that_do_not_fit_their_card_are_refused(saved, name):
     weights = load_file(saved / WEIGHTS)
     weights[name] = weights[name][:-1]
-    save_file(weights, saved / WEIGHTS)
+    rewrite(saved, weights)
     with pytest.raises(InputError, match=r"model\.safetensors: does not fit its card"):
         unlearn.load_forecaster(saved)
     del weights[name]
-    save_file(weights, saved / WEIGHTS)
+    rewrite(saved, weights)
     with pytest.raises(InputError, match=r"model\.safetensors: does not fit its card"):
         unlearn.load_forecaster(saved)
 
@@ -117,10 +134,10 @@ def test_nothing_but_the_model_that_is_meant_is_destroyed(linear, tmp_path, why)
     elif why == "no card":
         (folder / CARD).unlink()
     elif why == "other card":
-        (folder / CARD).write_text(json.dumps({"kind": "faraday"}))
+        write_card({"kind": "faraday"}, folder, [WEIGHTS])
     elif target:
         target.write_bytes(target.read_bytes() + b" ")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"expected|not a model card"):
+    with pytest.raises((InputError, DataError), match=r"expected|not a model card|no such file"):
         destroy_forecaster(folder, known)
     assert sorted(tmp_path.rglob("*")) == before

@@ -16,7 +16,7 @@ from unlearn.records import read_json
 
 CRITERIA = ("mse", "mape", "cost")
 BUDGETS = np.array([0.0, 0.1, 0.2])
-PUBLISHED = read_json(Path(__file__).parents[2] / "experiments" / "published.json")
+PUBLISHED = read_json(Path(__file__).parents[2] / "experiments" / "published.json", sealed=False)
 
 
 def made_up(forecaster: str = "linear", protocol: str = "published") -> tuple[pd.DataFrame, pd.DataFrame]:

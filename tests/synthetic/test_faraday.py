@@ -10,7 +10,8 @@ from scipy import stats
 
 from tests.synthetic.builders import households
 from unlearn.data import HouseholdProfiles
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
+from unlearn.records import read_json, write_card
 from unlearn.synthetic.faraday import (
     Faraday,
     FaradayOptions,
@@ -166,7 +167,7 @@ def test_other_data_in_the_folder_are_left_alone(faraday: Faraday, tmp_path: Pat
         save_faraday(faraday, folder)
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
     (folder / "notes.txt").unlink()
-    (folder / CARD).write_text('{"kind": "linear"}')
+    write_card({"kind": "linear"}, folder, [WEIGHTS])
     with pytest.raises(InputError, match=r"got card\.json, generator\.safetensors"):
         save_faraday(faraday, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -174,16 +175,17 @@ def test_other_data_in_the_folder_are_left_alone(faraday: Faraday, tmp_path: Pat
 
 def test_broken_files_are_named(faraday: Faraday, tmp_path: Path) -> None:
     folder = save_faraday(faraday, tmp_path / "model")
-    card = (folder / CARD).read_text()
-    (folder / CARD).write_text("{}")
+    card = read_json(folder / CARD)
+    write_card({}, folder, [WEIGHTS])
     with pytest.raises(InputError, match="not a Faraday card"):
         load_faraday(folder)
-    (folder / CARD).write_text(card.replace('"latent": 4', '"latent": 5'))
+    options = {**card["options"], "vae": {**card["options"]["vae"], "latent": 5}}
+    write_card({**card, "options": options}, folder, [WEIGHTS])
     with pytest.raises(InputError, match="does not fit its card"):
         load_faraday(folder)
-    (folder / CARD).write_text(card)
+    write_card(card, folder, [WEIGHTS])
     (folder / WEIGHTS).write_bytes(b"nonsense")
-    with pytest.raises(InputError, match="expected safetensors"):
+    with pytest.raises(DataError, match=rf"{WEIGHTS}: expected the content .* Fit and save the generator again"):
         load_faraday(folder)
     (folder / WEIGHTS).unlink()
     with pytest.raises(InputError, match="no such file"):

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unlearn.errors import InputError
-from unlearn.records import config_hash, write_atomically
+from unlearn.records import config_hash, write_safetensors
+from unlearn.store import verify
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -34,7 +34,7 @@ def save_checkpoint(
         for position, moments in optimisers[name].state_dict()["state"].items():
             tensors |= {f"adam.{name}.{position}.{key}": value.contiguous() for key, value in moments.items()}
     metadata = {"made_of": config_hash(made_of), "history": json.dumps(history)}
-    write_atomically(folder / CHECKPOINT, lambda file: save_file(tensors, file, metadata))
+    write_safetensors(tensors, folder / CHECKPOINT, metadata, confidential=True)
 
 
 def load_checkpoint(
@@ -46,11 +46,13 @@ def load_checkpoint(
     """Put the state in a folder into networks and optimisers and return its history; empty where there is none.
 
     Raises:
-        InputError: a broken file, or the state of another training.
+        DataError: a damaged file; names it and says what to do.
+        InputError: the state of another training.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return []
+    verify(path, mend="Delete it to begin anew.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

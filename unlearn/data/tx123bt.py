@@ -22,11 +22,11 @@ from unlearn.data.correlation import least_correlated
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch
 from unlearn.data.features import WEATHER_NAMES
-from unlearn.data.files import foreign_errors
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.tx123bt_files import HOURS, day_files, parse_climate, parse_load
 from unlearn.errors import DataError
-from unlearn.records import write_parquet
+from unlearn.records import read_parquet, write_parquet
+from unlearn.store import kept
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +128,8 @@ def _cached_year(archive: Archive, year: int) -> FloatArray:
     identity = repr([year, *(archive.stamp(name) for name in (*load_files.values(), *climate_files.values()))])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     cached = cache_dir() / "tx123bt" / f"tx123bt-{year}-{digest}.parquet"
-    if cached.is_file():
-        with foreign_errors(cached, "a cached table", "Delete it and read again."):
-            stacked = pd.read_parquet(cached).to_numpy(np.float64)
-    else:
+
+    def make() -> None:
         days = range(1, n_days + 1)
         stacked = np.concatenate(
             [
@@ -141,6 +139,8 @@ def _cached_year(archive: Archive, year: int) -> FloatArray:
         )
         columns = [f"{name}_{i}" for name in ("load_mw", *WEATHER_NAMES) for i in range(stacked.shape[1] // 7)]
         write_parquet(pd.DataFrame(stacked, columns=columns), cached)
+
+    stacked = kept(cached, lambda: read_parquet(cached).to_numpy(np.float64), make)
     return stacked.reshape(len(stacked), 7, -1).transpose(1, 0, 2)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from unlearn.data import StandardScaler
@@ -17,19 +16,24 @@ from unlearn.forecasters.extractors import EXTRACTORS
 from unlearn.forecasters.linear import LinearForecaster
 from unlearn.forecasters.network import NetworkForecaster
 from unlearn.forecasters.statistics import PREFIX, HeadStatistics
-from unlearn.records import read_json, read_safetensors, write_atomically, write_json
+from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
 
-WEIGHTS, CARD = "model.safetensors", "card.json"
+WEIGHTS = "model.safetensors"
+
+_MEND = "Fit and save the model again."
 
 
 def save_forecaster(model: Forecaster, folder: str | Path) -> Path:
-    """Write `model.safetensors` and `card.json` into a folder; the card comes last."""
+    """Write `model.safetensors` and `card.json` into a folder; the card comes last.
+
+    The files have mode 600, and a folder that is made for them 700: sums over customers are in them.
+    """
     folder = Path(folder)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = dict(model.state_dict())
     if model.statistics is not None:
         tensors |= model.statistics.to_tensors()
-    write_atomically(folder / WEIGHTS, lambda file: save_file(tensors, file))
-    write_json(model.card.to_dict(), folder / CARD)
+    write_safetensors(tensors, folder / WEIGHTS, confidential=True)
+    write_card(model.card.to_dict(), folder, [WEIGHTS], confidential=True)
     return folder
 
 
@@ -40,11 +44,11 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     from the data, `forget_rows` refuses (see `Forecaster.with_statistics`).
 
     Raises:
-        InputError: a missing or broken file; names it.
+        DataError: a missing or damaged file; names it and says what to do.
     """
     folder = Path(folder)
-    values = read_json(folder / CARD)
-    weights = read_safetensors(folder / WEIGHTS)
+    values = read_card(folder, _MEND)
+    weights = read_safetensors(folder / WEIGHTS, _MEND)
     try:
         model = _empty(ModelCard(**values), weights.get("scaler.mean", torch.zeros(0)))
     except (KeyError, TypeError, ValueError) as error:
@@ -75,7 +79,7 @@ def forecaster_files(folder: str | Path) -> dict[str, str]:
         got = "a link" if links else ", ".join(file.name for file in found[:3]) or "nothing"
         raise InputError(f"{folder}: expected a folder with {CARD} and {WEIGHTS} of one forecaster alone, got {got}.")
     try:
-        ModelCard(**read_json(folder / CARD))
+        ModelCard(**read_card(folder, "It is not deleted."))
     except TypeError as error:
         raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in found}

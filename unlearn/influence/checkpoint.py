@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.errors import InputError, MismatchError
+from unlearn.errors import DataError, InputError, MismatchError, said
 from unlearn.influence.mean_loss import PATIENCE
-from unlearn.records import write_atomically
+from unlearn.records import read_json, read_safetensors, write_json, write_safetensors
 
 #: Rows whose scores are written at once.
 ROWS_A_FILE = 4096
@@ -65,8 +62,7 @@ class ScoreStore:
             return
         try:
             self._kept(folder / "losses.safetensors", lambda: torch.from_numpy(losses))
-            text = json.dumps({"identity": found, "rows": n_rows})
-            write_atomically(card, lambda temporary: temporary.write_text(text))
+            write_json({"identity": found, "rows": n_rows}, card)
         except OSError as error:
             raise InputError(
                 f"checkpoint: expected a folder that can be written to, got {folder} ({error})."
@@ -75,9 +71,9 @@ class ScoreStore:
     @staticmethod
     def _identity(card: Path) -> str:
         try:
-            return str(json.loads(card.read_text())["identity"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"checkpoint: {card} is broken; remove the folder {card.parent}.") from error
+            return str(read_json(card)["identity"])
+        except (InputError, KeyError) as error:
+            raise DataError(f"checkpoint: {card} is broken; remove the folder {card.parent}.") from error
 
     def stest(self, compute: Callable[[], Tensor]) -> Tensor:
         """The vector that scores are products with, computed once."""
@@ -97,11 +93,11 @@ class ScoreStore:
     def _kept(path: Path, compute: Callable[[], Tensor]) -> Tensor:
         if path.exists():
             try:
-                return load_file(path)["values"]
-            except (SafetensorError, KeyError) as error:
-                raise InputError(f"checkpoint: {path} is broken ({error}); remove it to compute it again.") from error
+                return read_safetensors(path, "Remove it to compute it again.")["values"]
+            except (InputError, KeyError) as error:
+                raise DataError(f"checkpoint: {path} is broken: {said(error)}.") from error
         values = compute().detach().cpu().contiguous()
-        write_atomically(path, lambda temporary: save_file({"values": values}, temporary))
+        write_safetensors({"values": values}, path)
         return values
 
 

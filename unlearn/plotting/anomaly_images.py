@@ -14,7 +14,7 @@ from unlearn.anomaly.metrics import confusion
 from unlearn.evaluation.anomaly.archive import LEVELS, ScoreArchive
 from unlearn.plotting.anomaly_seeds import named
 from unlearn.plotting.style import styled
-from unlearn.records import write_atomically
+from unlearn.store import write
 
 #: Buildings whose readings are drawn, those with the most anomalous hours, and hours of each.
 _BUILDINGS, _HOURS = 3, 24 * 28
@@ -37,7 +37,8 @@ def save_detector_images(archive: ScoreArchive, thresholds: Mapping[str, float],
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    return write_atomically(path, lambda file: figure.savefig(file, dpi=110))
+    write(path, lambda file: figure.savefig(file, dpi=110))
+    return path
 
 
 @styled

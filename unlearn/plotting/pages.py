@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unlearn.plotting.style import NOT_A_RESULT, is_tiny
-from unlearn.records import write_atomically
+from unlearn.store import write
 
 #: What a page of numbers that were measured on real data says.
 FOR_THE_OWNER = (
@@ -43,7 +43,8 @@ def write_page(template: str, path: Path, records: pd.DataFrame, internal: bool 
         for_the_owner=FOR_THE_OWNER if internal else "",
         **content,
     )
-    return write_atomically(path, lambda file: file.write_text(page, encoding="utf-8"))
+    write(path, page.encode())
+    return Path(path)
 
 
 def embedded(figure: Path) -> str:

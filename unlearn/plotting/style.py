@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearn.records import write_atomically
+from unlearn.store import write
 
 #: One colour per criterion, as in the paper: red MSE, blue MAPE, green cost.
 CRITERION_COLOURS = {"mse": "#c8403f", "mape": "#2b6ca3", "cost": "#2f8f4e"}
@@ -64,10 +64,13 @@ def save_figure(figure: Figure, stem: Path, records: pd.DataFrame) -> list[Path]
         said = textwrap.fill(NOT_A_RESULT, int(15 * figure.get_figwidth()))
         figure.supxlabel(said, fontsize=9, color=NO_RESULT_COLOUR)
 
-    def write(file: Path) -> None:
+    def draw(file: Path) -> None:
         # Without a creation date, the same records give the same bytes.
         figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
         figure.set_layout_engine("none")  # what was laid out once stays
 
     with mpl.rc_context(fname=_SHEET):
-        return [write_atomically(stem.with_suffix(suffix), write) for suffix in (".png", ".pdf")]
+        paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf")]
+        for path in paths:
+            write(path, draw)
+    return paths

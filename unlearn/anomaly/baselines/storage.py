@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from safetensors.numpy import save_file
+import torch
 
 from unlearn.checks import FloatArray
-from unlearn.records import write_atomically, write_json
+from unlearn.records import write_card, write_safetensors
+
+WEIGHTS = "weights.safetensors"
 
 
 class Baseline(Protocol):
@@ -26,7 +28,9 @@ class Baseline(Protocol):
 def save_baseline(detector: Baseline, folder: Path) -> None:
     """Write `card.json`, and `weights.safetensors` where there are any."""
     arrays = {name: np.ascontiguousarray(value) for name, value in detector.arrays().items()}
-    if arrays:
-        write_atomically(folder / "weights.safetensors", lambda file: save_file(arrays, file))
     note = {} if arrays else {"note": "Not kept: it would be a pickle. The same windows and seed fit it again."}
-    write_json({**getattr(detector, "card", {}), "kind": detector.name, **note}, folder / "card.json")
+    card = {**getattr(detector, "card", {}), "kind": detector.name, **note}
+    if arrays:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        write_safetensors(tensors, folder / WEIGHTS, confidential=True)
+    write_card(card, folder, [WEIGHTS] if arrays else [], confidential=True)

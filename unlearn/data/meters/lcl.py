@@ -24,7 +24,7 @@ from unlearn.data.meters.parquet import ProfileWriter, load_profiles, profile_ca
 from unlearn.data.meters.profiles import STEPS
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
-from unlearn.records import write_atomically
+from unlearn.store import write
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = "start"
 
     Args:
         source: a CSV file, a folder with them, or a zip archive.
-        target: parquet file to write; it appears when it is complete.
+        target: parquet file to write; it appears when it is complete, with mode 600.
         stamps: whether `DateTime` is the "start" or the "end" of its half-hour.
 
     Returns:
@@ -133,7 +133,7 @@ def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = "start"
             origin = {"source": Path(source).name, "stamps": stamps}
             writer.finish(NAME, _segments(households), households, total, origin)
 
-    write_atomically(target, fill)
+    write(target, fill, confidential=True, sealed=True)
     logger.info("%s: %s", source, total)
     return total
 

@@ -22,13 +22,15 @@ from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.data.meters.profiles import DailyProfiles, EnergyArray
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
-from unlearn.records import provenance, write_atomically
+from unlearn.records import provenance
+from unlearn.store import BLANK_SEAL, verify, write
 
 #: Version of the layout; it changes when an older library could not read the file.
 FORMAT = 1
 
 _CARD = b"unlearn.profiles"
 _HOUSEHOLDS = b"unlearn.households"
+_SEAL = b"unlearn.seal"
 _ROWS = 65_536
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -38,7 +40,8 @@ def save_profiles(profiles: DailyProfiles, path: str | Path) -> Path:
 
     A row is a profile: `household_id` and `date` (of `HouseholdProfiles` only), `month`, `day_of_week`, `segment` by
     name, and `kwh_00`, `kwh_01`, ... in kWh, float32. Any reader of parquet can use it. The footer keeps the name,
-    the order of the segments, the table of households, the report of the reading and the provenance.
+    the order of the segments, the table of households, the report of the reading and the provenance. A file with
+    households has mode 600.
 
     Raises:
         InputError: the suffix is not `.parquet`, or two households have the same `household_id` as text.
@@ -48,7 +51,8 @@ def save_profiles(profiles: DailyProfiles, path: str | Path) -> Path:
     owners = profiles.households if isinstance(profiles, HouseholdProfiles) else None
     if owners is not None and not owners["household_id"].astype(str).is_unique:
         raise InputError(f"{profiles.name}: expected household_id to be unique as text. Rename the households.")
-    return write_atomically(path, lambda file: _write(profiles, file))
+    write(path, lambda file: _write(profiles, file), confidential=owners is not None, sealed=True)
+    return Path(path)
 
 
 def _write(profiles: DailyProfiles, file: Path) -> None:
@@ -70,7 +74,7 @@ def _write(profiles: DailyProfiles, file: Path) -> None:
 class ProfileWriter:
     """Writes profiles to a parquet file chunk by chunk; what is only known at the end goes into the footer.
 
-    Use it in a `with` statement, on a temporary file of `write_atomically`.
+    Use it in a `with` statement, on a temporary file of `store.write`, which seals it.
 
     Args:
         file: file to write.
@@ -130,7 +134,7 @@ class ProfileWriter:
             "source": dict(source or {}),
             "provenance": provenance(),
         }
-        footer = {_CARD: json.dumps(card).encode()}
+        footer = {_CARD: json.dumps(card).encode(), _SEAL: BLANK_SEAL}
         if households is not None:
             footer[_HOUSEHOLDS] = _packed(households)
         self._writer.add_key_value_metadata(footer)
@@ -229,6 +233,7 @@ def _opened(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         card = json.loads(stored[_CARD])
         if card["format"] != FORMAT:
             raise DataError(f"{path}: expected format {FORMAT}, got {card['format']}. Save the profiles again.")
+    verify(path, mend="Save the profiles again.")
     return file, card
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,10 @@ from unlearn.anomaly.base import WindowScores
 from unlearn.anomaly.metrics import Ranking
 from unlearn.anomaly.windows import Windows
 from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
+from unlearn.data.buildings.series import BuildingSeries
 from unlearn.data.files import foreign_errors
-from unlearn.records import write_atomically
+from unlearn.errors import MismatchError
+from unlearn.store import BLANK_SEAL, read_verified, write
 
 #: Splits that are scored, and the levels of their metrics.
 SPLITS, LEVELS = ("validation", "test"), ("window", "hour")
@@ -30,7 +34,7 @@ class Scored:
         building: position of its name in the archive, shape (n,).
         start: position of its first hour, shape (n,).
         kind: what was injected, −1 where nothing was or where it is a window, shape (n,).
-        kwh: the reading of an hour; NaN of a window, shape (n,).
+        kwh: the reading of an hour; NaN of a window and where readings are left out, shape (n,).
     """
 
     score: FloatArray
@@ -85,6 +89,30 @@ class ScoreArchive:
         found: Scored = getattr(self, f"{split}_{level}")
         return found
 
+    def without_readings(self) -> ScoreArchive:
+        """The same with NaN for every reading."""
+        own = {part: getattr(self, part) for part in _PARTS}
+        return replace(self, **{name: replace(part, kwh=np.full(len(part), np.nan)) for name, part in own.items()})
+
+    def with_readings(self, series: BuildingSeries) -> ScoreArchive:
+        """The same with the readings of its hours.
+
+        Args:
+            series: that was scored.
+
+        Raises:
+            MismatchError: the series has other buildings, or begins at another hour.
+        """
+        if series.buildings != self.buildings or str(series.hours[0]) != self.first_hour:
+            raise MismatchError(
+                f"{self.data}: expected the readings that were scored, of {len(self.buildings)} buildings from "
+                f"{self.first_hour}, got {len(series.buildings)} from {series.hours[0]}. Pass those."
+            )
+        own = {name: getattr(self, name) for name in _PARTS if name.endswith("hour")}
+        return replace(
+            self, **{name: replace(part, kwh=series.kwh[part.building, part.start]) for name, part in own.items()}
+        )
+
     def hour(self, start: IntArray) -> NDArray[np.datetime64]:
         """Times of positions in the series."""
         return np.datetime64(self.first_hour, "h") + start
@@ -112,28 +140,42 @@ def scored_hours(windows: Windows, scores: WindowScores) -> Scored:
     )
 
 
-def save_archive(archive: ScoreArchive, path: Path, **thresholds: float) -> Path:
-    """Write a NumPy archive: arrays named `validation_window_score` and so on, names as text, and thresholds."""
+def save_archive(archive: ScoreArchive, path: Path, *, readings: bool = False, **thresholds: float) -> Path:
+    """Write a NumPy archive: arrays named `validation_window_score` and so on, names as text, and thresholds.
+
+    The file has mode 600: names of buildings and their hours are in it.
+
+    Args:
+        archive: what a detector said.
+        path: the file.
+        readings: whether readings in kWh are kept, too; `ScoreArchive.with_readings` puts them back from the series.
+        **thresholds: values by level.
+    """
+    archive = archive if readings else archive.without_readings()
     arrays = {name: np.array(getattr(archive, name)) for name in _PLAIN}
     for part in _PARTS:
         arrays |= {f"{part}_{name}": value for name, value in asdict(getattr(archive, part)).items()}
     arrays |= {f"threshold_{name}": np.array(value) for name, value in thresholds.items()}
 
-    def write(file: Path) -> None:
+    def fill(file: Path) -> None:
         with file.open("wb") as stream:
             np.savez_compressed(stream, allow_pickle=False, **arrays)
+        with ZipFile(file, "a") as whole:
+            whole.comment = BLANK_SEAL
 
-    return write_atomically(path, write)
+    write(path, fill, confidential=True, sealed=True)
+    return path
 
 
 def load_archive(path: Path) -> ScoreArchive:
     """Read what `save_archive` wrote.
 
     Raises:
-        DataError: no such file, or not such an archive.
+        DataError: no such file, a damaged one, or not such an archive.
     """
+    content = read_verified(path, mend="Run the experiment again.")
     with foreign_errors(path, "scores of a detector", "Run the experiment again."):
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(BytesIO(content), allow_pickle=False) as file:
             parts = {
                 part: Scored(**{field.name: file[f"{part}_{field.name}"] for field in fields(Scored)})
                 for part in _PARTS

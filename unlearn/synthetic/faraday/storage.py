@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from unlearn.errors import InputError
-from unlearn.records import read_json, read_safetensors, replace_folder, write_json
+from unlearn.records import CARD, read_card, read_json, read_safetensors, write_card, write_safetensors
+from unlearn.store import replace_folder
 from unlearn.synthetic.faraday.labels import LABELS, LabelSpace
 from unlearn.synthetic.faraday.mixture import LabelledMixture
 from unlearn.synthetic.faraday.model import Faraday
 from unlearn.synthetic.faraday.scaling import EnergyScaler
 from unlearn.synthetic.faraday.vae import ProfileVae
 
-WEIGHTS, CARD = "generator.safetensors", "card.json"
+WEIGHTS = "generator.safetensors"
+
+_MEND = "Fit and save the generator again."
 
 
 def save_faraday(model: Faraday, folder: str | Path) -> Path:
     """Write `generator.safetensors` and `card.json` into a folder, all or nothing; an earlier Faraday is replaced.
+
+    Folder and files have mode 700 and 600 unless the model is private: what it has learnt from people is in it.
 
     Raises:
         InputError: the folder holds anything else.
@@ -31,11 +35,13 @@ def save_faraday(model: Faraday, folder: str | Path) -> Path:
     tensors = {name: torch.from_numpy(array).contiguous() for name, array in arrays.items()}
     tensors |= {f"vae.{name}": tensor.contiguous() for name, tensor in model.vae.state_dict().items()}
 
-    def fill(temporary: Path) -> None:
-        save_file(tensors, temporary / WEIGHTS)
-        write_json(model.card, temporary / CARD)
+    confidential = "privacy" not in model.card
 
-    return replace_folder(folder, fill, _require_free)
+    def fill(temporary: Path) -> None:
+        write_safetensors(tensors, temporary / WEIGHTS, confidential=confidential)
+        write_card(model.card, temporary, [WEIGHTS], confidential=confidential)
+
+    return replace_folder(folder, fill, _require_free, confidential=confidential)
 
 
 def _require_free(folder: Path) -> None:
@@ -58,8 +64,8 @@ def load_faraday(folder: str | Path) -> Faraday:
         InputError: a missing or broken file; names it.
     """
     folder = Path(folder)
-    card = read_json(folder / CARD)
-    tensors = read_safetensors(folder / WEIGHTS)
+    card = read_card(folder, _MEND)
+    tensors = read_safetensors(folder / WEIGHTS, _MEND)
     try:
         space = LabelSpace(tuple(card["segments"]))
         own = card["options"]["vae"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unlearn.errors import InputError
-from unlearn.records import replace_folder
+from unlearn.store import replace_folder
 from unlearn.synthetic.feeder.audit import TITLE
 
 REPORT = "generation_report.txt"
