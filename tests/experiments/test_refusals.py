@@ -178,7 +178,7 @@ def test_kept_records_that_are_damaged_are_named(run: Runner, capsys: pytest.Cap
     (folder / "records.parquet").write_bytes(b"no table")
     said = refused(run, capsys, "collect", f"records=[{folder}]")
     assert "records.parquet: expected the content that was written" in said
-    assert ".." not in said.split("expected a parquet table")[1]
+    assert "no table" not in said
 
 
 def test_a_bug_keeps_its_traceback(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
