@@ -10,13 +10,10 @@ of the region which serves the hour: an element of the generalised (Bouligand) J
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray
@@ -24,7 +21,7 @@ from unlearn.errors import counted_from
 from unlearn.grid.book import BookStatistics, RegionBook, runs
 from unlearn.grid.case import GridCase
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
-from unlearn.grid.pricing import WEAK, Priced
+from unlearn.grid.pricing import WEAK, Priced, one_at_a_time
 from unlearn.grid.regions import Region
 
 #: Hours that are in memory at once, with all of their checks; fewer where a book may hold fewer regions.
@@ -32,7 +29,7 @@ CHUNK = 8192
 
 
 class BatchedPricer:
-    """Prices hours on one grid; learns its regions from the hours it sees."""
+    """Prices hours on one grid; learns its regions from the hours it sees, one thread at a time."""
 
     def __init__(self, case: GridCase, bounds: str) -> None:
         """Open the books.
@@ -40,9 +37,13 @@ class BatchedPricer:
         Raises:
             InputError: a generator without a quadratic cost.
         """
-        self.case = case
+        self.case, self._bounds = case, bounds
         self.dispatch = RegionBook(dispatch_qp(case, bounds), self._dispatch_outputs)
         self.redispatch = RegionBook(redispatch_qp(case, bounds), self._redispatch_outputs, case.n_gens)
+
+    def __reduce__(self) -> tuple[type[BatchedPricer], tuple[GridCase, str]]:
+        """Copies learn their own regions: these may take up a gigabyte, and another thread may be changing them."""
+        return BatchedPricer, (self.case, self._bounds)
 
     @property
     def chunk(self) -> int:
@@ -143,7 +144,7 @@ class _Price(torch.autograd.Function):
         ctx.clipped = torch.from_numpy(raw < 0) if raw.min() < 0 else None
         for start in range(0, len(raw), pricer.chunk):
             rows = slice(start, start + pricer.chunk)
-            with counted_from(start), one_blas_thread():
+            with counted_from(start), one_at_a_time():
                 forecasts = raw[rows] if ctx.clipped is None else np.maximum(raw[rows], 0.0)
                 parts[:, rows], slopes = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[0])
             ctx.chunks.append((rows, slopes))
@@ -155,22 +156,12 @@ class _Price(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         given = torch.stack(upstream[:3]).cpu().numpy()
         gradient = torch.empty((given.shape[1], ctx.pricer.case.n_loads), dtype=torch.float64)
-        with one_blas_thread():
+        with one_at_a_time():
             for rows, slopes in ctx.chunks:
                 gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
         if ctx.clipped is not None:
             gradient.masked_fill_(ctx.clipped, 0.0)
         return gradient.to(ctx.device), None, None
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Hold BLAS to one thread: on products this small, waking the others takes up to 20 times as long."""
-    return _controller().limit(limits=1, user_api="blas")
 
 
 def _with_ones(*blocks: FloatArray) -> FloatArray:

@@ -32,8 +32,9 @@ SOLVED_TOLERANCE = 1e-9
 #: Step (per unit) off an hour's parameters to a point whose region is sought first.
 NUDGE = 1e-7
 
-#: Memory that the maps of a book may take up from one batch to the next; 30,000 regions of IEEE 14, 900 of IEEE 118.
-MAPS_BYTES = 2**30
+#: Memory that the regions of a book may take up, in bytes; a price opens two books. 15,000 regions of IEEE 14, 450 of
+#: IEEE 118.
+BOOK_BYTES = 2**29
 
 
 @dataclass
@@ -83,12 +84,17 @@ class Placement:
 class RegionBook:
     """Regions of one QP, and what is known about where hours lie.
 
-    Its memory is bounded: a batch that finds the book with more than `capacity` regions first has it forget all but
-    the half that most hours were in. A batch adds at most one region per hour.
+    Its memory is bounded by `max_bytes`, half of which `capacity` regions take up: a batch that finds the book with
+    more first has it forget all but the half that most hours were in. A batch may then add one region per hour, and
+    must not have more hours than `capacity`.
     """
 
     def __init__(
-        self, qp: ParametricQp, outputs: Callable[[Region], FloatArray], differentiated: int | None = None
+        self,
+        qp: ParametricQp,
+        outputs: Callable[[Region], FloatArray],
+        differentiated: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         """Open a book.
 
@@ -96,6 +102,7 @@ class RegionBook:
             qp: strictly convex QP with a diagonal cost.
             outputs: map (K + 1, O) of what is wanted of an hour, given its region.
             differentiated: number of leading parameters that derivatives are taken in; by default all K.
+            max_bytes: what its regions may take up; by default `BOOK_BYTES`.
 
         Raises:
             InputError: the cost is not strictly convex and separable, or too uneven for double precision.
@@ -118,7 +125,8 @@ class RegionBook:
         # With no inequality active the equations always have a solution: a region to start searches from.
         if self._number(np.zeros(self._n_checks, dtype=bool)) is None:
             raise InputError(f"{qp.name}: {self._qp.too_uneven()}")
-        self.capacity = max(2, MAPS_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
+        limit = BOOK_BYTES if max_bytes is None else max_bytes
+        self.capacity = max(2, limit // (2 * self._bytes_of(0)))
 
     def place(self, hours: FloatArray, names: IntArray | None = None, n_outputs: int | None = None) -> Placement:
         """Find the region of every hour and evaluate what is wanted of it.
@@ -154,6 +162,17 @@ class RegionBook:
         if failed.size:
             self._learn(trial, failed)
         return Placement(order, trial.region, trial.values[self._n_checks :], trial.margin)
+
+    def _bytes_of(self, number: int) -> int:
+        """What a region takes up: its map, of which its checks are a view, its solution, and its active set twice."""
+        region = self.regions[number]
+        own = self._maps[number].nbytes + region.solution.nbytes + 2 * region.active.nbytes
+        return own + self._residuals[number].nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """What all regions take up, in bytes."""
+        return sum(map(self._bytes_of, range(len(self.regions))))
 
     def _workspace(self, n_rows: int, n: int) -> FloatArray:
         """Memory for the values of a batch, used again by the next of its size: fresh pages take long."""
@@ -252,12 +271,12 @@ class RegionBook:
             region = build_region(self._qp, active)
             if region is None:
                 return None
-            self._numbers[name] = len(self.regions)
             both = np.ascontiguousarray(np.hstack([region.checks, self._outputs(region)]).T)
             self._maps.append(both)
             # The same numbers twice would take up twice the memory.
             self.regions.append(replace(region, checks=both[: self._n_checks].T))
             self._residuals = np.vstack([self._residuals, region.residual])
+            self._numbers[name] = len(self.regions) - 1
         return self._numbers[name]
 
     def _forget(self) -> None:
