@@ -27,6 +27,7 @@ import pandas as pd
 import pyarrow as pa
 
 from unlearn.errors import InputError, said
+from unlearn.limits import require_json, require_safetensors, require_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,10 +158,39 @@ def write_json(value: Mapping[str, Any], path: str | Path) -> Path:
     return write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
+#: What a spreadsheet runs a cell for that begins with it, and the mark that tells it not to.
+_FORMULAS, _TEXT = ("=", "+", "-", "@", "\t", "\r", "'"), "'"
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a frame without its index, all or nothing; `unmarked` gives each of its texts back.
+
+    A text, or a title, that a spreadsheet would run as a formula gets a quote before it, and so does one that has a
+    quote there already. Numbers stay as they are.
+    """
+    marked = frame.rename(columns=_marked)
+    for place, kind in enumerate(marked.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_datetime64_any_dtype(kind):
+            marked.isetitem(place, marked.iloc[:, place].map(_marked))
+    return write_atomically(path, lambda file: marked.to_csv(file, index=False))
+
+
+def _marked(value: Any) -> Any:
+    return f"{_TEXT}{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+
+
+def unmarked(name: str) -> str:
+    """Return a text as it was before `write_csv`."""
+    return name[1:] if name.startswith(_TEXT) and name[1:].startswith(_FORMULAS) else name
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON object, or say which file is broken and where."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        require_text(path, Path(path).stat().st_size)
+        text = Path(path).read_text(encoding="utf-8")
+        require_json(path, text)
+        value = json.loads(text)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
     except json.JSONDecodeError as error:
@@ -180,6 +210,7 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file.")
     try:
+        require_safetensors(path)
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: expected safetensors, got: {said(error)}. Delete it and make it anew.") from error

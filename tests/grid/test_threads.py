@@ -157,7 +157,8 @@ def test_books_stay_below_their_bytes_and_prices_stay_the_same():
         before = len(pricer.redispatch.regions)
         assert is_same(priced(bounded, forecast, load), priced(free, forecast, load))
         forgotten += len(pricer.redispatch.regions) < before
-        assert pricer.dispatch.nbytes <= limit[0] and pricer.redispatch.nbytes <= limit[1]
+        assert pricer.dispatch.nbytes <= limit[0]
+        assert pricer.redispatch.nbytes <= limit[1]
     assert len(free._pricer.redispatch.regions) > 12, "more regions than the bounded book may hold"
 
 
