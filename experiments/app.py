@@ -31,7 +31,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from experiments import leave
 from experiments.endings import Ending, summary, tell
 from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of
-from experiments.refusals import CONF, explain, require_complete
+from experiments.refusals import CONF, explain, require_complete, require_known
 from experiments.schema import Config, register
 from unlearn.errors import InputError
 from unlearn.plotting.style import TINY
@@ -173,7 +173,8 @@ def _enter(folder: Path) -> None:
 
 
 def to_config(raw: DictConfig) -> Config:
-    """Resolve a composed configuration into its dataclasses; every missing value is refused by name."""
+    """Resolve a composed configuration into its dataclasses; every missing value and unknown setting is refused."""
+    require_known(raw)
     require_complete(raw)
     config = OmegaConf.to_object(raw)
     if not isinstance(config, Config):
