@@ -102,7 +102,7 @@ def _nodes(node: DictConfig, parent: str) -> Iterator[tuple[str, DictConfig]]:
         if not (not parent and name == "hydra") and not OmegaConf.is_missing(node, name):
             value = node._get_node(name)
             if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
-                yield from _nodes(value, f"{parent}{name}.")
+                yield from _nodes(value, parent + str(name) + ".")
 
 
 def _expected(raw: DictConfig, key: str) -> str:

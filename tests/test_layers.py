@@ -9,7 +9,7 @@ import pytest
 import unlearn
 
 LAYERS = [
-    {"errors", "checks", "records", "ledger"},
+    {"errors", "checks", "limits", "records", "ledger"},
     {"linalg", "data", "grid", "dp"},
     {"forecasters", "criteria"},
     {"influence"},

@@ -73,7 +73,7 @@ def require_yaml(where: str | Path, text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             opened.pop()
         elif isinstance(event, yaml.AliasEvent) and any(opened):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise InputError(
                 f"{where}: expected aliases outside what an anchor names, got *{event.anchor} inside one in line "
                 f"{line}. Write its value out."

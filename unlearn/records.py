@@ -171,7 +171,7 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
     marked = frame.rename(columns=_marked)
     for place, kind in enumerate(marked.dtypes):
         if not pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_datetime64_any_dtype(kind):
-            marked.isetitem(place, marked.iloc[:, place].map(_marked))
+            marked.isetitem(place, marked.iloc[:, place].map(_marked).to_numpy())
     return write_atomically(path, lambda file: marked.to_csv(file, index=False))
 
 

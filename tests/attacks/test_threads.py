@@ -1,4 +1,4 @@
-"""Attacks by use: threads and forks on one price, sizes that files claim, keys that nobody knows, formulas in tables."""
+"""Attacks by use: threads and forks on one price, sizes that files claim, formulas in tables."""
 
 from __future__ import annotations
 
