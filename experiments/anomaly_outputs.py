@@ -16,8 +16,7 @@ from unlearn.anomaly.thresholds import ThresholdRule
 from unlearn.evaluation.anomaly.archive import ScoreArchive, save_archive
 from unlearn.evaluation.anomaly.measure import thresholds_of
 from unlearn.plotting import save_detector_images
-from unlearn.records import CARD, read_json
-from unlearn.store import write
+from unlearn.records import CARD, read_json, write_csv
 
 #: Columns of `performance_metrics.csv`.
 _METRICS = ["level", "split", "kind", "rule", "metric", "value", "low", "high", "unit"]
@@ -36,11 +35,11 @@ def write_outputs(judged: Judged, rule: ThresholdRule, folder: Path) -> None:
     chosen = {level: found.value for level, found in thresholds_of(archive, rule).items()}
     history = pd.DataFrame(read_json(judged.folder / CARD)["history"])
     history.insert(0, "epoch", np.arange(len(history)))
-    _write_csv(history, own / "training_history.csv")
-    _write_csv(_results(archive, chosen["window"]), own / "anomaly_detection_results.csv")
+    write_csv(history, own / "training_history.csv")
+    write_csv(_results(archive, chosen["window"]), own / "anomaly_detection_results.csv")
     records = judged.records
     metrics = records[records["at"].isna()].reindex(columns=_METRICS)
-    _write_csv(metrics, own / "performance_metrics.csv")
+    write_csv(metrics, own / "performance_metrics.csv")
     save_archive(archive, own / SCORES, **chosen)
     shutil.copytree(judged.folder / MODELS, own / MODELS, dirs_exist_ok=True)
     save_detector_images(archive, chosen, own / "images")
@@ -58,7 +57,3 @@ def _results(archive: ScoreArchive, threshold: float) -> pd.DataFrame:
             "label": windows.label.astype(int),
         }
     )
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    write(path, frame.to_csv(index=False).encode())

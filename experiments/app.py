@@ -32,7 +32,7 @@ from experiments import leave
 from experiments.endings import Ending, summary, tell
 from experiments.internal import COMPARING, RELEASING, only_for_owner
 from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of, written_files
-from experiments.refusals import CONF, explain, require_complete
+from experiments.refusals import CONF, explain, require_complete, require_known
 from experiments.schema import Config, register
 from unlearn.errors import InputError
 from unlearn.plotting.style import TINY
@@ -182,7 +182,8 @@ def _enter(folder: Path) -> None:
 
 
 def to_config(raw: DictConfig) -> Config:
-    """Resolve a composed configuration into its dataclasses; every missing value is refused by name."""
+    """Resolve a composed configuration into its dataclasses; every missing value and unknown setting is refused."""
+    require_known(raw)
     require_complete(raw)
     config = OmegaConf.to_object(raw)
     if not isinstance(config, Config):

@@ -56,6 +56,35 @@ def require_complete(raw: DictConfig) -> None:
         raise InputError(" ".join(said))
 
 
+def require_known(raw: DictConfig) -> None:
+    """Refuse settings that no schema knows, however they were added: with +, ++, in a file or a sweep.
+
+    Groups, nested settings and tables of one kind of value are as their dataclasses say; Hydra's own are left alone.
+
+    Raises:
+        InputError: names the setting, and the one that was meant perhaps.
+    """
+    for parent, node in _nodes(raw, ""):
+        kind = OmegaConf.get_type(node)
+        if not dataclasses.is_dataclass(kind):
+            continue
+        known = [field.name for field in dataclasses.fields(kind)]
+        for name in map(str, node):
+            if name not in known and not (not parent and name == "hydra"):
+                near = _near(name, known, parent) or f" There are {', '.join(parent + own for own in known)}."
+                raise InputError(f"{parent}{name}: there is no such setting.{near} Leave out what was added.")
+
+
+def _nodes(node: DictConfig, parent: str) -> Iterator[tuple[str, DictConfig]]:
+    """A configuration and all settings below it, each with the start of its keys."""
+    yield parent, node
+    for name in node:
+        if not (not parent and name == "hydra") and not OmegaConf.is_missing(node, name):
+            value = node._get_node(name)
+            if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+                yield from _nodes(value, parent + str(name) + ".")
+
+
 def _expected(raw: DictConfig, key: str) -> str:
     """What a setting without a value expects: as its schema says, or the choices of its group."""
     parent, _, name = key.rpartition(".")

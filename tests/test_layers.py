@@ -9,7 +9,7 @@ import pytest
 import unlearn
 
 LAYERS = [
-    {"errors", "checks", "guard", "records", "store", "temporary", "ledger"},
+    {"errors", "checks", "guard", "limits", "records", "store", "temporary", "ledger"},
     {"linalg", "data", "grid", "dp"},
     {"forecasters", "criteria"},
     {"influence"},

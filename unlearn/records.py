@@ -24,7 +24,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unlearn.errors import DataError, InputError, said
+from unlearn.errors import DataError, InputError, UnlearnError, said
+from unlearn.limits import require_json, require_safetensors, require_text
 from unlearn.store import BLANK_SEAL, MEND, digests, kept, read_verified, require_files, write
 
 if TYPE_CHECKING:
@@ -89,6 +90,33 @@ def write_json(value: Mapping[str, Any], path: str | Path, *, confidential: bool
     return Path(path)
 
 
+#: What a spreadsheet runs a cell for that begins with it, and the mark that tells it not to.
+_FORMULAS, _TEXT = ("=", "+", "-", "@", "\t", "\r", "'"), "'"
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a frame without its index, all or nothing; `unmarked` gives each of its texts back.
+
+    A text, or a title, that a spreadsheet would run as a formula gets a quote before it, and so does one that has a
+    quote there already. Numbers stay as they are.
+    """
+    marked = frame.rename(columns=_marked)
+    for place, kind in enumerate(marked.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_datetime64_any_dtype(kind):
+            marked.isetitem(place, marked.iloc[:, place].map(_marked).to_numpy())
+    write(path, marked.to_csv(index=False).encode())
+    return Path(path)
+
+
+def _marked(value: Any) -> Any:
+    return f"{_TEXT}{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+
+
+def unmarked(name: str) -> str:
+    """Return a text as it was before `write_csv`."""
+    return name[1:] if name.startswith(_TEXT) and name[1:].startswith(_FORMULAS) else name
+
+
 def read_json(path: str | Path, *, sealed: bool = True) -> dict[str, Any]:
     """Read a JSON object, or say which file is broken and where.
 
@@ -100,7 +128,12 @@ def read_json(path: str | Path, *, sealed: bool = True) -> dict[str, Any]:
         DataError: no such file, or one that is damaged, edited or no JSON object; names file and remedy.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        require_text(path, Path(path).stat().st_size)
+        text = Path(path).read_text(encoding="utf-8")
+        require_json(path, text)
+        value = json.loads(text)
+    except UnlearnError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except json.JSONDecodeError as error:
@@ -141,6 +174,8 @@ def read_safetensors(path: str | Path, mend: str = MEND) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    if Path(path).is_file():
+        require_safetensors(path)
     content = read_verified(path, mend=mend)
     try:
         return load(content)

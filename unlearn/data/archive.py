@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from unlearn.data.files import as_path, foreign_errors
+from unlearn.errors import DataError
+from unlearn.limits import require_unpackable
 
 
 class Archive:
@@ -29,6 +31,7 @@ class Archive:
                 self.names = tuple(sorted(file.relative_to(self.path).as_posix() for file in files))
                 return
             self._zip = zipfile.ZipFile(self.path)
+            require_unpackable(self.path, self._zip.infolist(), self.path.stat().st_size, DataError)
         self.names = tuple(sorted(name for name in self._zip.namelist() if not name.endswith("/")))
 
     def __enter__(self) -> Archive:

@@ -22,6 +22,7 @@ from unlearn.checks import BoolArray, FloatArray, short_repr
 from unlearn.data.files import as_path, foreign_errors, read_bytes, refuse_other_content
 from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.errors import DataError
+from unlearn.limits import COLUMNS, require_at_most
 
 #: What programs write where a number is missing. In a column of names these are names.
 MISSING = frozenset(
@@ -48,6 +49,7 @@ MISSING = frozenset(
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _LISTED = 10
+_SPLIT = "Split the table."
 _WANTED = "a CSV or parquet table"
 
 
@@ -251,6 +253,7 @@ def parse_csv(where: str, content: bytes, wanted: str = _WANTED) -> Table:
 def _parse_parquet(where: str, content: bytes) -> Table:
     with foreign_errors(where, _WANTED):
         file = pq.ParquetFile(pa.BufferReader(content))
+        require_at_most(where, "columns", file.metadata.num_columns, COLUMNS, _SPLIT, DataError)
         names = file.schema_arrow.names
         require_distinct(where, names)
         data = file.read()
@@ -286,6 +289,7 @@ def _titles(where: str, text: str) -> list[str]:
     """The first line that is not empty, refusing other separators than commas."""
     with foreign_errors(where, _WANTED):
         titles = next(row for row in csv.reader(io.StringIO(text, newline="")) if row)
+    require_at_most(where, "columns", len(titles), COLUMNS, _SPLIT, DataError)
     line = next(line for line in text.splitlines() if line)
     unquoted = re.sub(r'"[^"]*"', "", line)
     for separator, name in _SEPARATORS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from unlearn.data.files import foreign_errors, refuse_other_content
 from unlearn.data.identifiers import require_distinct
 from unlearn.data.text_tables import listed, parse_csv
 from unlearn.errors import DataError
+from unlearn.limits import require_unpackable
 
 HOURS = 24
 
@@ -117,6 +119,8 @@ def parse_climate(archive: Archive, name: str, n_buses: int) -> FloatArray:
 def _workbook_sheets(where: str, content: bytes) -> dict[str, pd.DataFrame]:
     """Return the 24 sheets in the order of hours, by place for messages."""
     with foreign_errors(where, "an Excel workbook", "Fetch the file again."):
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            require_unpackable(where, packed.infolist(), len(content), DataError)
         book = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, engine="openpyxl")
     require_distinct(where, list(book), "sheet")
     by_hour = {title.strip().lower(): table for title, table in book.items()}

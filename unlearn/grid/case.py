@@ -19,6 +19,7 @@ from unlearn.checks import FloatArray, IntArray, as_floats, require_positive, re
 from unlearn.errors import InputError
 from unlearn.grid.base_case import RAW_ENDINGS, load_base_case, pypower_cases
 from unlearn.grid.connection import require_connected, require_determined, require_usable_lines
+from unlearn.limits import require_text, require_yaml
 
 _KEYS = (
     "name", "base_case", "base_mva", "slack_bus", "load", "line_limit_mw", "p_gen_max_mw",
@@ -181,7 +182,10 @@ def load_case(name_or_path: str | Path) -> GridCase:
             raise InputError(f"grid {str(name_or_path)!r}: {_no_such_case(str(name_or_path), path)}")
         if raw:
             return _load_raw(path)
-        settings = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        require_text(path, path.stat().st_size)
+        text = path.read_text(encoding="utf-8-sig")
+        require_yaml(path, text)
+        settings = yaml.safe_load(text)
     except (OSError, RuntimeError) as error:  # no permission, a name too long, ~nobody; YAML nested too deep
         raise InputError(f"grid {str(name_or_path)!r}: cannot be read: {error}.") from error
     except (yaml.YAMLError, ValueError) as error:

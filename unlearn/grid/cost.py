@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 #: What solves and differentiates the programs.
 BACKENDS = ("batched", "moreau", "cvxpylayers")
 
+#: Loads above this many times the grid's nominal load are refused: no unit is so wrong that a price would mean a thing.
+ABSURD = 1e6
+
 #: Hours that need more than this many times the grid's capacity are warned about: rather a wrong unit than a load.
 EXCESSIVE = 3
 
@@ -74,6 +77,9 @@ class OperatingCost:
     evaluates the region's affine maps (`batched.py`); it learns regions as it goes. "cvxpylayers" is the
     published way and the reference; "moreau" is the fastest batched solver otherwise. Whichever finds a
     solution, its KKT conditions are checked here.
+
+    Threads may share an object, and its gradients: they take turns. A forked process goes on with a copy of the
+    regions learnt so far; a pickled or copied object learns its own.
     """
 
     def __init__(
@@ -163,6 +169,7 @@ class OperatingCost:
         if load.detach().amin() < 0:
             hour = int((load < 0).any(dim=1).nonzero()[0])
             raise InputError(f"load_pu: expected loads of at least 0, got {float(load[hour].min()):g} in hour {hour}.")
+        self._refuse_absurd(forecast.detach(), load.detach())
         self._warn_of_units(forecast.detach(), load.detach())
         return forecast, load
 
@@ -180,6 +187,17 @@ class OperatingCost:
             hour = int((~finite).any(dim=1).nonzero()[0])
             raise InputError(f"{name}: expected finite loads, got NaN or infinity in hour {hour}.")
         return tensor
+
+    def _refuse_absurd(self, forecast: Tensor, load: Tensor) -> None:
+        most = ABSURD * float(self.case.nominal_load_mw.max()) / self.case.base_mva
+        for name, hours in (("load_pu", load), ("forecast_pu", forecast)):
+            if float(hours.amax()) > most or float(hours.amin()) < -most:
+                hour, where = divmod(int(hours.abs().argmax()), hours.shape[1])
+                raise InputError(
+                    f"{name}: expected loads within {ABSURD:g} times the largest nominal load of grid "
+                    f"{self.case.name}, {most:.4g} per unit, got {float(hours[hour, where]):.4g} in hour {hour}, load "
+                    f"{where}; give loads in per unit of {self.case.base_mva:g} MVA."
+                )
 
     def _warn_of_units(self, forecast: Tensor, load: Tensor) -> None:
         capacity = self.case.capacity_mw

@@ -106,7 +106,10 @@ def read_mat(path: Path) -> dict[str, Any]:
 
 def _without_comments(text: str) -> str:
     """Drop comments; line breaks stay, so that lines can be counted, as \\v where a line goes on."""
-    text = _BLOCK_COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
+    # Behind the last end none can be found, and looking for it from every beginning would take hours.
+    end = text.rfind("%}") + len("%}\n")
+    blocks = _BLOCK_COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text[:end]) if "%}" in text else ""
+    text = blocks + text[end:] if "%}" in text else text
     return _COMMENT.sub(lambda found: found["kept"] or ("\v" if found[0].startswith("...") else ""), text)
 
 

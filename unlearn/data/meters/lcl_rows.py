@@ -23,6 +23,7 @@ from unlearn.data.identifiers import require_distinct
 from unlearn.data.text_tables import number_fault
 from unlearn.data.times import time_fault
 from unlearn.errors import DataError, said
+from unlearn.limits import require_unpackable
 
 ENERGY = "KWH/hh (per half hour)"
 LABELS = ("stdorToU", "Acorn", "Acorn_grouped")
@@ -261,6 +262,7 @@ def _sources(path: Path) -> list[_Source]:
     elif path.suffix.lower() == ".zip":
         with foreign_errors(path, "a zip archive", "Fetch it again."), zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if _is_csv(entry.filename)]
+            require_unpackable(path, members, path.stat().st_size, DataError)
         files = [_Source(f"{path}/{entry.filename}", entry.file_size, path, entry.filename) for entry in members]
     elif path.is_file():
         return [_Source(str(path), path.stat().st_size, path)]

@@ -17,6 +17,7 @@ from unlearn.data.meters.profiles import STEPS
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError
+from unlearn.limits import require_unpackable
 
 _KEYS = ("kwh_x1000", "ids", "start", "tariff", "acorn_grouped")
 
@@ -82,6 +83,7 @@ def _arrays(path: Path) -> dict[str, NDArray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: expected an archive of arrays (.npz), got a single array.")
         with archive:
+            require_unpackable(path, archive.zip.infolist() if archive.zip else [], path.stat().st_size, DataError)
             require_distinct(str(path), archive.files, "array", any_case=False)
             missing = [key for key in _KEYS if key not in archive]
             if missing:
