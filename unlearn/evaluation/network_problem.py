@@ -23,6 +23,7 @@ from unlearn.forecasters import HeadObjective, TrainingOptions, train_ensemble
 from unlearn.forecasters.extractors import EXTRACTORS, N_FEATURES
 from unlearn.forecasters.training import n_watched
 from unlearn.influence import ModuleObjective
+from unlearn.influence.flat import SWAPPED
 
 
 @short_repr
@@ -133,7 +134,8 @@ class NetworkProblem:
 
     def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """Standardised forecasts of one parameter vector, (P,) and (n, B, F) -> (n, B)."""
-        return functional_call(self._template, self.unflatten(theta), (inputs,))
+        with SWAPPED:
+            return functional_call(self._template, self.unflatten(theta), (inputs,))
 
     def forecasts(self, thetas: Tensor, split: str = "test") -> Tensor:
         """Forecasts of M parameter vectors (M, P), standardised, shape (M, hours, B)."""

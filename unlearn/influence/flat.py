@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from unlearn.errors import InputError, UnlearnError
+from unlearn.guard import Guard
 
 T = TypeVar("T")
 
@@ -25,6 +26,11 @@ TWO_DTYPES = re.compile(
     r"dtype|scalar type|type \(\w+\) and \w+ type|can't be cast|not implemented for '|"
     r"(Half|Float|BFloat16|Double|Long|Int|Short|Char|Byte|Bool|Complex\w+) did not match"
 )
+
+
+#: Held while a function of a module runs with other parameters: until it ends they stand in the module itself, where
+#: another thread would meet them.
+SWAPPED = Guard()
 
 
 class FlatModel:
@@ -65,8 +71,9 @@ class FlatModel:
         Raises:
             InputError: NaN or infinity among them.
         """
-        parameters = dict(self.model.named_parameters())
-        theta = torch.cat([parameters[name].detach().reshape(-1) for name in self.shapes])
+        with SWAPPED:
+            parameters = dict(self.model.named_parameters())
+            theta = torch.cat([parameters[name].detach().reshape(-1) for name in self.shapes])
         if not bool(theta.isfinite().all()):
             raise InputError("parameters: expected finite values, got NaN or infinity; was the model trained?")
         return theta
@@ -80,14 +87,14 @@ class FlatModel:
         """`function(model, *args)` while the model's parameters are θ; differentiable in θ."""
         parameters = self.split(theta)
         placed = {place: parameters[name] for place, name in self._places.items()}
-        with twice_differentiable(self.model):
+        with SWAPPED, twice_differentiable(self.model):
             result: T = functional_call(self._host, placed, (function, *args), tie_weights=False)
         return result
 
     def load(self, theta: Tensor) -> None:
         """Write θ into the module."""
-        parameters = dict(self.model.named_parameters())
-        with torch.no_grad():
+        with SWAPPED, torch.no_grad():
+            parameters = dict(self.model.named_parameters())
             for name, value in self.split(theta).items():
                 parameters[name].copy_(value)
 

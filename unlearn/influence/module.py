@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
-from unlearn.influence.flat import places_of, twice_differentiable
+from unlearn.influence.flat import SWAPPED, places_of, twice_differentiable
 from unlearn.influence.gate import require_module, told
 from unlearn.influence.preconditioner import BlockCurvature, squared_error_curvature
 from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
@@ -195,7 +195,7 @@ class ModuleObjective:
             start += shape.numel()
         values = {**self._frozen, **parameters}
         placed = {place: values[name] for place, name in self._places.items()}
-        with twice_differentiable(self._module):
+        with SWAPPED, twice_differentiable(self._module):
             return functional_call(self._module, placed, (inputs,), tie_weights=False)
 
 
