@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import unlearn
+from tests.forecasters.test_checkpoint import rewrite
 from unlearn.data import PUBLISHED
 from unlearn.errors import InputError, MismatchError, SingularHessianError, SolverError
 from unlearn.forecasters.checkpoint import WEIGHTS
@@ -136,7 +137,7 @@ def test_statistics_survive_saving_bit_for_bit(linear, dataset, tmp_path):
 def test_models_of_earlier_versions_have_no_statistics_and_can_get_them(linear, dataset, tmp_path):
     unlearn.save_forecaster(linear, tmp_path)
     tensors = {k: v for k, v in load_file(tmp_path / WEIGHTS).items() if not k.startswith(PREFIX)}
-    save_file(tensors, tmp_path / WEIGHTS)
+    rewrite(tmp_path, tensors)
     old = unlearn.load_forecaster(tmp_path)
     with pytest.raises(InputError, match=r"with sufficient statistics, got one without.*with_statistics\(dataset\)"):
         forget_rows(old, dataset, range(40))
@@ -150,11 +151,11 @@ def test_models_of_earlier_versions_have_no_statistics_and_can_get_them(linear, 
 def test_broken_statistics_in_a_checkpoint_are_refused(linear, tmp_path):
     unlearn.save_forecaster(linear, tmp_path)
     tensors = load_file(tmp_path / WEIGHTS)
-    save_file({**tensors, f"{PREFIX}group": torch.full((14,), 3)}, tmp_path / WEIGHTS)
+    rewrite(tmp_path, {**tensors, f"{PREFIX}group": torch.full((14,), 3)})
     with pytest.raises(InputError, match="does not fit its card: sufficient statistics"):
         unlearn.load_forecaster(tmp_path)
     del tensors[f"{PREFIX}rounding"]
-    save_file(tensors, tmp_path / WEIGHTS)
+    rewrite(tmp_path, tensors)
     with pytest.raises(InputError, match="does not fit its card: sufficient statistics"):
         unlearn.load_forecaster(tmp_path)
 
