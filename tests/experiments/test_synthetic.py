@@ -19,6 +19,7 @@ from tests.experiments.test_entry_points import records_of
 from tests.pages import assert_self_contained, read_page
 from unlearn.data import HouseholdProfiles, load_profiles
 from unlearn.errors import InputError
+from unlearn.records import write_parquet
 from unlearn.synthetic import FaradayOptions, load_faraday
 
 #: A generator that is fitted in a second, and few households.
@@ -215,6 +216,6 @@ def test_a_sweep_over_generators_gives_one_table_and_a_page_for_each_length_of_s
     records.loc[records["generator"] == "shuffled_hours", "value"] += 0.1
     other = run.folder / "other"
     other.mkdir()
-    records.to_parquet(other / RECORDS)
+    write_parquet(records, other / RECORDS)
     with pytest.raises(InputError, match=r"with the same households and settings.*of shuffled_hours for seed 0"):
         draw_together("fidelity", [job, other], run.folder)
