@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,14 +24,14 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import UnlearnError, counted_from
-from unlearn.grid.book import BookStatistics, RegionBook, runs
+from unlearn.grid.book import BookFullError, BookStatistics, RegionBook, runs
 from unlearn.grid.case import GridCase
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
 from unlearn.grid.pricing import WEAK, Priced
 from unlearn.grid.regions import Region
 from unlearn.guard import Guard
 
-#: Hours that are in memory at once, with all of their checks; fewer where a book may hold fewer regions.
+#: Hours that are in memory at once, with all of their checks; fewer where they are in more regions than a book holds.
 CHUNK = 8192
 
 
@@ -48,17 +49,14 @@ class BatchedPricer:
 
     def _open_books(self) -> None:
         case = self.case
+        #: Hours that are priced at once.
+        self.chunk = CHUNK
         self.dispatch = RegionBook(dispatch_qp(case, self._bounds), partial(_dispatch_outputs, case))
         self.redispatch = RegionBook(redispatch_qp(case, self._bounds), partial(_redispatch_outputs, case), case.n_gens)
 
     def __getstate__(self) -> dict[str, Any]:
         with self._guard:  # a copy of books that another thread is writing would be of none
             return copy.deepcopy(self.__dict__)
-
-    @property
-    def chunk(self) -> int:
-        """Hours priced at once: as many as the books have room for."""
-        return min(CHUNK, self.dispatch.largest_batch, self.redispatch.largest_batch)
 
     @property
     def statistics(self) -> dict[str, BookStatistics]:
@@ -77,11 +75,26 @@ class BatchedPricer:
         """
         return Priced(*_Price.apply(forecast, load, self))
 
-    def price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None]:
-        """Cost parts and flags of one chunk, shape (5, n), and if asked for, what its gradient needs."""
+    def price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None] | None:
+        """Cost parts and flags of one chunk, shape (5, n), and if asked for, what its gradient needs.
+
+        None if the books have no room for all the regions of so many hours. They have made some, and `chunk` is
+        smaller; it grows again as hours lie in regions that are known.
+        """
         with self._guard, one_blas_thread():
+            books = self.dispatch, self.redispatch
+            before, known = [replace(book.statistics) for book in books], [len(book.regions) for book in books]
             try:
-                return self._price(forecast, load, slopes)
+                found = self._price(forecast, load, slopes)
+                if known == [len(book.regions) for book in books]:
+                    self.chunk = min(CHUNK, 2 * self.chunk)
+                return found
+            except BookFullError:
+                self.chunk = max(1, min(len(load) // 2, *(book.capacity // 2 for book in books)))
+                for book, statistics in zip(books, before, strict=True):
+                    book.forget()
+                    book.statistics = statistics
+                return None
             except UnlearnError:
                 raise  # the books are whole
             except BaseException:
@@ -166,12 +179,16 @@ class _Price(torch.autograd.Function):
         parts = np.empty((5, len(raw)))
         ctx.pricer, ctx.chunks, ctx.device = pricer, [], forecast.device
         ctx.clipped = torch.from_numpy(raw < 0) if raw.min() < 0 else None
-        for start in range(0, len(raw), pricer.chunk):
-            rows = slice(start, start + pricer.chunk)
+        start = 0
+        while start < len(raw):
+            rows = slice(start, start + min(CHUNK, pricer.chunk))
             with counted_from(start):
                 forecasts = raw[rows] if ctx.clipped is None else np.maximum(raw[rows], 0.0)
-                parts[:, rows], slopes = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[0])
-            ctx.chunks.append((rows, slopes))
+                priced = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[0])
+            if priced is not None:
+                parts[:, rows], slopes = priced
+                ctx.chunks.append((rows, slopes))
+                start = rows.stop
         flags = torch.from_numpy(parts[3:] > 0).to(ctx.device)
         ctx.mark_non_differentiable(flags[0], flags[1])
         return *torch.from_numpy(parts[:3]).to(ctx.device).unbind(), flags[0], flags[1]

@@ -37,6 +37,10 @@ NUDGE = 1e-7
 BOOK_BYTES = 2**28
 
 
+class BookFullError(Exception):
+    """A batch needs more regions than a book may hold; whoever asked makes room and asks for fewer hours at once."""
+
+
 @dataclass
 class BookStatistics:
     """What a book did so far.
@@ -84,8 +88,7 @@ class Placement:
 class RegionBook:
     """Regions of one QP, and what is known about where hours lie.
 
-    Its memory is bounded. A batch seldom adds more than one region per hour, so one that might need more regions than
-    `capacity` first has the book forget: what stays are those that most hours were in.
+    Its memory is bounded: a batch that would need more than `capacity` regions is given up, and `forget` makes room.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class RegionBook:
         """
         self.statistics = BookStatistics()
         self.regions: list[Region] = []
+        self.capacity = 1  # until it is known what a region takes
         self._program, self._qp = qp, SeparableQp(qp)
         self._outputs = outputs
         self._n_checks = len(self._qp.rows)
@@ -119,12 +123,8 @@ class RegionBook:
         # With no inequality active the equations always have a solution: a region to start searches from.
         if self._number(np.zeros(self._n_checks, dtype=bool)) is None:
             raise InputError(f"{qp.name}: {self._qp.too_uneven()}")
-        self.capacity = max(4, BOOK_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
-
-    @property
-    def largest_batch(self) -> int:
-        """Hours that a batch may have, so that half of the book stays."""
-        return self.capacity // 2
+        #: Regions that the book may hold; a search for one hour proposes up to seven.
+        self.capacity = max(16, BOOK_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
 
     @property
     def nbytes(self) -> int:
@@ -140,10 +140,9 @@ class RegionBook:
             n_outputs: outputs wanted, the first ones; by default all O.
 
         Raises:
+            BookFullError: the batch needs more regions than the book has room for; it is as if it had not been tried.
             SolverError: an hour that no solver can place; names it.
         """
-        if len(self.regions) + len(hours) > self.capacity:
-            self._forget()
         known = len(self.regions)
         likely = int(self._used.argmax()) if len(self._used) else 0
         guess = self._cascade.propose(0, hours, likely)
@@ -263,6 +262,8 @@ class RegionBook:
             region = build_region(self._qp, active)
             if region is None:
                 return None
+            if len(self.regions) >= self.capacity:
+                raise BookFullError
             self._numbers[name] = len(self.regions)
             both = np.ascontiguousarray(np.hstack([region.checks, self._outputs(region)]).T)
             self._maps.append(both)
@@ -271,11 +272,13 @@ class RegionBook:
             self._residuals = np.vstack([self._residuals, region.residual])
         return self._numbers[name]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Keep the regions that most hours were in, half as many as may be, and the first, where searches start."""
-        kept = np.unique([0, *np.argsort(-self._used, kind="stable")[: self.capacity // 2]])
+        used = np.zeros(len(self.regions), dtype=np.int64)
+        used[: len(self._used)] = self._used
+        kept = np.unique([0, *np.argsort(-used, kind="stable")[: self.capacity // 2]])
         self.regions, self._maps = [self.regions[k] for k in kept], [self._maps[k] for k in kept]
-        self._residuals, self._used = self._residuals[kept], self._used[kept]
+        self._residuals, self._used = self._residuals[kept], used[kept]
         self._numbers = {region.active.tobytes(): number for number, region in enumerate(self.regions)}
         # Signatures name regions by their former numbers.
         self._cascade, self._learnt_hours = Cascade(), 0
