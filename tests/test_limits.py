@@ -16,6 +16,7 @@ from unlearn.data.text_tables import open_table
 from unlearn.errors import InputError
 from unlearn.grid.case import load_case
 from unlearn.records import read_json, read_safetensors, unmarked, write_csv
+from unlearn.synthetic.feeder.tables import CsvTable
 
 LAUGHS = "a: &a [x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)
@@ -74,3 +75,17 @@ def test_no_text_of_a_table_is_run_by_a_spreadsheet(name, tmp_path):
     assert [unmarked(title) for title in read] == [name, "value"]
     assert unmarked(read.iloc[0, 0]) == name
     assert read["value"][0] == -1.5
+
+
+@pytest.mark.parametrize("name", ["=cmd()", "+1+1", "@sum", "'quoted", "plain"])
+def test_names_that_were_marked_are_read_as_they_were(name, tmp_path):
+    table = open_table(write_csv(pd.DataFrame({name: [name, "b"]}), tmp_path / "t.csv"))
+    assert table.titles == (name,)
+    assert table.identifiers(name) == [name, "b"]
+
+
+def test_a_feeders_tables_are_marked_too(tmp_path):
+    frame = pd.DataFrame({"=id": ["=cmd()", "b"], "meters": [1, -2]})
+    with CsvTable(tmp_path / "t.csv") as table:
+        table.write(frame)
+    assert (tmp_path / "t.csv").read_text() == "'=id,meters\n'=cmd(),1\nb,-2\n"

@@ -100,15 +100,16 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
     A text, or a title, that a spreadsheet would run as a formula gets a quote before it, and so does one that has a
     quote there already. Numbers stay as they are.
     """
-    marked = frame.rename(columns=_marked)
-    for place, kind in enumerate(marked.dtypes):
+    safe = frame.rename(columns=marked)
+    for place, kind in enumerate(safe.dtypes):
         if not pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_datetime64_any_dtype(kind):
-            marked.isetitem(place, marked.iloc[:, place].map(_marked).to_numpy())
-    write(path, marked.to_csv(index=False).encode())
+            safe.isetitem(place, safe.iloc[:, place].map(marked).to_numpy())
+    write(path, safe.to_csv(index=False).encode())
     return Path(path)
 
 
-def _marked(value: Any) -> Any:
+def marked(value: Any) -> Any:
+    """Return a text as it may stand in a CSV file, see `write_csv`; anything else as it is."""
     return f"{_TEXT}{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 

@@ -19,6 +19,7 @@ from experiments.synthesize import COMPARISON
 from tests.attacks.conftest import Attacked
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
+from tests.experiments.test_private_training import QUICK_GENERATOR
 from tests.synthetic.builders import households
 from unlearn.checks import FloatArray
 from unlearn.data import HouseholdProfiles, load_profiles, split_households
@@ -29,15 +30,7 @@ from unlearn.records import read_json, write_parquet
 LONELY = "lonely"
 
 #: A private release in seconds.
-QUICK = [
-    "generator=private_faraday",
-    "generator.steps=4",
-    "generator.vae.epochs=2",
-    "generator.simulated.n_households=10",
-    "generator.simulated.n_days=120",
-    "synthesis.profiles=600",
-    "synthesis.folder=kept",
-]
+QUICK = [*QUICK_GENERATOR, "synthesis.profiles=600", "synthesis.folder=kept"]
 
 
 def learnt_from(everybody: HouseholdProfiles) -> HouseholdProfiles:

@@ -22,13 +22,18 @@ from unlearn.errors import InputError
 from unlearn.synthetic import load_faraday
 from unlearn.synthetic.faraday import FaradayPrivacy, private
 
-#: A start that is fitted in a second, few households, few steps.
-QUICK = [
+#: A private generator of a start that is fitted in a second, in few steps.
+QUICK_GENERATOR = [
     "generator=private_faraday",
     "generator.steps=4",
     "generator.vae.epochs=2",
     "generator.simulated.n_households=10",
     "generator.simulated.n_days=120",
+]
+
+#: The same of few households.
+QUICK = [
+    *QUICK_GENERATOR,
     "households.n_households=20",
     "households.n_days=100",
     "synthesis.profiles=600",

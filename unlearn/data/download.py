@@ -100,9 +100,9 @@ def fetch_wheel(requirement: str, sha256: str, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     mend = f"Download the wheel of {requirement} by hand and pass its path."
-    name = requirement.partition("==")[0].replace("-", "_")
+    name, _, version = requirement.replace("-", "_").partition("==")
     with alone(folder / requirement), temporary_folder(folder / requirement) as temporary:
-        for path in folder.glob(f"{name}-*.whl"):  # another process, or an earlier call, fetched it
+        for path in folder.glob(f"{name}-{version}-*.whl"):  # another process, or an earlier call, fetched it
             verify_hash(path, {"sha256": sha256}, source=requirement)
             return path
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]

@@ -23,6 +23,7 @@ from unlearn.data.files import as_path, foreign_errors, read_bytes, refuse_other
 from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.errors import DataError
 from unlearn.limits import COLUMNS, require_at_most
+from unlearn.records import unmarked
 
 #: What programs write where a number is missing. In a column of names these are names.
 MISSING = frozenset(
@@ -136,7 +137,8 @@ class Table:
                 "lose leading zeros."
             )
         coded = pc.dictionary_encode(column).unify_dictionaries().combine_chunks()
-        names = as_identifiers(where, coded.dictionary.to_pylist())
+        written = coded.dictionary.to_pylist()
+        names = as_identifiers(where, written if self.content is None else list(map(unmarked, written)))
         require_distinct(where, names, "name", any_case=False)
         return [names[code] for code in coded.indices.to_pylist()]
 
@@ -247,7 +249,7 @@ def parse_csv(where: str, content: bytes, wanted: str = _WANTED) -> Table:
     written = np.flatnonzero(~np.all([_blanks(column) for column in data.columns], axis=0))
     data = data.slice(0, int(written[-1]) + 1 if written.size else 0)
     kept = [c for c, title in enumerate(titles) if title.strip() or not _blanks(data.column(c)).all()]
-    return _table(where, [titles[c] for c in kept], data.select(kept), content)
+    return _table(where, [unmarked(titles[c]) for c in kept], data.select(kept), content)
 
 
 def _parse_parquet(where: str, content: bytes) -> Table:

@@ -9,11 +9,13 @@ from types import TracebackType
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from unlearn.checks import FloatArray
 from unlearn.errors import DataError
+from unlearn.records import marked
 
 #: Decimals of columns in CSV files; `monthly_consumption_*` are in kWh.
 _DECIMALS = {"lat": 6, "lon": 6, "kVA": 2, "capacity_kVA": 1}
@@ -37,7 +39,7 @@ class CsvTable(AbstractContextManager["CsvTable"]):
     def write(self, frame: pd.DataFrame) -> None:
         if self._columns is None:
             self._columns = list(frame.columns)
-            self._file.write((",".join(self._columns) + "\n").encode())
+            self._file.write((",".join(map(marked, self._columns)) + "\n").encode())
         # Any other style puts quotes around every text.
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
         for start in range(0, len(frame), _ROWS):
@@ -86,9 +88,13 @@ class ParquetTable(AbstractContextManager["ParquetTable"]):
 
 
 def _as_text(name: str, column: pd.Series) -> pa.Array:
-    if not pd.api.types.is_float_dtype(column.dtype):
-        return pa.array(column)
-    return _decimals(column.to_numpy(np.float64), _DECIMALS.get(name, _KWH_DECIMALS))
+    if pd.api.types.is_float_dtype(column.dtype):
+        return _decimals(column.to_numpy(np.float64), _DECIMALS.get(name, _KWH_DECIMALS))
+    array = pa.array(column)
+    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    if is_text and pc.any(pc.match_substring_regex(array, r"^['=+@\t\r-]")).as_py():
+        return pa.array(map(marked, array.to_pylist()), array.type)
+    return array
 
 
 def _decimals(values: FloatArray, places: int) -> pa.Array:
