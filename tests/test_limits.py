@@ -66,7 +66,7 @@ def test_what_a_file_claims_is_refused_with_little_memory(name, tmp_path):
     assert len(str(refused.value)) < 1000
 
 
-@pytest.mark.parametrize("name", ["=cmd()", "+1+1", "-2", "@sum", "\tx", "\r=x", "'quoted", "plain", "''=x"])
+@pytest.mark.parametrize("name", ["=cmd()", "+1+1", "-2", "@sum", "\tx", "\r=x", "'quoted", "plain", "''=x", "\uff1dx"])
 def test_no_text_of_a_table_is_run_by_a_spreadsheet(name, tmp_path):
     frame = pd.DataFrame({name: [name, "b"], "value": [-1.5, np.nan]})
     read = pd.read_csv(write_csv(frame, tmp_path / "t.csv"), lineterminator="\n")
@@ -77,7 +77,9 @@ def test_no_text_of_a_table_is_run_by_a_spreadsheet(name, tmp_path):
     assert read["value"][0] == -1.5
 
 
-@pytest.mark.parametrize("name", ["=cmd()", "+1+1", "@sum", "'quoted", "plain"])
+@pytest.mark.parametrize(
+    "name", ["=cmd()", "+1+1", "@sum", "'quoted", "plain", "\r=x", "\n=x", "\uff1dcmd()", "''@cmd()"]
+)
 def test_names_that_were_marked_are_read_as_they_were(name, tmp_path):
     table = open_table(write_csv(pd.DataFrame({name: [name, "b"]}), tmp_path / "t.csv"))
     assert table.titles == (name,)

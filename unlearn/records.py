@@ -7,6 +7,7 @@ what was measured. All files carry a seal (see `unlearn.store`) and are verified
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import io
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unlearn.errors import DataError, InputError, UnlearnError, said
-from unlearn.limits import require_json, require_safetensors, require_text
+from unlearn.limits import require_footer, require_json, require_parquet, require_safetensors, require_text
 from unlearn.store import BLANK_SEAL, MEND, digests, kept, read_verified, require_files, write
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def write_json(value: Mapping[str, Any], path: str | Path, *, confidential: bool
 
 
 #: What a spreadsheet runs a cell for that begins with it, and the mark that tells it not to.
-_FORMULAS, _TEXT = ("=", "+", "-", "@", "\t", "\r", "'"), "'"
+_FORMULAS, _TEXT = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n", "'"), "'"
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -104,7 +105,10 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
     for place, kind in enumerate(safe.dtypes):
         if not pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_datetime64_any_dtype(kind):
             safe.isetitem(place, safe.iloc[:, place].map(marked).to_numpy())
-    write(path, safe.to_csv(index=False).encode())
+    text = safe.to_csv(index=False)
+    if "\r" in text:  # pandas leaves it bare, and readers take it for the end of a row
+        text = safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    write(path, text.encode())
     return Path(path)
 
 
@@ -222,7 +226,11 @@ def read_parquet(file: str | Path) -> pd.DataFrame:
     """
     content = read_verified(file)
     try:
+        require_footer(file, content[-8:])
+        require_parquet(file, pq.read_metadata(pa.BufferReader(content)), len(content))
         return pd.read_parquet(io.BytesIO(content))
+    except UnlearnError:
+        raise
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise DataError(f"{file}: expected a parquet table, got {said(error)}. {MEND}") from error
 

@@ -270,7 +270,7 @@ def test_a_folder_with_the_ending_of_a_file_is_said_to_be_one(tmp_path, ending):
         ("base_case: 2024-13-45", "expected YAML"),
         ("base_case: !!python/object:os.system x", "expected YAML"),
         ("{[1]: 2}", "expected YAML"),
-        ("[" * 5000, "at most 64 levels inside each other, got 65"),
+        ("[" * 5000, "at most 64 levels inside each other, got"),
         ("base_case: [case9]", "base_case .* is no PYPOWER case and no path"),
         ("base_case: caseformat", "base_case 'caseformat' is no PYPOWER case"),
         ("base_case: case14.case14", "is no PYPOWER case"),

@@ -15,6 +15,7 @@ from unlearn.anomaly.gan import FittedGan
 from unlearn.anomaly.inversion import InversionOptions
 from unlearn.anomaly.networks import Discriminator, Encoder, Generator, NetworkOptions
 from unlearn.errors import InputError
+from unlearn.limits import build_to_fit
 from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
 from unlearn.store import replace_folder
 
@@ -80,10 +81,11 @@ def _network(
     folder: Path, card: Mapping[str, Any], name: str, build: Callable[[Mapping[str, Any]], Network]
 ) -> Network:
     """Build a network as the card says and give it the weights of its file."""
-    network = _from_card(folder, card, build)
     file = folder / f"{name}{_SUFFIX}"
+    weights = read_safetensors(file, _MEND)
+    network = _from_card(folder, card, lambda own: build_to_fit(file, lambda: build(own), weights))
     try:
-        network.load_state_dict(read_safetensors(file, _MEND))
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{file}: does not fit its card: {error}") from error
     network.eval().requires_grad_(False)

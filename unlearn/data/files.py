@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from unlearn.errors import DataError, InputError, UnlearnError, said
+from unlearn.limits import unpacked
 
 #: How files begin that are often given for a table of text, and what they are.
 _KINDS = (
@@ -23,11 +21,6 @@ _KINDS = (
     (b"%PDF", "a PDF. Export the table as CSV"),
     (b"<!doctype", "a web page, such as one that asks to log in. Fetch the file again"),
     (b"<html", "a web page, such as one that asks to log in. Fetch the file again"),
-)
-_COMPRESSED: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
-    (b"\x1f\x8b", gzip.decompress),
-    (b"BZh", bz2.decompress),
-    (b"\xfd7zXZ\x00", lzma.decompress),
 )
 
 
@@ -102,8 +95,5 @@ def read_bytes(path: Path, wanted: str) -> bytes:
         if path.is_dir():
             raise DataError(f"{path}: expected {wanted}, got a folder. Name the file.")
         content = path.read_bytes()
-    for magic, unpack in _COMPRESSED:
-        if content.startswith(magic):
-            with foreign_errors(path, f"{wanted}, compressed", "It is cut or damaged: fetch it again."):
-                content = unpack(content)
-    return content
+    with foreign_errors(path, f"{wanted}, compressed", "It is cut or damaged: fetch it again."):
+        return unpacked(path, content)

@@ -22,7 +22,7 @@ from unlearn.checks import BoolArray, FloatArray, short_repr
 from unlearn.data.files import as_path, foreign_errors, read_bytes, refuse_other_content
 from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.errors import DataError
-from unlearn.limits import COLUMNS, require_at_most
+from unlearn.limits import COLUMNS, require_at_most, require_footer, require_parquet
 from unlearn.records import unmarked
 
 #: What programs write where a number is missing. In a column of names these are names.
@@ -47,10 +47,10 @@ MISSING = frozenset(
     )
 )
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d++\.?\d*+|\.\d++)([eE][+-]?\d+)?", re.ASCII)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _LISTED = 10
-_SPLIT = "Split the table."
+_LONGEST = 100
 _WANTED = "a CSV or parquet table"
 
 
@@ -254,8 +254,9 @@ def parse_csv(where: str, content: bytes, wanted: str = _WANTED) -> Table:
 
 def _parse_parquet(where: str, content: bytes) -> Table:
     with foreign_errors(where, _WANTED):
+        require_footer(where, content[-8:])
         file = pq.ParquetFile(pa.BufferReader(content))
-        require_at_most(where, "columns", file.metadata.num_columns, COLUMNS, _SPLIT, DataError)
+        require_parquet(where, file.metadata, len(content))
         names = file.schema_arrow.names
         require_distinct(where, names)
         data = file.read()
@@ -291,7 +292,7 @@ def _titles(where: str, text: str) -> list[str]:
     """The first line that is not empty, refusing other separators than commas."""
     with foreign_errors(where, _WANTED):
         titles = next(row for row in csv.reader(io.StringIO(text, newline="")) if row)
-    require_at_most(where, "columns", len(titles), COLUMNS, _SPLIT, DataError)
+    require_at_most(where, "columns", len(titles), COLUMNS, "Split the table.")
     line = next(line for line in text.splitlines() if line)
     unquoted = re.sub(r'"[^"]*"', "", line)
     for separator, name in _SEPARATORS.items():
@@ -340,6 +341,8 @@ def _is_number(text: str) -> bool:
 
 def number_fault(text: str) -> str:
     """What a text that is no number may be, and what to write instead."""
+    if len(text) > _LONGEST:  # the patterns below take time that grows with its square
+        return "It is damaged: correct it, or leave the cell blank."
     sign, digits = re.fullmatch(r"([+-]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     if re.fullmatch(r"\d{1,3},\d{3}", digits):
         return (

@@ -16,10 +16,12 @@ from unlearn.forecasters.extractors import EXTRACTORS
 from unlearn.forecasters.linear import LinearForecaster
 from unlearn.forecasters.network import NetworkForecaster
 from unlearn.forecasters.statistics import PREFIX, HeadStatistics
+from unlearn.limits import build_to_fit
 from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
 
 WEIGHTS = "model.safetensors"
 
+_OF_ROWS = ("weights", "forgotten", "parts")
 _MEND = "Fit and save the model again."
 
 
@@ -49,15 +51,17 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     folder = Path(folder)
     values = read_card(folder, _MEND)
     weights = read_safetensors(folder / WEIGHTS, _MEND)
+    like = weights.get("scaler.mean", torch.zeros(0))
     try:
-        model = _empty(ModelCard(**values), weights.get("scaler.mean", torch.zeros(0)))
+        card = ModelCard(**values)
+        model = build_to_fit(folder / WEIGHTS, lambda: _empty(card, like), weights, _OF_ROWS)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     try:
         if "weights" in weights:  # earlier versions took what has no weight as forgotten, and kept no hours
             weights = {"forgotten": weights["weights"] == 0, "parts": model.parts, **weights}
         # As many rows as the file has; everything else has the shape that the card gives.
-        for name in ("weights", "forgotten", "parts"):
+        for name in _OF_ROWS:
             setattr(model, name, torch.empty_like(weights.get(name, getattr(model, name))))
         model.load_state_dict({name: value for name, value in weights.items() if not name.startswith(PREFIX)})
         model.statistics = HeadStatistics.from_tensors(weights, *model.head.shape)

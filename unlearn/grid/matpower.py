@@ -15,6 +15,7 @@ import numpy as np
 
 from unlearn.checks import FloatArray
 from unlearn.errors import InputError
+from unlearn.limits import GRID_BYTES, require_at_most, require_mat, require_words
 
 #: Fields that are read as numbers; others, such as names of buses, are skipped.
 NUMERIC = ("baseMVA", "bus", "gen", "branch", "gencost", "dcline")
@@ -23,7 +24,7 @@ _REMEDY = "Load the case in MATPOWER and write it with savecase('mine.mat', mpc)
 
 _STRING = r"'(?:[^'\n]|'')*'|\"[^\"\n]*\""
 _BLOCK_COMMENT = re.compile(r"^[ \t]*%\{[ \t]*$.*?^[ \t]*%\}[ \t]*$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(rf"(?P<kept>{_STRING})|%[^\n]*|\.\.\.[^\n]*\n")
+_COMMENT = re.compile(rf"(?P<kept>{_STRING})|%[^\n]*|\.\.\.[^\n]*(?:\n|\Z)")
 _HEADER = re.compile(r"\s*function\s+(?P<struct>\w+)\s*=\s*\w+\s*(?:\(\s*\))?[ \t]*(?:[;,\n]|\Z)")
 _ASSIGNMENT = re.compile(
     rf"(?P<struct>\w+)\.(?P<field>\w+)\s*=\s*(?P<value>\[[^\]]*\]|\{{(?:{_STRING}|[^}}'\"]++)*+\}}|{_STRING}|[^\s;,\[{{]+)"
@@ -45,9 +46,11 @@ def read_m(path: Path) -> dict[str, Any]:
     """
     # Only comments and names of buses hold anything but ASCII.
     try:
+        require_at_most(path, "bytes", path.stat().st_size, GRID_BYTES, "This is no grid; name the right file.")
         raw = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error}.") from error
+    require_words(path, raw)
     text = _without_comments(raw.replace("\r\n", "\n"))
     header = _HEADER.match(text)
     struct, place = (header["struct"], header.end()) if header else ("mpc", 0)
@@ -84,7 +87,10 @@ def read_mat(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat  # only where such a file is read
 
     try:
+        require_mat(path)
         content = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    except InputError:
+        raise
     except Exception as error:  # on bytes that are no such file the reader ends with whatever it stumbles over
         raise InputError(
             f"{path}: expected a MATLAB file of version 7, written with save -v7 (7.3 is HDF5), got none: "

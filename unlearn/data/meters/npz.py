@@ -17,7 +17,7 @@ from unlearn.data.meters.profiles import STEPS
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError
-from unlearn.limits import require_unpackable
+from unlearn.limits import require_npz
 
 _KEYS = ("kwh_x1000", "ids", "start", "tariff", "acorn_grouped")
 
@@ -78,12 +78,13 @@ def _arrays(path: Path) -> dict[str, NDArray]:
     with foreign_errors(path, "a NumPy archive of plain arrays", "Write it again with numpy.savez."):
         if path.is_dir():
             raise IsADirectoryError
+        with path.open("rb") as stream:
+            if stream.read(6) == b"\x93NUMPY":  # numpy would allocate what its header claims
+                raise DataError(f"{path}: expected an archive of arrays (.npz), got a single array.")
         # Pickled arrays may run code when they are read.
         archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: expected an archive of arrays (.npz), got a single array.")
         with archive:
-            require_unpackable(path, archive.zip.infolist() if archive.zip else [], path.stat().st_size, DataError)
+            require_npz(path, archive)
             require_distinct(str(path), archive.files, "array", any_case=False)
             missing = [key for key in _KEYS if key not in archive]
             if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from unlearn.data.meters.households import HouseholdProfiles
 from unlearn.data.meters.profiles import DailyProfiles, EnergyArray
 from unlearn.data.meters.reading import ReadingReport
 from unlearn.errors import DataError, InputError
+from unlearn.limits import require_footer, require_json, require_parquet
 from unlearn.records import provenance
 from unlearn.store import BLANK_SEAL, verify, write
 
@@ -226,10 +228,16 @@ def energy_columns(n_steps: int) -> list[str]:
 
 def _opened(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     with foreign_errors(path, "a parquet file of saved profiles", "Save the profiles again."):
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 8))
+            require_footer(path, stream.read())
         file = pq.ParquetFile(path)
+        require_parquet(path, file.metadata, size)
         stored = file.metadata.metadata or {}
         if _CARD not in stored:
             raise DataError(f"{path}: expected profiles that save_profiles wrote, got another table.")
+        require_json(path, stored[_CARD].decode())
         card = json.loads(stored[_CARD])
         if card["format"] != FORMAT:
             raise DataError(f"{path}: expected format {FORMAT}, got {card['format']}. Save the profiles again.")

@@ -17,6 +17,7 @@ from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 from unlearn.data.buildings.series import BuildingSeries
 from unlearn.data.files import foreign_errors
 from unlearn.errors import MismatchError
+from unlearn.limits import require_npz
 from unlearn.store import BLANK_SEAL, read_verified, write
 
 #: Splits that are scored, and the levels of their metrics.
@@ -176,6 +177,7 @@ def load_archive(path: Path) -> ScoreArchive:
     content = read_verified(path, mend="Run the experiment again.")
     with foreign_errors(path, "scores of a detector", "Run the experiment again."):
         with np.load(BytesIO(content), allow_pickle=False) as file:
+            require_npz(path, file)
             parts = {
                 part: Scored(**{field.name: file[f"{part}_{field.name}"] for field in fields(Scored)})
                 for part in _PARTS

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from unlearn.errors import InputError
+from unlearn.limits import build_to_fit
 from unlearn.records import CARD, read_card, read_json, read_safetensors, write_card, write_safetensors
 from unlearn.store import replace_folder
 from unlearn.synthetic.faraday.labels import LABELS, LabelSpace
@@ -69,12 +70,14 @@ def load_faraday(folder: str | Path) -> Faraday:
     try:
         space = LabelSpace(tuple(card["segments"]))
         own = card["options"]["vae"]
-        vae = ProfileVae(card["n_steps"], space.width, own["latent"], own["hidden"])
+        weights = {name.removeprefix("vae."): value for name, value in tensors.items() if name.startswith("vae.")}
+        vae = build_to_fit(
+            folder / WEIGHTS, lambda: ProfileVae(card["n_steps"], space.width, own["latent"], own["hidden"]), weights
+        )
         scaler = EnergyScaler(**card["scaler"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: not a Faraday card of this version ({error!r}).") from error
     try:
-        weights = {name.removeprefix("vae."): value for name, value in tensors.items() if name.startswith("vae.")}
         vae.load_state_dict(weights)
         mixture = LabelledMixture(
             weights=tensors["mixture.weights"].numpy(),
