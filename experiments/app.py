@@ -30,7 +30,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments import leave
 from experiments.endings import Ending, summary, tell
-from experiments.internal import COMPARING, RELEASING, only_for_owner
+from experiments.internal import only_for_owner
 from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of, written_files
 from experiments.refusals import CONF, explain, require_complete, require_known
 from experiments.schema import Config, register
@@ -51,7 +51,13 @@ register()
 Task = Callable[[Config, Path], Ending | None]
 
 
-def experiment(task: Task | None = None, *, keeps: Callable[[Config], str] | None = None) -> Any:
+def experiment(
+    task: Task | None = None,
+    *,
+    keeps: Callable[[Config], str] | None = None,
+    owner_only: bool = False,
+    releases: bool = False,
+) -> Any:
     """Turn `task(config, folder)` into a Hydra program that writes a card beside its results.
 
     Its configuration is `conf/NAME.yaml`, NAME being its module, or else `conf/config.yaml`. A single run ends with
@@ -61,16 +67,18 @@ def experiment(task: Task | None = None, *, keeps: Callable[[Config], str] | Non
     Args:
         task: the experiment.
         keeps: the folder whose finished parts a second call goes on with; None if there are none.
+        owner_only: it measures real data without noise: nobody but the owner may enter its folder.
+        releases: its folder is handed over, so that its card tells nothing of real data.
     """
     if task is None:
-        return functools.partial(experiment, keeps=keeps)
+        return functools.partial(experiment, keeps=keeps, owner_only=owner_only, releases=releases)
     name = Path(inspect.getfile(task)).stem
     primary = name if Path(CONF, f"{name}.yaml").exists() else "config"
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name=primary)
     @functools.wraps(task)
     def program(raw: DictConfig) -> None:
-        _run(task, raw, keeps)
+        _run(task, raw, keeps, owner_only=owner_only, releases=releases)
 
     @functools.wraps(task)
     def main() -> None:
@@ -80,9 +88,11 @@ def experiment(task: Task | None = None, *, keeps: Callable[[Config], str] | Non
     return main
 
 
-def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> None:
+def _run(
+    task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None, *, owner_only: bool, releases: bool
+) -> None:
     """Run one job: a single run, or one of a sweep."""
-    start, name = time.perf_counter(), Path(inspect.getfile(task)).stem
+    start = time.perf_counter()
     own = HydraConfig.get()
     folder = Path(own.runtime.output_dir)
     sweeping = own.mode == RunMode.MULTIRUN
@@ -94,7 +104,7 @@ def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> 
         if sweeping and is_complete(folder, made):
             log.info("complete already, not run again: %s", folder)
             return
-        if name in COMPARING:
+        if owner_only:
             only_for_owner(folder)
         for own_folder in (folder, config.models, *([keeps(config)] if keeps else [])):
             sweep(own_folder)
@@ -106,7 +116,7 @@ def _run(task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None) -> 
         ran = {"seconds": round(time.perf_counter() - start, 1), "made_of": made["made_of"]}
         # Both depend on the data, which a folder that is handed over must not tell of: such a job of a sweep is run
         # again, with what is kept of it.
-        write_card(config, folder, **({} if name in RELEASING else ran), **summary(ending))
+        write_card(config, folder, **({} if releases else ran), **summary(ending))
     except KeyboardInterrupt:
         if sweeping:
             raise

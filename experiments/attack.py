@@ -17,7 +17,7 @@ from unlearn.plotting.leakage import ATTACK_NAMES
 from unlearn.plotting.leakage_text import headline_attack
 
 
-@experiment(keeps=lambda config: config.synthesis.folder)
+@experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)
 def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     records = AttackRun(config).records(list(config.synthesis.seeds))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from experiments.app import experiment
 from experiments.endings import Ending, Number
-from experiments.internal import COMPARING
+from experiments.internal import is_closed
 from experiments.jobs import CARD, RECORDS, gather
 from experiments.schema import Config
 from unlearn.errors import UnlearnError
@@ -46,7 +46,7 @@ def write_table(folders: Iterable[str | Path], target: Path) -> Ending:
     jobs = gather(folders)
     table = collect([job / RECORDS for job in jobs])
     file = write_parquet(table, target / "table.parquet")
-    if table["experiment"].isin(COMPARING).any():
+    if any(is_closed(job) for job in jobs):
         file.chmod(0o600)  # it holds what the closed folders of the jobs hold
     log.info("%d records of %d jobs in %s", len(table), len(jobs), target / "table.parquet")
     numbers = [Number("Runs", len(jobs)), Number("Records", len(table))]

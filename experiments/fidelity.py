@@ -19,7 +19,7 @@ from unlearn.evaluation import FidelityOptions, compare_fidelity
 from unlearn.evaluation.fidelity.records import REAL
 
 
-@experiment(keeps=lambda config: config.synthesis.folder)
+@experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)
 def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     run = SyntheticRun(config)

@@ -5,12 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-#: Programs whose folder is handed over: nothing in it may be a function of real data, but for the release itself.
-RELEASING = ("synthesize",)
-
-#: Programs that measure real data without noise: their folders are for the owner of the data only.
-COMPARING = ("fidelity", "utility", "attack", "private_training")
-
 _OWNER_ONLY = 0o700
 
 
@@ -19,6 +13,11 @@ def only_for_owner(folder: Path) -> Path:
     folder.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
     folder.chmod(_OWNER_ONLY)
     return folder
+
+
+def is_closed(folder: Path) -> bool:
+    """Whether nobody but its owner may enter a folder."""
+    return not folder.stat().st_mode & 0o077
 
 
 def comparison_folder(folder: Path) -> Path:

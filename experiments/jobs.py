@@ -98,13 +98,13 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
         Folders of the jobs, sorted.
 
     Raises:
-        InputError: a folder without a complete job.
+        InputError: a folder without a complete job, or a job whose card or files are damaged.
     """
     complete: dict[Path, dict[str, Any]] = {}
     started: set[Path] = set()
     for folder in map(Path, folders):
         jobs = {file.parent.resolve() for file in folder.rglob(CARD)}
-        cards = {job: card for job in jobs if (card := _card(job)) is not None}
+        cards = {job: read_json(job / CARD) for job in jobs}
         own = {job: card for job, card in cards.items() if RECORDS in card.get(FILES, ()) or (job / RECORDS).is_file()}
         if not own:
             raise InputError(
@@ -127,7 +127,7 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
     return sorted(job for _, job in newest.values())
 
 
-def _card(folder: Path, name: str = CARD) -> dict[str, Any] | None:
+def _card(folder: Path, name: str) -> dict[str, Any] | None:
     """Read a job's card; None where there is none or a disk that failed has damaged it."""
     if not (folder / name).is_file():
         return None

@@ -17,7 +17,7 @@ from experiments.schema import Config
 from experiments.together import publish
 
 
-@experiment(keeps=lambda config: config.synthesis.folder)
+@experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)
 def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over ε and seeds, and print what they say."""
     records = PrivateStudy(config).records()

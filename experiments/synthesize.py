@@ -27,7 +27,7 @@ COMPARISON = "comparison.parquet"
 log = logging.getLogger(__name__)
 
 
-@experiment(keeps=lambda config: config.synthesis.folder)
+@experiment(keeps=lambda config: config.synthesis.folder, releases=True)
 def main(config: Config, folder: Path) -> Ending:
     """Write the profiles, the generator, and records, figure and page of the release, which are handed over.
 

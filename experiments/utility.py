@@ -19,7 +19,7 @@ from experiments.together import publish
 from unlearn.evaluation import measure_utility
 
 
-@experiment(keeps=lambda config: config.synthesis.folder)
+@experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)
 def main(config: Config, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     run = SyntheticRun(config)

@@ -46,15 +46,15 @@ def test_of_a_repeated_job_the_newest_counts(tmp_path: Path, caplog: pytest.LogC
     assert "2 jobs are repeated ones" in caplog.text
 
 
-@pytest.mark.parametrize(("experiment", "mode"), [("train", 0o644), ("attack", 0o600)])
-def test_a_table_of_what_is_for_the_owner_is_for_the_owner(tmp_path: Path, experiment: str, mode: int) -> None:
-    job(tmp_path / "a", "a", 1)
-    job(tmp_path / "b", "b", 1, experiment=experiment)
+@pytest.mark.parametrize(("folder", "mode"), [(0o755, 0o644), (0o700, 0o600)])
+def test_a_table_of_what_is_for_the_owner_is_for_the_owner(tmp_path: Path, folder: int, mode: int) -> None:
+    job(tmp_path / "a", "a", 1).chmod(0o755)
+    job(tmp_path / "b", "b", 1).chmod(folder)
     write_table([tmp_path], tmp_path)
     assert stat.S_IMODE((tmp_path / "table.parquet").stat().st_mode) == mode
 
 
-@pytest.mark.parametrize("damage", ["killed", "no card", "half a card"])
+@pytest.mark.parametrize("damage", ["killed", "no card"])
 def test_a_job_that_is_not_complete_does_not_count(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -62,16 +62,23 @@ def test_a_job_that_is_not_complete_does_not_count(
     broken = job(tmp_path / "new", "a", 2)
     if damage == "killed":
         (broken / "records.parquet").unlink()
-    if damage == "half a card":
-        (broken / "run.json").write_text("{")
-    else:
-        (broken / "run.json").unlink()
+    (broken / "run.json").unlink()
     assert gather([tmp_path]) == [complete]
     assert "not complete" in caplog.text
     assert str(broken) in caplog.text
     assert not is_complete(broken, {"config_hash": "a"})
     assert is_complete(complete, {"config_hash": "a"})
     assert not is_complete(complete, {"config_hash": "b"})
+
+
+@pytest.mark.parametrize("file", ["run.json", "records.parquet"])
+def test_no_table_leaves_a_damaged_job_out(tmp_path: Path, file: str) -> None:
+    job(tmp_path / "old", "a", 1)
+    broken = job(tmp_path / "new", "b", 2)
+    (broken / file).write_bytes((broken / file).read_bytes()[:-9])
+    with pytest.raises(DataError, match=f"{broken / file}"):
+        gather([tmp_path])
+    assert not is_complete(broken, {"config_hash": "b"})
 
 
 @pytest.mark.parametrize("damage", ["emptied", "missing", "of another job", "samples missing"])

@@ -86,6 +86,21 @@ def test_a_mistake_in_an_override_is_named_in_one_sentence(overrides: list[str],
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("group", "text", "part"),
+    [
+        ("experiment", "# @package _global_\nsead: 3\n", "sead: there is no such setting. Did you mean seed?"),
+        ("experiment", "# @package _global_\nsplit: {coer: 0.3}\n", "split.coer: there is no such setting."),
+        ("forecaster", "kind: cnn\n_target_: os.system\n", "forecaster._target_: there is no such setting."),
+        ("data", "defaults: [synthetic_schema]\nevil: {_target_: os.system}\n", "data.evil: there is no such setting."),
+    ],
+)
+def test_a_file_with_a_setting_that_nobody_knows_is_refused(group: str, text: str, part: str, tmp_path: Path) -> None:
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "own.yaml").write_text(text)
+    assert part in said_of(f"hydra.searchpath=[file://{tmp_path}]", f"{group}=own")
+
+
 @given(group=st.sampled_from(["data", "forecaster", "grid", "generator", "households"]), word=st.text(max_size=12))
 def test_an_unknown_choice_of_any_group_lists_the_choices(group: str, word: str) -> None:
     known = sorted(path.stem for path in Path(CONF, group).glob("*.yaml"))
@@ -213,7 +228,7 @@ def test_a_program_starts_from_its_own_configuration(
     run: Runner, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
     found: list[Config] = []
-    monkeypatch.setattr("experiments.app._run", lambda task, raw, keeps: found.append(to_config(raw)))
+    monkeypatch.setattr("experiments.app._run", lambda task, raw, keeps, **_: found.append(to_config(raw)))
     monkeypatch.setattr(sys, "argv", [name, f"hydra.run.dir={run.folder / 'out'}"])
     importlib.import_module(f"experiments.{name}").main()
     assert [config.generator.kind for config in found] == [kind]
