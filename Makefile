@@ -4,6 +4,7 @@
 # make test-portable  passes them under other kernels, threads, orders, clocks, languages and seeds: five runs
 # make test-extras  passes the tests of extra packages, which it adds to .venv, and the slow ones
 # make test-attacks  attacks what is kept and released, and prints what each attack found (part of test-extras)
+# make snapshots BEFORE=COMMIT  shows that records of all tiny modes are those of an earlier commit, to 1e-12
 # make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
 # Each installs what it needs first, once per lock file.
 
@@ -19,7 +20,7 @@ COVERAGE ?=
 COV := $(if $(COVERAGE),--cov=unlearn --cov-report=term:skip-covered)
 ARGS ?=
 
-.PHONY: paper paper-offline benchmark test test-portable test-extras test-attacks test-ray test-network lint clean
+.PHONY: paper paper-offline benchmark test test-portable test-extras test-attacks snapshots test-ray test-network lint clean
 .DELETE_ON_ERROR:
 
 paper: $(INSTALLED)
@@ -46,6 +47,15 @@ test-extras: $(EXTRAS)
 
 test-attacks: $(EXTRAS)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "attacks and not network" tests/attacks $(ARGS)
+
+BEFORE ?= HEAD
+SNAPSHOTS := results/snapshots
+
+snapshots: $(EXTRAS)
+	rm -rf $(SNAPSHOTS) && git worktree prune && git worktree add --detach --quiet $(SNAPSHOTS)/source $(BEFORE)
+	cd $(SNAPSHOTS)/source && PYTHONPATH=. OMP_NUM_THREADS=1 $(abspath $(PY)) -m tests.snapshots.take ../before
+	OMP_NUM_THREADS=1 $(PY) -m tests.snapshots.take $(SNAPSHOTS)/after
+	$(PY) -m tests.snapshots.compare $(SNAPSHOTS)/before $(SNAPSHOTS)/after
 
 test-ray: $(RAY)/.installed
 	OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest -m ray $(ARGS)
