@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.anomaly_stages import MODELS, SCORES, Judged
-from unlearn.anomaly.thresholds import ThresholdRule
-from unlearn.evaluation.anomaly.archive import ScoreArchive, save_archive
-from unlearn.evaluation.anomaly.measure import thresholds_of
-from unlearn.plotting import save_detector_images
+from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.records import CARD, read_json, write_csv
+from unlearn.studies.detection.archive import ScoreArchive, save_archive
+from unlearn.studies.detection.images import save_detector_images
+from unlearn.studies.detection.measure import thresholds_of
 
 #: Columns of `performance_metrics.csv`.
 _METRICS = ["level", "split", "kind", "rule", "metric", "value", "low", "high", "unit"]

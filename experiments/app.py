@@ -35,8 +35,8 @@ from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of, writ
 from experiments.refusals import CONF, explain, require_complete, require_known
 from experiments.schema import Config, register
 from unlearn.errors import InputError
-from unlearn.plotting.style import TINY
 from unlearn.records import FILES, config_hash, provenance, write_json, write_parquet
+from unlearn.reporting.labels import TINY
 from unlearn.store import sweep
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,8 @@ from experiments.attack_stages import AttackRun
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
-from unlearn.evaluation.leakage.calibration import COPIED
-from unlearn.plotting.leakage import ATTACK_NAMES
-from unlearn.plotting.leakage_text import headline_attack
+from unlearn.studies.leakage.calibration import COPIED
+from unlearn.studies.leakage.verdict import ATTACK_NAMES, headline_attack
 
 
 @experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)

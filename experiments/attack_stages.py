@@ -13,20 +13,16 @@ from experiments.schema import Config
 from experiments.schema_attack import AttackConfig
 from experiments.schema_synthetic import FaradayConfig
 from experiments.synthetic_stages import Division, SyntheticRun, made_of
+from unlearn.attacks import OutlierOptions
 from unlearn.checks import require_fraction
-from unlearn.data import DailyProfiles, HouseholdProfiles, split_households, with_attribute_as_segment
-from unlearn.evaluation import (
-    LeakageOptions,
-    known_releases,
-    measure_attributes,
-    measure_leakage,
-    pool_outliers,
-    score_outliers,
-)
-from unlearn.evaluation.leakage.samples import some_days
-from unlearn.privacy.attacks import OutlierOptions
+from unlearn.generators import BASELINES
+from unlearn.households import DailyProfiles, HouseholdProfiles, split_households, with_attribute_as_segment
 from unlearn.records import RecordTable
-from unlearn.synthetic import BASELINES
+from unlearn.studies.leakage.calibration import known_releases
+from unlearn.studies.leakage.measure import measure_attributes, measure_leakage
+from unlearn.studies.leakage.options import LeakageOptions
+from unlearn.studies.leakage.outliers import pool_outliers, score_outliers
+from unlearn.studies.leakage.samples import some_days
 
 
 class AttackRun:

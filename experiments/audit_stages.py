@@ -14,8 +14,9 @@ import pandas as pd
 import unlearn
 from experiments.build import build_study
 from experiments.schema import Config
-from unlearn.evaluation import PARTS, Audit, AuditOptions
 from unlearn.records import COLUMNS, config_hash, kept_table, provenance, source_fingerprint
+from unlearn.studies.deletion.measure import PARTS, Audit
+from unlearn.studies.deletion.options import AuditOptions
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from experiments.benchmarks.tables import PUBLISHED, as_text
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from unlearn.checks import require_choice
-from unlearn.plotting.style import NOT_A_RESULT
 from unlearn.records import RecordTable
+from unlearn.reporting.labels import NOT_A_RESULT
 from unlearn.store import write
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,14 @@ import unlearn
 from experiments.refusals import CONF
 from experiments.rows import check, given_rows
 from experiments.schema import Config
-from unlearn.data import FAIR, PUBLISHED, HouseholdProfiles, LoadDataset, SplitSpec
+from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
 from unlearn.errors import InputError
-from unlearn.evaluation import Study
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
+from unlearn.households import HouseholdProfiles
 from unlearn.records import config_hash, provenance, source_fingerprint
 from unlearn.store import create_folder, kept
+from unlearn.studies._shared.study import Study
 
 log = logging.getLogger(__name__)
 

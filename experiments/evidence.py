@@ -14,10 +14,10 @@ from hydra.types import RunMode
 from experiments.schema import Config
 from unlearn.data.download import cache_dir
 from unlearn.errors import InputError
-from unlearn.evaluation import Study
 from unlearn.forecasters import destroy_forecaster, forecaster_files
 from unlearn.forecasters.checkpoint import CARD
 from unlearn.records import read_json, write_json
+from unlearn.studies._shared.study import Study
 from unlearn.unlearning import Forgotten
 
 EVIDENCE = "forgotten.json"

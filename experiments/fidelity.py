@@ -15,8 +15,9 @@ from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun
 from experiments.together import publish
-from unlearn.evaluation import FidelityOptions, compare_fidelity
-from unlearn.evaluation.fidelity.records import REAL
+from unlearn.studies.fidelity.measure import compare_fidelity
+from unlearn.studies.fidelity.real import FidelityOptions
+from unlearn.studies.fidelity.records import REAL
 
 
 @experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)

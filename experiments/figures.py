@@ -13,8 +13,9 @@ from experiments.jobs import RECORDS, gather
 from experiments.schema import Config
 from experiments.together import TOGETHER, draw_together
 from unlearn.errors import InputError
-from unlearn.plotting import is_spread, save_all, save_spread
 from unlearn.records import collect, read_parquet
+from unlearn.studies.paper.figure import save_all
+from unlearn.studies.paper.spread import is_spread, save_spread
 
 
 @experiment

@@ -12,10 +12,11 @@ from experiments.app import experiment, write_records
 from experiments.endings import Ending, number
 from experiments.full_network_stages import FullNetworkRun
 from experiments.schema import Config
-from unlearn.plotting import save_full_network, summary, write_full_network_page
-from unlearn.plotting.full_network import at_chosen_condition
-from unlearn.plotting.style import NOT_A_RESULT
+from unlearn.reporting.labels import NOT_A_RESULT
 from unlearn.store import write
+from unlearn.studies.full_network.figure import save_full_network
+from unlearn.studies.full_network.page import write_full_network_page
+from unlearn.studies.full_network.verdict import at_chosen_condition, summary
 
 
 @experiment(keeps=lambda config: config.full_network.folder)

@@ -19,19 +19,6 @@ import unlearn
 from experiments.build import build_cost, build_dataset
 from experiments.schema import Config
 from unlearn.errors import DataError, InputError
-from unlearn.evaluation.full_network import NOISE, NUDGE, SeedStudy, Truth, measure_seed
-from unlearn.evaluation.groups import Group, kept_rows, plan_groups
-from unlearn.evaluation.network_curvature import (
-    Prediction,
-    predict_gauss_newton,
-    predict_head,
-    predict_hessian,
-    refit_head,
-    require_conditions,
-    selection_scores,
-)
-from unlearn.evaluation.network_problem import NetworkProblem
-from unlearn.evaluation.network_quality import assess
 from unlearn.records import (
     RecordTable,
     config_hash,
@@ -41,6 +28,19 @@ from unlearn.records import (
     write_safetensors,
 )
 from unlearn.store import discard, kept, verify
+from unlearn.studies.full_network.curvature import (
+    Prediction,
+    predict_gauss_newton,
+    predict_head,
+    predict_hessian,
+    refit_head,
+    require_conditions,
+    selection_scores,
+)
+from unlearn.studies.full_network.groups import Group, kept_rows, plan_groups
+from unlearn.studies.full_network.measure import NOISE, NUDGE, SeedStudy, Truth, measure_seed
+from unlearn.studies.full_network.problem import NetworkProblem
+from unlearn.studies.full_network.quality import assess
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,10 @@ from experiments.paper_stages import gather, run_all
 from experiments.schema import Config
 from experiments.tradeoff import costs
 from unlearn.grid import load_case
-from unlearn.plotting import is_spread, save_all, save_spread, write_report
 from unlearn.records import read_json, write_parquet
+from unlearn.studies.paper.figure import save_all
+from unlearn.studies.paper.report import write_report
+from unlearn.studies.paper.spread import is_spread, save_spread
 
 
 @experiment(keeps=lambda config: config.paper.folder)

@@ -26,7 +26,6 @@ from experiments.schema import Config, with_forecaster
 from unlearn.checks import require_choice
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError
-from unlearn.evaluation import METRICS, Study, completeness, published_derivative, sensitivity, tradeoff
 from unlearn.grid import OperatingCost
 from unlearn.records import (
     FILES,
@@ -40,6 +39,12 @@ from unlearn.records import (
     write_parquet,
 )
 from unlearn.store import digests, require_files
+from unlearn.studies._shared.measure import METRICS
+from unlearn.studies._shared.study import Study
+from unlearn.studies.paper.completeness import completeness
+from unlearn.studies.paper.derivative import published_derivative
+from unlearn.studies.paper.sensitivity import sensitivity
+from unlearn.studies.paper.tradeoff import tradeoff
 
 log = logging.getLogger(__name__)
 

@@ -17,19 +17,19 @@ import unlearn
 from experiments.build import build_cost, build_dataset, build_model
 from experiments.schema import Config
 from experiments.schema_poisoning import PoisonConfig
-from unlearn.anomaly.adversarial import AdversarialOptions
-from unlearn.anomaly.baselines.median import fit_median
-from unlearn.anomaly.gan import GanOptions, fit_gan
-from unlearn.anomaly.inversion import InversionOptions
 from unlearn.checks import require_choice
 from unlearn.data import LoadDataset, Poisoned, poison
+from unlearn.detectors.baselines.median import fit_median
+from unlearn.detectors.gan.adversarial import AdversarialOptions
+from unlearn.detectors.gan.fitted import GanOptions, fit_gan
+from unlearn.detectors.gan.inversion import InversionOptions
 from unlearn.errors import InputError
-from unlearn.evaluation import PoisonedStudy, PoisoningOptions
-from unlearn.evaluation.poisoning.measure import DETECTORS
-from unlearn.evaluation.poisoning.windows import FitWindows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.records import COLUMNS, config_hash, kept_table, provenance, source_fingerprint
+from unlearn.studies.poisoning.measure import DETECTORS, PoisonedStudy
+from unlearn.studies.poisoning.options import PoisoningOptions
+from unlearn.studies.poisoning.windows import FitWindows
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,8 @@ import numpy as np
 
 from experiments.schema_private import PrivateFaradayConfig
 from unlearn.checks import require_choice
-from unlearn.data import HouseholdProfiles, load_households
 from unlearn.dp import Noise, PrivacyLedger, SimulatedNoise, default_delta, noise_source
-from unlearn.records import config_hash, provenance
-from unlearn.store import create_folder, kept
-from unlearn.synthetic.faraday import (
+from unlearn.generators.faraday import (
     Faraday,
     FaradayOptions,
     FaradayPrivacy,
@@ -27,6 +24,9 @@ from unlearn.synthetic.faraday import (
     save_faraday,
     untrained_faraday,
 )
+from unlearn.households import HouseholdProfiles, load_households
+from unlearn.records import config_hash, provenance
+from unlearn.store import create_folder, kept
 
 #: Where noise may come from.
 NOISES = ("os", "simulated")

@@ -16,19 +16,21 @@ from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
 from experiments.schema_synthetic import FaradayConfig, GeneratorConfig
 from experiments.synthetic_stages import MEASURING, Division, SyntheticRun, made_of, utility_options
-from unlearn.data import DailyProfiles, HouseholdProfiles
+from unlearn.attacks import OutlierOptions
 from unlearn.dp import noise_source
 from unlearn.errors import InputError
-from unlearn.evaluation import FidelityOptions, compare_fidelity, measure_utility
-from unlearn.evaluation.household_load.measure import HouseholdLoadOptions, measure_household_load
-from unlearn.evaluation.leakage.options import LeakageOptions
-from unlearn.evaluation.leakage.outliers import measure_outliers
-from unlearn.evaluation.leakage.release import measure_leakage
-from unlearn.evaluation.private import accounting_records
 from unlearn.forecasters import TrainingOptions
 from unlearn.forecasters.private_household import PrivateForecastOptions
-from unlearn.privacy.attacks import OutlierOptions
-from unlearn.synthetic.faraday import FaradayOptions, VaeOptions, fit_faraday
+from unlearn.generators.faraday import FaradayOptions, VaeOptions, fit_faraday
+from unlearn.households import DailyProfiles, HouseholdProfiles
+from unlearn.studies.fidelity.measure import compare_fidelity
+from unlearn.studies.fidelity.real import FidelityOptions
+from unlearn.studies.leakage.measure import measure_leakage
+from unlearn.studies.leakage.options import LeakageOptions
+from unlearn.studies.leakage.outliers import measure_outliers
+from unlearn.studies.private_training.household_load import HouseholdLoadOptions, measure_household_load
+from unlearn.studies.private_training.records import accounting_records
+from unlearn.studies.utility.measure import measure_utility
 
 #: What is kept of fidelity; distributions and distances are `fidelity`'s to show.
 _FIDELITY = ("headline", "auc", "auc_low", "auc_high")

@@ -11,7 +11,7 @@ from unlearn.data import LoadDataset
 from unlearn.data.files import foreign_errors
 from unlearn.data.hours import rows_between
 from unlearn.errors import InputError
-from unlearn.evaluation import PROTOCOLS
+from unlearn.studies._shared.study import PROTOCOLS
 from unlearn.unlearning import select
 
 SHARES = ("helpful", "harmful", "random")

@@ -198,7 +198,7 @@ class BenchmarkConfig:
 
 @dataclass
 class FullNetworkConfig:
-    """What `full_network` refits and predicts; see `unlearn.evaluation.full_network`.
+    """What `full_network` refits and predicts; see `unlearn.studies.full_network.measure`.
 
     Groups: `singles` rows of each kind, `repeats` random groups and time blocks of each share, `subsets` random
     halves. `conditions` and `hessian_conditions` are the condition numbers that dampings are tried for.

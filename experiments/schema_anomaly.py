@@ -11,7 +11,7 @@ from experiments.schema_training import TrainingConfig
 
 @dataclass
 class InjectionConfig:
-    """What is injected into readings without labels; see `unlearn.data.buildings.injection`."""
+    """What is injected into readings without labels; see `unlearn.households.buildings.injection`."""
 
     share: float = MISSING
     kinds: list[str] = MISSING
@@ -46,7 +46,7 @@ class HouseholdBuildingsConfig(BuildingsConfig):
 
 @dataclass
 class RuleConfig:
-    """How a threshold is chosen on validation; see `unlearn.anomaly.thresholds.ThresholdRule`."""
+    """How a threshold is chosen on validation; see `unlearn.detectors.thresholds.ThresholdRule`."""
 
     kind: str = MISSING
     at: float | None = None
@@ -54,7 +54,7 @@ class RuleConfig:
 
 @dataclass
 class DivisionConfig:
-    """Parts, hours and windows; see `unlearn.anomaly.division.DivisionOptions`."""
+    """Parts, hours and windows; see `unlearn.detectors.division.DivisionOptions`."""
 
     validation: float = MISSING
     test: float = MISSING
@@ -69,7 +69,7 @@ class DivisionConfig:
 
 @dataclass
 class PyodConfig:
-    """Isolation forest and local outlier factor; see `unlearn.anomaly.baselines.pyod.PyodOptions`."""
+    """Isolation forest and local outlier factor; see `unlearn.detectors.baselines.pyod.PyodOptions`."""
 
     trees: int = MISSING
     neighbours: int = MISSING
@@ -78,7 +78,7 @@ class PyodConfig:
 
 @dataclass
 class AutoencoderConfig:
-    """The LSTM autoencoder; see `unlearn.anomaly.autoencoder.AutoencoderOptions`."""
+    """The LSTM autoencoder; see `unlearn.detectors.autoencoder.AutoencoderOptions`."""
 
     hidden: int = MISSING
     epochs: int = MISSING
@@ -90,7 +90,7 @@ class AutoencoderConfig:
 
 @dataclass
 class GanNetworksConfig:
-    """Sizes of the GAN; see `unlearn.anomaly.networks.NetworkOptions`."""
+    """Sizes of the GAN; see `unlearn.detectors.gan.networks.NetworkOptions`."""
 
     generator: list[int] = MISSING
     discriminator: int = MISSING
@@ -100,7 +100,7 @@ class GanNetworksConfig:
 
 @dataclass
 class AdversarialConfig:
-    """Adversarial training; see `unlearn.anomaly.adversarial.AdversarialOptions`."""
+    """Adversarial training; see `unlearn.detectors.gan.adversarial.AdversarialOptions`."""
 
     epochs: int = MISSING
     batch_size: int = MISSING
@@ -111,7 +111,7 @@ class AdversarialConfig:
 
 @dataclass
 class EncoderConfig:
-    """Where the search may start; see `unlearn.anomaly.encoder.EncoderOptions`."""
+    """Where the search may start; see `unlearn.detectors.gan.encoder.EncoderOptions`."""
 
     hidden: int = MISSING
     epochs: int = MISSING
@@ -123,7 +123,7 @@ class EncoderConfig:
 
 @dataclass
 class InversionConfig:
-    """The latent search that scores windows; see `unlearn.anomaly.inversion.InversionOptions`."""
+    """The latent search that scores windows; see `unlearn.detectors.gan.inversion.InversionOptions`."""
 
     steps: int = MISSING
     learning_rate: float = MISSING

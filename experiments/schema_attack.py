@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 @dataclass
 class OutlierConfig:
-    """Outlier households; see `unlearn.privacy.attacks.OutlierOptions`."""
+    """Outlier households; see `unlearn.attacks.OutlierOptions`."""
 
     households: int = MISSING
     days: int = MISSING

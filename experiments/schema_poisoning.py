@@ -17,7 +17,7 @@ class PoisonConfig:
 
 @dataclass
 class PoisonGanConfig:
-    """How the LSTM-GAN is trained and inverted on loads; see `unlearn.anomaly.gan`. The rest is its default."""
+    """How the LSTM-GAN is trained and inverted on loads; see `unlearn.detectors.gan`. The rest is its default."""
 
     shares: list[float] = MISSING
     epochs: int = MISSING

@@ -22,7 +22,7 @@ class StartConfig:
 
 @dataclass
 class PrivateFaradayConfig(GeneratorConfig):
-    """Faraday under differential privacy; see `unlearn.synthetic.faraday.FaradayPrivacy`.
+    """Faraday under differential privacy; see `unlearn.generators.faraday.FaradayPrivacy`.
 
     `start`: simulator or nothing. `noise`: os, which nobody can draw again, or simulated, which repeats with the seed,
     protects nobody and is refused for households that are not simulated.

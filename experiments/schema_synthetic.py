@@ -70,7 +70,7 @@ class GeneratorConfig:
 
 @dataclass
 class LossConfig:
-    """Weights of Faraday's losses; see `unlearn.synthetic.faraday.LossWeights`."""
+    """Weights of Faraday's losses; see `unlearn.generators.faraday.LossWeights`."""
 
     reconstruction: float = MISSING
     quantile: float = MISSING
@@ -80,7 +80,7 @@ class LossConfig:
 
 @dataclass
 class VaeConfig:
-    """Faraday's network and its training; see `unlearn.synthetic.faraday.VaeOptions`."""
+    """Faraday's network and its training; see `unlearn.generators.faraday.VaeOptions`."""
 
     latent: int = MISSING
     hidden: int = MISSING
@@ -94,7 +94,7 @@ class VaeConfig:
 
 @dataclass
 class MixtureConfig:
-    """Faraday's mixture; see `unlearn.synthetic.faraday.MixtureOptions`."""
+    """Faraday's mixture; see `unlearn.generators.faraday.MixtureOptions`."""
 
     components: int = MISSING
     tol: float = MISSING
@@ -114,7 +114,7 @@ class FaradayConfig(GeneratorConfig):
 
 @dataclass
 class FeederConfig(GeneratorConfig):
-    """Feeders with their meters; see `unlearn.synthetic.feeder.GeneratorConfig`."""
+    """Feeders with their meters; see `unlearn.generators.feeder.GeneratorConfig`."""
 
     kind: str = "feeder"
     num_transformers: int = MISSING

@@ -13,8 +13,8 @@ from experiments.endings import Ending, number
 from experiments.rows import refuse_loads_and_forms
 from experiments.schema import Config, with_forecaster
 from unlearn.criteria import CRITERIA
-from unlearn.evaluation import sensitivity
 from unlearn.records import write_parquet
+from unlearn.studies.paper.sensitivity import sensitivity
 
 
 @experiment

@@ -14,12 +14,15 @@ from experiments.internal import comparison_folder, move_log
 from experiments.schema import Config
 from experiments.schema_synthetic import FeederConfig
 from experiments.synthetic_stages import MODEL, PROFILES, SyntheticRun, feeder_config
-from unlearn.data import DailyProfiles, HouseholdProfiles
-from unlearn.evaluation import describe_feeder, describe_release
-from unlearn.evaluation.describe import REAL
-from unlearn.plotting import save_feeder, save_release, write_feeder_page, write_release_page
+from unlearn.generators.feeder import SyntheticDataPipeline
+from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.records import write_parquet
-from unlearn.synthetic.feeder import SyntheticDataPipeline
+from unlearn.studies.release.feeder_figure import save_feeder
+from unlearn.studies.release.feeder_measure import describe_feeder
+from unlearn.studies.release.feeder_page import write_feeder_page
+from unlearn.studies.release.figure import save_release
+from unlearn.studies.release.measure import REAL, describe_release
+from unlearn.studies.release.page import write_release_page
 
 #: Records that stand in the folder for the owner of the data.
 COMPARISON = "comparison.parquet"

@@ -19,7 +19,18 @@ from experiments.schema import Config
 from experiments.schema_private import PrivateFaradayConfig
 from experiments.schema_synthetic import FaradayConfig, FeederConfig, SimulatorConfig
 from unlearn.checks import require_choice, require_count
-from unlearn.data import (
+from unlearn.errors import DataError, InputError
+from unlearn.generators import BASELINES
+from unlearn.generators.faraday import (
+    FaradayOptions,
+    LossWeights,
+    MixtureOptions,
+    VaeOptions,
+    fit_faraday,
+    save_faraday,
+)
+from unlearn.generators.feeder import GeneratorConfig, daily_profiles
+from unlearn.households import (
     DailyProfiles,
     HouseholdProfiles,
     load_households,
@@ -27,9 +38,6 @@ from unlearn.data import (
     save_profiles,
     split_households,
 )
-from unlearn.errors import DataError, InputError
-from unlearn.evaluation import UtilityOptions
-from unlearn.evaluation.utility.bus_loads import training_days
 from unlearn.records import (
     config_hash,
     kept_table,
@@ -38,16 +46,8 @@ from unlearn.records import (
     source_fingerprint,
 )
 from unlearn.store import create_folder, kept
-from unlearn.synthetic import BASELINES
-from unlearn.synthetic.faraday import (
-    FaradayOptions,
-    LossWeights,
-    MixtureOptions,
-    VaeOptions,
-    fit_faraday,
-    save_faraday,
-)
-from unlearn.synthetic.feeder import GeneratorConfig, daily_profiles
+from unlearn.studies.utility.bus_loads import training_days
+from unlearn.studies.utility.measure import UtilityOptions
 
 log = logging.getLogger(__name__)
 

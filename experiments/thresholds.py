@@ -15,9 +15,9 @@ from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
 from unlearn.errors import InputError
-from unlearn.evaluation.anomaly.archive import load_archive
-from unlearn.evaluation.anomaly.sweep import measure_thresholds
-from unlearn.plotting.anomaly_seeds import named, rule_named
+from unlearn.studies.detection.archive import load_archive
+from unlearn.studies.detection.seeds import named, rule_named
+from unlearn.studies.detection.thresholds import measure_thresholds
 
 
 @experiment

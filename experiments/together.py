@@ -13,33 +13,31 @@ from experiments.internal import only_for_owner
 from experiments.jobs import RECORDS
 from experiments.schema import Config
 from unlearn.errors import InputError
-from unlearn.plotting import (
-    save_anomaly,
-    save_deletion,
-    save_fidelity,
-    save_leakage,
-    save_poisoning,
-    save_private_training,
-    save_thresholds,
-    save_utility,
-    summarise_anomaly,
-    summarise_deletion,
-    summarise_fidelity,
-    summarise_leakage,
-    summarise_poisoning,
-    summarise_private_training,
-    summarise_thresholds,
-    summarise_utility,
-    write_anomaly_page,
-    write_deletion_page,
-    write_fidelity_page,
-    write_leakage_page,
-    write_poisoning_page,
-    write_private_training_page,
-    write_thresholds_page,
-    write_utility_page,
-)
 from unlearn.records import read_parquet
+from unlearn.studies.deletion.figure import save_deletion
+from unlearn.studies.deletion.page import write_deletion_page
+from unlearn.studies.deletion.verdict import summarise_deletion
+from unlearn.studies.detection.figure import save_anomaly
+from unlearn.studies.detection.page import write_anomaly_page
+from unlearn.studies.detection.thresholds_figure import save_thresholds
+from unlearn.studies.detection.thresholds_page import write_thresholds_page
+from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
+from unlearn.studies.detection.verdict import summarise_anomaly
+from unlearn.studies.fidelity.figure import save_fidelity
+from unlearn.studies.fidelity.page import write_fidelity_page
+from unlearn.studies.fidelity.verdict import summarise_fidelity
+from unlearn.studies.leakage.figure import save_leakage
+from unlearn.studies.leakage.page import write_leakage_page
+from unlearn.studies.leakage.verdict import summarise_leakage
+from unlearn.studies.poisoning.figure import save_poisoning
+from unlearn.studies.poisoning.page import write_poisoning_page
+from unlearn.studies.poisoning.verdict import summarise_poisoning
+from unlearn.studies.private_training.figure import save_private_training
+from unlearn.studies.private_training.page import write_private_training_page
+from unlearn.studies.private_training.verdict import summarise_private_training
+from unlearn.studies.utility.figure import save_utility
+from unlearn.studies.utility.page import write_utility_page
+from unlearn.studies.utility.text import summarise_utility
 
 #: Of each experiment: figure, page, sentences.
 _SHOWN = {

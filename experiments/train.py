@@ -8,8 +8,8 @@ from experiments.app import experiment, write_records
 from experiments.build import build_study
 from experiments.endings import Ending, number
 from experiments.schema import Config
-from unlearn.evaluation import METRICS
 from unlearn.forecasters import save_forecaster
+from unlearn.studies._shared.measure import METRICS
 
 
 @experiment

@@ -10,7 +10,8 @@ from experiments.build import build_study, model_folder
 from experiments.endings import Ending, number
 from experiments.evidence import OldModel, require_single_run, write_evidence
 from experiments.schema import Config
-from unlearn.evaluation import METRICS, PROTOCOLS
+from unlearn.studies._shared.measure import METRICS
+from unlearn.studies._shared.study import PROTOCOLS
 
 
 @experiment

@@ -16,7 +16,7 @@ from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun, utility_options
 from experiments.together import publish
-from unlearn.evaluation import measure_utility
+from unlearn.studies.utility.measure import measure_utility
 
 
 @experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)

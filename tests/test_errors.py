@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import unlearn
 from unlearn.checks import short_repr
-from unlearn.data import buildings_of, inject, poison
+from unlearn.data import poison
 from unlearn.errors import DataError, DownloadError, InputError, UnlearnError, said
-from unlearn.evaluation.measure import refuse_zero_loads
+from unlearn.households import buildings_of, inject
+from unlearn.studies._shared.measure import refuse_zero_loads
 
 
 @given(st.floats(allow_nan=True), st.integers(-(2**63), 2**63 - 1), st.booleans())

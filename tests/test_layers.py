@@ -10,12 +10,12 @@ import unlearn
 
 LAYERS = [
     {"errors", "checks", "guard", "limits", "records", "store", "temporary", "ledger"},
-    {"linalg", "data", "grid", "dp"},
+    {"linalg", "data", "grid", "dp", "reporting"},
+    {"households"},
     {"forecasters", "criteria"},
     {"influence"},
-    {"unlearning", "synthetic", "anomaly", "privacy"},
-    {"evaluation"},
-    {"plotting"},
+    {"unlearning", "generators", "detectors", "attacks"},
+    {"studies"},
     {"services"},
 ]
 ROOT = Path(unlearn.__file__).parent

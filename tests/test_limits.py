@@ -14,9 +14,9 @@ import pytest
 from unlearn.data.archive import Archive
 from unlearn.data.text_tables import open_table
 from unlearn.errors import InputError
+from unlearn.generators.feeder.tables import CsvTable
 from unlearn.grid.case import load_case
 from unlearn.records import read_json, read_safetensors, unmarked, write_csv
-from unlearn.synthetic.feeder.tables import CsvTable
 
 LAUGHS = "a: &a [x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)

@@ -43,9 +43,9 @@ def test_every_module_says_what_it_is():
 @pytest.mark.parametrize(
     ("missing", "module"),
     [
-        ("matplotlib", "unlearn.plotting"),
-        ("jinja2", "unlearn.plotting"),
-        ("matplotlib", "unlearn.plotting.report"),
+        ("matplotlib", "unlearn.reporting.style"),
+        ("jinja2", "unlearn.reporting.pages"),
+        ("matplotlib", "unlearn.studies.paper.report"),
         ("hydra", "experiments.train"),
     ],
 )

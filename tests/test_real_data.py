@@ -6,8 +6,10 @@ import pytest
 import torch
 
 import unlearn
-from unlearn.evaluation import Study, completeness, tradeoff
-from unlearn.plotting.claims import check_claims
+from unlearn.studies._shared.study import Study
+from unlearn.studies.paper.completeness import completeness
+from unlearn.studies.paper.tradeoff import tradeoff
+from unlearn.studies.paper.verdict import check_claims
 
 pytestmark = pytest.mark.network
 SHARES = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]

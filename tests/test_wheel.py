@@ -24,9 +24,9 @@ def test_the_wheel_finds_its_grids_and_templates(tmp_path: Path) -> None:
     for carried in (
         "py.typed",
         "grids/ieee14.yaml",
-        "plotting/page.html",
-        "plotting/report.html",
-        "plotting/unlearn.mplstyle",
+        "reporting/layout.html",
+        "studies/paper/page.html",
+        "reporting/unlearn.mplstyle",
     ):
         assert f"unlearn/{carried}" in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "unlearn").rglob("*.py")}

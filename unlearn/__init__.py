@@ -8,17 +8,7 @@
 """
 
 from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion
-from unlearn.data import (
-    FAIR,
-    PUBLISHED,
-    LoadDataset,
-    SplitSpec,
-    dataset_from_frames,
-    load_buildings,
-    load_dataset,
-    load_households,
-    split_households,
-)
+from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
 from unlearn.errors import UnlearnError
 from unlearn.forecasters import (
     Forecaster,
@@ -29,6 +19,9 @@ from unlearn.forecasters import (
     save_forecaster,
 )
 from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
+from unlearn.households.buildings.sources import load_buildings
+from unlearn.households.household_profiles import split_households
+from unlearn.households.io.sources import load_households
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
 from unlearn.unlearning import (

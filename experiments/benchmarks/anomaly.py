@@ -17,19 +17,19 @@ from experiments.benchmarks.timing import Timing, add_timing
 from experiments.build import build_households
 from experiments.schema import Config
 from experiments.schema_inversion import AnomalyBenchmarkConfig
-from unlearn.anomaly.adversarial import TrainedGan, train_gan
-from unlearn.anomaly.encoder import train_encoder
-from unlearn.anomaly.gan import FittedGan
-from unlearn.anomaly.inversion import Inversion, InversionOptions, invert
-from unlearn.anomaly.metrics import Ranking, building_draws, interval
-from unlearn.anomaly.scaling import scale, training_time, usable_buildings
-from unlearn.anomaly.storage import load_detector
-from unlearn.anomaly.windows import Windows, cut_windows
 from unlearn.checks import FloatArray, require_choice
-from unlearn.data.buildings.injection import inject
-from unlearn.data.buildings.series import buildings_of
-from unlearn.data.buildings.splits import split_buildings
+from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
+from unlearn.detectors.gan.encoder import train_encoder
+from unlearn.detectors.gan.fitted import FittedGan
+from unlearn.detectors.gan.inversion import Inversion, InversionOptions, invert
+from unlearn.detectors.metrics import Ranking, building_draws, interval
+from unlearn.detectors.scaling import scale, training_time, usable_buildings
+from unlearn.detectors.storage import load_detector
+from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError
+from unlearn.households.buildings.injection import inject
+from unlearn.households.buildings.series import buildings_of
+from unlearn.households.buildings.splits import split_buildings
 from unlearn.records import RecordTable
 
 PUBLISHED, LEAN = "one at a time, as published", "one at a time, lean"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.anomaly.adversarial import TrainedGan
-from unlearn.anomaly.inversion import InversionOptions
+from unlearn.detectors.gan.adversarial import TrainedGan
+from unlearn.detectors.gan.inversion import InversionOptions
 
 
 def search_as_published(gan: TrainedGan, values: np.ndarray, options: InversionOptions, seed: int) -> np.ndarray:

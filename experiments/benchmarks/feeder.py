@@ -17,9 +17,9 @@ from tqdm import tqdm
 from experiments.benchmarks.timing import Timing, add_timing, repeat
 from experiments.schema import Config
 from unlearn.errors import SolverError
+from unlearn.generators.feeder import GeneratorConfig, SyntheticDataPipeline, bus_loads
 from unlearn.grid import load_case
 from unlearn.records import RecordTable
-from unlearn.synthetic.feeder import GeneratorConfig, SyntheticDataPipeline, bus_loads
 
 _ROOT = Path(__file__).resolve().parents[2]
 

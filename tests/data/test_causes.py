@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.lcl_builder import HEADER, days_of, write
-from unlearn.data import read_lcl, read_lead, read_tables, read_wide
+from tests.households.lcl_builder import HEADER, days_of, write
+from unlearn.data import read_tables
 from unlearn.errors import DataError
+from unlearn.households import read_lcl, read_lead, read_wide
 
 
 def wide(folder, times, **columns):

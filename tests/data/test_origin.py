@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unlearn.data import (
+from unlearn.attacks.outliers import OutlierOptions, draw_outliers, inject_outliers
+from unlearn.data import origin
+from unlearn.households import (
     HouseholdProfiles,
     day_ahead_panel,
     household_profiles,
     load_households,
     load_profiles,
-    origin,
     profiles_from_frame,
     read_npz,
     save_profiles,
@@ -24,7 +25,6 @@ from unlearn.data import (
     split_households,
     with_attribute_as_segment,
 )
-from unlearn.privacy.attacks.outliers import OutlierOptions, draw_outliers, inject_outliers
 
 
 @pytest.fixture(scope="module")

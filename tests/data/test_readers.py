@@ -15,26 +15,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.data import builders
-from tests.data.lcl_builder import trial, write, write_folder, zipped
-from unlearn.data import (
-    dataset_from_frames,
+from tests.households.lcl_builder import trial, write, write_folder, zipped
+from unlearn.data import dataset_from_frames, load_dataset, read_tables
+from unlearn.data.archive import Archive
+from unlearn.data.text_tables import open_table
+from unlearn.data.times import read_times
+from unlearn.errors import DataError, InputError, UnlearnError
+from unlearn.households import (
     household_profiles,
     load_buildings,
-    load_dataset,
     load_households,
     load_profiles,
     read_lcl,
     read_lead,
     read_npz,
-    read_tables,
     read_wide,
     save_profiles,
     with_attribute_as_segment,
 )
-from unlearn.data.archive import Archive
-from unlearn.data.text_tables import open_table
-from unlearn.data.times import read_times
-from unlearn.errors import DataError, InputError, UnlearnError
 
 UNIT = re.compile(r"[kmgKMG]?[wW][hH]?\W*$")
 ODD_NAMES = ("0012", "NA", "None", "nan", "1e5", "True", "1_000", " 7 ", "12.0", "inf", "2016-01-01", "a,b", 'say "x"')

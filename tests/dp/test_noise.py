@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, kstest, norm
 
-from unlearn.data import simulate_households
 from unlearn.dp import NoiseSource, SimulatedNoise, noise_source
 from unlearn.dp.noise import _Bits, _happens
 from unlearn.errors import InputError
+from unlearn.households import simulate_households
 
 #: Of live statistics: one false alarm in a million runs.
 ALPHA = 1e-6

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 from torch import Tensor, nn
 
-from unlearn.data import simulate_households
 from unlearn.dp import (
     GaussianSteps,
     Noise,
@@ -24,6 +23,7 @@ from unlearn.dp import (
 )
 from unlearn.dp.sgd import Batch
 from unlearn.errors import ConvergenceError, InputError, MismatchError
+from unlearn.households import simulate_households
 
 pytestmark = pytest.mark.extras
 

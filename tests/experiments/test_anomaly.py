@@ -12,18 +12,18 @@ import pytest
 
 from experiments import thresholds
 from experiments.anomaly_stages import AnomalyRun, detector_options, threshold_rule
-from tests.anomaly.builders import anomalous_series
+from tests.detectors.builders import anomalous_series
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.pages import read_page
-from unlearn.anomaly.detectors import DETECTORS, DetectorOptions
-from unlearn.anomaly.division import DivisionOptions
-from unlearn.anomaly.storage import load_detector
-from unlearn.anomaly.thresholds import ThresholdRule
-from unlearn.data.buildings.injection import InjectionOptions
-from unlearn.data.buildings.series import BuildingSeries
+from unlearn.detectors.division import DivisionOptions
+from unlearn.detectors.registry import DETECTORS, DetectorOptions
+from unlearn.detectors.storage import load_detector
+from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.errors import InputError
-from unlearn.evaluation.anomaly.measure import MeasureOptions
+from unlearn.households.buildings.injection import InjectionOptions
+from unlearn.households.buildings.series import BuildingSeries
+from unlearn.studies.detection.measure import MeasureOptions
 
 QUICK = ["households.n_households=16", "households.n_days=50"]
 

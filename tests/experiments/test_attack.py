@@ -12,8 +12,8 @@ from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.evaluation import LeakageOptions
-from unlearn.evaluation.leakage.calibration import COPIED, OTHERS
+from unlearn.studies.leakage.calibration import COPIED, OTHERS
+from unlearn.studies.leakage.options import LeakageOptions
 
 #: Few households, and a cheap attack.
 QUICK = [

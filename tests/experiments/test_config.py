@@ -15,8 +15,8 @@ from experiments.anomaly_stages import detector_options
 from experiments.app import CONF, to_config
 from experiments.build import build_cost, build_split
 from experiments.schema import Config, with_forecaster
-from unlearn.anomaly.autoencoder import AutoencoderOptions
-from unlearn.anomaly.gan import GanOptions
+from unlearn.detectors.autoencoder import AutoencoderOptions
+from unlearn.detectors.gan.fitted import GanOptions
 from unlearn.errors import InputError
 
 GROUPS = (

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from experiments.endings import Ending, Number, number, tell
 from tests.experiments.conftest import Runner
-from unlearn.plotting.pages import write_page
-from unlearn.plotting.style import NOT_A_RESULT, TINY, save_figure
 from unlearn.records import RecordTable
+from unlearn.reporting.labels import NOT_A_RESULT, TINY
+from unlearn.reporting.pages import write_page
+from unlearn.reporting.style import save_figure
 
 
 def table() -> pd.DataFrame:

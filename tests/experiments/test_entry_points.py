@@ -16,9 +16,9 @@ from tests.experiments.test_config import composed
 from tests.pages import read_page
 from unlearn.data import make_synthetic
 from unlearn.errors import InputError
-from unlearn.evaluation import Study
 from unlearn.grid import load_case
 from unlearn.records import COLUMNS, read_json
+from unlearn.studies._shared.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_POINTS = ROOT / "experiments"

@@ -12,7 +12,8 @@ from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
 from unlearn.errors import InputError
-from unlearn.evaluation import PoisonedStudy, PoisoningOptions
+from unlearn.studies.poisoning.measure import PoisonedStudy
+from unlearn.studies.poisoning.options import PoisoningOptions
 
 QUICK = ["poisoning.folder=kept", "poisoning.shares=[0.1]"]
 

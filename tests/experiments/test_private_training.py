@@ -17,10 +17,10 @@ from experiments.schema_private import PrivateFaradayConfig
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
-from unlearn.data import load_profiles
 from unlearn.errors import InputError
-from unlearn.synthetic import load_faraday
-from unlearn.synthetic.faraday import FaradayPrivacy, private
+from unlearn.generators import load_faraday
+from unlearn.generators.faraday import FaradayPrivacy, private
+from unlearn.households import load_profiles
 
 #: A private generator of a start that is fitted in a second, in few steps.
 QUICK_GENERATOR = [
@@ -64,7 +64,7 @@ def test_a_private_release_is_written_with_what_it_spent(run: Runner, kept: Path
 def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     run: Runner, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unlearn.privacy.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
+    monkeypatch.setattr("unlearn.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
     settings = [
         *QUICK,
         f"synthesis.folder={kept}",

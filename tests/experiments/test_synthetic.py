@@ -17,10 +17,10 @@ from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
 from tests.pages import assert_self_contained, read_page
-from unlearn.data import HouseholdProfiles, load_profiles
 from unlearn.errors import InputError
+from unlearn.generators import FaradayOptions, load_faraday
+from unlearn.households import HouseholdProfiles, load_profiles
 from unlearn.records import write_parquet
-from unlearn.synthetic import FaradayOptions, load_faraday
 
 #: A generator that is fitted in a second, and few households.
 QUICK = [

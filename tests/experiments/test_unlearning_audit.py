@@ -11,7 +11,8 @@ from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
 from tests.pages import assert_self_contained, read_page
-from unlearn.evaluation import PARTS, Audit, AuditOptions
+from unlearn.studies.deletion.measure import PARTS, Audit
+from unlearn.studies.deletion.options import AuditOptions
 
 QUICK = ["unlearning.l1_budgets=[0,0.2]", "unlearning_audit.folder=kept", "evaluation.hours=12"]
 
@@ -19,7 +20,7 @@ QUICK = ["unlearning.l1_budgets=[0,0.2]", "unlearning_audit.folder=kept", "evalu
 def test_an_audit_writes_its_evidence_and_goes_on_where_it_stopped(
     run: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unlearn.privacy.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
+    monkeypatch.setattr("unlearn.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
     folder = run("unlearning_audit", *QUICK)
     said = capsys.readouterr().out
     assert "105 of 420 training rows removed (25 %, helpful/mse; protocol fair)" in said

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn.data import simulate_households, split_households
-from unlearn.data.meters.day_ahead import FEATURES, DayAheadPanel, day_ahead_panel
 from unlearn.dp import SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
@@ -26,6 +24,8 @@ from unlearn.forecasters.private_household import (
     fit_private_household_forecaster,
     linear_sums,
 )
+from unlearn.households import simulate_households, split_households
+from unlearn.households.day_ahead import FEATURES, DayAheadPanel, day_ahead_panel
 
 
 @pytest.fixture(scope="module")

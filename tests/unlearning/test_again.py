@@ -6,7 +6,7 @@ import torch
 
 import unlearn
 from unlearn.errors import InputError
-from unlearn.evaluation import Study
+from unlearn.studies._shared.study import Study
 from unlearn.unlearning import relative_distance
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import unlearn
 from unlearn.errors import InputError
-from unlearn.evaluation import Study
+from unlearn.studies._shared.study import Study
 from unlearn.unlearning import select
 
 HOURS = pd.date_range("2007-01-01", periods=48, freq="h")

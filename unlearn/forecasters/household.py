@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.checks import FloatArray, as_floats, require_choice, require_finite, require_shape
-from unlearn.data.meters.day_ahead import CALENDAR, FEATURES, HOURS, DayAheadPanel
 from unlearn.errors import InputError
 from unlearn.forecasters.extractors import EXTRACTORS, N_FEATURES
 from unlearn.forecasters.training import TrainingOptions, train_network
+from unlearn.households.day_ahead import CALENDAR, FEATURES, HOURS, DayAheadPanel
 
 KINDS = ("linear", *EXTRACTORS)
 

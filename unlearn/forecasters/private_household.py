@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from unlearn.checks import IntArray, require_choice, require_count, require_not_negative, require_positive
-from unlearn.data.meters.day_ahead import DayAheadPanel
 from unlearn.dp.accounting import (
     GaussianSteps,
     epsilon_by_prv,
@@ -31,6 +30,7 @@ from unlearn.forecasters.household import (
     untrained_network,
 )
 from unlearn.forecasters.private_head import ClippedSums
+from unlearn.households.day_ahead import DayAheadPanel
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""Latent inversion against a plain loop over single windows; windows do not touch each other."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.detectors.gans import LENGTH, small_gan, small_windows
+from unlearn.detectors.gan.adversarial import TrainedGan
+from unlearn.detectors.gan.encoder import EncoderOptions, train_encoder
+from unlearn.detectors.gan.inversion import InversionOptions, invert
+from unlearn.errors import ConvergenceError, InputError
+
+STOPPING = InversionOptions(steps=20, learning_rate=0.1, patience=2, tolerance=0.02, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def double() -> TrainedGan:
+    """The small networks in float64, in which searches compare to many digits."""
+    gan = small_gan()
+    return replace(gan, generator=deepcopy(gan.generator).double(), discriminator=deepcopy(gan.discriminator).double())
+
+
+def one_at_a_time(gan: TrainedGan, x: np.ndarray, options: InversionOptions, seed: int) -> tuple[float, int]:
+    """Best S of a window and steps taken, with autograd and PyTorch's Adam."""
+    given = torch.from_numpy(x)[None]
+    start = gan.latent_std * np.random.default_rng(seed).standard_normal(len(x))
+    z = torch.from_numpy(start)[None].requires_grad_()
+    features = gan.discriminator(given)[1]
+    optimiser = torch.optim.Adam([z], options.learning_rate)
+    best = mark = np.inf
+    waited = 0
+    for step in range(options.steps):
+        made = gan.generator(z)
+        score = (1 - options.feature_weight) * (given - made).abs().sum()
+        score = score + options.feature_weight * (features - gan.discriminator(made)[1]).abs().sum()
+        value = score.item()
+        best = min(best, value)
+        gained = value < (1 - options.tolerance) * mark
+        mark, waited = (value, 0) if gained else (mark, waited + 1)
+        if options.patience is not None and waited >= options.patience:
+            return best, step + 1
+        optimiser.zero_grad()
+        score.backward()
+        optimiser.step()
+    return best, options.steps
+
+
+@pytest.mark.parametrize("options", [InversionOptions(steps=8, learning_rate=0.02), STOPPING])
+def test_all_at_once_is_one_at_a_time(double: TrainedGan, options: InversionOptions) -> None:
+    x = small_windows().values[:60:9].astype(np.float64)
+    found = invert(double, x, options, seed=5)
+    expected = [one_at_a_time(double, row, options, seed=5) for row in x]
+    np.testing.assert_allclose(found.score, [score for score, _ in expected], rtol=1e-9)
+    assert found.steps.tolist() == [steps for _, steps in expected]
+    if options.patience is not None:
+        assert len(set(found.steps.tolist())) > 2, "windows stop at different times"
+
+
+@pytest.mark.parametrize("options", [InversionOptions(steps=10), replace(STOPPING, batch_size=64)])
+def test_a_score_does_not_depend_on_the_batch_to_the_last_bit(options: InversionOptions) -> None:
+    gan, x = small_gan(), small_windows().values[:70]
+    whole = invert(gan, x, options)
+    found = invert(gan, x, replace(options, batch_size=32))
+    np.testing.assert_array_equal(found.hour, whole.hour)
+    np.testing.assert_array_equal(found.steps, whole.steps)
+    order = np.random.default_rng(0).permutation(70)[:45]
+    np.testing.assert_array_equal(invert(gan, x[order], options).hour, whole.hour[order])
+    alone = [invert(gan, row[None], options).score[0] for row in x[:5]]
+    np.testing.assert_array_equal(alone, whole.score[:5])
+
+
+def test_the_parts_add_up_and_belong_to_the_z_that_is_returned(double: TrainedGan) -> None:
+    x = small_windows().values[:6].astype(np.float64)
+    found = invert(double, x, replace(STOPPING, feature_weight=0.3))
+    made = double.generator(torch.from_numpy(found.z))
+    np.testing.assert_allclose(found.residual, (made - torch.from_numpy(x)).abs(), atol=1e-12)
+    gap = (double.discriminator(made)[1] - double.discriminator(torch.from_numpy(x))[1]).abs().sum(dim=2)
+    np.testing.assert_allclose(found.distance, gap, atol=1e-12)
+    np.testing.assert_allclose(found.hour, 0.7 * found.residual + 0.3 * found.distance, rtol=1e-12)
+    np.testing.assert_allclose(found.score, found.hour.sum(axis=1), rtol=1e-12)
+
+
+def test_more_steps_never_score_higher(double: TrainedGan) -> None:
+    x = small_windows().values[:8].astype(np.float64)
+    scores = [invert(double, x, InversionOptions(steps=steps)).score for steps in (1, 5, 20)]
+    assert (scores[1] <= scores[0]).all()
+    assert (scores[2] <= scores[1]).all()
+    assert (scores[2] < scores[0]).any()
+
+
+def test_a_window_that_was_generated_is_found_again() -> None:
+    gan = small_gan()
+    made = gan.sample(6, seed=9).numpy()
+    strange = np.where(np.arange(LENGTH) % 2, 3.0, -3.0)[None].repeat(6, axis=0)
+    options = InversionOptions(steps=30, learning_rate=0.05)
+    assert invert(gan, made, options).score.max() < 0.3 * invert(gan, strange, options).score.min()
+
+
+def test_the_encoder_gives_the_start() -> None:
+    gan = train_encoder(small_gan(), small_windows(), EncoderOptions(8, 6, 16, 0.01), seed=1)
+    x = small_windows().values
+    single = InversionOptions(steps=1)
+    warm = invert(gan, x, replace(single, start="encoder"))
+    np.testing.assert_allclose(warm.z, gan.encoder(torch.from_numpy(x)), atol=1e-6)  # type: ignore[misc]
+    assert warm.score.mean() < invert(gan, x, single).score.mean()
+
+
+def test_no_windows_have_no_scores() -> None:
+    found = invert(small_gan(), np.empty((0, LENGTH)))
+    assert found.score.shape == (0,)
+    assert found.hour.shape == (0, LENGTH)
+
+
+def test_unusable_windows_are_refused() -> None:
+    gan, x = small_gan(), small_windows().values[:3].copy()
+    with pytest.raises(InputError, match=rf"windows: expected shape \(any, {LENGTH}\), got \(3, {LENGTH - 1}\)"):
+        invert(gan, x[:, 1:])
+    x[2, 4] = np.nan
+    with pytest.raises(InputError, match=r"windows: expected finite values.*\(2, 4\)"):
+        invert(gan, x)
+    with pytest.raises(InputError, match="expected a GAN with an encoder, got one without"):
+        invert(gan, x[:2], InversionOptions(start="encoder"))
+    broken = replace(gan, generator=deepcopy(gan.generator))
+    with torch.no_grad():
+        broken.generator.output.bias.fill_(torch.nan)
+    with pytest.raises(ConvergenceError, match="the score of window 0 is not finite"):
+        invert(broken, x[:2])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, r"inversion\.steps"),
+        ({"learning_rate": 0.0}, r"inversion\.learning_rate"),
+        ({"feature_weight": 1.5}, r"inversion\.feature_weight: expected a share from 0 to 1"),
+        ({"batch_size": 0}, r"inversion\.batch_size"),
+        ({"patience": 0}, r"inversion\.patience"),
+        ({"tolerance": -0.1}, r"inversion\.tolerance"),
+        ({"start": "zero"}, "expected one of encoder, hourly, random; got 'zero'"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        InversionOptions(**settings)

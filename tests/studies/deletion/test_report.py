@@ -1,0 +1,124 @@
+"""Verdicts, sentences, figure and page of an audited deletion, from records that are written by hand."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.pages import assert_self_contained, read_page
+from unlearn.errors import InputError
+from unlearn.records import RecordTable
+from unlearn.studies.deletion.figure import save_deletion
+from unlearn.studies.deletion.page import write_deletion_page
+from unlearn.studies.deletion.table import ALIKE, PLAIN, DeletionTable, Model
+from unlearn.studies.deletion.verdict import answer_list, model_table, summarise_deletion
+
+BUDGETS = (0.0, 0.1, 0.2)
+
+
+def audited(leak: float = 0.8, original: float = 0.99, forecaster: str = "linear", **common: object) -> pd.DataFrame:
+    """Records of an audit in which re-weighting leaks more as λ₁ grows."""
+    about = {"experiment": "unlearning_audit", "data": "synthetic", "grid": "ieee14", "forecaster": forecaster}
+    about |= {"protocol": "fair", "selection": "random", "proportion": 0.25, "seed": 0}
+    table = RecordTable(**{**about, **common})
+    for metric, value in (("unlearnt_rows", 250), ("remaining_rows", 750), ("columns", 50)):
+        table.add(metric, value, "rows")
+
+    def attacked(auc: float, attack: str, **columns: object) -> None:
+        for metric in ("auc", "advantage", "precision", "recall", "tpr_at_fpr_0.01"):
+            value = auc if metric == "auc" else 0.1
+            table.add(metric, value, low=value - 0.05, high=min(value + 0.05, 1.0), attack=attack, **columns)
+
+    aucs = {"original": original, "first_order": 0.7, "unlearnt": 0.5, "retrained": 0.5}
+    models = [({"method": method}, auc, 0.0 if auc == 0.5 else 0.1) for method, auc in aucs.items()]
+    for criterion in ("mse", "mape", "cost"):
+        for budget in BUDGETS:
+            columns = {"method": "reweighted", "criterion": criterion, "l1_budget": budget}
+            models.append((columns, 0.5 + (leak - 0.5) * budget / 0.2, budget))
+    for columns, auc, distance in models:
+        for metric in ("mse", "mape", "cost", "p_value", "standard_score", "distance_to_original"):
+            table.add(metric, 100 * distance + 1, **columns)
+        table.add("distance_to_retrained", distance, **columns)
+        if columns["method"] == "retrained":
+            continue
+        for against in (PLAIN, ALIKE) if columns["method"] == "reweighted" else (PLAIN,):
+            for attack in ("loss", "likelihood_ratio", "parameters"):
+                attacked(auc, attack, scope="set", against=against, **columns)
+            table.add("distance_between_worlds", distance, against=against, **columns)
+            table.add("weights_differ", distance / 10, against=against, **columns)
+        if columns["method"] != "reweighted":
+            for attack in ("loss", "likelihood_ratio"):
+                attacked(0.5 + (auc - 0.5) / 5, attack, scope="row", against=PLAIN, **columns)
+    for attack in ("loss", "likelihood_ratio"):
+        attacked(0.55, attack, scope="forecaster", method="original")
+    attacked(0.9, "parameters", scope="set", method="shadow")
+    return table.to_frame()
+
+
+def answer(records: pd.DataFrame, *model: object) -> str:
+    return DeletionTable(records).verdict(Model(*model)).answer  # type: ignore[arg-type]
+
+
+def test_equal_parameters_are_forgotten_and_traces_are_not() -> None:
+    records = audited()
+    assert answer(records, "unlearnt") == "yes"
+    assert answer(records, "reweighted", "cost", 0.0) == "yes"
+    assert answer(records, "first_order") == "no"
+    assert answer(records, "reweighted", "cost", 0.2) == "no"
+
+
+def test_an_attack_that_finds_no_trace_is_not_taken_for_proof() -> None:
+    verdict = DeletionTable(audited(leak=0.52)).verdict(Model("reweighted", "mse", 0.2))
+    assert verdict.answer == "unclear"
+    assert "finds no trace" in verdict.reason
+
+
+def test_an_attack_that_misses_the_original_says_nothing() -> None:
+    records = audited(leak=0.52, original=0.53)
+    verdict = DeletionTable(records).verdict(Model("reweighted", "mse", 0.2))
+    assert verdict.answer == "unclear"
+    assert "not even recognise the original" in verdict.reason
+    assert any("no power" in sentence for sentence in summarise_deletion(records))
+
+
+def test_sentences_say_from_where_on_re_weighting_leaks() -> None:
+    sentences = summarise_deletion(audited())
+    assert sentences[0].startswith("Linear forecaster on synthetic: 250 of 1,000 training rows removed (25 %, random;")
+    assert any(sentence.startswith("TAMU: leaks from λ₁ = 0.1 on (AUC 0.65 (0.60 to 0.70)") for sentence in sentences)
+    quiet = summarise_deletion(audited(leak=0.5))
+    assert any(sentence.startswith("PAMU MAPE: no leak was measured up to λ₁ = 0.2") for sentence in quiet)
+
+
+def test_budgets_with_one_answer_are_one_entry() -> None:
+    entries = [(entry["model"], entry["answer"]) for entry in answer_list(DeletionTable(audited()))]
+    assert entries[:2] == [("complete unlearning", "yes"), ("first-order update", "no")]
+    assert entries[-2:] == [("TAMU, λ₁ = 0", "yes"), ("TAMU, λ₁ = 0.1 to 0.2", "no")]
+
+
+def test_every_model_has_a_row() -> None:
+    rows = model_table(DeletionTable(audited()))
+    assert [row["model"] for row in rows[:4]] == ["original", "first-order update", "complete unlearning", "retrained"]
+    assert len(rows) == 4 + 3 * len(BUDGETS)
+    assert rows[3]["answer"] == "never saw them"
+    assert rows[0]["answer"] == "Not forgotten"
+
+
+@pytest.mark.parametrize("forecaster", ["linear", "cnn"])
+def test_figure_and_page_are_written(tmp_path: Path, forecaster: str) -> None:
+    records = audited(forecaster=forecaster)
+    png = save_deletion(records, tmp_path / "unlearning_audit")
+    assert png.stat().st_size > 20_000
+    assert png.with_suffix(".pdf").is_file()
+    page = read_page(write_deletion_page(records, png, tmp_path / "index.html"))
+    assert_self_contained(page)
+    assert "What is not claimed" in page
+    assert ("extractor" in page) == (forecaster == "cnn")
+
+
+def test_records_of_something_else_or_of_two_deletions_are_refused() -> None:
+    with pytest.raises(InputError, match="records of one audit, got 2"):
+        DeletionTable(pd.concat([audited(), audited(seed=1)]))
+    with pytest.raises(InputError, match="records of unlearning_audit"):
+        DeletionTable(audited(experiment="tradeoff"))
+    with pytest.raises(InputError, match="each number once"):
+        summarise_deletion(pd.concat([audited(), audited()]))

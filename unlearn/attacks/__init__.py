@@ -1,0 +1,54 @@
+"""Attacks: they take arrays and callables, and say how much of its training data something gives away."""
+
+from unlearn.attacks.attributes import (
+    CLASSIFIERS,
+    Guesses,
+    Trial,
+    accuracy_of,
+    gain_of,
+    infer_attribute,
+    leak_of,
+    majority_guesses,
+)
+from unlearn.attacks.likelihood_ratio import likelihood_ratio_scores
+from unlearn.attacks.loss import loss_scores
+from unlearn.attacks.membership import ATTACKS, household_scores, membership_scores
+from unlearn.attacks.nearest import Nearest, nearest_records
+from unlearn.attacks.outcome import Estimate, Outcome, measure_attack, require_enough_records
+from unlearn.attacks.outliers import (
+    OutlierOptions,
+    OutlierSets,
+    draw_outliers,
+    inject_outliers,
+    make_outliers,
+)
+from unlearn.attacks.reconstruction import (
+    Closeness,
+    closeness_test,
+    compromised_shares,
+    relative_radius,
+    share_of,
+)
+from unlearn.attacks.shadow_heads import bootstrap_weights, fit_heads, random_subsets, residuals_of
+from unlearn.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
+
+__all__ = [
+    # the one measure
+    "Estimate", "Outcome", "measure_attack", "require_enough_records",
+    # membership in the training of a model, by what it does on a record
+    "likelihood_ratio_scores", "loss_scores",
+    # shadow models of a forecaster's head
+    "bootstrap_weights", "fit_heads", "random_subsets", "residuals_of",
+    # membership in the training of a generator, from its release
+    "ATTACKS", "household_scores", "membership_scores",
+    # outliers
+    "OutlierOptions", "OutlierSets", "draw_outliers", "inject_outliers", "make_outliers",
+    # reconstruction
+    "Closeness", "closeness_test", "compromised_shares", "relative_radius", "share_of",
+    # copies
+    "Similarity", "Verdict", "exact_copies", "judge_copies", "most_similar",
+    # attributes
+    "CLASSIFIERS", "Guesses", "Trial", "accuracy_of", "gain_of", "infer_attribute", "leak_of", "majority_guesses",
+    # neighbours
+    "Nearest", "nearest_records",
+]  # fmt: skip

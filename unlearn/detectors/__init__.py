@@ -1,0 +1,35 @@
+"""Anomalies in meter readings: windows, LSTM-GAN and latent inversion, detectors to compare with, thresholds."""
+
+from unlearn.detectors.autoencoder import AutoencoderOptions, FittedAutoencoder, fit_autoencoder
+from unlearn.detectors.base import FittedDetector, WindowScores
+from unlearn.detectors.baselines.ecod import fit_ecod
+from unlearn.detectors.baselines.forecast import fit_forecast
+from unlearn.detectors.baselines.level import fit_level
+from unlearn.detectors.baselines.median import fit_median
+from unlearn.detectors.baselines.pyod import PyodOptions, fit_pyod
+from unlearn.detectors.baselines.seasonal import fit_seasonal
+from unlearn.detectors.division import Division, DivisionOptions, divide
+from unlearn.detectors.gan.fitted import FittedGan, GanOptions, fit_gan
+from unlearn.detectors.gan.inversion import Inversion, InversionOptions, invert
+from unlearn.detectors.metrics import Confusion, Ranking, confusion
+from unlearn.detectors.registry import DETECTORS, DetectorOptions, fit_candidates
+from unlearn.detectors.scaling import ScaledSeries, scale, training_time, usable_buildings
+from unlearn.detectors.storage import load_detector, save_detector
+from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
+from unlearn.detectors.windows import Windows, cut_windows
+
+__all__ = [
+    # readings on one scale, cut into windows
+    "ScaledSeries", "Windows", "cut_windows", "scale", "training_time", "usable_buildings",
+    # who is seen when
+    "Division", "DivisionOptions", "divide",
+    # detectors by name
+    "DETECTORS", "DetectorOptions", "FittedDetector", "WindowScores", "fit_candidates",
+    # the LSTM-GAN and its latent inversion
+    "FittedGan", "GanOptions", "Inversion", "InversionOptions", "fit_gan", "invert", "load_detector", "save_detector",
+    # detectors to compare with
+    "AutoencoderOptions", "FittedAutoencoder", "PyodOptions", "fit_autoencoder", "fit_ecod", "fit_forecast",
+    "fit_level", "fit_median", "fit_pyod", "fit_seasonal",
+    # thresholds and metrics
+    "Confusion", "Ranking", "Threshold", "ThresholdRule", "choose_threshold", "confusion",
+]  # fmt: skip

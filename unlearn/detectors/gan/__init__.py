@@ -1,0 +1,1 @@
+"""The LSTM-GAN and its latent inversion."""

@@ -1,0 +1,272 @@
+"""Latent inversion: the z whose generated window comes nearest to a given one, for thousands of windows at once.
+
+Windows are independent of each other: one's score depends on its readings, the networks and the seed, not on the
+others. Rounding must not make a difference either, for hundreds of steps through recurrent networks make large ones
+of small ones: batches are filled up to a multiple of `BLOCK` windows, at which matrix products and sums treat every
+window alike, to the last bit. Steps follow Adam on S of `LatentLoss`; a window's best z counts. With `patience` a
+window stops once it gains nothing more, leaves the batch, and one that waits takes its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from unlearn.checks import (
+    FloatArray,
+    IntArray,
+    as_floats,
+    require_choice,
+    require_count,
+    require_finite,
+    require_not_negative,
+    require_positive,
+    require_shape,
+    short_repr,
+)
+from unlearn.detectors.gan.adversarial import TrainedGan
+from unlearn.detectors.gan.hourly import HourlySearch
+from unlearn.detectors.gan.latent import LatentLoss
+from unlearn.detectors.gan.recurrent import filled, rounded
+from unlearn.errors import ConvergenceError, InputError
+
+STARTS = ("random", "encoder", "hourly")
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+
+#: Share of a batch that has stopped before it is filled up anew: laying out costs as much as a few windows' steps.
+_REFILL = 1 / 8
+
+
+@dataclass(frozen=True)
+class InversionOptions:
+    """Settings of the search.
+
+    Attributes:
+        steps: evaluations of each window at most; Adam moves z between them.
+        learning_rate: Adam's.
+        feature_weight: λ, the share of the discriminator's features in S.
+        batch_size: windows at once, rounded up to a multiple of `BLOCK`; changes time and memory only.
+        patience: steps without gain after which a window stops; None: all take all steps.
+        tolerance: what counts as gain: a share of S by which it must fall below its value at the last gain.
+        start: "random": all windows begin at one draw of the latent prior; "encoder": at the encoder's z; "hourly": at
+            the z of `HourlySearch`.
+        tried: values that the hourly start tries for each hour.
+    """
+
+    steps: int = 300
+    learning_rate: float = 1e-2
+    feature_weight: float = 0.1
+    batch_size: int = 256
+    patience: int | None = None
+    tolerance: float = 0.01
+    start: str = "random"
+    tried: int = 16
+
+    def __post_init__(self) -> None:
+        require_count("inversion.steps", self.steps)
+        require_positive("inversion.learning_rate", self.learning_rate)
+        require_not_negative("inversion.feature_weight", self.feature_weight)
+        if self.feature_weight > 1:
+            raise InputError(f"inversion.feature_weight: expected a share from 0 to 1, got {self.feature_weight!r}.")
+        require_count("inversion.batch_size", self.batch_size)
+        if self.patience is not None:
+            require_count("inversion.patience", self.patience)
+        require_not_negative("inversion.tolerance", self.tolerance)
+        require_choice("inversion.start", self.start, STARTS)
+        if require_count("inversion.tried", self.tried) < 2:
+            raise InputError(f"inversion.tried: expected a whole number of at least 2, got {self.tried!r}.")
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """What the search found for n windows of W hours.
+
+    Attributes:
+        z: best latent values, shape (n, W).
+        residual: |x − G(z)| of each hour, shape (n, W).
+        distance: L1 distance of the discriminator's features of each hour, shape (n, W).
+        hour: (1 − λ) residual + λ distance, shape (n, W).
+        steps: evaluations that each window took, shape (n,).
+    """
+
+    z: NDArray[np.floating]
+    residual: FloatArray
+    distance: FloatArray
+    hour: FloatArray
+    steps: IntArray
+
+    @property
+    def score(self) -> FloatArray:
+        """S of each window, the sum over its hours, shape (n,)."""
+        return np.asarray(self.hour.sum(axis=1))
+
+
+def invert(gan: TrainedGan, values: ArrayLike, options: InversionOptions | None = None, seed: int = 0) -> Inversion:
+    """Search z for each window.
+
+    Args:
+        gan: trained networks; in float32 as trained, or in float64 after `.double()` of both.
+        values: scaled readings, shape (n, W).
+        options: settings.
+        seed: of the random start.
+
+    Raises:
+        InputError: windows of another length, readings missing, or an encoder asked for that was never trained.
+        ConvergenceError: a score became NaN or infinite.
+    """
+    options = options or InversionOptions()
+    given = as_floats("windows", values, 2)
+    require_shape("windows", given, (None, gan.length))
+    require_finite("windows", given)
+    if not len(given):
+        empty = np.empty((0, gan.length))
+        return Inversion(empty, empty, empty, empty, np.empty(0, dtype=np.int64))
+    dtype = gan.generator.output.weight.dtype
+    x = torch.from_numpy(given).to(dtype).t().contiguous()
+    width = rounded(min(options.batch_size, len(given)))
+    loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
+    z, steps = _search(loss, x, _start(gan, x, options, seed), options)
+    # Row by row in memory: otherwise the sum over a window's hours depends on how many windows there are.
+    residual, distance = (part.t().double().contiguous().numpy() for part in _parts(loss, z, x))
+    return Inversion(z.t().numpy(), residual, distance, loss.score(residual, distance), steps.numpy())
+
+
+def _start(gan: TrainedGan, x: Tensor, options: InversionOptions, seed: int) -> Tensor:
+    """First z of each window, shape (W, n)."""
+    if options.start == "encoder":
+        if gan.encoder is None:
+            raise InputError(
+                "inversion.start: expected a GAN with an encoder, got one without. Train it with train_encoder, or "
+                "start at random."
+            )
+        with torch.no_grad():
+            return gan.encoder(x.t().to(gan.encoder.output.weight.dtype)).t().to(x.dtype).contiguous()
+    if options.start == "hourly":
+        weight = options.feature_weight
+        return HourlySearch(gan.generator, gan.discriminator, gan.latent_std, options.tried, weight).search(x)
+    # One draw for all windows: a score then depends on no other window, nor on a window's place among them.
+    draw = np.random.default_rng(seed).standard_normal(len(x))
+    return (gan.latent_std * torch.from_numpy(draw)).to(x.dtype)[:, None].expand(-1, x.shape[1]).contiguous()
+
+
+@dataclass
+class _Batch:
+    """Windows that are searched for at once, each a column (last axis)."""
+
+    row: Tensor
+    x: Tensor
+    features: Tensor
+    z: Tensor
+    mean: Tensor
+    square: Tensor
+    best_z: Tensor
+    best: Tensor
+    mark: Tensor
+    waited: Tensor
+    taken: Tensor
+    running: Tensor
+
+    @classmethod
+    def of(cls, row: Tensor, x: Tensor, features: Tensor, z: Tensor) -> _Batch:
+        n = len(row)
+        count = torch.zeros(n, dtype=torch.int64)
+        best = torch.full((n,), torch.inf, dtype=x.dtype)
+        zeros = torch.zeros_like(z)
+        running = torch.ones(n, dtype=torch.bool)
+        return cls(row, x, features, z, zeros, zeros.clone(), z.clone(), best, best.clone(), count, count, running)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def keep(self, columns: Tensor) -> _Batch:
+        return _Batch(*(getattr(self, f.name)[..., columns] for f in fields(self)))
+
+    def join(self, other: _Batch) -> _Batch:
+        return _Batch(*(torch.cat([getattr(self, f.name), getattr(other, f.name)], dim=-1) for f in fields(self)))
+
+
+def _search(loss: LatentLoss, x: Tensor, start: Tensor, options: InversionOptions) -> tuple[Tensor, Tensor]:
+    """Best z (W, N) and steps taken (N,) of windows x (W, N)."""
+    n_windows = x.shape[1]
+    found, taken = torch.empty_like(x), torch.zeros(n_windows, dtype=torch.int64)
+    waiting = min(loss.width, n_windows)
+    batch = _draw(loss, x, start, torch.arange(waiting))
+    with tqdm(total=n_windows, desc="inversion", unit="window", leave=False) as bar:
+        while len(batch):
+            _step(loss, batch, options)
+            over = batch.running & (batch.taken >= options.steps)
+            if options.patience is not None:
+                over |= batch.running & (batch.waited >= options.patience)
+            if not over.any():
+                continue
+            found[:, batch.row[over]], taken[batch.row[over]] = batch.best_z[:, over], batch.taken[over]
+            batch.running &= ~over
+            bar.update(int(over.sum()))
+            n_running = int(batch.running.sum())
+            if n_running > (1 - _REFILL) * len(batch):
+                continue
+            rows = torch.arange(waiting, min(waiting + loss.width - n_running, n_windows))
+            waiting += len(rows)
+            if len(rows):
+                batch = batch.keep(batch.running)
+                batch = batch.join(_draw(loss, x, start, rows, len(batch)))
+            else:
+                # Some that have stopped stay, to fill the block.
+                batch = batch.keep(torch.argsort(~batch.running, stable=True)[: rounded(n_running)])
+    return found, taken
+
+
+def _draw(loss: LatentLoss, x: Tensor, start: Tensor, rows: Tensor, beside: int = 0) -> _Batch:
+    """Windows to join `beside` others, and copies of the last that never run, up to a multiple of `BLOCK`."""
+    spare = rounded(beside + len(rows)) - beside - len(rows)
+    chosen = torch.cat([rows, rows[-1:].expand(spare)])
+    batch = _Batch.of(chosen, x[:, chosen], _features(loss, x[:, chosen]), start[:, chosen])
+    batch.running[len(rows) :] = False
+    return batch
+
+
+def _features(loss: LatentLoss, x: Tensor) -> Tensor:
+    return loss.features(filled(x))[..., : x.shape[1]]
+
+
+def _step(loss: LatentLoss, batch: _Batch, options: InversionOptions) -> None:
+    """Evaluate every window, note its best and move it by one step of Adam."""
+    score = loss.score(*loss.parts(batch.z, batch.x, batch.features)).sum(dim=0)
+    lost = batch.running & ~torch.isfinite(score)
+    if lost.any():
+        raise ConvergenceError(
+            f"inversion: the score of window {int(batch.row[lost][0])} is not finite any more. "
+            f"Lower inversion.learning_rate ({options.learning_rate:g})."
+        )
+    batch.taken = batch.taken + 1
+    better, gained = score < batch.best, score < (1 - options.tolerance) * batch.mark
+    batch.best = torch.where(better, score, batch.best)
+    batch.best_z = torch.where(better, batch.z, batch.best_z)
+    batch.mark = torch.where(gained, score, batch.mark)
+    batch.waited = torch.where(gained, 0, batch.waited + 1)
+
+    gradient = loss.gradient()
+    first, second = _BETAS
+    batch.mean.mul_(first).add_(gradient, alpha=1 - first)
+    batch.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+    # Windows of one batch may have begun at different times: each has its own correction of Adam's moments.
+    age = batch.taken.to(score.dtype)
+    root = (batch.square / (1 - second**age)).sqrt_().add_(_EPSILON)
+    batch.z.sub_(options.learning_rate * batch.mean / (1 - first**age) / root)
+
+
+def _parts(loss: LatentLoss, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Residual and feature distance of each hour at z, two arrays (W, N)."""
+    found = []
+    for own_z, own_x in zip(z.split(loss.width, dim=1), x.split(loss.width, dim=1), strict=True):
+        given, n = filled(own_x), own_x.shape[1]
+        found.append([part[:, :n] for part in loss.parts(filled(own_z), given, loss.features(given))])
+    residual, distance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    return residual, distance

@@ -1,1 +1,0 @@
-"""How well detectors of anomalies do: scores that are kept, thresholds chosen on validation, metrics on test."""

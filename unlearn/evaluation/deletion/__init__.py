@@ -1,1 +1,0 @@
-"""Evidence that a deletion happened: attacks on forecasters before and after unlearning."""

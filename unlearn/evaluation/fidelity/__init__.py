@@ -1,1 +1,0 @@
-"""Fidelity of releases: distances of profiles to held-out households, beside those of real households."""

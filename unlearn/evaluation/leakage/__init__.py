@@ -1,1 +1,0 @@
-"""Leakage of releases: attacks on them, beside the same attacks on releases whose leakage is known."""

@@ -1,1 +1,0 @@
-"""Poisoned training hours: detected without the truth, unlearnt, and priced."""

@@ -1,0 +1,35 @@
+"""Faraday: daily profiles from a variational autoencoder and a Gaussian mixture over its latent space."""
+
+from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
+from unlearn.generators.faraday.labels import LabelSpace
+from unlearn.generators.faraday.losses import LossWeights
+from unlearn.generators.faraday.mixture import LabelledMixture
+from unlearn.generators.faraday.model import Faraday, FaradayOptions, fit_faraday
+from unlearn.generators.faraday.private import FaradayPrivacy, fit_private_faraday
+from unlearn.generators.faraday.public import relabelled, untrained_faraday
+from unlearn.generators.faraday.storage import load_faraday, save_faraday
+from unlearn.generators.faraday.training import VaeOptions
+from unlearn.generators.faraday.vae import ProfileVae
+
+__all__ = [
+    # the generator
+    "Faraday",
+    "fit_faraday",
+    "save_faraday",
+    "load_faraday",
+    # the same under differential privacy, from a public start
+    "FaradayPrivacy",
+    "fit_private_faraday",
+    "relabelled",
+    "untrained_faraday",
+    # settings
+    "FaradayOptions",
+    "VaeOptions",
+    "LossWeights",
+    "MixtureOptions",
+    # its parts
+    "ProfileVae",
+    "LabelSpace",
+    "LabelledMixture",
+    "fit_mixture",
+]

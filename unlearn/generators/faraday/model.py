@@ -1,0 +1,193 @@
+"""Faraday: a variational autoencoder of daily profiles with a Gaussian mixture over its latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from unlearn.checks import FloatArray, IntArray, require_count, short_repr
+from unlearn.errors import InputError
+from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
+from unlearn.generators.faraday.labels import LabelSpace
+from unlearn.generators.faraday.mixture import LabelledMixture
+from unlearn.generators.faraday.residuals import residual_factor, residual_scores
+from unlearn.generators.faraday.scaling import EnergyScaler
+from unlearn.generators.faraday.training import ScaledProfiles, VaeOptions, train_vae
+from unlearn.generators.faraday.vae import ProfileVae
+from unlearn.households.household_profiles import HouseholdProfiles, split_households
+from unlearn.households.profiles import DailyProfiles, EnergyArray
+from unlearn.records import provenance
+
+_CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class FaradayOptions:
+    """Settings of the network and of the mixture."""
+
+    vae: VaeOptions = field(default_factory=VaeOptions)
+    mixture: MixtureOptions = field(default_factory=MixtureOptions)
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class Faraday:
+    """A fitted generator of labelled daily profiles (Chai & Chadney 2024, "Faraday").
+
+    `labels, z ~ mixture`, then each step takes the value of its decoded quantile function at a level; the levels of
+    a day come from a Gaussian copula, so that what the latent space does not hold is still correlated over the day.
+
+    Attributes:
+        vae: encoder and decoder.
+        mixture: over latents and labels.
+        residual: factor of the copula, shape (S, S).
+        scaler: energy to the network's scale.
+        space: values of the labels.
+        card: settings, training record, and what it was fitted on; JSON.
+    """
+
+    vae: ProfileVae
+    mixture: LabelledMixture
+    residual: FloatArray
+    scaler: EnergyScaler
+    space: LabelSpace
+    card: dict[str, Any]
+
+    def sample(self, n: int, seed: int = 0) -> DailyProfiles:
+        """Draw exactly n profiles with the labels that the training profiles had together.
+
+        Raises:
+            InputError: n below 1.
+        """
+        random = np.random.default_rng(seed)
+        z, labels = self.mixture.sample(require_count("n", n), random)
+        return self._release(z, labels, random)
+
+    def sample_given(
+        self, month: ArrayLike, day_of_week: ArrayLike, segment: ArrayLike | Sequence[str], seed: int = 0
+    ) -> DailyProfiles:
+        """Draw a profile for each combination of labels, in this order.
+
+        Args:
+            month: 1 to 12, shape (n,) or one value for all.
+            day_of_week: 0 (Monday) to 6, shape (n,) or one value.
+            segment: names or positions, shape (n,) or one value.
+            seed: of the draw.
+
+        Raises:
+            InputError: labels that are not known, or of different lengths.
+        """
+        labels = self.space.wanted(month, day_of_week, segment)
+        random = np.random.default_rng(seed)
+        return self._release(self.mixture.sample_given(labels, random), labels, random)
+
+    def _release(self, z: FloatArray, labels: IntArray, random: np.random.Generator) -> DailyProfiles:
+        kwh = np.empty((len(z), self.vae.n_steps), dtype=np.float32)
+        for start in range(0, len(z), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            score = random.standard_normal(kwh[rows].shape) @ self.residual.T
+            kwh[rows] = self._decode(z[rows], labels[rows], score)
+        month, day_of_week, segment = labels.T
+        return DailyProfiles("faraday", kwh, month + 1, day_of_week, segment, self.space.segments)
+
+    @torch.no_grad()
+    def _decode(self, z: FloatArray, labels: IntArray, score: FloatArray) -> EnergyArray:
+        quantiles = self.vae.quantiles(torch.from_numpy(z).float(), self.space.one_hot(labels))
+        return self.scaler.unscale(self.vae.value_at(quantiles, torch.from_numpy(score).float()))
+
+
+def fit_faraday(profiles: DailyProfiles, options: FaradayOptions | None = None, seed: int = 0) -> Faraday:
+    """Fit the autoencoder, then the mixture on its latents, then the correlation of what is left.
+
+    Args:
+        profiles: training households only; the holdout must not be among them. Where households are known, those
+            that are kept for early stopping are whole households.
+        options: settings.
+        seed: of initial weights, batch order, latent noise, k-means.
+
+    Raises:
+        InputError: too few profiles or households, or profiles that do not vary.
+        ConvergenceError: training diverged.
+    """
+    options = options or FaradayOptions()
+    if len(profiles) < max(options.mixture.components, 2):
+        raise InputError(
+            f"faraday: expected at least as many training profiles as mixture components "
+            f"({options.mixture.components}), got {len(profiles)}. Give more households, or lower mixture.components."
+        )
+    space = LabelSpace(profiles.segments)
+    scaler = EnergyScaler.fit(profiles.kwh)
+    train, watched = (_scaled(part, scaler, space) for part in _watch(profiles, options.vae.validation, seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = ProfileVae(profiles.n_steps, space.width, options.vae.latent, options.vae.hidden)
+    trained = train_vae(vae, train, watched, scaler.zero, options.vae, seed)
+    vae.requires_grad_(False)
+    everything, labels = _scaled(profiles, scaler, space), space.matrix(profiles)
+
+    def stream() -> Iterator[tuple[FloatArray, IntArray]]:
+        for (_, _, z), rows in zip(_latents(vae, everything, seed), _pieces(labels), strict=True):
+            yield z.double().numpy(), rows
+
+    mixture, fitted = fit_mixture(stream, space.sizes, options.mixture, seed)
+    random = torch.Generator().manual_seed(seed)
+    scores = (residual_scores(vae, x, y, z, scaler.zero, random) for x, y, z in _latents(vae, everything, seed))
+    residual = residual_factor(scores, profiles.n_steps)
+    card = {
+        "kind": "faraday",
+        "data": profiles.name,
+        "fingerprint": profiles.fingerprint,
+        "n_profiles": len(profiles),
+        "n_households": profiles.n_households if isinstance(profiles, HouseholdProfiles) else None,
+        "n_steps": profiles.n_steps,
+        "segments": list(space.segments),
+        "scaler": asdict(scaler),
+        "options": asdict(options),
+        "seed": seed,
+        "training": trained,
+        "mixture": fitted,
+        "versions": provenance()["versions"],
+    }
+    return Faraday(vae, mixture, residual, scaler, space, card)
+
+
+def _watch(profiles: DailyProfiles, share: float, seed: int) -> tuple[DailyProfiles, DailyProfiles]:
+    """Divide into what is trained on and what is watched, neither empty: by household where they are known."""
+    if isinstance(profiles, HouseholdProfiles):
+        # A household without a day, all of which may be test days, can neither be trained on nor watched.
+        present = np.unique(profiles.household)
+        if len(present) < 2:
+            raise InputError(
+                f"faraday: expected at least 2 households, one to train on and one for early stopping "
+                f"(vae.validation), got {len(present)} in {profiles.name}. Give more, or profiles without households."
+            )
+        if len(present) < profiles.n_households:
+            profiles = profiles.of_households(present)
+        one = 1 / len(present)
+        return split_households(profiles, min(max(share, one), 1 - one), seed)
+    order = np.random.default_rng(seed).permutation(len(profiles))
+    n_watched = min(max(1, round(share * len(profiles))), len(profiles) - 1)
+    return profiles.take(np.sort(order[n_watched:])), profiles.take(np.sort(order[:n_watched]))
+
+
+def _scaled(profiles: DailyProfiles, scaler: EnergyScaler, space: LabelSpace) -> ScaledProfiles:
+    return ScaledProfiles(scaler.scale(profiles.kwh), space.one_hot(space.matrix(profiles)))
+
+
+def _pieces(labels: IntArray) -> list[IntArray]:
+    return [labels[start : start + _CHUNK] for start in range(0, len(labels), _CHUNK)]
+
+
+@torch.no_grad()
+def _latents(vae: ProfileVae, profiles: ScaledProfiles, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Chunks of x, labels and a draw of the posterior; the same draw in every pass."""
+    random = torch.Generator().manual_seed(seed + 2)
+    for x, labels in profiles.chunks(_CHUNK):
+        mean, log_variance = vae.posterior(x, labels)
+        yield x, labels, mean + torch.randn(mean.shape, generator=random) * (log_variance / 2).exp()

@@ -1,0 +1,259 @@
+"""Faraday under (ε, δ)-differential privacy of households: everything that sees them is noised and accounted for.
+
+Training goes on from a Faraday that knows none of them. Three things are learnt:
+
+- the network (or its biases alone), by DP-SGD with one clipped gradient of each household;
+- how often each component of the mixture occurs in each segment, as one noisy histogram in which a household counts 1;
+- nothing else. Shapes of components, the copula of residuals and the scaler stay those of the start; months and days of
+  the week follow from the calendar.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import FloatArray, require_choice, require_count, require_fraction, require_positive
+from unlearn.data.dates import day_of_week_of, month_of
+from unlearn.dp import (
+    GaussianSteps,
+    Noise,
+    NoiseSource,
+    SgdOptions,
+    default_delta,
+    noise_multiplier_for,
+    noise_source,
+    private_sum,
+    require_guarantee,
+    train_privately,
+)
+from unlearn.errors import InputError, MismatchError
+from unlearn.generators.faraday.ledger import privacy_card
+from unlearn.generators.faraday.losses import LossWeights, profile_losses
+from unlearn.generators.faraday.mixture import LabelledMixture, normalised
+from unlearn.generators.faraday.model import Faraday
+from unlearn.generators.faraday.vae import ProfileVae
+from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.records import provenance
+
+#: What of the network is trained: all of it, or only what is added in each layer (Bu et al. 2022), which takes less
+#: noise as a whole and suits few households.
+TRAINED = ("all", "biases")
+
+
+@dataclass(frozen=True)
+class FaradayPrivacy:
+    """What is promised, and how the promise is spent.
+
+    Attributes:
+        epsilon: ε of everything together; None adds no noise and promises nothing, for comparison.
+        delta: δ; None takes 1/(10 N).
+        clip: Euclidean norm that a household's gradient is clipped to.
+        sampling_rate: chance of a household to take part in a step.
+        steps: of DP-SGD.
+        days: days that a household shows in a step, drawn from all of its days.
+        learning_rate: of the first step; falls to 0 along a cosine.
+        trained: "all" or "biases".
+        histogram_share: share of ε that the histogram of components would spend by itself.
+    """
+
+    epsilon: float | None = 1.0
+    delta: float | None = None
+    clip: float = 1.0
+    sampling_rate: float = 0.2
+    steps: int = 300
+    days: int = 32
+    learning_rate: float = 1e-3
+    trained: str = "biases"
+    histogram_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.epsilon is not None:
+            require_positive("privacy.epsilon", self.epsilon)
+        if self.delta is not None:
+            require_fraction("privacy.delta", self.delta)
+        require_count("privacy.days", self.days)
+        require_positive("privacy.learning_rate", self.learning_rate)
+        require_choice("privacy.trained", self.trained, TRAINED)
+        require_fraction("privacy.histogram_share", self.histogram_share)
+        SgdOptions(self.clip, 0.0, self.sampling_rate, self.steps)
+
+
+def fit_private_faraday(
+    profiles: HouseholdProfiles,
+    start: Faraday,
+    privacy: FaradayPrivacy | None = None,
+    loss: LossWeights | None = None,
+    noise: Noise = "os",
+) -> Faraday:
+    """Go on training from a public Faraday, so that the result keeps each household private.
+
+    Args:
+        profiles: training households. Their number, segments' names and first and last date count as public.
+        start: a Faraday that was fitted on none of them, such as one of simulated households, or `untrained_faraday`.
+        privacy: what is promised, and how it is spent.
+        loss: weights of the loss; "mmd" is refused, for it mixes households.
+        noise: "os" draws sampling coins and noise from the operating system's generator, so that no fit repeats.
+            `SimulatedNoise(seed)` repeats and protects nobody; it is for profiles that are simulated.
+
+    Returns:
+        A generator whose card says what each part spent. It holds no fingerprint of the data and no losses: both would
+        tell of single households.
+
+    Raises:
+        InputError: a promise that is none for so many households, settings out of range, or a seed for profiles that
+            may be real.
+        MismatchError: a start with other segments or steps, one that was fitted on these households, or one
+            that was itself trained privately.
+        ConvergenceError: training diverged.
+    """
+    privacy, loss = privacy or FaradayPrivacy(), loss or LossWeights()
+    _check(profiles, start, loss)
+    source = noise_source(noise, profiles)
+    present = np.unique(profiles.household)
+    if len(present) < profiles.n_households:
+        profiles = profiles.of_households(present)
+    n_units = profiles.n_households
+    delta = privacy.delta if privacy.delta is not None else default_delta(n_units)
+    sgd, histogram = _plan(privacy, delta, n_units)
+    vae = copy.deepcopy(start.vae)
+    ran = _train(vae, profiles, start, privacy, sgd, loss, source)
+    shares = _component_shares(vae, profiles, start, histogram, source)
+    card = {
+        "kind": "faraday",
+        "data": profiles.name,
+        "n_households": n_units,
+        "n_steps": profiles.n_steps,
+        "segments": list(start.space.segments),
+        "scaler": asdict(start.scaler),
+        "options": {**start.card["options"], "privacy": asdict(privacy), "loss": asdict(loss)},
+        "start": {name: start.card.get(name) for name in ("data", "fingerprint", "n_households")},
+        "privacy": privacy_card(ran, histogram, privacy.clip, delta, n_units, source),
+        "versions": provenance()["versions"],
+    }
+    mixture = _mixture(start.mixture, shares, profiles)
+    return replace(start, vae=vae.requires_grad_(False), mixture=mixture, card=card)
+
+
+def _check(profiles: HouseholdProfiles, start: Faraday, loss: LossWeights) -> None:
+    if loss.kind == "mmd":
+        raise InputError(
+            "loss.kind: expected kl, got mmd, which no household has by itself. Private training takes kl."
+        )
+    start.space.matrix(profiles)
+    if start.vae.n_steps != profiles.n_steps:
+        raise MismatchError(
+            f"start: expected a Faraday of {profiles.n_steps} steps a day, as {profiles.name} has, got "
+            f"{start.vae.n_steps}."
+        )
+    if start.card.get("fingerprint") == profiles.fingerprint:
+        raise MismatchError(
+            "start: expected a Faraday that has seen none of these households, got one that was fitted on them. Fit it "
+            "on simulated or published ones."
+        )
+    if "privacy" in start.card:
+        # Its households may be among these, and a card counts what one training spends.
+        raise MismatchError(
+            f"start: expected a Faraday that no private household was needed for, got one that was trained privately "
+            f"on {start.card['data']}: what that spent would not be counted. Start from what it started from."
+        )
+
+
+def _plan(privacy: FaradayPrivacy, delta: float, n_units: int) -> tuple[SgdOptions, GaussianSteps]:
+    """Noise of both parts, so that together they spend ε."""
+    if privacy.epsilon is None:
+        return SgdOptions(privacy.clip, 0.0, privacy.sampling_rate, privacy.steps), GaussianSteps(0.0, 1.0, 1)
+    require_guarantee(privacy.epsilon, delta, n_units)
+    own = noise_multiplier_for(privacy.histogram_share * privacy.epsilon, delta, 1.0, 1)
+    histogram = GaussianSteps(own, 1.0, 1)
+    noise = noise_multiplier_for(privacy.epsilon, delta, privacy.sampling_rate, privacy.steps, [histogram])
+    return SgdOptions(privacy.clip, noise, privacy.sampling_rate, privacy.steps), histogram
+
+
+def _train(
+    vae: ProfileVae,
+    profiles: HouseholdProfiles,
+    start: Faraday,
+    privacy: FaradayPrivacy,
+    sgd: SgdOptions,
+    loss: LossWeights,
+    source: NoiseSource,
+) -> GaussianSteps:
+    """Train the network in place; households on the first axis, their days on the second."""
+    rows, first, many = _rows_by_household(profiles)
+    x, labels = start.scaler.scale(profiles.kwh), start.space.one_hot(start.space.matrix(profiles))
+
+    def batch(units: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        drawn = (torch.rand((len(units), privacy.days), generator=generator) * many[units, None]).long()
+        chosen = rows[first[units, None] + drawn]
+        noise = torch.randn((*chosen.shape, vae.latent), generator=generator)
+        losses, _ = profile_losses(vae, x[chosen], labels[chosen], noise, loss, start.scaler.zero)
+        return losses.mean(dim=1), torch.arange(len(units))
+
+    for name, parameter in vae.named_parameters():
+        parameter.requires_grad_(privacy.trained == "all" or name.endswith("bias"))
+    trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trained, lr=privacy.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, privacy.steps)
+    return train_privately(vae, batch, profiles.n_households, optimiser, sgd, source, schedule.step).spent
+
+
+def _rows_by_household(profiles: HouseholdProfiles) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows ordered by household, where each household's begin, and how many they are."""
+    rows = np.argsort(profiles.household, kind="stable")
+    many = np.bincount(profiles.household, minlength=profiles.n_households)
+    first = np.cumsum(many) - many
+    return torch.from_numpy(rows), torch.from_numpy(first), torch.from_numpy(many)
+
+
+@torch.no_grad()
+def _component_shares(
+    vae: ProfileVae, profiles: HouseholdProfiles, start: Faraday, histogram: GaussianSteps, source: NoiseSource
+) -> FloatArray:
+    """Share of households in each component and segment, shape (K, segments), from one noisy histogram.
+
+    A household puts 1 in all into the cells: for each of its days the probabilities of the components, averaged.
+    """
+    space, mixture = start.space, start.mixture
+    k, n_segments = mixture.n_components, len(space.segments)
+    latent = LabelledMixture(mixture.weights, mixture.means, mixture.factors, ())
+    of_household = np.zeros((profiles.n_households, k))
+    many = np.bincount(profiles.household, minlength=profiles.n_households)
+    x, matrix = start.scaler.scale(profiles.kwh), space.matrix(profiles)
+    for rows in np.array_split(np.arange(len(profiles)), max(1, len(profiles) // 8192)):
+        mean, _ = vae.posterior(x[rows], space.one_hot(matrix[rows]))
+        probability, _ = normalised(latent.log_joint(mean.double().numpy(), np.zeros((len(rows), 0), dtype=np.int64)))
+        of = profiles.household[rows]
+        np.add.at(of_household, of, probability / many[of, None])
+    segment = np.zeros((len(many), n_segments))
+    segment[profiles.household, profiles.segment] = 1
+    table = of_household[:, :, None] * segment[:, None, :]
+    noisy = private_sum(table.reshape(len(table), -1), 1.0, histogram.noise_multiplier, source)
+    prior = mixture.weights[:, None] * mixture.labels[2]
+    return _drawn_towards(noisy.reshape(k, n_segments) / len(table), prior, histogram.noise_multiplier / len(table))
+
+
+def _drawn_towards(shares: FloatArray, prior: FloatArray, sd: float) -> FloatArray:
+    """Noisy shares drawn towards public ones by as much as noise explains their distance (James & Stein 1961)."""
+    distance = float(np.square(shares - prior).sum())
+    kept = max(0.0, 1 - max(shares.size - 2, 0) * sd**2 / distance) if distance > 0 else 0.0
+    drawn = np.maximum(prior + kept * (shares - prior), 1e-6)
+    return drawn / drawn.sum()
+
+
+def _mixture(start: LabelledMixture, shares: FloatArray, profiles: HouseholdProfiles) -> LabelledMixture:
+    """The start's components with other weights and segments; months and days as the calendar has them."""
+    days = np.arange(profiles.date.min(), profiles.date.max() + 1)
+    month = np.bincount(month_of(days) - 1, minlength=12) + 1e-9
+    day = np.bincount(day_of_week_of(days), minlength=7) + 1e-9
+    weights = shares.sum(axis=1)
+    k = len(weights)
+    calendar = (np.tile(month / month.sum(), (k, 1)), np.tile(day / day.sum(), (k, 1)))
+    return LabelledMixture(
+        weights / math.fsum(weights), start.means, start.factors, (*calendar, shares / weights[:, None])
+    )

@@ -1,0 +1,237 @@
+"""Meters: class, position, rating, monthly consumption and anomalies, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from unlearn.checks import FloatArray, IntArray, short_repr
+from unlearn.errors import InputError
+from unlearn.generators.feeder.anomalies import AnomalyEffect, MeterUse, apply_anomaly
+from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
+from unlearn.generators.feeder.identifiers import METER, TRANSFORMER, identifiers
+from unlearn.generators.feeder.seeds import BLOCK, Stream, generator
+from unlearn.generators.feeder.shapes import SHIFTS, LoadShapes
+from unlearn.generators.feeder.transformers import (
+    HOURS_PER_MONTH,
+    LOAD_FACTOR,
+    POWER_FACTOR,
+    TransformerGenerator,
+    meter_counts,
+    scatter,
+)
+
+#: Bands of risk, from the least severe.
+RISK_BANDS = ("Low", "Medium", "High")
+
+#: Meters that are held at once while files are written.
+CHUNK_METERS = 65_536
+
+#: No service is rated lower: 5 A at 230 V.
+_LEAST_KVA = 1.15
+
+_NOISE = 0.08
+_GROWTH = (0.01, 0.03)
+
+
+@short_repr
+@dataclass(frozen=True)
+class MeterBlock:
+    """Up to `BLOCK` successive meters.
+
+    Attributes:
+        start: position of the first one among all meters.
+        transformer: position of each one's transformer, shape (n,).
+        customer_class: position in `CLASSES`, shape (n,).
+        kind: kind of load shape, see `LoadShapes`, shape (n,).
+        lat: latitude in degrees, shape (n,).
+        lon: longitude in degrees, shape (n,).
+        kva: apparent power that the service is rated for, shape (n,).
+        baseline_kwh: mean monthly use without anomaly, about which seasons, trend and noise move, shape (n,).
+        kwh: energy of each month, to 0.01 kWh, shape (n, M).
+        anomalous: rows of anomalous meters in the block, ascending, shape (a,).
+        anomaly_type: type of each of these, shape (a,).
+        severity: share of normal energy that the anomaly adds or removes, at most 1, shape (a,).
+        effects: by type, its rows in the block and what it does to their hours.
+    """
+
+    start: int
+    transformer: IntArray
+    customer_class: IntArray
+    kind: IntArray
+    lat: FloatArray
+    lon: FloatArray
+    kva: FloatArray
+    baseline_kwh: FloatArray
+    kwh: FloatArray
+    anomalous: IntArray
+    anomaly_type: np.ndarray
+    severity: FloatArray
+    effects: dict[str, tuple[IntArray, AnomalyEffect]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.transformer)
+
+
+class MeterGenerator:
+    """Meters of all transformers.
+
+    Meters are numbered by transformer. Those of a block share a random stream of their own, so any block can be made
+    by itself and chunks change nothing. A meter's month is
+    `baseline * season(kind, month) * growth ** years * noise`, with the baseline lognormal by class, years counted
+    from the middle of all months, growth about 1 % a year and noise of 8 %, rounded to 0.01 kWh.
+
+    Attributes:
+        config: the settings.
+        transformers: the transformers, as `TransformerGenerator.generate` gives them.
+        offsets: first meter of each transformer, and the number of meters, shape (T + 1,).
+        shapes: load shapes and climate.
+    """
+
+    def __init__(self, config: GeneratorConfig, transformers: pd.DataFrame | None = None) -> None:
+        self.config = config
+        self.transformers = TransformerGenerator(config).generate() if transformers is None else transformers
+        if len(self.transformers) != config.num_transformers:
+            raise InputError(
+                f"transformers: expected {config.num_transformers} rows as in the configuration, got "
+                f"{len(self.transformers)}."
+            )
+        self.offsets: IntArray = np.concatenate([[0], np.cumsum(meter_counts(config))])
+        self.shapes = LoadShapes(config)
+        random = generator(config.random_seed, Stream.ANOMALOUS)
+        chosen = random.choice(config.num_meters, config.num_anomalies, replace=False, shuffle=False)
+        self._anomalous: IntArray = np.sort(chosen)
+
+    @property
+    def n_blocks(self) -> int:
+        return -(-self.config.num_meters // BLOCK)
+
+    def block(self, index: int) -> MeterBlock:
+        """Make the meters from `index * BLOCK` on."""
+        config = self.config
+        start = index * BLOCK
+        n = min(BLOCK, config.num_meters - start)
+        random = generator(config.random_seed, Stream.METERS, index)
+        transformer = np.searchsorted(self.offsets, np.arange(start, start + n), side="right") - 1
+        customer_class = np.searchsorted(self._class_bounds, random.random(n), side="right")
+        shift = random.integers(len(SHIFTS), size=n)
+        log_mean, log_sd = self._lognormal
+        baseline_kwh = np.exp(log_mean[customer_class] + log_sd[customer_class] * random.standard_normal(n))
+        centre = self._positions[transformer]
+        lat, lon = scatter(centre[:, 0], centre[:, 1], self._radius_km, random)
+        peak_kva = baseline_kwh / HOURS_PER_MONTH / LOAD_FACTOR[customer_class] / POWER_FACTOR
+        kva = np.round(np.maximum(random.uniform(1.2, 2.0, n) * peak_kva, _LEAST_KVA), 2)
+        growth = random.normal(*_GROWTH, n)
+        kind = customer_class * len(SHIFTS) + shift
+        years = (np.arange(config.num_months) - (config.num_months - 1) / 2) / 12
+        noise = _NOISE * random.standard_normal((n, config.num_months)) - _NOISE**2 / 2
+        kwh = self.shapes.season[kind]
+        kwh *= np.exp(noise + growth[:, None] * years)
+        kwh *= baseline_kwh[:, None]
+        anomalous, types, severity, effects = self._add_anomalies(index, kind, kwh)
+        return MeterBlock(
+            start, transformer, customer_class, kind, lat, lon, kva, baseline_kwh, np.round(kwh, 2), anomalous, types,
+            severity, effects,
+        )  # fmt: skip
+
+    def frames(self, chunk_meters: int = CHUNK_METERS) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+        """Meters and labels of anomalies, about `chunk_meters` meters at a time (whole blocks)."""
+        step = max(1, chunk_meters // BLOCK)
+        for first in range(0, self.n_blocks, step):
+            blocks = [self.block(i) for i in range(first, min(first + step, self.n_blocks))]
+            yield self._meters_frame(blocks), self._labels_frame(blocks)
+
+    def generate(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return all meters and the labels of the anomalous ones."""
+        return next(self.frames(self.n_blocks * BLOCK))
+
+    def meter_ids(self, transformer: int) -> list[str]:
+        """Identifiers of a transformer's meters."""
+        first, last = self.offsets[transformer : transformer + 2]
+        return identifiers(METER, np.arange(first + 1, last + 1)).to_pylist()
+
+    def _add_anomalies(
+        self, index: int, kind: IntArray, kwh: FloatArray
+    ) -> tuple[IntArray, np.ndarray, FloatArray, dict[str, tuple[IntArray, AnomalyEffect]]]:
+        """Draw types and apply them to `kwh` in place."""
+        random = generator(self.config.random_seed, Stream.ANOMALIES, index)
+        first, last = np.searchsorted(self._anomalous, [index * BLOCK, index * BLOCK + len(kwh)])
+        anomalous = self._anomalous[first:last] - index * BLOCK
+        names = list(self.config.anomaly_types)
+        types = random.choice(len(names), size=len(anomalous), p=list(self.config.anomaly_types.values()))
+        severity = np.zeros(len(anomalous))
+        effects = {}
+        for code in np.unique(types):
+            rows = anomalous[types == code]
+            normal = kwh[rows]
+            effect = apply_anomaly(names[code], MeterUse(normal.copy(), self.shapes.hour_share[kind[rows]]), random)
+            moved = np.abs(effect.kwh - normal).sum(axis=1) / normal.sum(axis=1)
+            severity[types == code] = np.minimum(moved, 1.0)
+            kwh[rows] = effect.kwh
+            effects[names[code]] = (rows, effect)
+        return anomalous, np.array(names)[types], severity, effects
+
+    def _meters_frame(self, blocks: list[MeterBlock]) -> pd.DataFrame:
+        def joined(name: str) -> np.ndarray:
+            return np.concatenate([getattr(block, name) for block in blocks])
+
+        transformer, kwh = joined("transformer"), joined("kwh")
+        first = blocks[0].start + 1
+        barangay = pa.array(self.transformers["barangay"], type=pa.string())
+        head = pa.table(
+            {
+                "meter_id": identifiers(METER, np.arange(first, first + len(kwh))),
+                "transformer_id": self._transformer_ids.take(pa.array(transformer)),
+                "customer_class": pa.array(CLASSES).take(pa.array(joined("customer_class"))),
+                "barangay": barangay.take(pa.array(transformer)),
+                "lat": joined("lat"),
+                "lon": joined("lon"),
+            }
+        ).to_pandas()
+        months = pd.DataFrame(kwh, columns=pd.Index(self.config.consumption_columns))
+        return pd.concat([head, months, pd.DataFrame({"kVA": joined("kva")})], axis=1)
+
+    def _labels_frame(self, blocks: list[MeterBlock]) -> pd.DataFrame:
+        number = np.concatenate([block.start + 1 + block.anomalous for block in blocks])
+        severity = np.concatenate([block.severity for block in blocks])
+        band = np.searchsorted(np.array(self.config.risk_thresholds), severity, side="right")
+        return pa.table(
+            {
+                "meter_id": identifiers(METER, number),
+                "anomaly_flag": np.ones(len(number), np.int64),
+                "risk_band": pa.array(RISK_BANDS).take(pa.array(band)),
+                "anomaly_type": pa.array(np.concatenate([block.anomaly_type for block in blocks]), pa.string()),
+            }
+        ).to_pandas()
+
+    @cached_property
+    def _transformer_ids(self) -> pa.Array:
+        return identifiers(TRANSFORMER, np.arange(1, self.config.num_transformers + 1))
+
+    @cached_property
+    def _positions(self) -> FloatArray:
+        return self.transformers[["lat", "lon"]].to_numpy(np.float64)
+
+    @cached_property
+    def _radius_km(self) -> float:
+        """Meters are near their transformer, nearer than clusters are wide."""
+        return min(0.3, 0.1 * TransformerGenerator(self.config).clusters.radius_km)
+
+    @cached_property
+    def _class_bounds(self) -> FloatArray:
+        share, _, _ = self.config.class_table()
+        # The last class that occurs takes what rounding leaves of 1.
+        bounds = np.cumsum(share)
+        bounds[np.flatnonzero(share)[-1] :] = 1.0
+        return bounds
+
+    @cached_property
+    def _lognormal(self) -> tuple[FloatArray, FloatArray]:
+        _, mean, sd = self.config.class_table()
+        log_variance = np.log1p((sd / mean) ** 2)
+        return np.log(mean) - log_variance / 2, np.sqrt(log_variance)

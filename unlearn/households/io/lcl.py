@@ -1,0 +1,196 @@
+"""Reader of the Low Carbon London trial: half-hourly meters of 5,567 households, November 2011 to February 2014.
+
+The data set is "SmartMeter Energy Consumption Data in London Households" (UK Power Networks, London Datastore), some
+8 GB of CSV. The trial is described by Schofield et al., UK Data Archive study 7857,
+https://doi.org/10.5255/UKDA-SN-7857-1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from unlearn.data.dates import day_of_week_of, month_of
+from unlearn.data.files import as_path
+from unlearn.errors import DataError, InputError
+from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.io.lcl_days import Choice, HouseholdDays, step_note, stream_days
+from unlearn.households.io.lcl_rows import LCL_SEGMENTS
+from unlearn.households.io.parquet import ProfileWriter, load_profiles, profile_card
+from unlearn.households.profiles import STEPS
+from unlearn.households.reading import ReadingReport
+from unlearn.store import write
+
+logger = logging.getLogger(__name__)
+
+NAME = "Low Carbon London"
+_CHUNK = 65_536
+
+
+def read_lcl(
+    path: str | Path,
+    *,
+    year: int | None = None,
+    tariff: str | None = None,
+    max_households: int | None = None,
+    min_days: int = 1,
+    stamps: str = "start",
+) -> HouseholdProfiles:
+    """Read the trial's files, or what `convert_lcl` made of them.
+
+    The columns are `LCLid,stdorToU,DateTime,KWH/hh (per half hour) ,Acorn,Acorn_grouped`, times such as
+    `2012-10-12 00:30:00.0000000` in UTC the whole year, and energy in kWh or `Null`. Rows of a household stand together
+    (see `stream_households`). Rows without energy, rows off the half-hour and repeated rows are dropped; where rows of
+    the same household and time differ in energy none is kept. Only days with all 48 half-hours become profiles.
+
+    The trial does not say whether a stamp is the start or the end of its half-hour. Its tariff table runs from
+    2013-01-01 00:00 to 2013-12-31 23:30, and most users take starts, which is the default here; the series of most
+    households begin at 00:30 and end at 00:00, which speaks for ends.
+
+    Args:
+        path: a CSV file, a folder with the 168 CSV files, the zip archive with them, or a `.parquet` file of
+            `convert_lcl`.
+        year: only days of this year.
+        tariff: "Std" or "ToU", the time-of-use tariff of the trial; None takes both.
+        max_households: only the first so many that have enough days; reading ends there.
+        min_days: complete days that a household must have.
+        stamps: whether `DateTime` is the "start" or the "end" of its half-hour.
+
+    Returns:
+        Profiles with `segment` (Acorn_grouped), `acorn` and `tariff` of each household, and what was dropped in
+        `reading`. About 200 bytes a day: all households take some 0.7 GB, and twice as much while they are read from
+        CSV; `convert_lcl` needs a few hundred MB, whatever the size of the files.
+
+    Raises:
+        InputError: an unknown tariff or kind of stamps, or numbers below 1.
+        DataError: whatever `stream_households` refuses, or no household has enough days.
+    """
+    choice = Choice(year, tariff, max_households, min_days, stamps)
+    if as_path("path", path).suffix == ".parquet":
+        return _from_cache(Path(path), choice)
+    parts, reading = [], ReadingReport()
+    for part in stream_days(path, choice):
+        reading += part.counts
+        if len(part.kwh):
+            parts.append(part)
+    logger.info("%s: %s", path, reading)
+    if not parts:
+        raise DataError(
+            f"{path}: expected at least one household with {min_days} or more complete days, got none: {reading}."
+            f"{step_note(path)}"
+        )
+    lengths = [len(part.kwh) for part in parts]
+    households = _table([(part.household_id, part.labels) for part in parts])
+    return household_profiles(
+        NAME,
+        np.concatenate([part.kwh for part in parts]),
+        np.repeat(np.arange(len(parts)), lengths),
+        np.concatenate([part.date for part in parts]),
+        households,
+        _segments(households),
+        reading,
+    )
+
+
+def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = "start") -> ReadingReport:
+    """Convert the trial's files once into a parquet file that `read_lcl` and `load_profiles` read in seconds.
+
+    Args:
+        source: a CSV file, a folder with them, or a zip archive.
+        target: parquet file to write; it appears when it is complete, with mode 600.
+        stamps: whether `DateTime` is the "start" or the "end" of its half-hour.
+
+    Returns:
+        What was kept and dropped. Memory stays bounded by a block of rows, a household and a chunk of profiles.
+
+    Raises:
+        InputError: the suffix of the target is not `.parquet`.
+        DataError: whatever `read_lcl` refuses.
+    """
+    if as_path("target", target).suffix != ".parquet":
+        raise InputError(f"{target}: expected the suffix .parquet, got {Path(target).suffix!r}.")
+    choice = Choice(None, None, None, 1, stamps)
+    total = ReadingReport()
+
+    def fill(file: Path) -> None:
+        nonlocal total
+        kept: list[tuple[str, tuple[str, ...]]] = []
+        with ProfileWriter(file, STEPS, of_households=True) as writer:
+            for chunk in _chunks(source, choice):
+                total += sum((part.counts for part in chunk), ReadingReport())
+                chunk = [part for part in chunk if len(part.kwh)]
+                if chunk:
+                    _write_chunk(writer, chunk)
+                    kept += [(part.household_id, part.labels) for part in chunk]
+            if not kept:
+                raise DataError(f"{source}: expected at least one complete day, got none: {total}.{step_note(source)}")
+            households = _table(kept)
+            origin = {"source": Path(source).name, "stamps": stamps}
+            writer.finish(NAME, _segments(households), households, total, origin)
+
+    write(target, fill, confidential=True, sealed=True)
+    logger.info("%s: %s", source, total)
+    return total
+
+
+def _chunks(source: str | Path, choice: Choice) -> Iterator[list[HouseholdDays]]:
+    chunk: list[HouseholdDays] = []
+    size = 0
+    for part in stream_days(source, choice):
+        chunk.append(part)
+        size += len(part.kwh)
+        if size >= _CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    yield chunk
+
+
+def _write_chunk(writer: ProfileWriter, chunk: list[HouseholdDays]) -> None:
+    owner = np.repeat(np.arange(len(chunk)), [len(part.kwh) for part in chunk])
+    date = np.concatenate([part.date for part in chunk])
+    segment = pd.Index(LCL_SEGMENTS).get_indexer(pd.Index([part.labels[-1] for part in chunk]))
+    writer.write(
+        np.concatenate([part.kwh for part in chunk]),
+        month_of(date),
+        day_of_week_of(date),
+        (segment[owner], list(LCL_SEGMENTS)),
+        (owner, [part.household_id for part in chunk]),
+        date,
+    )
+
+
+def _table(households: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:
+    """Return the frame of households from their ids and labels."""
+    tariff, acorn, segment = zip(*(labels for _, labels in households), strict=True)
+    ids = [name for name, _ in households]
+    return pd.DataFrame({"household_id": ids, "segment": segment, "acorn": acorn, "tariff": tariff})
+
+
+def _segments(households: pd.DataFrame) -> tuple[str, ...]:
+    """Segments that occur, in the order of the trial."""
+    occurring = set(households["segment"])
+    return tuple(segment for segment in LCL_SEGMENTS if segment in occurring)
+
+
+def _from_cache(path: Path, choice: Choice) -> HouseholdProfiles:
+    """Read what `convert_lcl` wrote as if it were the files."""
+    written = profile_card(path)["source"].get("stamps")
+    if written != choice.stamps:
+        raise InputError(
+            f"{path}: expected a file of convert_lcl with stamps={choice.stamps!r}, got {written!r}. Convert again, or "
+            "pass what it was made with."
+        )
+    chosen: dict[str, Any] = {} if choice.tariff is None else {"tariff": choice.tariff}
+    chosen |= {"year": choice.year, "max_households": choice.max_households, "min_days": choice.min_days}
+    cached = cast(HouseholdProfiles, load_profiles(path, **chosen))  # what has stamps is of households
+    segments = _segments(cached.households)
+    if segments == cached.segments:
+        return cached
+    return household_profiles(
+        NAME, cached.kwh, cached.household, cached.date, cached.households, segments, cached.reading
+    )

@@ -1,0 +1,181 @@
+"""One's own meters as a wide table: a column of times and a column of kWh per household."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from unlearn.checks import FloatArray, IntArray
+from unlearn.data.clock import HOUR_S, clock_change, common_step, length_of, off_the_step
+from unlearn.data.dates import seconds_of
+from unlearn.data.energy import refuse_other_units, refuse_registers, warn_of_much
+from unlearn.data.text_tables import Table, listed, open_table
+from unlearn.data.times import read_times
+from unlearn.errors import DataError
+from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.profiles import EnergyArray
+from unlearn.households.reading import ReadingReport
+
+logger = logging.getLogger(__name__)
+
+_DAY_S = 86_400
+
+
+def read_wide(
+    path: str | Path,
+    labels: str | Path | None = None,
+    *,
+    timestamp: str = "timestamp",
+    segment: str = "all",
+    date_format: str | None = None,
+) -> HouseholdProfiles:
+    """Read the meters of households from a CSV or parquet table (suffix `.parquet`).
+
+    Args:
+        path: table with a column of times and, for each household, a column of kWh per step; the column's name is the
+            `household_id`. Steps are of any length that divides an hour, and begin at full hours. A blank is a missing
+            reading, and so is a step without a row; days that lack a reading do not become profiles. Rows between two
+            steps are left out and counted, if most rows lie at full steps.
+        labels: table of the households: `household_id`, `segment`, and further columns. All are text, as written; only
+            a column of nothing but True and False becomes flags. None puts all into one segment.
+        timestamp: name of the column of times, the starts of the steps in UTC. Times with an offset are converted.
+        segment: name of the one segment where there are no labels.
+        date_format: format of the times, such as `%d/%m/%Y %H:%M`; None: they are ISO 8601.
+
+    Returns:
+        The complete days of each household, in the order of the columns; `reading` counts what is missing.
+
+    Raises:
+        DataError: a missing file or column, a title twice, a time or value that cannot be read, unsorted or duplicated
+            times, steps that do not divide an hour, negative energy, another unit, readings of a register, labels that
+            do not fit the households, or no complete day; names file, column and row (the line of a CSV file; in
+            parquet the row, from 1).
+    """
+    table = open_table(path)
+    table.require([timestamp], "Name the column of times in the argument timestamp.")
+    ids = [title for title in table.titles if title.strip() != timestamp.strip()]
+    if not ids or not len(table):
+        raise DataError(f"{path}: expected a column of kWh per household beside {timestamp}, and rows; got none.")
+    refuse_other_units(str(path), ids)
+    seconds, step_s = _steps(table, timestamp, date_format)
+    kwh = _energy(table, ids)
+    households = _households(str(path), ids, labels, segment)
+    stray = off_the_step(seconds, step_s)
+    profiles, household, day, reading = _complete_days(kwh[~stray], seconds[~stray], step_s)
+    reading += ReadingReport(
+        rows=kwh[stray].size,
+        null=int(np.isnan(kwh[stray]).sum()),
+        off_the_half_hour=int(np.isfinite(kwh[stray]).sum()),
+    )
+    refuse_registers(str(path), ids, kwh[~stray].T)
+    logger.info("%s: %s", path, reading)
+    if not len(profiles):
+        raise DataError(
+            f"{path}: expected at least one day without a gap, got none in steps of {length_of(step_s)}: {reading}. "
+            "Fill the gaps first."
+        )
+    warn_of_much(str(path), float(profiles.mean(dtype=np.float64)) * HOUR_S / step_s)
+    read = household_profiles(Path(path).stem, profiles, household, day, households, reading=reading)
+    return read if reading.households == len(ids) else read.of_households(np.unique(household))
+
+
+def _steps(table: Table, timestamp: str, date_format: str | None) -> tuple[IntArray, int]:
+    """Return the times in seconds and the length of a step; refuse times out of order, or most of them off the "
+    "steps."""
+    times = read_times(table, timestamp, to_utc=True, date_format=date_format)
+    seconds = seconds_of(times)
+    gaps = np.diff(seconds)
+    if (gaps <= 0).any():
+        late = np.flatnonzero(gaps <= 0) + 1
+        i = int(late[0])
+        fault = "it is a duplicate" if gaps[i - 1] == 0 else "it is unsorted"
+        raise DataError(
+            f"{table.where}: expected rising times in column {timestamp}, got {times[i]} at row {table.row(i)} after "
+            f"{times[i - 1]}: {fault}; {late.size} such rows. Sort them and drop what is double."
+            f"{clock_change(times, late)}"
+        )
+    step = common_step(seconds)
+    if step == 0 or HOUR_S % step or step % 60:
+        found = f"steps of {length_of(step)}" if step else "a single row"
+        mend = "Sum readings to full minutes" if 0 < step < HOUR_S else "Give readings of an hour or less"
+        raise DataError(
+            f"{table.where}: expected steps of whole minutes that divide an hour in column {timestamp}, got {found}. "
+            f"{mend}."
+        )
+    off = np.flatnonzero(off_the_step(seconds, step))
+    if 2 * off.size >= len(seconds):
+        i = int(off[0])
+        raise DataError(
+            f"{table.where}: expected times at full steps of {length_of(step)} in column {timestamp}, got {times[i]} "
+            f"at row {table.row(i)}; {off.size} such rows. Resample or shift them."
+        )
+    if off.size:
+        logger.warning(
+            "%s: %d rows off the steps of %s are left out, first %s",
+            table.where,
+            off.size,
+            length_of(step),
+            times[off[0]],
+        )
+    return seconds, step
+
+
+def _energy(table: Table, ids: list[str]) -> FloatArray:
+    """Return kWh with NaN where there is none; refuse text, infinity and negative values."""
+    wanted = "energy of at least 0 kWh or a blank"
+    values = table.numbers(ids, wanted)
+    mend = "A meter of import never counts back: mend them or leave them blank."
+    table.refuse(np.isinf(values) | (values < 0), ids, wanted, mend)
+    return values
+
+
+def _complete_days(
+    kwh: FloatArray, seconds: IntArray, step_s: int
+) -> tuple[EnergyArray, IntArray, IntArray, ReadingReport]:
+    """Return the complete days, household after household, with household and day since 1970."""
+    n_steps, n_households = _DAY_S // step_s, kwh.shape[1]
+    first, last = seconds[0] // _DAY_S, seconds[-1] // _DAY_S
+    whole = np.full((int(last - first + 1) * n_steps, n_households), np.nan, dtype=np.float32)
+    whole[(seconds - first * _DAY_S) // step_s] = kwh
+    days = whole.reshape(-1, n_steps, n_households).transpose(2, 0, 1)
+    measured = np.isfinite(days).sum(axis=2)
+    household, day = np.nonzero(measured == n_steps)
+    without = (measured < n_steps).all(axis=1)
+    reading = ReadingReport(
+        rows=kwh.size,
+        null=int(np.isnan(kwh).sum()),
+        incomplete_days=int(((measured > 0) & (measured < n_steps)).sum()),
+        households_without_days=int(without.sum()),
+        households=n_households - int(without.sum()),
+        days=len(day),
+    )
+    return days[household, day], household, first + day, reading
+
+
+def _households(where: str, ids: list[str], labels: str | Path | None, segment: str) -> pd.DataFrame:
+    """Return a row of labels for each column of the table, in its order."""
+    if labels is None:
+        return pd.DataFrame({"household_id": ids, "segment": segment}, dtype=object)
+    table = open_table(labels, "labels")
+    table.require(["household_id", "segment"], "Name the columns so.")
+    names = table.identifiers("household_id")
+    found = {name: i for i, name in enumerate(names)}
+    if len(found) < len(names):
+        i = next(i for i, name in enumerate(names) if name in names[:i])
+        raise DataError(
+            f"{labels}: expected each household_id once, got {names[i]} again at row {table.row(i)}. Drop what is "
+            "double."
+        )
+    unlabelled = [name for name in ids if name not in found]
+    if unlabelled:
+        raise DataError(
+            f"{labels}: expected a row for each household of {where}, missing {listed(unlabelled)} ({len(unlabelled)} "
+            "in all). Names are text and must be alike to the letter."
+        )
+    columns: dict[str, Sequence[object]] = {title.strip(): table.labels(title) for title in table.titles}
+    columns |= {"household_id": names, "segment": table.identifiers("segment")}
+    return pd.DataFrame(columns).iloc[[found[name] for name in ids]].reset_index(drop=True)

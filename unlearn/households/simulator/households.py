@@ -1,0 +1,177 @@
+"""An embedded simulator of household meters: seeded, offline, 200 households of a year in about a second."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unlearn.checks import FloatArray, IntArray, require_count
+from unlearn.data.dates import day_of_week_of
+from unlearn.data.hours import parse_day
+from unlearn.data.origin import mark_simulated
+from unlearn.data.series import autoregressive
+from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.profiles import STEPS
+from unlearn.households.simulator.appliances import APPLIANCES, run_appliance
+from unlearn.households.simulator.occupancy import ACTIVE, KINDS, simulate_activity
+from unlearn.households.simulator.population import SEGMENTS, draw_population, require_share
+from unlearn.households.simulator.technologies import charging_kwh, heating_kwh, solar_kwh
+from unlearn.households.simulator.weather import generator, london_weather, summer_time
+
+Array32 = NDArray[np.float32]
+
+#: Households simulated at a time, which bounds the memory beside the result.
+_BLOCK = 256
+
+
+def simulate_households(
+    n_households: int = 200,
+    start: str = "2013-01-01",
+    n_days: int = 365,
+    seed: int = 0,
+    ev_share: float = 0.03,
+    heat_pump_share: float = 0.01,
+    solar_share: float = 0.02,
+) -> HouseholdProfiles:
+    """Simulate what the electricity meters of London households count.
+
+    A household of a segment has occupants and a way of life. A Markov chain by clock and kind of day says when its
+    people are asleep, away or up; holidays and a habit of living early or late make households differ. Its load is
+    standby, a fridge that cycles, what people use while they are up, light while it is dark, appliances that they start
+    (each with its hours, duration and energy), a boiler's pump or electric heating that follows the weather, vehicles
+    that are charged after driving, less solar power: a meter of import stops at 0. Habits drift over weeks.
+
+    Tuned by hand to the moments of half-hourly data of the Low Carbon London trial (UK Power Networks, 2011 to 2014):
+    mean about 0.21 kWh per half-hour, half of the households below 0.16, evening peak at 19 h, 1.4 times as much in
+    winter as in summer. It contains none of that data.
+
+    Args:
+        n_households: number of households H.
+        start: first day.
+        n_days: number of days D.
+        seed: seed of the random generator; the same seed gives the same bits on one machine.
+        ev_share: share of households with an electric vehicle, likelier where income is high.
+        heat_pump_share: share with a heat pump.
+        solar_share: share with solar cells.
+
+    Returns:
+        H x D profiles of 48 half-hours in UTC, each household's days in a row, energy in whole Wh. Labels of the
+        households: `segment`, `occupants`, `routine`, `heating`, `ev`, `heat_pump`, `solar`. `london_weather` with the
+        same start, number of days and seed is the weather that they live in.
+
+    Raises:
+        InputError: fewer households or days than 1, a share outside of 0 to 1, a start that is not a date, or
+            a negative seed.
+    """
+    require_count("n_households", n_households)
+    shares = {"ev": ev_share, "heat_pump": heat_pump_share, "solar": solar_share}
+    for name, value in shares.items():
+        require_share(f"{name}_share", value)
+    weather = london_weather(start, n_days, seed)
+    households = draw_population(n_households, shares, generator(seed, 0))
+    first = parse_day("start", start)
+    kwh = np.empty((n_households, len(weather)), dtype=np.float32)
+    for block, begin in enumerate(range(0, n_households, _BLOCK)):
+        rows = slice(begin, begin + _BLOCK)
+        kwh[rows] = _simulate(households.iloc[rows], weather, first, generator(seed, 2 + block))
+    return household_profiles(
+        "simulated households",
+        mark_simulated(kwh.reshape(-1, STEPS)),
+        np.repeat(np.arange(n_households), n_days),
+        first + np.tile(np.arange(n_days), n_households),
+        households,
+        SEGMENTS,
+    )
+
+
+def _simulate(
+    households: pd.DataFrame, weather: pd.DataFrame, first: np.datetime64, random: np.random.Generator
+) -> Array32:
+    """Simulate all meters, shape (H, 48 D), kWh in whole Wh."""
+    n_households, n_days = len(households), len(weather) // STEPS
+    summer = summer_time(first + np.arange(n_days))
+    local = (np.tile(np.arange(STEPS), n_days) + np.repeat(2 * summer, STEPS)) % STEPS
+    occupants = households["occupants"].to_numpy()
+    rank = pd.Index(SEGMENTS).get_indexer(pd.Index(households["segment"]))
+    shift = np.clip(np.rint(2.0 * random.standard_normal(n_households)), -6, 7).astype(np.int64)
+    away = _holidays(n_households, n_days, random)
+    kind = pd.Index(KINDS).get_indexer(pd.Index(households["routine"]))
+    state = simulate_activity(kind, shift, away, first, random)
+    up = state == ACTIVE
+
+    # How much a household uses beside its size: its habits, which drift over weeks, and this day's mood.
+    habit = np.exp(0.68 * random.standard_normal(n_households) + np.asarray([0.16, -0.17, -0.19])[rank])
+    drift = 0.30 * autoregressive(random.standard_normal((n_households, n_days)), 40.0, axis=1)
+    level = habit[:, None] * np.exp(drift + 0.10 * random.standard_normal((n_households, n_days)))
+
+    kwh = _background(households, habit, weather, random)
+    kwh += _while_up(up, level, weather, occupants, random)
+    flat = kwh.reshape(-1)
+    cold = np.clip((11.0 - weather["temperature_c"].to_numpy().reshape(-1, STEPS).mean(axis=1)) / 8.0, -1.0, 1.5)
+    off = (day_of_week_of(first + np.arange(n_days)) >= 5).astype(np.int64)
+    for appliance in APPLIANCES:
+        owned = random.random(n_households) < np.asarray(appliance.owned)[rank]
+        often = owned * appliance.per_day * occupants**appliance.by_occupants
+        by_day = np.where(off, appliance.day_off, 1.0) * np.maximum(1 + appliance.winter * cold, 0.0)
+        at, energy = run_appliance(appliance, often[:, None] * level * by_day, shift, local[::STEPS], up, random)
+        np.add.at(flat, at, energy.astype(np.float32))
+    felt = weather["temperature_c"].ewm(halflife=16).mean().to_numpy()
+    who, heat = heating_kwh(households, state, felt, local, random)
+    kwh[who] += heat
+    at, energy = charging_kwh(households["ev"].to_numpy(), state, away, summer, random)
+    np.add.at(flat, at, energy.astype(np.float32))
+    owns = households["solar"].to_numpy()
+    kwh[owns] -= solar_kwh(owns, weather["irradiance_w_m2"].to_numpy(), random)
+    return np.round(np.maximum(kwh, 0), 3).astype(np.float32, copy=False)
+
+
+def _holidays(n_households: int, n_days: int, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Days on which nobody is at home, shape (H, D)."""
+    begins = random.random((n_households, n_days)) < 2.6 / 365
+    household, day = np.nonzero(begins)
+    lasts = random.integers(2, 15, len(day))
+    change = np.zeros((n_households, n_days + 1), dtype=np.int64)
+    np.add.at(change, (household, day), 1)
+    np.add.at(change, (household, np.minimum(day + lasts, n_days)), -1)
+    return np.cumsum(change, axis=1)[:, :-1] > 0
+
+
+def _background(
+    households: pd.DataFrame, habit: FloatArray, weather: pd.DataFrame, random: np.random.Generator
+) -> Array32:
+    """Standby and fridges, which run whoever is at home, shape (H, 48 D)."""
+    n_households, time = len(households), np.arange(len(weather), dtype=np.float32)
+    occupants = households["occupants"].to_numpy()
+    standby_kw = 0.053 * occupants**0.45 * habit**0.5 * np.exp(0.85 * random.standard_normal(n_households))
+    # Some households switch everything off, and then the meter stands still while the fridge rests.
+    spartan = random.random(n_households) < 0.10
+    standby_kw[spartan] = 0.0
+    fridge_kw = 0.034 * occupants**0.2 * np.exp(0.35 * random.standard_normal(n_households))
+    warm = 1 + 0.02 * (weather["temperature_c"].to_numpy() - 11.0)
+    cycle = random.uniform(1.4, 4.5, n_households)
+    turns = time / cycle[:, None].astype(np.float32) + random.random((n_households, 1), dtype=np.float32)
+    turns -= np.floor(turns)
+    duty = np.where(spartan, random.uniform(0.5, 0.85, n_households), 0.6)[:, None]
+    depth = np.where(spartan, 1.0, random.uniform(0.2, 0.6, n_households))[:, None]
+    running = np.where(turns < duty, 1 - depth + depth / duty, 1 - depth)
+    return (0.5 * (standby_kw[:, None] + fridge_kw[:, None] * warm * running)).astype(np.float32)
+
+
+def _while_up(
+    up: NDArray[np.bool_], level: FloatArray, weather: pd.DataFrame, occupants: IntArray, random: np.random.Generator
+) -> Array32:
+    """Small devices and light while people are up, and the boiler's pump while it is cold, shape (H, 48 D)."""
+    n_households = len(up)
+    dark = 1 / (1 + np.exp((weather["irradiance_w_m2"].to_numpy() - 60.0) / 25.0))
+    light_kw = 0.12 * occupants**0.35 * np.exp(0.5 * random.standard_normal(n_households))
+    devices_kw = 0.068 * occupants**0.5 * np.exp(0.5 * random.standard_normal(n_households))
+    pump_kw = 0.09 * np.clip((14.0 - weather["temperature_c"].to_numpy()) / 10.0, 0.0, 1.0)
+    per_step = 0.5 * (
+        light_kw[:, None].astype(np.float32) * dark.astype(np.float32)
+        + devices_kw[:, None].astype(np.float32)
+        + pump_kw.astype(np.float32)
+    )
+    level_step = np.repeat(level.astype(np.float32), STEPS, axis=1)
+    ripple = random.random(up.shape, dtype=np.float32) + np.float32(0.5)
+    return per_step * level_step * ripple * up

@@ -1,1 +1,0 @@
-"""Leakage: attacks on releases, forecasters and unlearnt models."""

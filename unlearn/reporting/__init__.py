@@ -1,0 +1,1 @@
+"""How studies are shown: labels, figures and pages, made from records alone."""

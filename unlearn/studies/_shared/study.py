@@ -1,0 +1,179 @@
+"""A `Study`: one fitted forecaster, the rows it is judged on, and what every experiment reuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
+from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion
+from unlearn.data import LoadDataset
+from unlearn.data.hours import Rows
+from unlearn.errors import InputError
+from unlearn.forecasters import Forecaster, HeadObjective
+from unlearn.grid import OperatingCost
+from unlearn.influence import CriterionGradient, criterion_gradient, influence_scores
+from unlearn.linalg import IhvpOptions
+from unlearn.records import RecordTable
+from unlearn.studies._shared.measure import HourlyMetrics, measure_forecast, refuse_zero_loads, sample_hours
+from unlearn.unlearning import evaluation_rows, require_base, select
+from unlearn.unlearning.request import resolve
+
+#: "published" differentiates and selects on the test rows that it reports; "fair" on validation rows.
+PROTOCOLS = {"published": "test", "fair": "validation"}
+
+#: How a share of rows to unlearn is picked; "given" rows are fixed.
+SELECTIONS = ("helpful", "harmful", "random", "given")
+
+
+@short_repr
+@dataclass(eq=False)
+class Study:
+    """Everything about one forecaster that the experiments share; each part is computed once.
+
+    Attributes:
+        model: fitted forecaster.
+        dataset: the data set it was fitted on.
+        cost: the grid that hours are priced on.
+        protocol: "published" or "fair".
+        select_by: criterion whose influence picks the rows to unlearn.
+        selection: "helpful", "harmful" or "random" share of rows, or "given" ones.
+        given_rows: rows of the data set, for selection "given", in any form that `forget` takes.
+        given_label: what the given rows are, for records.
+        hours: hours that are priced per split, evenly spaced; None prices all.
+        ihvp: how to solve with Hessians.
+        linf_budget: λ_∞ of the re-weighting.
+        gradient_cost: what differentiates the operating cost, if not `cost` itself.
+        seed: seed of random selection and drawing.
+        labels: further columns of every record.
+        mape: how MAPE treats loads of 0.
+    """
+
+    model: Forecaster
+    dataset: LoadDataset
+    cost: OperatingCost
+    protocol: str = "fair"
+    select_by: str = "mse"
+    selection: str = "helpful"
+    given_rows: Rows | None = None
+    given_label: str = "given"
+    hours: int | None = None
+    ihvp: IhvpOptions = field(default_factory=IhvpOptions)
+    linf_budget: float = 1.0
+    gradient_cost: OperatingCost | None = None
+    seed: int = 0
+    labels: dict[str, object] = field(default_factory=dict)
+    mape: MAPE = field(default_factory=MAPE)
+
+    def __post_init__(self) -> None:
+        require_choice("protocol", self.protocol, PROTOCOLS)
+        require_choice("selection", self.selection, SELECTIONS)
+        require_choice("select_by", self.select_by, self.criteria)
+        if (self.selection == "given") != (self.given_rows is not None):
+            raise InputError('study: given_rows go with selection="given", and the other way round.')
+        require_base(self.criteria["cost"], self.dataset)
+        if not self.mape.leave_out_zeros:
+            split = self.dataset.split
+            refuse_zero_loads(self.dataset, np.concatenate([self.training_rows, split.validation, split.test]))
+        if (self.model.weights != 1).any() or self.model.forgotten.any():
+            raise InputError("study: expected a model that has forgotten nothing; this one has. Fit it anew.")
+        self._gradients: dict[str, CriterionGradient] = {}
+
+    @cached_property
+    def criteria(self) -> dict[str, Criterion]:
+        """The three criteria that are differentiated, by name."""
+        return {"mse": MSE(), "mape": self.mape, "cost": OperatingCostCriterion(self.gradient_cost or self.cost)}
+
+    @cached_property
+    def objective(self) -> HeadObjective:
+        return self.model.objective(self.dataset)
+
+    @cached_property
+    def training_rows(self) -> IntArray:
+        return self.model.training_rows(self.dataset)
+
+    @cached_property
+    def priced_rows(self) -> IntArray:
+        """Rows whose hours are priced: the head's training rows and the test rows, or a sample of each."""
+        parts = [sample_hours(rows, self.hours) for rows in (self.training_rows, self.dataset.split.test)]
+        return np.sort(np.concatenate(parts))
+
+    @cached_property
+    def priced_test_rows(self) -> IntArray:
+        return np.intersect1d(self.priced_rows, self.dataset.split.test)
+
+    @cached_property
+    def original(self) -> HourlyMetrics:
+        """Metrics of the original model on all priced rows."""
+        return self.measure(self.model.theta, self.priced_rows)
+
+    def gradient(self, criterion: str) -> CriterionGradient:
+        """Gradient of a criterion at the original head, on the rows that the protocol allows."""
+        if criterion not in self._gradients:
+            rows = evaluation_rows(self.dataset, PROTOCOLS[self.protocol])
+            rows = sample_hours(rows, self.hours)
+            self._gradients[criterion] = criterion_gradient(
+                self.model, self.criteria[criterion], self.dataset.features[rows], self.dataset.load_pu[rows]
+            )
+        return self._gradients[criterion]
+
+    def influence(self, criterion: str, weights: Tensor | None = None) -> FloatArray:
+        """Influence of the head's training rows on a criterion (Hessian over T, or over the weights)."""
+        slope = self.gradient(criterion).gradient
+        return influence_scores(self.objective, self.model.theta, slope, weights, self.ihvp).numpy()
+
+    def rows_to_unlearn(self, share: float) -> Rows:
+        """Rows of the data set that the study's selection picks; given rows have no share."""
+        return self.training_rows[self.positions(share)] if self.given_rows is None else self.given_rows
+
+    def positions(self, share: float) -> IntArray:
+        """Where the rows to unlearn stand among the head's training rows."""
+        if self.given_rows is not None:
+            return resolve(self.model, self.given_rows, dataset=self.dataset).positions
+        if self.selection == "random":
+            return select.at_random(np.arange(self.objective.n_samples), share, self.seed)
+        return select.extreme(self.influence(self.select_by), share, self.selection)
+
+    @cached_property
+    def _priced_design(self) -> Tensor:
+        """Features of the head on all priced rows: an extractor runs once, not once per head."""
+        return self.model.design_of(self.dataset, self.priced_rows)
+
+    def measure(self, theta: Tensor, rows: IntArray) -> HourlyMetrics:
+        """Metrics of another head on some of the priced rows."""
+        design = self._priced_design[torch.from_numpy(np.searchsorted(self.priced_rows, rows))]
+        return measure_forecast(
+            design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost, self.mape
+        )
+
+    def records(self, experiment: str) -> RecordTable:
+        """An empty table whose rows say what this study is."""
+        return RecordTable(
+            experiment=experiment,
+            data=self.dataset.name,
+            grid=self.cost.case.name,
+            forecaster=self.model.card.kind,
+            protocol=self.protocol,
+            selection=self.selection_label,
+            linf_budget=self.linf_budget,
+            seed=self.seed,
+            **self.labels,
+        )
+
+    @property
+    def selection_label(self) -> str:
+        """How the rows to unlearn are picked, for records."""
+        if self.selection == "given":
+            return self.given_label
+        return "random" if self.selection == "random" else f"{self.selection}/{self.select_by}"
+
+    @cached_property
+    def over_generated(self) -> FloatArray:
+        """Whether each head training row is over-generated: total forecast above total load."""
+        with torch.no_grad():
+            forecast = self.objective.design @ self.model.head.T
+        return (forecast.sum(dim=1) > self.objective.target.sum(dim=1)).numpy()

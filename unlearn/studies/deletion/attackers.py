@@ -1,0 +1,121 @@
+"""Attackers who tell models that saw some rows from models that never did, by what the models release.
+
+Each attacker is fitted on half of the models and scores the other half, and the other way round. Higher scores mean
+"saw the rows".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unlearn.attacks import likelihood_ratio_scores, loss_scores, residuals_of
+from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
+
+#: By the mean loss on the rows; by the likelihood ratio of the residuals of some of them; by all parameters.
+ATTACKS = ("loss", "likelihood_ratio", "parameters")
+
+#: Relative distance up to which two ways to the same least-squares head differ by rounding alone.
+ROUNDING = 1e-9
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class Attacker:
+    """What an attacker knows beside the models.
+
+    Attributes:
+        design: of the rows whose membership is asked, shape (m, D).
+        target: their loads in p.u., shape (m, B).
+        shown: positions of the rows whose residuals the likelihood ratio sees.
+        population: Gram matrix of rows like those that the models were trained on, shape (D, D).
+    """
+
+    design: FloatArray
+    target: FloatArray
+    shown: IntArray
+    population: FloatArray
+
+    def scores(self, attack: str, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+        """Score models after learning from others, of which it is known whether they saw the rows.
+
+        Args:
+            attack: one of `ATTACKS`. "loss" learns nothing.
+            seen: heads that saw the rows, shape (k, B, D).
+            never: heads that did not, shape (k', B, D).
+            models: heads to score, shape (j, B, D).
+
+        Returns:
+            Scores, shape (j,).
+        """
+        require_choice("attack", attack, ATTACKS)
+        if attack == "loss":
+            return loss_scores(residuals_of(models, self.design, self.target)).mean(axis=1)
+        if attack == "likelihood_ratio":
+            return self.row_scores(attack, seen, never, models).sum(axis=1)
+        return self._by_parameters(seen, never, models)
+
+    def row_scores(self, attack: str, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+        """Scores of each shown row by itself under each model, shape (j, len(shown)); "loss" or "likelihood_ratio"."""
+        require_choice("attack", attack, ("loss", "likelihood_ratio"))
+        observed = self._residuals(models)
+        if attack == "loss":
+            return loss_scores(observed)
+        known = self._residuals(np.concatenate([seen, never]))
+        member = np.repeat([True, False], [len(seen), len(never)])[:, None] & np.ones(len(self.shown), dtype=bool)
+        return np.stack([likelihood_ratio_scores(one, known, member) for one in observed])
+
+    def _residuals(self, heads: FloatArray) -> FloatArray:
+        return residuals_of(heads, self.design[self.shown], self.target[self.shown])
+
+    def _by_parameters(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+        """Linear discriminant `tr(Σ⁻¹ M X')` of heads X, M the mean difference; from the midpoint, in its own spread.
+
+        In the coordinates of the population's Gram matrix, least-squares heads spread alike over the D columns, so the
+        covariance left to estimate is that of the B outputs: `Σ ⊗ I`.
+        """
+        root = np.linalg.cholesky(self.population)
+        inside, outside, asked = (heads @ root for heads in (seen, never, models))
+        means = inside.mean(axis=0), outside.mean(axis=0)
+        spread = np.concatenate([inside - means[0], outside - means[1]])
+        covariance = np.einsum("kbd,kcd->bc", spread, spread) / (len(spread) * spread.shape[2])
+        direction = np.linalg.pinv(covariance, hermitian=True) @ (means[0] - means[1])
+        unit = float(np.tensordot(spread, direction, axes=2).std())
+        # Without any difference of the means there is no direction, and every model scores 0.
+        return np.tensordot(asked - (means[0] + means[1]) / 2, direction, axes=2) / (unit or 1.0)
+
+
+def cross_fitted(
+    attacker: Attacker, attack: str, seen: FloatArray, never: FloatArray, seed: int, rows: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """Scores of all models, each by an attacker that was fitted on the other half of them.
+
+    Args:
+        attacker: what is known.
+        attack: one of `ATTACKS`.
+        seen: heads that saw the rows, shape (k, B, D).
+        never: heads that did not, in the same order of training sets, shape (k, B, D).
+        seed: of the halves.
+        rows: scores of each shown row by itself.
+
+    Returns:
+        Scores of the models that saw the rows and of the others, each of shape (k,) or (k, len(shown)). Both models of
+        a training set are in the same half; they tie if they differ by rounding alone.
+    """
+    seen = np.where(_equal_to_rounding(seen, never), never, seen)
+    score = attacker.row_scores if rows else attacker.scores
+    width = (len(attacker.shown),) if rows else ()
+    members, others = np.empty((len(seen), *width)), np.empty((len(never), *width))
+    first = np.random.default_rng(seed).permutation(len(seen)) < len(seen) // 2
+    for asked in (first, ~first):
+        models = np.concatenate([seen[asked], never[asked]])
+        found = score(attack, seen[~asked], never[~asked], models)
+        members[asked], others[asked] = np.split(found, 2)
+    return members, others
+
+
+def _equal_to_rounding(seen: FloatArray, never: FloatArray) -> FloatArray:
+    """Whether both models of a training set have the same parameters up to `ROUNDING`, shape (k, 1, 1)."""
+    size = np.linalg.norm(never, axis=(1, 2), keepdims=True)
+    return np.linalg.norm(seen - never, axis=(1, 2), keepdims=True) <= ROUNDING * size

@@ -1,0 +1,20 @@
+"""How well detectors of anomalies do: scores that are kept, thresholds chosen on validation, metrics on test."""
+
+from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive
+from unlearn.studies.detection.measure import MeasureOptions, measure_detector
+from unlearn.studies.detection.score import score_division
+from unlearn.studies.detection.thresholds import measure_thresholds
+from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
+from unlearn.studies.detection.verdict import summarise_anomaly
+
+__all__ = [
+    "MeasureOptions",
+    "ScoreArchive",
+    "load_archive",
+    "measure_detector",
+    "measure_thresholds",
+    "save_archive",
+    "score_division",
+    "summarise_anomaly",
+    "summarise_thresholds",
+]

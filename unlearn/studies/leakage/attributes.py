@@ -1,0 +1,209 @@
+"""Attribute inference with a release, beside the same inference without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from unlearn.attacks import Guesses, Trial, accuracy_of, gain_of, infer_attribute, leak_of, majority_guesses
+from unlearn.checks import IntArray, short_repr
+from unlearn.errors import InputError
+from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.profiles import DailyProfiles, EnergyArray
+from unlearn.records import RecordTable
+from unlearn.studies.leakage.options import LeakageOptions
+from unlearn.studies.leakage.samples import Fold
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Profiles and values that an attacker learns from, or that are attacked, with their households."""
+
+    kwh: EnergyArray
+    values: IntArray
+    household: IntArray
+
+    def redrawn(self, random: np.random.Generator) -> _Known:
+        """As many households of each value, drawn with replacement; each with all its profiles."""
+        who, first = np.unique(self.household, return_index=True)
+        value = self.values[first]
+        drawn = np.concatenate([random.choice(own, len(own)) for own in (who[value == v] for v in np.unique(value))])
+        times = np.bincount(drawn, minlength=int(who.max()) + 1)[self.household]
+        rows = np.repeat(np.arange(len(self.kwh)), times)
+        return _Known(self.kwh[rows], self.values[rows], self.household[rows])
+
+
+#: Guesses by side (train, holdout) and by what was learnt from (release, holdout).
+_Found = dict[str, dict[str, Guesses]]
+
+
+def add_attributes(
+    table: RecordTable, made: DailyProfiles, halves: Sequence[Fold], options: LeakageOptions, seed: int
+) -> None:
+    """Record for each attribute what an attacker guesses with the release, without it, and without any data.
+
+    Every household is attacked: half of them with one half of the holdout as labelled reference, the others with the
+    other. A release that carries the attribute, as the households' segment, is learnt from instead of the reference,
+    from as many profiles (`label` is released). One that does not is labelled by what the reference taught, and learnt
+    from together with it (self-training; `label` is guessed).
+
+    `gain` is the balanced accuracy with the release less that without it, for training households and for others.
+    `leak` is the gain of training households less that of others: what the release helps to learn about everybody is
+    no leak of those who took part. Intervals of `gain` include the draw of attacked and of reference households, not
+    of those whom the release was learnt from. That of `leak` needs the attacked ones only: a release of strangers
+    gains as much about either side on average, whoever the strangers and the reference are.
+
+    Raises:
+        InputError: an attribute that the households do not have.
+    """
+    for attribute in options.attributes:
+        values = [_values_of(side, attribute) for fold in halves for side in _sides(fold)]
+        carried = all(
+            np.array_equal(own, _values_of(side, "segment"))
+            for own, side in zip(values, (side for fold in halves for side in _sides(fold)), strict=True)
+        )
+        columns = {"attack": "attribute", "attribute": attribute, "label": "released" if carried else "guessed"}
+        names = _frequent(table, halves, attribute, options.min_households, columns)
+        if len(names) < 2:
+            note = f"fewer than two values that at least {options.min_households} households of every side have"
+            table.add("leak", np.nan, "1", attacked="train", note=note, **columns)
+            continue
+        for classifier in options.classifiers:
+            found = [
+                _attack_fold(made, fold, attribute, names, classifier, carried, options.redraws, seed)
+                for fold in halves
+            ]
+            _add(table, [_pooled(parts) for parts in zip(*found, strict=True)], classifier, columns, seed)
+
+
+def _sides(fold: Fold) -> tuple[HouseholdProfiles, HouseholdProfiles, HouseholdProfiles]:
+    return fold.members, fold.others, fold.reference
+
+
+def _frequent(
+    table: RecordTable, halves: Sequence[Fold], attribute: str, least: int, columns: dict[str, Any]
+) -> list[str]:
+    """Values that enough households of every side of every fold have; the others are recorded as left out."""
+    counts = [_counts(side, attribute) for fold in halves for side in _sides(fold)]
+    every = pd.concat(counts, axis=1).fillna(0).min(axis=1)
+    kept = sorted(map(str, every.index[every >= least]))
+    rare = sorted(map(str, set(every.index) - set(kept)))
+    if rare:
+        note = f"{', '.join(rare)}: fewer than {least} households of a side"
+        members = sum(int(_counts(fold.members, attribute).reindex(rare).fillna(0).sum()) for fold in halves)
+        table.add("left_out_households", members, "1", attacked="train", note=note, **columns)
+    return kept
+
+
+def _counts(side: HouseholdProfiles, attribute: str) -> pd.Series:
+    present = np.unique(side.household, return_index=True)[1]
+    return pd.Series(_values_of(side, attribute)[present]).value_counts()
+
+
+def _attack_fold(
+    made: DailyProfiles,
+    fold: Fold,
+    attribute: str,
+    names: list[str],
+    classifier: str,
+    carried: bool,
+    redraws: int,
+    seed: int,
+) -> list[_Found]:
+    """Guesses with the reference as it is, then with redrawn ones."""
+    members, others, reference = (_known(side, attribute, names) for side in _sides(fold))
+    random = np.random.default_rng([seed, 7])
+    n = len(reference.kwh)
+    released = _released(made, names, n) if carried else None
+
+    def guesses(known: _Known) -> dict[str, Guesses]:
+        return {
+            side: infer_attribute(classifier, known.kwh, known.values, own.kwh, own.household, own.values, seed)
+            for side, own in (("train", members), ("holdout", others))
+        }
+
+    fixed = guesses(released) if released is not None else None
+    found = []
+    for known in (reference, *(reference.redrawn(random) for _ in range(redraws))):
+        without = guesses(known)
+        helped = fixed or guesses(_self_trained(made, known, n, classifier, seed))
+        found.append({side: {"release": helped[side], "holdout": without[side]} for side in without})
+    return found
+
+
+def _pooled(parts: Sequence[_Found]) -> _Found:
+    """Guesses of the folds one after the other."""
+    return {
+        side: {
+            name: Guesses(
+                np.concatenate([part[side][name].truth for part in parts]),
+                np.concatenate([part[side][name].guess for part in parts]),
+            )
+            for name in own
+        }
+        for side, own in parts[0].items()
+    }
+
+
+def _add(table: RecordTable, found: list[_Found], classifier: str, columns: dict[str, Any], seed: int) -> None:
+    columns = {**columns, "classifier": classifier}
+    trials = [{side: Trial(own["release"], own["holdout"]) for side, own in each.items()} for each in found]
+    first, redrawn = found[0], found[1:]
+    for side, own in first.items():
+        column = {**columns, "attacked": side, "n": len(own["release"].truth)}
+        for name, guessed in own.items():
+            estimate = accuracy_of(guessed, seed, [each[side][name] for each in redrawn])
+            table.add("balanced_accuracy", unit="1", learnt_from=name, **estimate._asdict(), **column)
+        nothing = accuracy_of(majority_guesses(own["release"].truth, own["release"].truth), seed)
+        table.add("balanced_accuracy", unit="1", learnt_from="nothing", **nothing._asdict(), **column)
+        gain = gain_of(trials[0][side], seed, [each[side] for each in trials[1:]])
+        table.add("gain", unit="1", **gain._asdict(), **column)
+    leak = leak_of(trials[0]["train"], trials[0]["holdout"], seed)
+    n = {side: len(own["release"].truth) for side, own in first.items()}
+    table.add("leak", unit="1", attacked="train", n=n["train"], n_others=n["holdout"], **leak._asdict(), **columns)
+
+
+def _known(side: HouseholdProfiles, attribute: str, names: list[str]) -> _Known:
+    """The profiles of households with these values."""
+    value = _values_of(side, attribute)
+    kept = np.isin(value, names)
+    return _Known(side.kwh[kept], np.searchsorted(names, value[kept]), side.household[kept])
+
+
+def _released(made: DailyProfiles, names: list[str], n: int) -> _Known | None:
+    """Up to n released profiles with their labels; None where fewer than two values were released."""
+    released = np.asarray(made.segments)[made.segment].astype(str)
+    # Values of nobody who is attacked are no answers.
+    rows = np.flatnonzero(np.isin(released, names))[:n]
+    values = np.searchsorted(names, released[rows])
+    return _Known(made.kwh[rows], values, rows) if len(np.unique(values)) > 1 else None
+
+
+def _self_trained(made: DailyProfiles, reference: _Known, n: int, classifier: str, seed: int) -> _Known:
+    """The reference, and as many released profiles that it labels."""
+    kwh = made.kwh[:n]
+    each = np.arange(len(kwh))
+    labelled = infer_attribute(
+        classifier, reference.kwh, reference.values, kwh, each, np.zeros(len(kwh), dtype=np.int64), seed
+    ).guess
+    return _Known(
+        np.concatenate([reference.kwh, kwh]),
+        np.concatenate([reference.values, labelled]),
+        np.concatenate([reference.household, each]),
+    )
+
+
+def _values_of(profiles: HouseholdProfiles, attribute: str) -> np.ndarray:
+    """The attribute of each profile's household, as text."""
+    if attribute not in profiles.households:
+        raise InputError(
+            f"leakage.attributes: expected columns of the households ({', '.join(map(str, profiles.households))}), "
+            f"got {attribute!r}."
+        )
+    column: pd.Series = profiles.households[attribute]
+    return column.astype(str).to_numpy(dtype=object)[profiles.household].astype(str)

@@ -1,0 +1,163 @@
+"""Which training hours look poisoned: by forecast residuals, by influence, and how right that is.
+
+No detector sees the truth or a test hour. Thresholds come from the validation hours, which an operator is taken to
+trust: the fair protocol takes gradients on them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from unlearn.checks import FloatArray, IntArray, require_shape, short_repr
+from unlearn.errors import InputError
+from unlearn.studies._shared.measure import measure, sample_hours
+from unlearn.studies._shared.study import Study
+from unlearn.unlearning import evaluation_rows, newton_update
+
+#: Of a normal distribution, a standard deviation in median absolute deviations.
+_MAD = 1.4826
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a detector says of the head's n training rows.
+
+    Attributes:
+        name: of the detector.
+        score: how suspicious each row is, shape (n,).
+        flagged: rows to unlearn, shape (n,).
+        threshold: score above which rows are flagged; NaN where there is no score.
+    """
+
+    name: str
+    score: FloatArray
+    flagged: NDArray[np.bool_]
+    threshold: float
+
+
+def by_residual(study: Study, false_alarms: float, rounds: int = 1) -> Detection:
+    """Flag hours that the forecaster misses by more than it misses all but a few validation hours.
+
+    Residuals of each load are centred by their median on validation hours and divided by their median absolute
+    deviation there. A model of poisoned hours is biased, and so are its residuals on clean ones: validation hours carry
+    the same bias, so it falls out. The score of an hour is the mean absolute value over loads. Further rounds ask the
+    model that has unlearnt what the round before flagged, as least trimmed squares do: poison hides in a model that was
+    fitted to it.
+
+    Args:
+        study: a forecaster that was fitted on poisoned rows.
+        false_alarms: share of the validation hours above the threshold.
+        rounds: at least 1; the last one counts.
+
+    Raises:
+        InputError: no validation hours, or a load that is forecast without any error there.
+    """
+    found = _by_residual(study, study.model.theta, false_alarms)
+    for _ in range(rounds - 1):
+        rows = np.flatnonzero(found.flagged)
+        # A threshold that most rows exceed tells of other seasons than the validation hours', not of poison.
+        if not 0 < len(rows) <= len(found.flagged) // 2:
+            break
+        theta = newton_update(study.objective, study.model.theta, rows, options=study.ihvp).theta
+        found = _by_residual(study, theta, false_alarms)
+    return found
+
+
+def _by_residual(study: Study, theta: Tensor, false_alarms: float) -> Detection:
+    dataset = study.dataset
+    trusted = evaluation_rows(dataset, "validation")
+    residual = dataset.load_pu - study.model.with_theta(theta).forecast(dataset.features)
+    centre = np.median(residual[trusted], axis=0)
+    spread = _MAD * np.median(np.abs(residual[trusted] - centre), axis=0)
+    if (spread == 0).any():
+        name = dataset.load_names[int(np.argmin(spread))]
+        raise InputError(f"residuals: expected errors on validation hours, got none of load {name}; it tells nothing.")
+    score = np.abs((residual - centre) / spread).mean(axis=1)
+    return above("residual", score[study.training_rows], score[trusted], false_alarms)
+
+
+def by_influence(study: Study, criterion: str, tails: Sequence[float]) -> Detection:
+    """Flag rows whose removal lowers a criterion on validation hours by far more than that of most rows does.
+
+    Harmful rows have an influence below the median by more than k median absolute deviations. Of the candidates for
+    k, the one is taken after whose unlearning validation hours score best; where none is better than doing nothing,
+    nothing is flagged.
+
+    Args:
+        study: a forecaster that was fitted on poisoned rows; protocol "fair".
+        criterion: "mse", "mape" or "cost".
+        tails: candidates for k.
+    """
+    influence = study.influence(criterion)
+    spread = _MAD * np.median(np.abs(influence - np.median(influence)))
+    score = (np.median(influence) - influence) / (spread or 1.0)
+    best, least = np.inf, _on_validation(study, np.zeros(len(score), dtype=bool), criterion)
+    for tail in tails:
+        # An influence that is the median's neighbour may still be a helpful one.
+        flagged = (score > tail) & (influence < 0)
+        if not 0 < flagged.sum() <= len(score) // 2:
+            continue
+        found = _on_validation(study, flagged, criterion)
+        if found < least:
+            best, least = tail, found
+    return Detection(f"influence_{criterion}", score, (score > best) & (influence < 0), best)
+
+
+def by_truth(truth: NDArray[np.bool_]) -> Detection:
+    """Flag exactly what was poisoned: what the best detector could do."""
+    return Detection("truth", truth.astype(np.float64), truth, 0.5)
+
+
+def nothing(n_rows: int) -> Detection:
+    """Flag nothing: re-weighting alone."""
+    return Detection("none", np.zeros(n_rows), np.zeros(n_rows, dtype=bool), np.nan)
+
+
+def above(name: str, score: FloatArray, trusted: FloatArray, false_alarms: float) -> Detection:
+    """Flag scores above the quantile of those of trusted hours that leaves `false_alarms` of them above it."""
+    threshold = float(np.quantile(trusted, 1.0 - false_alarms))
+    return Detection(name, score, score > threshold, threshold)
+
+
+def quality(detection: Detection, truth: NDArray[np.bool_]) -> dict[str, float]:
+    """How right a detection is, hour by hour.
+
+    Args:
+        detection: of n rows.
+        truth: which of them were poisoned, shape (n,), some but not all.
+
+    Returns:
+        Flagged share, precision (0 where nothing is flagged), recall, F1, false alarms among clean hours, ROC-AUC.
+    """
+    require_shape("truth", truth, detection.flagged.shape)
+    hit = int((detection.flagged & truth).sum())
+    flagged, poisoned = int(detection.flagged.sum()), int(truth.sum())
+    return {
+        "flagged": flagged / len(truth),
+        "precision": hit / flagged if flagged else 0.0,
+        "recall": hit / poisoned,
+        "f1": 2 * hit / (flagged + poisoned),
+        "false_alarms": (flagged - hit) / (len(truth) - poisoned),
+        "roc_auc": float(roc_auc_score(truth, detection.score)),
+    }
+
+
+def validation_hours(study: Study) -> IntArray:
+    """Trusted hours that criteria are taken on: all validation hours, or as many as the study prices."""
+    return sample_hours(evaluation_rows(study.dataset, "validation"), study.hours)
+
+
+def _on_validation(study: Study, flagged: NDArray[np.bool_], criterion: str) -> float:
+    """A criterion on validation hours after unlearning what is flagged."""
+    theta, rows = study.model.theta, np.flatnonzero(flagged)
+    if len(rows):
+        theta = newton_update(study.objective, theta, rows, options=study.ihvp).theta
+    hours = validation_hours(study)
+    return measure(study.model.with_theta(theta), study.dataset, hours, study.cost).means(hours)[criterion]

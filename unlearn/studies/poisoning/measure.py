@@ -1,0 +1,157 @@
+"""One poisoned training set: what it costs, what each detector finds, and what each remedy mends.
+
+Models are judged on test hours, which were never poisoned and which no detector, threshold or gradient has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from unlearn.checks import require_choice
+from unlearn.data import Poisoned
+from unlearn.errors import InputError
+from unlearn.forecasters import Forecaster
+from unlearn.grid import OperatingCost
+from unlearn.records import RecordTable
+from unlearn.studies._shared.measure import METRICS
+from unlearn.studies._shared.study import Study
+from unlearn.studies.poisoning.detection import Detection, by_influence, by_residual, by_truth, nothing, quality
+from unlearn.studies.poisoning.options import PoisoningOptions
+from unlearn.studies.poisoning.remedies import refitted, remedies
+from unlearn.studies.poisoning.windows import FitWindows, by_windows
+from unlearn.unlearning import relative_distance, retrain
+
+#: Metrics of a forecaster that are recorded, of `METRICS`.
+KEPT = ("mse", "mape", "cost", "generation_cost", "shedding_cost", "storage_cost", "over_generated")
+
+#: Detectors that need nothing but the forecaster. "truth" knows the mask, "none" flags nothing.
+DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
+
+_Detect = Callable[[Study, PoisoningOptions], Detection]
+
+
+class PoisonedStudy:
+    """A forecaster that was fitted on poisoned hours, beside the one that was fitted on the original values."""
+
+    def __init__(
+        self,
+        model: Forecaster,
+        poisoned: Poisoned,
+        cost: OperatingCost,
+        options: PoisoningOptions | None = None,
+        hours: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Fit the head to the poisoned hours.
+
+        Args:
+            model: fitted on the data before the attack.
+            poisoned: the attack.
+            cost: the grid that hours are priced on.
+            options: settings.
+            hours: hours that are priced per split, evenly spaced; None prices all.
+            seed: of fitting detectors of anomalies.
+
+        Raises:
+            MismatchError: see `refitted`.
+            InputError: an attack on none or all of the rows that the head is fitted on.
+        """
+        self.options = options or PoisoningOptions()
+        self.poisoned, self.seed = poisoned, seed
+        self.clean = Study(model, poisoned.original, cost, hours=hours, seed=seed)
+        self.study = Study(refitted(model, poisoned), poisoned.dataset, cost, hours=hours, seed=seed)
+        self.truth = poisoned.mask[self.study.training_rows]
+        if not self.truth.any() or self.truth.all():
+            raise InputError(
+                f"poisoning: expected some but not all of {len(self.truth)} training rows poisoned, got "
+                f"{int(self.truth.sum())}. Choose another share."
+            )
+
+    def models(self) -> pd.DataFrame:
+        """Criteria on test hours of the methods "clean", "poisoned", and "clean" re-weighted (detector "clean").
+
+        Re-weighting shifts any forecaster towards its criterion; of the clean one, it tells that apart from mending.
+        """
+        table = self._table()
+        _add_criteria(table, self.clean, self.clean.model.theta, method="clean")
+        _add_criteria(table, self.study, self.study.model.theta, method="poisoned")
+        for remedy in remedies(self.clean, np.array([], dtype=np.int64), self.options):
+            if remedy.columns["method"] == "reweighted":
+                _add_criteria(table, self.clean, remedy.theta, detector="clean", **remedy.columns)
+        return table.to_frame()
+
+    def detected(self, name: str, fit: FitWindows | None = None) -> pd.DataFrame:
+        """What a detector finds and what its remedies mend.
+
+        Args:
+            name: one of `DETECTORS`; or any other name, with `fit`.
+            fit: fits a detector of anomalies on windows of loads.
+
+        Returns:
+            Records with the column detector: the method "detection" on the split train says how right it is; the
+            methods "unlearnt" and "reweighted" (with criterion and l1_budget) have criteria on test hours, their
+            distance to the model retrained without the flagged rows, and the share of weights that still depend on
+            those.
+
+        Raises:
+            InputError: an unknown detector; no validation hours, or too few for windows.
+        """
+        detection = self.detection(name, fit)
+        rows = np.flatnonzero(detection.flagged)
+        table = self._table(detector=name)
+        for metric, value in quality(detection, self.truth).items():
+            table.add(metric, value, "share", split="train", method="detection")
+        if np.isfinite(detection.threshold):
+            table.add("threshold", detection.threshold, split="train", method="detection")
+        retrained = retrain(self.study.objective, rows) if len(rows) else self.study.model.theta
+        for remedy in remedies(self.study, rows, self.options):
+            columns = {**remedy.columns, "proportion": len(rows) / len(self.truth)}
+            _add_criteria(table, self.study, remedy.theta, **columns)
+            distance = relative_distance(remedy.theta, retrained)
+            table.add("distance_to_retrained", distance, "relative", split="train", **columns)
+            table.add("weights_differ", remedy.weights_differ, "share", split="train", **columns)
+        return table.to_frame()
+
+    def detection(self, name: str, fit: FitWindows | None = None) -> Detection:
+        """What a detector says of the training rows; see `detected`."""
+        if fit is not None:
+            return by_windows(self.study, name, fit, self.options, self.seed)
+        require_choice("poisoning: detectors", name, DETECTORS)
+        return self._own[name](self.study, self.options)
+
+    @cached_property
+    def _own(self) -> dict[str, _Detect]:
+        """Only "truth" sees the mask."""
+        return {
+            "residual": lambda study, options: by_residual(study, options.false_alarms, options.rounds),
+            "influence_mse": lambda study, options: by_influence(study, "mse", options.tails),
+            "influence_cost": lambda study, options: by_influence(study, "cost", options.tails),
+            "truth": lambda study, options: by_truth(self.truth),
+            "none": lambda study, options: nothing(len(self.truth)),
+        }
+
+    def _table(self, **columns: object) -> RecordTable:
+        return RecordTable(
+            experiment="poisoning",
+            data=self.study.dataset.name,
+            grid=self.study.cost.case.name,
+            forecaster=self.study.model.card.kind,
+            protocol=self.study.protocol,
+            linf_budget=self.study.linf_budget,
+            seed=self.seed,
+            kind=self.poisoned.kind,
+            strength=self.poisoned.strength,
+            share=self.poisoned.share,
+            **columns,
+        )
+
+
+def _add_criteria(table: RecordTable, study: Study, theta: Tensor, **columns: object) -> None:
+    means = study.measure(theta, study.priced_test_rows).means(study.priced_test_rows)
+    for metric in KEPT:
+        table.add(metric, means[metric], METRICS[metric], split="test", **columns)

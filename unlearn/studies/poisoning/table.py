@@ -1,0 +1,191 @@
+"""Reading the records of poisoned training data: costs over seeds, damage, and how much of it a remedy recovers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from unlearn.errors import InputError
+from unlearn.studies.utility.seeds import Spread
+
+#: Poisoned share that answers are given for.
+REPORTED = 0.1
+
+#: Share of the clean cost from which on, in the mean and with one sign in every seed, a change counts as one.
+DAMAGE = 0.02
+
+#: Share of the damage that unlearning is asked to recover.
+ASKED = 0.5
+
+DETECTOR_NAMES = {
+    "truth": "the truth",
+    "residual": "forecast residual",
+    "influence_mse": "influence on MSE",
+    "influence_cost": "influence on cost",
+    "seasonal": "seasonal median",
+    "gan": "LSTM-GAN",
+    "none": "no detector",
+}
+
+
+class Attack(NamedTuple):
+    """A kind of poison and its strength."""
+
+    kind: str
+    strength: float
+
+    @property
+    def name(self) -> str:
+        """How it is called in text."""
+        if self.kind == "noise":
+            return f"noise of {100 * self.strength:.0f} %"
+        return f"{self.kind} by {100 * self.strength:+.0f} %".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What is done about what a detector flags."""
+
+    method: str
+    criterion: str | None = None
+    l1_budget: float | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called in text."""
+        if self.criterion is None:
+            return "complete unlearning"
+        program = "TAMU" if self.criterion == "cost" else f"PAMU {self.criterion.upper()}"
+        return f"{program}, λ₁ = {self.l1_budget:g}"
+
+
+COMPLETE = Remedy("unlearnt")
+
+
+class _Key(NamedTuple):
+    """What a number belongs to, apart from the seed."""
+
+    kind: str
+    strength: float
+    share: float
+    method: str
+    metric: str
+    detector: str = ""
+    criterion: str = ""
+    l1_budget: float = 0.0
+
+
+class PoisoningTable:
+    """Numbers of one forecaster by attack, share, detector and remedy, each over seeds."""
+
+    def __init__(self, records: pd.DataFrame) -> None:
+        """Take the records of `PoisonedStudy` over attacks, shares and seeds.
+
+        Raises:
+            InputError: records of something else, or of several forecasters or data sets.
+        """
+        if not (records["experiment"] == "poisoning").all() or "detector" not in records:
+            raise InputError("poisoning: expected records of poisoning with the column detector; run it first.")
+        about = records[["data", "grid", "forecaster", "protocol"]].drop_duplicates()
+        if len(about) != 1:
+            raise InputError(f"poisoning: expected records of one forecaster and data set, got {len(about)}.")
+        self.records, self.about = records, about.iloc[0]
+        self._numbers: dict[_Key, list[tuple[int, float]]] = {}
+        texts = records[["method", "metric", "detector", "criterion"]].astype(object).fillna("")
+        columns = [records["kind"], records["strength"], records["share"], *(texts[name] for name in texts)]
+        columns += [records["l1_budget"].astype(float).fillna(0.0), records["seed"], records["value"]]
+        for *key, seed, value in zip(*columns, strict=True):
+            self._numbers.setdefault(_Key(*key), []).append((int(seed), float(value)))
+
+    @cached_property
+    def attacks(self) -> list[Attack]:
+        """In the order of the records."""
+        own = self.records[["kind", "strength"]].drop_duplicates()
+        return [Attack(str(kind), float(strength)) for kind, strength in own.itertuples(index=False)]
+
+    @cached_property
+    def shares(self) -> list[float]:
+        """Poisoned shares, ascending."""
+        return sorted(float(share) for share in self.records["share"].unique())
+
+    @property
+    def share(self) -> float:
+        """The share that is nearest to `REPORTED`."""
+        return min(self.shares, key=lambda share: abs(share - REPORTED))
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds."""
+        return sorted(int(seed) for seed in self.records["seed"].unique())
+
+    @cached_property
+    def detectors(self) -> list[str]:
+        """Detectors that were asked at the reported share, "truth" first, "none" last."""
+        own = self.records[(self.records["method"] == "detection") & (self.records["share"] == self.share)]
+        found = own["detector"].unique()
+        known = [name for name in DETECTOR_NAMES if name in found]
+        others = [str(name) for name in found if name not in known]
+        return [*(n for n in known if n != "none"), *others, *(n for n in known if n == "none")]
+
+    @property
+    def blind(self) -> list[str]:
+        """Detectors that do not know the truth and flag something."""
+        return [name for name in self.detectors if name not in ("truth", "none")]
+
+    def asked(self, attack: Attack, detector: str) -> list[float]:
+        """Shares at which a detector was asked; slow ones may not be at all."""
+        return [s for s in self.shares if _Key(*attack, s, "detection", "recall", detector) in self._numbers]
+
+    @cached_property
+    def remedies(self) -> list[Remedy]:
+        """Complete unlearning, then every re-weighting."""
+        own = self.records[(self.records["method"] == "reweighted")]
+        kept = own[["criterion", "l1_budget"]].drop_duplicates().itertuples(index=False)
+        return [COMPLETE, *(Remedy("reweighted", str(c), float(budget)) for c, budget in kept)]
+
+    def model(self, attack: Attack, share: float, method: str, metric: str = "cost") -> pd.Series:
+        """A number of the method "clean" or "poisoned", by seed."""
+        return self._by_seed(_Key(*attack, share, method, metric))
+
+    def mended(
+        self, attack: Attack, share: float, detector: str, remedy: Remedy = COMPLETE, metric: str = "cost"
+    ) -> pd.Series:
+        """A number after a remedy of what a detector flags, by seed; "clean": of the clean model, re-weighted."""
+        return self._by_seed(
+            _Key(*attack, share, remedy.method, metric, detector, remedy.criterion or "", remedy.l1_budget or 0.0)
+        )
+
+    def detection(self, attack: Attack, share: float, detector: str, metric: str) -> Spread:
+        """How right a detector is: precision, recall, f1, roc_auc, flagged, false_alarms."""
+        return Spread.of(self._by_seed(_Key(*attack, share, "detection", metric, detector)).to_numpy())
+
+    def damage(self, attack: Attack, share: float) -> pd.Series:
+        """Operating cost of the poisoned model above the clean one's, by seed; below 0 the poison makes it cheaper."""
+        return self.model(attack, share, "poisoned") - self.model(attack, share, "clean")
+
+    def direction(self, attack: Attack, share: float) -> int:
+        """1 where the poison raises the cost in every seed, −1 where it lowers it, 0 where it does neither clearly."""
+        damage, clean = self.damage(attack, share), self.model(attack, share, "clean")
+        if abs(damage.mean()) < DAMAGE * clean.mean():
+            return 0
+        return 1 if (damage > 0).all() else -1 if (damage < 0).all() else 0
+
+    def recovered(self, attack: Attack, share: float, detector: str, remedy: Remedy = COMPLETE) -> Spread | None:
+        """Share of the damage that a remedy takes back, 1 being the clean model's cost; None without damage."""
+        if self.direction(attack, share) != 1:
+            return None
+        saved = self.model(attack, share, "poisoned") - self.mended(attack, share, detector, remedy)
+        return Spread.of((saved / self.damage(attack, share)).to_numpy())
+
+    def _by_seed(self, key: _Key) -> pd.Series:
+        found = self._numbers.get(key, [])
+        seeds = sorted(seed for seed, _ in found)
+        if seeds != self.seeds:
+            raise InputError(
+                f"poisoning: expected each number once for every seed, got seeds {seeds} of {self.seeds}; run "
+                "poisoning anew."
+            )
+        return pd.Series(dict(found), dtype=float).sort_index()

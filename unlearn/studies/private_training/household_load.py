@@ -1,0 +1,213 @@
+"""One private forecaster of households measured: error, cost on the grid, attacks, and what it spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf, isinf
+
+import numpy as np
+
+from unlearn.attacks import Outcome, require_enough_records
+from unlearn.checks import require_choice, require_count
+from unlearn.dp.guarantee import default_delta
+from unlearn.dp.ledger import PrivacyLedger
+from unlearn.dp.noise import Noise, SimulatedNoise
+from unlearn.errors import InputError
+from unlearn.forecasters import TrainingOptions
+from unlearn.forecasters.household import KINDS, HouseholdForecaster, fit_household_forecaster, household_mean
+from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
+from unlearn.grid import OperatingCost
+from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
+from unlearn.households.household_profiles import HouseholdProfiles, require_other_households
+from unlearn.records import RecordTable
+from unlearn.studies._shared.measure import METRICS
+from unlearn.studies.private_training.bus_sums import BusTest, make_bus_test
+from unlearn.studies.private_training.household_attacks import likelihood_attack, loss_attack
+from unlearn.studies.utility.bus_loads import training_days
+
+#: What the forecasts of this study are called in the column `task`, and the one that needs no training.
+TASK, MEAN = "household_load", "mean of the week before"
+
+
+@dataclass(frozen=True)
+class HouseholdLoadOptions:
+    """How forecasters of households are fitted and measured.
+
+    Attributes:
+        forecasters: among "linear", "cnn", "mixer".
+        private: settings of private fits.
+        training: of networks without privacy.
+        customers: households of each bus.
+        test_every: every so many calendar weeks, one is tested on.
+        hours: test hours that are priced; None prices all.
+        shadows: shadow heads of the likelihood-ratio attack on the linear forecaster.
+        fprs: false positive rates at which attacks are measured.
+        simulated_noise: draw noise and coins from the seed, which repeats and protects nobody; for simulated
+            households. Otherwise they come from the operating system.
+    """
+
+    forecasters: tuple[str, ...] = ("linear", "cnn")
+    private: PrivateForecastOptions = field(default_factory=PrivateForecastOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    customers: int = 60
+    test_every: int = 4
+    hours: int | None = None
+    shadows: int = 256
+    fprs: tuple[float, ...] = (0.01,)
+    simulated_noise: bool = False
+
+    def __post_init__(self) -> None:
+        for kind in self.forecasters:
+            require_choice("forecast.forecasters", kind, KINDS)
+        for name in ("customers", "shadows"):
+            require_count(f"forecast.{name}", getattr(self, name))
+
+    def noise(self, seed: int) -> Noise:
+        """Where private fits draw noise."""
+        return SimulatedNoise(seed) if self.simulated_noise else "os"
+
+
+def measure_household_load(
+    train: HouseholdProfiles,
+    holdout: HouseholdProfiles,
+    cost: OperatingCost,
+    epsilon: float = inf,
+    options: HouseholdLoadOptions | None = None,
+    seed: int = 0,
+    labels: Mapping[str, object] | None = None,
+    ledger: PrivacyLedger | None = None,
+) -> RecordTable:
+    """Fit each forecaster on training households with (ε, 1/(10 N))-differential privacy, and measure it.
+
+    Errors and cost are those of buses of other households in test weeks; attacks compare training households with
+    the others on training weeks.
+
+    Args:
+        train: training households with all their days.
+        holdout: other households with all their days.
+        cost: the grid.
+        epsilon: ε; infinity fits without privacy.
+        options: how to fit and measure.
+        seed: of fits, buses, shadow heads and intervals.
+        labels: further columns of every record.
+        ledger: where private fits are charged before they begin, if anywhere.
+
+    Returns:
+        Records with `task`, `forecaster`, `epsilon`, `metric`, `value`, `unit`, and `attack`, `low`, `high`.
+
+    Raises:
+        InputError: ε out of range, or too few households for a false positive rate.
+        MismatchError: train and holdout share households.
+    """
+    options = options or HouseholdLoadOptions()
+    if not epsilon > 0:
+        raise InputError(f"epsilon: expected a number above 0, or infinity for no privacy, got {epsilon!r}.")
+    require_other_households("household forecasts", train, holdout)
+    panel, other = day_ahead_panel(train), day_ahead_panel(holdout)
+    require_enough_records(len(other.members), options.fprs)
+    learnt, compared = (p.take(training_days(p.date, options.test_every)) for p in (panel, other))
+    test = make_bus_test(train, holdout, other, cost, options.customers, options.test_every, options.hours, seed)
+    own = {"experiment": "private_training", "data": train.name, "grid": cost.case.name, "seed": seed}
+    table = RecordTable(**{**own, "task": TASK, "epsilon": epsilon, **(labels or {})})
+    _add_metrics(table, test, household_mean(), MEAN)
+    for kind in options.forecasters:
+        with _charged(ledger, train, learnt, kind, epsilon, options):
+            forecaster = _fit(learnt, kind, epsilon, options, seed)
+        _add_metrics(table, test, forecaster, kind)
+        _add_spent(table, forecaster)
+        _add_attack(table, kind, "loss", loss_attack(forecaster, learnt, compared, options.fprs, seed))
+        if kind == "linear":
+            found = likelihood_attack(
+                forecaster,
+                learnt,
+                compared,
+                **_release_of(forecaster),
+                shadows=options.shadows,
+                fprs=options.fprs,
+                seed=seed,
+                noise=options.noise(seed),
+            )
+            _add_attack(table, kind, "likelihood ratio", found)
+    return table
+
+
+@contextmanager
+def _charged(
+    ledger: PrivacyLedger | None,
+    train: HouseholdProfiles,
+    panel: DayAheadPanel,
+    kind: str,
+    epsilon: float,
+    options: HouseholdLoadOptions,
+) -> Iterator[None]:
+    if ledger is None or isinf(epsilon) or options.simulated_noise:
+        yield
+        return
+    names = train.households["household_id"].iloc[panel.members]
+    with ledger.charged(names, epsilon, default_delta(len(names)), f"{kind} forecaster"):
+        yield
+
+
+def _fit(
+    panel: DayAheadPanel, kind: str, epsilon: float, options: HouseholdLoadOptions, seed: int
+) -> HouseholdForecaster:
+    if isinf(epsilon):
+        return fit_household_forecaster(panel, kind, options.training, seed)
+    delta = default_delta(len(panel.members))
+    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed, options.noise(seed))
+
+
+def _release_of(forecaster: HouseholdForecaster) -> dict[str, float]:
+    """How shadow heads are to be made: as the attacked one was."""
+    private = forecaster.card["private"]
+    if private is None:
+        return {"clip": np.inf, "noise_multiplier": 0.0, "ridge": 0.0}
+    options = private["options"]
+    return {
+        "clip": options["row_clip"],
+        "noise_multiplier": private["parts"][0]["noise_multiplier"],
+        "ridge": options["ridge"],
+    }
+
+
+def _add_metrics(table: RecordTable, test: BusTest, forecaster: HouseholdForecaster, name: str) -> None:
+    for metric, value in test.metrics(forecaster).items():
+        table.add(metric, value, METRICS[metric], forecaster=name, split="test")
+
+
+def _add_spent(table: RecordTable, forecaster: HouseholdForecaster) -> None:
+    private = forecaster.card["private"]
+    if private is None:
+        return
+    (part,) = private["parts"]
+    low, estimate, high = private["epsilon_prv"]
+    spent = {
+        "epsilon_pld": private["epsilon"],
+        "epsilon_prv_low": low,
+        "epsilon_prv": estimate,
+        "epsilon_prv_high": high,
+        "epsilon_rdp": private["epsilon_rdp"],
+        "delta": private["delta"],
+        **part,
+    }
+    for metric, value in spent.items():
+        table.add(metric, value, "1", forecaster=forecaster.kind)
+    table.add("n_units", private["n_units"], "households", forecaster=forecaster.kind)
+
+
+def _add_attack(table: RecordTable, kind: str, attack: str, found: Outcome) -> None:
+    for metric, estimate in found.metrics().items():
+        table.add(
+            metric,
+            estimate.value,
+            "1",
+            forecaster=kind,
+            attack=attack,
+            low=estimate.low,
+            high=estimate.high,
+            membership=found.unit,
+            n_members=found.n_members,
+            n_others=found.n_others,
+        )

@@ -1,0 +1,217 @@
+"""Households aggregated to hourly bus loads that the forecasters train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unlearn.checks import FloatArray, IntArray, require_count, short_repr
+from unlearn.data import FittedConstant, LoadDataset, Split, dataset_from_frames
+from unlearn.data.dates import DateArray, day_of_week_of, days_since_monday, month_of
+from unlearn.errors import InputError
+from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.profiles import DailyProfiles
+
+#: Days that pass before every hour has the load of a week before.
+LAG_DAYS = 7
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class BusPlan:
+    """Which customers a bus has: the same mix of segments for every source, so that only the profiles differ.
+
+    Attributes:
+        segment: name of the segment of each customer of each bus, shape (B, M).
+        days: consecutive days, shape (D,).
+        training: which days forecasters may train on, shape (D,); the others are tested on.
+    """
+
+    segment: NDArray[np.str_]
+    days: DateArray
+    training: NDArray[np.bool_]
+
+    @property
+    def n_buses(self) -> int:
+        return len(self.segment)
+
+    @property
+    def n_customers(self) -> int:
+        """Customers of a bus, M."""
+        return self.segment.shape[1]
+
+
+def training_days(days: DateArray, test_every: int = 4) -> NDArray[np.bool_]:
+    """Leave out every `test_every`-th week as a whole, counted in calendar weeks from Monday.
+
+    All seasons are then trained and tested on. Weeks do not depend on where the data begin.
+
+    Raises:
+        InputError: `test_every` below 2.
+    """
+    if test_every < 2:
+        raise InputError(f"test_every: expected at least 2 (every second week is tested on), got {test_every}.")
+    return days_since_monday(np.asarray(days)) // 7 % test_every != 0
+
+
+def plan_buses(
+    households: HouseholdProfiles, n_buses: int, n_customers: int, test_every: int = 4, seed: int = 0
+) -> BusPlan:
+    """Draw the customers of each bus; buses differ in their mix of segments, as parts of a town do.
+
+    Args:
+        households: training households, whose segments and days are used.
+        n_buses: B.
+        n_customers: customers of each bus, M.
+        test_every: every so many weeks, one is tested on.
+        seed: of the mixes.
+
+    Raises:
+        InputError: a number below 1, or fewer than two weeks of days.
+    """
+    for name, value in (("n_buses", n_buses), ("n_customers", n_customers)):
+        require_count(name, value)
+    first, last = households.days[[0, -1]] if len(households) else (0, 0)
+    days = np.arange(first, last + np.timedelta64(1, "D"))
+    training = training_days(days, test_every)
+    if len(days) <= LAG_DAYS or not training[LAG_DAYS:].any() or training[LAG_DAYS:].all():
+        raise InputError(
+            f"{households.name}: expected more days than {LAG_DAYS}, some to train and some to test on with "
+            f"test_every={test_every}; got {len(days)} days."
+        )
+    random = np.random.default_rng(seed)
+    names, counts = np.unique(households.households["segment"].astype(str), return_counts=True)
+    # As many parts as there are segments: a part of town leans towards its segments but has them all.
+    mixes = random.dirichlet(4.0 * len(names) * counts / counts.sum(), size=n_buses)
+    segment = np.stack([random.choice(names, size=n_customers, p=mix) for mix in mixes])
+    return BusPlan(segment, days, training)
+
+
+def household_load_kwh(plan: BusPlan, households: HouseholdProfiles, seed: int = 0) -> FloatArray:
+    """Hourly energy of each bus when its customers are real households, each itself all year, shape (D, B, 24).
+
+    Customers are drawn with replacement from the households of their segment. A day that a household lacks takes
+    the mean of the bus's other customers on that day.
+
+    Raises:
+        InputError: a day on which a bus has no customer with data.
+    """
+    hourly = households.to_hourly()
+    random = np.random.default_rng(seed)
+    members = households.households["segment"].astype(str).to_numpy()
+    customer = np.empty(plan.segment.shape, dtype=np.int64)
+    for name in np.unique(plan.segment):
+        pool = np.flatnonzero(members == name)
+        wanted = plan.segment == name
+        customer[wanted] = random.choice(pool if len(pool) else len(members), size=int(wanted.sum()))
+    row = np.full((households.n_households, len(plan.days)), -1)
+    day = (households.date - plan.days[0]).astype(np.int64)
+    inside = (day >= 0) & (day < len(plan.days))
+    row[households.household[inside], day[inside]] = np.flatnonzero(inside)
+    load = np.empty((len(plan.days), plan.n_buses, 24))
+    for bus in range(plan.n_buses):
+        rows = row[customer[bus]].T
+        known = rows >= 0
+        if not known.any(axis=1).all():
+            empty = plan.days[int(np.flatnonzero(~known.any(axis=1))[0])]
+            raise InputError(
+                f"{households.name}: no customer of bus {bus + 1} has data on {empty}. Use more households, or days "
+                "without such a gap."
+            )
+        energy = np.where(known[..., None], hourly.kwh[rows], 0.0).sum(axis=1, dtype=np.float64)
+        load[:, bus] = energy * (plan.n_customers / known.sum(axis=1))[:, None]
+    return load
+
+
+def release_load_kwh(plan: BusPlan, release: DailyProfiles, seed: int = 0) -> FloatArray:
+    """Hourly energy of each bus when only a release of labelled profiles is at hand, shape (D, B, 24).
+
+    Every customer takes each day a released profile of the same month, day of the week and segment; where there is
+    none, of the same month and segment, else month and day, else month, else any. That is all a release without
+    households and dates allows.
+    """
+    hourly = release.to_hourly()
+    random = np.random.default_rng(seed)
+    month, day = month_of(plan.days), day_of_week_of(plan.days)
+    # A segment that the release does not know is as good as any other.
+    known = {name: code for code, name in enumerate(release.segments)}
+    segment = np.vectorize(lambda name: known.get(name, -1), otypes=[np.int64])(plan.segment)
+    wanted = np.stack(np.broadcast_arrays(month[:, None, None], day[:, None, None], segment[None]), axis=-1).reshape(
+        -1, 3
+    )
+    have = np.stack([release.month, release.day_of_week, release.segment], axis=1)
+    chosen = np.full(len(wanted), -1)
+    for columns in ((0, 1, 2), (0, 2), (0, 1), (0,), ()):
+        missing = np.flatnonzero(chosen < 0)
+        if not len(missing):
+            break
+        chosen[missing] = _draw_alike(wanted[missing][:, columns], have[:, columns], random)
+    drawn = hourly.kwh[chosen].reshape(len(plan.days), plan.n_buses, plan.n_customers, 24)
+    return drawn.sum(axis=2, dtype=np.float64)
+
+
+def _draw_alike(wanted: IntArray, have: IntArray, random: np.random.Generator) -> IntArray:
+    """For each wanted combination the position of a random row that has it; -1 where none has."""
+    if not wanted.shape[1]:
+        return random.integers(len(have), size=len(wanted))
+    width = have.max(axis=0, initial=0) + 2
+    fits = ((wanted >= 0) & (wanted < width)).all(axis=1)
+    have_code = np.ravel_multi_index(tuple(have.T), tuple(width))
+    code = np.ravel_multi_index(tuple(wanted.clip(0).T), tuple(width), mode="clip")
+    order = np.argsort(have_code, kind="stable")
+    start, end = (np.searchsorted(have_code[order], code, side=side) for side in ("left", "right"))
+    place = start + (random.random(len(code)) * (end - start)).astype(np.int64)
+    return np.where(fits & (end > start), order[place.clip(max=len(order) - 1)], -1)
+
+
+def bus_dataset(
+    name: str, plan: BusPlan, load_kwh: FloatArray, factor: FloatArray, base_mva: float, seed: int = 0
+) -> LoadDataset:
+    """Hourly bus loads as a data set: calendar, season, and the loads of a day and of a week before.
+
+    Args:
+        name: source, for records.
+        plan: days and their division.
+        load_kwh: energy per hour, which is mean power in kW, shape (D, B, 24).
+        factor: MW per kW of each bus, shape (B,); learnt from real training days and the same for every source.
+        base_mva: power base of the grid.
+        seed: of the networks' core.
+
+    Returns:
+        24 (D − 7) hours; the split's training rows are those of training days, a random 30 % of them core, the test
+        rows those of the others.
+    """
+    load_mw = load_kwh.transpose(0, 2, 1).reshape(-1, plan.n_buses) * factor
+    hours = pd.date_range(pd.Timestamp(plan.days[0]), periods=len(load_mw), freq="h")
+    columns = [f"bus_{bus + 1}" for bus in range(plan.n_buses)]
+    year = 2 * np.pi * hours.day_of_year.to_numpy() / 365.25
+    kept = slice(24 * LAG_DAYS, None)
+
+    def table(values: FloatArray) -> pd.DataFrame:
+        spread = np.broadcast_to(values.reshape(len(hours), -1), load_mw.shape)
+        return pd.DataFrame(spread, hours, columns).iloc[kept]
+
+    features = {
+        "season_sin": table(np.sin(year)),
+        "season_cos": table(np.cos(year)),
+        "load_day_before_mw": table(np.roll(load_mw, 24, axis=0)),
+        "load_week_before_mw": table(np.roll(load_mw, 24 * LAG_DAYS, axis=0)),
+    }
+    dataset = dataset_from_frames(table(load_mw), features, name=name)
+    training = np.repeat(plan.training[LAG_DAYS:], 24)
+    rows = np.flatnonzero(training)
+    core = np.sort(np.random.default_rng(seed).permutation(rows)[: max(1, int(0.3 * len(rows)))])
+    split = Split(
+        train=rows,
+        validation=np.empty(0, dtype=np.int64),
+        test=np.flatnonzero(~training),
+        core=core,
+        sensitive=np.setdiff1d(rows, core),
+    )
+    constant = FittedConstant(
+        "load scale", "train", "factor per bus that puts the real training maximum at its nominal load"
+    )
+    return replace(dataset, split=split, base_mva=base_mva, fitted=(constant,))

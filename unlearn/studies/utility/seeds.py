@@ -1,0 +1,127 @@
+"""Numbers of utility over seeds: means with their range, and ratios in which each seed meets itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from unlearn.checks import FloatArray
+from unlearn.errors import InputError
+from unlearn.studies.utility.bus_forecasts import NOTHING
+from unlearn.studies.utility.measure import REAL, REDRAWN
+
+#: What was trained on, and the forecaster.
+Source: TypeAlias = tuple[str, str]
+
+_KEY = ["task", "generator", "forecaster", "metric", "seed"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, least and largest value over seeds.
+
+    Attributes:
+        mean: over seeds.
+        low: least.
+        high: largest.
+        sd: standard deviation over seeds (n − 1 in the denominator); NaN for one seed.
+        n: seeds.
+    """
+
+    mean: float
+    low: float
+    high: float
+    sd: float
+    n: int
+
+    @classmethod
+    def of(cls, values: FloatArray) -> Self:
+        sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        low, high = float(values.min()), float(values.max())
+        # The mean of equal numbers may differ from them in the last digit; error bars must not be negative.
+        return cls(float(values.mean().clip(low, high)), low, high, sd, len(values))
+
+    def leaves_out(self, value: float) -> bool:
+        """Whether all of several seeds lie on the same side of a value."""
+        return self.n > 1 and not self.low <= value <= self.high
+
+
+class UtilityTable:
+    """Values of `measure_utility` by task, generator, forecaster, metric and seed.
+
+    Args:
+        records: any number of seeds of one data set and grid.
+
+    Attributes:
+        generators: what was trained on, real data first, then releases in their order.
+        releases: generators apart from real data.
+        tasks: tasks that the records hold.
+        n_seeds: seeds that occur.
+
+    Raises:
+        InputError: records without utility, or a number that occurs twice for a seed.
+    """
+
+    def __init__(self, records: pd.DataFrame) -> None:
+        if not {"task", "generator"} <= set(records) or records["task"].dropna().empty:
+            raise InputError(
+                "utility: expected records with the columns task and generator; run measure_utility first."
+            )
+        own = records[records["task"].notna()]
+        twice = own.duplicated(_KEY)
+        if twice.any():
+            first = own.loc[twice, _KEY].iloc[0].tolist()
+            raise InputError(
+                f"utility: expected each number once a seed, got {' / '.join(map(str, first))} again "
+                f"({int(twice.sum())} such records). Gather the records of one run per seed."
+            )
+        self._values = own.set_index(_KEY)["value"].sort_index()
+        self._units = own.groupby(_KEY[:-1], sort=False)["unit"].first()
+        found = [str(name) for name in own["generator"].unique() if name != NOTHING]
+        self.generators = [name for name in (REAL, REDRAWN) if name in found]
+        self.releases = [name for name in found if name not in (REAL, REDRAWN)]
+        self.generators += self.releases
+        self.tasks = [str(task) for task in own["task"].unique()]
+        self.n_seeds = own["seed"].nunique()
+
+    def forecasters(self, task: str, metric: str, untrained: bool = False) -> list[str]:
+        """Forecasters of a task that a metric is known of, in their order; those that need no training apart."""
+        kinds = [
+            kind
+            for own, name, kind, of in self.numbers()
+            if (own, of) == (task, metric) and (name == NOTHING) == untrained
+        ]
+        return list(dict.fromkeys(kinds))
+
+    def unit(self, task: str, metric: str, source: Source) -> str:
+        return str(self._units[task, *source, metric])
+
+    def numbers(self) -> list[tuple[str, str, str, str]]:
+        """Task, generator, forecaster, metric of every number."""
+        return [(str(task), str(name), str(kind), str(metric)) for task, name, kind, metric in self._units.index]
+
+    def value(self, task: str, metric: str, source: Source) -> Spread | None:
+        """A number over seeds; None where there is none."""
+        values = self._seeds(task, metric, source)
+        return Spread.of(values.to_numpy(np.float64)) if len(values) else None
+
+    def ratio(self, task: str, metric: str, source: Source, other: Source) -> Spread | None:
+        """A number divided by another of the same seed; None where no seed has both."""
+        both = pd.concat([self._seeds(task, metric, one) for one in (source, other)], axis=1, join="inner")
+        above, below = both.to_numpy(np.float64).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return Spread.of(above / below) if len(both) else None
+
+    def _seeds(self, task: str, metric: str, source: Source) -> pd.Series:
+        key = (task, *source, metric)
+        return self._values.loc[key] if key in self._units.index else pd.Series(dtype=np.float64)
+
+
+def short(value: float) -> str:
+    """A number with three digits that matter, or all before the point."""
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else "∞"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
