@@ -21,7 +21,7 @@ from experiments.app import experiment
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
-from unlearn.studies.detection.seeds import AnomalyTable, named
+from unlearn.studies.detection.verdict import AnomalyTable, named
 
 
 @experiment(keeps=lambda config: config.anomaly.folder)

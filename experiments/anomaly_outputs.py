@@ -15,8 +15,8 @@ from experiments.anomaly_stages import MODELS, SCORES, Judged
 from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.records import CARD, read_json, write_csv
 from unlearn.studies.detection.archive import ScoreArchive, save_archive
-from unlearn.studies.detection.images import save_detector_images
 from unlearn.studies.detection.measure import thresholds_of
+from unlearn.studies.detection.report import save_detector_images
 
 #: Columns of `performance_metrics.csv`.
 _METRICS = ["level", "split", "kind", "rule", "metric", "value", "low", "high", "unit"]

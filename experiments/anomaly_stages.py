@@ -20,21 +20,20 @@ from experiments.schema_anomaly import HouseholdBuildingsConfig, RuleConfig
 from experiments.synthetic_stages import made_of
 from unlearn.detectors.autoencoder import FittedAutoencoder
 from unlearn.detectors.baselines.pyod import KINDS as PYOD
-from unlearn.detectors.baselines.storage import Baseline, save_baseline
-from unlearn.detectors.division import Division, DivisionOptions, divide
+from unlearn.detectors.baselines.simple import Baseline, save_baseline
 from unlearn.detectors.gan.fitted import FittedGan
 from unlearn.detectors.registry import DetectorOptions, fit_candidates, require_detectors, settings_of
 from unlearn.detectors.storage import save_detector
 from unlearn.detectors.thresholds import ThresholdRule
+from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.errors import InputError
-from unlearn.households.buildings.injection import InjectionOptions, inject
-from unlearn.households.buildings.series import BuildingSeries, buildings_of
-from unlearn.households.buildings.sources import load_buildings
+from unlearn.households.buildings import BuildingSeries, buildings_of
+from unlearn.households.injection import InjectionOptions, inject
+from unlearn.households.io.sources import load_buildings
 from unlearn.records import config_hash, kept_table, read_card, write_card
 from unlearn.store import create_folder, kept
-from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive
+from unlearn.studies.detection.archive import ScoreArchive, load_archive, require_labels, save_archive, score_division
 from unlearn.studies.detection.measure import MeasureOptions, measure_detector
-from unlearn.studies.detection.score import require_labels, score_division
 
 log = logging.getLogger(__name__)
 

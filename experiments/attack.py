@@ -12,7 +12,7 @@ from experiments.attack_stages import AttackRun
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
-from unlearn.studies.leakage.calibration import COPIED
+from unlearn.studies.leakage.samples import COPIED
 from unlearn.studies.leakage.verdict import ATTACK_NAMES, headline_attack
 
 

@@ -18,11 +18,10 @@ from unlearn.checks import require_fraction
 from unlearn.generators import BASELINES
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households, with_attribute_as_segment
 from unlearn.records import RecordTable
-from unlearn.studies.leakage.calibration import known_releases
 from unlearn.studies.leakage.measure import measure_attributes, measure_leakage
 from unlearn.studies.leakage.options import LeakageOptions
 from unlearn.studies.leakage.outliers import pool_outliers, score_outliers
-from unlearn.studies.leakage.samples import some_days
+from unlearn.studies.leakage.samples import known_releases, some_days
 
 
 class AttackRun:

@@ -16,8 +16,8 @@ from experiments.schema import Config
 from experiments.synthetic_stages import SyntheticRun
 from experiments.together import publish
 from unlearn.studies.fidelity.measure import compare_fidelity
-from unlearn.studies.fidelity.real import FidelityOptions
 from unlearn.studies.fidelity.records import REAL
+from unlearn.studies.fidelity.samples import FidelityOptions
 
 
 @experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)

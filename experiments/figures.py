@@ -14,7 +14,7 @@ from experiments.schema import Config
 from experiments.together import TOGETHER, draw_together
 from unlearn.errors import InputError
 from unlearn.records import collect, read_parquet
-from unlearn.studies.paper.figure import save_all
+from unlearn.studies.paper.report import save_all
 from unlearn.studies.paper.spread import is_spread, save_spread
 
 

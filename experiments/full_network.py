@@ -14,8 +14,7 @@ from experiments.full_network_stages import FullNetworkRun
 from experiments.schema import Config
 from unlearn.reporting.labels import NOT_A_RESULT
 from unlearn.store import write
-from unlearn.studies.full_network.figure import save_full_network
-from unlearn.studies.full_network.page import write_full_network_page
+from unlearn.studies.full_network.report import save_full_network, write_full_network_page
 from unlearn.studies.full_network.verdict import at_chosen_condition, summary
 
 

@@ -30,6 +30,7 @@ from unlearn.records import (
 from unlearn.store import discard, kept, verify
 from unlearn.studies.full_network.curvature import (
     Prediction,
+    assess,
     predict_gauss_newton,
     predict_head,
     predict_hessian,
@@ -40,7 +41,6 @@ from unlearn.studies.full_network.curvature import (
 from unlearn.studies.full_network.groups import Group, kept_rows, plan_groups
 from unlearn.studies.full_network.measure import NOISE, NUDGE, SeedStudy, Truth, measure_seed
 from unlearn.studies.full_network.problem import NetworkProblem
-from unlearn.studies.full_network.quality import assess
 
 log = logging.getLogger(__name__)
 

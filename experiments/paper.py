@@ -13,8 +13,7 @@ from experiments.schema import Config
 from experiments.tradeoff import costs
 from unlearn.grid import load_case
 from unlearn.records import read_json, write_parquet
-from unlearn.studies.paper.figure import save_all
-from unlearn.studies.paper.report import write_report
+from unlearn.studies.paper.report import save_all, write_report
 from unlearn.studies.paper.spread import is_spread, save_spread
 
 

@@ -41,10 +41,7 @@ from unlearn.records import (
 from unlearn.store import digests, require_files
 from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.completeness import completeness
-from unlearn.studies.paper.derivative import published_derivative
-from unlearn.studies.paper.sensitivity import sensitivity
-from unlearn.studies.paper.tradeoff import tradeoff
+from unlearn.studies.paper.measure import completeness, published_derivative, sensitivity, tradeoff
 
 log = logging.getLogger(__name__)
 

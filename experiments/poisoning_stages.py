@@ -19,7 +19,7 @@ from experiments.schema import Config
 from experiments.schema_poisoning import PoisonConfig
 from unlearn.checks import require_choice
 from unlearn.data import LoadDataset, Poisoned, poison
-from unlearn.detectors.baselines.median import fit_median
+from unlearn.detectors.baselines.simple import fit_median
 from unlearn.detectors.gan.adversarial import AdversarialOptions
 from unlearn.detectors.gan.fitted import GanOptions, fit_gan
 from unlearn.detectors.gan.inversion import InversionOptions
@@ -27,9 +27,9 @@ from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.records import COLUMNS, config_hash, kept_table, provenance, source_fingerprint
+from unlearn.studies.poisoning.detection import FitWindows
 from unlearn.studies.poisoning.measure import DETECTORS, PoisonedStudy
 from unlearn.studies.poisoning.options import PoisoningOptions
-from unlearn.studies.poisoning.windows import FitWindows
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,15 @@ from unlearn.forecasters.private_household import PrivateForecastOptions
 from unlearn.generators.faraday import FaradayOptions, VaeOptions, fit_faraday
 from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.studies.fidelity.measure import compare_fidelity
-from unlearn.studies.fidelity.real import FidelityOptions
+from unlearn.studies.fidelity.samples import FidelityOptions
 from unlearn.studies.leakage.measure import measure_leakage
 from unlearn.studies.leakage.options import LeakageOptions
 from unlearn.studies.leakage.outliers import measure_outliers
-from unlearn.studies.private_training.household_load import HouseholdLoadOptions, measure_household_load
-from unlearn.studies.private_training.records import accounting_records
+from unlearn.studies.private_training.household_load import (
+    HouseholdLoadOptions,
+    accounting_records,
+    measure_household_load,
+)
 from unlearn.studies.utility.measure import measure_utility
 
 #: What is kept of fidelity; distributions and distances are `fidelity`'s to show.

@@ -11,7 +11,7 @@ from experiments.schema_training import TrainingConfig
 
 @dataclass
 class InjectionConfig:
-    """What is injected into readings without labels; see `unlearn.households.buildings.injection`."""
+    """What is injected into readings without labels; see `unlearn.households.injection`."""
 
     share: float = MISSING
     kinds: list[str] = MISSING
@@ -54,7 +54,7 @@ class RuleConfig:
 
 @dataclass
 class DivisionConfig:
-    """Parts, hours and windows; see `unlearn.detectors.division.DivisionOptions`."""
+    """Parts, hours and windows; see `unlearn.detectors.windows.DivisionOptions`."""
 
     validation: float = MISSING
     test: float = MISSING

@@ -14,7 +14,7 @@ from experiments.rows import refuse_loads_and_forms
 from experiments.schema import Config, with_forecaster
 from unlearn.criteria import CRITERIA
 from unlearn.records import write_parquet
-from unlearn.studies.paper.sensitivity import sensitivity
+from unlearn.studies.paper.measure import sensitivity
 
 
 @experiment

@@ -17,12 +17,10 @@ from experiments.synthetic_stages import MODEL, PROFILES, SyntheticRun, feeder_c
 from unlearn.generators.feeder import SyntheticDataPipeline
 from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.records import write_parquet
-from unlearn.studies.release.feeder_figure import save_feeder
 from unlearn.studies.release.feeder_measure import describe_feeder
-from unlearn.studies.release.feeder_page import write_feeder_page
-from unlearn.studies.release.figure import save_release
+from unlearn.studies.release.feeder_report import save_feeder, write_feeder_page
 from unlearn.studies.release.measure import REAL, describe_release
-from unlearn.studies.release.page import write_release_page
+from unlearn.studies.release.report import save_release, write_release_page
 
 #: Records that stand in the folder for the owner of the data.
 COMPARISON = "comparison.parquet"

@@ -16,8 +16,8 @@ from experiments.schema import Config
 from experiments.together import publish
 from unlearn.errors import InputError
 from unlearn.studies.detection.archive import load_archive
-from unlearn.studies.detection.seeds import named, rule_named
-from unlearn.studies.detection.thresholds import measure_thresholds
+from unlearn.studies.detection.measure import measure_thresholds
+from unlearn.studies.detection.verdict import named, rule_named
 
 
 @experiment

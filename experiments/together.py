@@ -14,30 +14,22 @@ from experiments.jobs import RECORDS
 from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.records import read_parquet
-from unlearn.studies.deletion.figure import save_deletion
-from unlearn.studies.deletion.page import write_deletion_page
+from unlearn.studies.deletion.report import save_deletion, write_deletion_page
 from unlearn.studies.deletion.verdict import summarise_deletion
-from unlearn.studies.detection.figure import save_anomaly
-from unlearn.studies.detection.page import write_anomaly_page
-from unlearn.studies.detection.thresholds_figure import save_thresholds
-from unlearn.studies.detection.thresholds_page import write_thresholds_page
+from unlearn.studies.detection.report import save_anomaly, write_anomaly_page
+from unlearn.studies.detection.thresholds_report import save_thresholds, write_thresholds_page
 from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
 from unlearn.studies.detection.verdict import summarise_anomaly
-from unlearn.studies.fidelity.figure import save_fidelity
-from unlearn.studies.fidelity.page import write_fidelity_page
+from unlearn.studies.fidelity.report import save_fidelity, write_fidelity_page
 from unlearn.studies.fidelity.verdict import summarise_fidelity
-from unlearn.studies.leakage.figure import save_leakage
-from unlearn.studies.leakage.page import write_leakage_page
+from unlearn.studies.leakage.report import save_leakage, write_leakage_page
 from unlearn.studies.leakage.verdict import summarise_leakage
-from unlearn.studies.poisoning.figure import save_poisoning
-from unlearn.studies.poisoning.page import write_poisoning_page
+from unlearn.studies.poisoning.report import save_poisoning, write_poisoning_page
 from unlearn.studies.poisoning.verdict import summarise_poisoning
-from unlearn.studies.private_training.figure import save_private_training
-from unlearn.studies.private_training.page import write_private_training_page
+from unlearn.studies.private_training.report import save_private_training, write_private_training_page
 from unlearn.studies.private_training.verdict import summarise_private_training
-from unlearn.studies.utility.figure import save_utility
-from unlearn.studies.utility.page import write_utility_page
-from unlearn.studies.utility.text import summarise_utility
+from unlearn.studies.utility.report import save_utility, write_utility_page
+from unlearn.studies.utility.verdict import summarise_utility
 
 #: Of each experiment: figure, page, sentences.
 _SHOWN = {

@@ -11,7 +11,7 @@ from experiments.build import build_study
 from experiments.endings import Ending, Number, number
 from experiments.rows import refuse_loads_and_forms
 from experiments.schema import Config
-from unlearn.studies.paper.tradeoff import tradeoff
+from unlearn.studies.paper.measure import tradeoff
 
 
 @experiment

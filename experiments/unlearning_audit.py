@@ -13,7 +13,7 @@ from experiments.endings import Ending, number
 from experiments.rows import refuse_loads_and_forms
 from experiments.schema import Config
 from experiments.together import publish
-from unlearn.studies.deletion.table import DECIDING, PLAIN
+from unlearn.studies.deletion.verdict import DECIDING, PLAIN
 
 
 @experiment(keeps=lambda config: config.unlearning_audit.folder)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearn.data.archive import Archive
+from unlearn.data.files import Archive
 from unlearn.data.text_tables import open_table
 from unlearn.errors import InputError
 from unlearn.generators.feeder.tables import CsvTable

@@ -43,8 +43,8 @@ def test_every_module_says_what_it_is():
 @pytest.mark.parametrize(
     ("missing", "module"),
     [
-        ("matplotlib", "unlearn.reporting.style"),
-        ("jinja2", "unlearn.reporting.pages"),
+        ("matplotlib", "unlearn.reporting.figure"),
+        ("jinja2", "unlearn.reporting.page"),
         ("matplotlib", "unlearn.studies.paper.report"),
         ("hydra", "experiments.train"),
     ],

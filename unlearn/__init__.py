@@ -19,9 +19,8 @@ from unlearn.forecasters import (
     save_forecaster,
 )
 from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
-from unlearn.households.buildings.sources import load_buildings
 from unlearn.households.household_profiles import split_households
-from unlearn.households.io.sources import load_households
+from unlearn.households.io.sources import load_buildings, load_households
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
 from unlearn.unlearning import (

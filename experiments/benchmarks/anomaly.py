@@ -27,9 +27,8 @@ from unlearn.detectors.scaling import scale, training_time, usable_buildings
 from unlearn.detectors.storage import load_detector
 from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError
-from unlearn.households.buildings.injection import inject
-from unlearn.households.buildings.series import buildings_of
-from unlearn.households.buildings.splits import split_buildings
+from unlearn.households.buildings import buildings_of, split_buildings
+from unlearn.households.injection import inject
 from unlearn.records import RecordTable
 
 PUBLISHED, LEAN = "one at a time, as published", "one at a time, lean"

@@ -26,7 +26,7 @@ def test_blocks_do_not_change_neighbours(monkeypatch: pytest.MonkeyPatch) -> Non
     random = np.random.default_rng(0)
     queries, records = random.normal(size=(50, 24)), random.normal(size=(30, 24))
     whole = nearest_records(queries, records)
-    monkeypatch.setattr("unlearn.attacks.nearest._BLOCK", 70)
+    monkeypatch.setattr("unlearn.attacks.membership._BLOCK", 70)
     np.testing.assert_array_equal(nearest_records(queries, records).distance, whole.distance)
 
 

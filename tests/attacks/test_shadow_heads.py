@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.attacks import bootstrap_weights, fit_heads, random_subsets, residuals_of
-from unlearn.attacks.shadow_heads import CONDITION, ROWS
+from unlearn.attacks.shadow import CONDITION, ROWS
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import HeadObjective
 
@@ -39,7 +39,7 @@ def test_heads_equal_least_squares_with_any_weights(seed: int, l2: float) -> Non
 def test_rows_and_models_are_cut_into_chunks_without_changing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     design, target = problem()
     weights = random_subsets(len(design), 7, 0.5, 0).astype(float)
-    monkeypatch.setattr("unlearn.attacks.shadow_heads.ENTRIES", 2 * 36)
+    monkeypatch.setattr("unlearn.attacks.shadow.ENTRIES", 2 * 36)
     heads = fit_heads(design, target, weights)
     assert distance(heads, fitted_one_by_one(design, target, weights, 0.0)) <= 1e-12
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import unlearn
 from unlearn.data import dataset_from_frames
-from unlearn.data.lags import Lag, find_lags
+from unlearn.data.features import Lag, find_lags
 from unlearn.errors import InputError
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.data import builders
 from tests.households.lcl_builder import trial, write, write_folder, zipped
 from unlearn.data import dataset_from_frames, load_dataset, read_tables
-from unlearn.data.archive import Archive
+from unlearn.data.files import Archive
 from unlearn.data.text_tables import open_table
 from unlearn.data.times import read_times
 from unlearn.errors import DataError, InputError, UnlearnError

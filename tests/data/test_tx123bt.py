@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from tests.data import builders
 from unlearn.data import tx123bt, tx123bt_files
-from unlearn.data.archive import Archive
-from unlearn.data.correlation import least_correlated
 from unlearn.data.features import WEATHER_NAMES
+from unlearn.data.files import Archive
+from unlearn.data.stations import least_correlated
 from unlearn.data.tx123bt import read_tx123bt
 from unlearn.data.tx123bt_files import parse_load
 from unlearn.errors import DataError, InputError

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from unlearn.detectors.division import Division, DivisionOptions, divide
-from unlearn.households.buildings.injection import InjectionOptions, inject
-from unlearn.households.buildings.series import BuildingSeries
+from unlearn.detectors.windows import Division, DivisionOptions, divide
+from unlearn.households.buildings import BuildingSeries
+from unlearn.households.injection import InjectionOptions, inject
 
 
 def daily_series(n_buildings: int = 6, n_days: int = 30, seed: int = 0, labelled: bool = False) -> BuildingSeries:

@@ -11,18 +11,13 @@ from safetensors.numpy import load_file
 from scipy.stats import skew
 
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
-from unlearn.detectors.baselines.ecod import fit_ecod
-from unlearn.detectors.baselines.forecast import fit_forecast
-from unlearn.detectors.baselines.level import fit_level
+from unlearn.detectors.baselines.forecast import covered_hours, fit_forecast
 from unlearn.detectors.baselines.pyod import PyodOptions, fit_pyod
-from unlearn.detectors.baselines.residuals import covered_hours
-from unlearn.detectors.baselines.seasonal import fit_seasonal
-from unlearn.detectors.baselines.storage import save_baseline
-from unlearn.detectors.division import divide
+from unlearn.detectors.baselines.simple import fit_ecod, fit_level, fit_seasonal, save_baseline
 from unlearn.detectors.reduction import reduced, reductions_of
 from unlearn.detectors.registry import DetectorOptions, fit_candidates, require_detectors, settings_of
 from unlearn.detectors.scaling import scale
-from unlearn.detectors.windows import Windows, cut_windows
+from unlearn.detectors.windows import Windows, cut_windows, divide
 from unlearn.errors import InputError
 from unlearn.records import read_json
 

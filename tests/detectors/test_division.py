@@ -9,18 +9,18 @@ import pytest
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
 from unlearn.detectors.autoencoder import AutoencoderOptions, FittedAutoencoder
 from unlearn.detectors.base import FittedDetector
-from unlearn.detectors.division import Division, DivisionOptions, divide
 from unlearn.detectors.gan.adversarial import AdversarialOptions
 from unlearn.detectors.gan.fitted import FittedGan, GanOptions
 from unlearn.detectors.gan.inversion import InversionOptions
 from unlearn.detectors.gan.networks import NetworkOptions
 from unlearn.detectors.registry import DetectorOptions, fit_candidates
 from unlearn.detectors.thresholds import ThresholdRule
+from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.errors import InputError
 from unlearn.forecasters.training import TrainingOptions
-from unlearn.households.buildings.series import BuildingSeries
+from unlearn.households.buildings import BuildingSeries
+from unlearn.studies.detection.archive import score_division
 from unlearn.studies.detection.measure import thresholds_of
-from unlearn.studies.detection.score import score_division
 
 QUICK = DetectorOptions(
     lags=(24, 48),

@@ -6,8 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from unlearn.detectors.events import JOIN_H, delays_h, find_events
-from unlearn.detectors.metrics import AT_THRESHOLD, Ranking, building_draws, confusion, interval
+from unlearn.detectors.metrics import (
+    AT_THRESHOLD,
+    JOIN_H,
+    Ranking,
+    building_draws,
+    confusion,
+    delays_h,
+    find_events,
+    interval,
+)
 from unlearn.detectors.thresholds import ThresholdRule, choose_threshold
 from unlearn.errors import InputError
 

@@ -9,7 +9,7 @@ from tests.detectors.builders import daily_series
 from unlearn.detectors.scaling import QUANTILES, scale, training_time, usable_buildings
 from unlearn.detectors.windows import cut_windows, mean_by_hour
 from unlearn.errors import DataError, InputError
-from unlearn.households.buildings.series import BuildingSeries
+from unlearn.households.buildings import BuildingSeries
 
 
 def series_of(kwh: np.ndarray, anomaly: np.ndarray | None = None) -> BuildingSeries:

@@ -16,13 +16,13 @@ from tests.detectors.builders import anomalous_series
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.pages import read_page
-from unlearn.detectors.division import DivisionOptions
 from unlearn.detectors.registry import DETECTORS, DetectorOptions
 from unlearn.detectors.storage import load_detector
 from unlearn.detectors.thresholds import ThresholdRule
+from unlearn.detectors.windows import DivisionOptions
 from unlearn.errors import InputError
-from unlearn.households.buildings.injection import InjectionOptions
-from unlearn.households.buildings.series import BuildingSeries
+from unlearn.households.buildings import BuildingSeries
+from unlearn.households.injection import InjectionOptions
 from unlearn.studies.detection.measure import MeasureOptions
 
 QUICK = ["households.n_households=16", "households.n_days=50"]

@@ -12,8 +12,8 @@ from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.studies.leakage.calibration import COPIED, OTHERS
 from unlearn.studies.leakage.options import LeakageOptions
+from unlearn.studies.leakage.samples import COPIED, OTHERS
 
 #: Few households, and a cheap attack.
 QUICK = [

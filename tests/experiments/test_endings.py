@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from experiments.endings import Ending, Number, number, tell
 from tests.experiments.conftest import Runner
 from unlearn.records import RecordTable
+from unlearn.reporting.figure import save_figure
 from unlearn.reporting.labels import NOT_A_RESULT, TINY
-from unlearn.reporting.pages import write_page
-from unlearn.reporting.style import save_figure
+from unlearn.reporting.page import write_page
 
 
 def table() -> pd.DataFrame:

@@ -9,10 +9,9 @@ from scipy import stats
 
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.generators.faraday import LossWeights, ProfileVae, VaeOptions
-from unlearn.generators.faraday.losses import expected, kl_divergence, mmd, pinball, profile_losses
 from unlearn.generators.faraday.scaling import EnergyScaler
 from unlearn.generators.faraday.training import ScaledProfiles, train_vae
-from unlearn.generators.faraday.vae import LEVELS
+from unlearn.generators.faraday.vae import LEVELS, expected, kl_divergence, mmd, pinball, profile_losses
 
 TAU = torch.tensor(LEVELS, dtype=torch.float64)
 

@@ -26,8 +26,8 @@ from unlearn.generators.faraday import (
     save_faraday,
     untrained_faraday,
 )
-from unlearn.generators.faraday.losses import profile_losses
 from unlearn.generators.faraday.private import _component_shares, _drawn_towards
+from unlearn.generators.faraday.vae import profile_losses
 from unlearn.households import HouseholdProfiles, simulate_households
 
 extras = pytest.mark.extras

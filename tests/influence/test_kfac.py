@@ -11,7 +11,7 @@ from torch.func import hessian, jacrev
 from tests.influence.kfac_models import B, D, N, Plain, kfac, loader, normal, perceptron, seeded
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.influence import AutogradInfluenceModule, CGInfluenceModule, KFACInfluenceModule
-from unlearn.influence.blocks import risk_blocks
+from unlearn.influence.kronecker import risk_blocks
 from unlearn.linalg import dense_matrix
 
 

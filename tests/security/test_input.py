@@ -23,7 +23,7 @@ import pytest
 
 import unlearn
 from tests.security.conftest import Attacked
-from unlearn.data.archive import Archive
+from unlearn.data.files import Archive
 from unlearn.data.text_tables import open_table
 from unlearn.data.tx123bt_files import parse_climate
 from unlearn.detectors.checkpoints import load_checkpoint

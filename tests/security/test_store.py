@@ -29,8 +29,7 @@ from unlearn.forecasters import Forecaster
 from unlearn.generators.faraday import VaeOptions, load_faraday, save_faraday, untrained_faraday
 from unlearn.households import load_profiles, save_profiles
 from unlearn.records import kept_table, read_parquet, write_parquet
-from unlearn.studies.detection.archive import load_archive, save_archive
-from unlearn.studies.detection.score import score_division
+from unlearn.studies.detection.archive import load_archive, save_archive, score_division
 
 TRIES, KILLS = 200, 10
 

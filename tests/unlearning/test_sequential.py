@@ -14,7 +14,7 @@ from tests.forecasters.test_checkpoint import rewrite
 from unlearn.data import PUBLISHED
 from unlearn.errors import InputError, MismatchError, SingularHessianError, SolverError
 from unlearn.forecasters.checkpoint import WEIGHTS
-from unlearn.forecasters.statistics import PREFIX, HeadStatistics
+from unlearn.forecasters.head import PREFIX, HeadStatistics
 from unlearn.linalg import ACCURACY
 from unlearn.unlearning import relative_distance, steps
 

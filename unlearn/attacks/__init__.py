@@ -10,10 +10,7 @@ from unlearn.attacks.attributes import (
     leak_of,
     majority_guesses,
 )
-from unlearn.attacks.likelihood_ratio import likelihood_ratio_scores
-from unlearn.attacks.loss import loss_scores
-from unlearn.attacks.membership import ATTACKS, household_scores, membership_scores
-from unlearn.attacks.nearest import Nearest, nearest_records
+from unlearn.attacks.membership import ATTACKS, Nearest, household_scores, membership_scores, nearest_records
 from unlearn.attacks.outcome import Estimate, Outcome, measure_attack, require_enough_records
 from unlearn.attacks.outliers import (
     OutlierOptions,
@@ -29,7 +26,14 @@ from unlearn.attacks.reconstruction import (
     relative_radius,
     share_of,
 )
-from unlearn.attacks.shadow_heads import bootstrap_weights, fit_heads, random_subsets, residuals_of
+from unlearn.attacks.shadow import (
+    bootstrap_weights,
+    fit_heads,
+    likelihood_ratio_scores,
+    loss_scores,
+    random_subsets,
+    residuals_of,
+)
 from unlearn.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.attacks.nearest import nearest_records, profile_matrix
+from unlearn.attacks.membership import nearest_records, profile_matrix
 from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate
 from unlearn.checks import FloatArray, IntArray, require_choice, require_shape
 from unlearn.errors import InputError

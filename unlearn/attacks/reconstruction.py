@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, ks_2samp
 
-from unlearn.attacks.nearest import nearest_records, profile_matrix
+from unlearn.attacks.membership import nearest_records, profile_matrix
 from unlearn.attacks.outcome import LEVEL, Estimate
 from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape
 from unlearn.errors import InputError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from unlearn.attacks.nearest import profile_matrix
+from unlearn.attacks.membership import profile_matrix
 from unlearn.checks import BoolArray, FloatArray, IntArray, require_fraction, require_not_negative, require_shape
 from unlearn.errors import InputError
 

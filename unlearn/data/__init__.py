@@ -2,10 +2,9 @@
 
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch, fetch_wheel
-from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, calendar_features, distinct_columns
+from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
 from unlearn.data.gefcom2012 import read_gefcom2012
 from unlearn.data.poisoning import POISONS, Poisoned, poison
-from unlearn.data.scaler import StandardScaler
 from unlearn.data.sources import SOURCES, load_dataset
 from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
 from unlearn.data.synthetic import make_synthetic

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import short_repr
-from unlearn.data.archive import Archive
+from unlearn.data.files import Archive
 from unlearn.data.text_tables import number_fault, parse_csv
 from unlearn.errors import DataError
 

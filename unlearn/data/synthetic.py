@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from unlearn.checks import FloatArray
 from unlearn.data.dataset import LoadDataset, dataset_from_frames
 from unlearn.data.features import WEATHER_NAMES
-from unlearn.data.series import autoregressive
+from unlearn.data.hours import autoregressive
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.errors import InputError
 

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unlearn.data.clock import HOUR_S, common_step, length_of
 from unlearn.data.dataset import LoadDataset, check_hours, dataset_from_frames
-from unlearn.data.dates import seconds_of
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.text_tables import Table, listed, open_table
-from unlearn.data.times import read_times
+from unlearn.data.times import HOUR_S, common_step, length_of, read_times, seconds_of
 from unlearn.errors import DataError, InputError
 
 

@@ -1,4 +1,4 @@
-"""Columns of times: ISO 8601 or the format that the caller names; nothing is guessed."""
+"""Times as people write them: dates, clocks, zones, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,89 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from unlearn.checks import BoolArray, IntArray
 from unlearn.data.text_tables import Table
 from unlearn.errors import DataError, InputError, said
+
+DateArray = NDArray[np.datetime64]
+
+
+def month_of(dates: DateArray) -> IntArray:
+    """1 to 12."""
+    return dates.astype("datetime64[M]").astype(np.int64) % 12 + 1
+
+
+def days_since_monday(dates: DateArray) -> IntArray:
+    """Days since Monday, 29 December 1969: whole weeks and days of the week follow by dividing by 7."""
+    # 1970-01-01 was a Thursday.
+    return dates.astype("datetime64[D]").astype(np.int64) + 3
+
+
+def day_of_week_of(dates: DateArray) -> IntArray:
+    """0 (Monday) to 6."""
+    return days_since_monday(dates) % 7
+
+
+def seconds_of(times: pd.DatetimeIndex) -> IntArray:
+    """Seconds since 1970 of each time."""
+    return times.to_numpy().astype("datetime64[s]").astype(np.int64)
+
+
+HOUR_S = 3600
+#: Months in which clocks go forward or back somewhere; they do so in the early hours from Friday to Sunday.
+_MONTHS = (3, 4, 9, 10, 11)
+_LISTED = 4
+
+
+def common_step(seconds: IntArray) -> int:
+    """The most common distance in time between rows that rise, in seconds; 0 where there is none."""
+    steps = np.diff(seconds)
+    found, counts = np.unique(steps[steps > 0], return_counts=True)
+    return int(found[counts.argmax()]) if found.size else 0
+
+
+def off_the_step(seconds: IntArray, step_s: int) -> BoolArray:
+    """Which rows do not lie at full steps."""
+    return seconds % step_s != 0
+
+
+def length_of(seconds: int) -> str:
+    """A duration in words: `15 min`, `1 h`, `1 day`."""
+    for unit_s, unit in ((86_400, "day"), (HOUR_S, "h"), (60, "min")):
+        if seconds and seconds % unit_s == 0:
+            return f"{seconds // unit_s} {unit}{'s' if unit == 'day' and seconds > unit_s else ''}"
+    return f"{seconds} s"
+
+
+def clock_change(times: pd.DatetimeIndex, rows: IntArray) -> str:
+    """A sentence on daylight saving, if these rows (that do not follow their predecessors) stand where clocks change.
+
+    Args:
+        times: of all rows.
+        rows: positions of rows that repeat an hour or come an hour late.
+
+    Returns:
+        The sentence with a leading blank, or nothing.
+    """
+    seconds, step_s = seconds_of(times), common_step(seconds_of(times))
+    jumps = np.isin(seconds[rows] - seconds[rows - 1], (step_s + HOUR_S, step_s - HOUR_S, 0))
+    return repeated_hour(times[rows[jumps]])
+
+
+def repeated_hour(times: pd.DatetimeIndex) -> str:
+    """The same sentence for times that are there twice."""
+    there = times[np.isin(times.month, _MONTHS) & (times.day_of_week >= 4) & (times.hour <= 4)]
+    dates = sorted({str(date) for date in there.date})
+    if not dates:
+        return ""
+    more = f" and {len(dates) - _LISTED} more" if len(dates) > _LISTED else ""
+    return (
+        f" This looks like the clock change of {', '.join(dates[:_LISTED])}{more} in local time: write the times in "
+        "UTC or in standard time."
+    )
+
 
 _OFFSET = r"(?P<offset>Z|z|[+-]\d{2}(?::?\d{2})?)"
 _ISO = re.compile(

@@ -17,12 +17,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.archive import Archive
-from unlearn.data.correlation import least_correlated
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch
 from unlearn.data.features import WEATHER_NAMES
+from unlearn.data.files import Archive
 from unlearn.data.splits import FAIR, SplitSpec
+from unlearn.data.stations import least_correlated
 from unlearn.data.tx123bt_files import HOURS, day_files, parse_climate, parse_load
 from unlearn.errors import DataError
 from unlearn.records import read_parquet, write_parquet

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray
-from unlearn.data.archive import Archive
 from unlearn.data.features import WEATHER_NAMES
-from unlearn.data.files import foreign_errors, refuse_other_content
+from unlearn.data.files import Archive, foreign_errors, refuse_other_content
 from unlearn.data.identifiers import require_distinct
 from unlearn.data.text_tables import listed, parse_csv
 from unlearn.errors import DataError

@@ -2,13 +2,9 @@
 
 from unlearn.detectors.autoencoder import AutoencoderOptions, FittedAutoencoder, fit_autoencoder
 from unlearn.detectors.base import FittedDetector, WindowScores
-from unlearn.detectors.baselines.ecod import fit_ecod
 from unlearn.detectors.baselines.forecast import fit_forecast
-from unlearn.detectors.baselines.level import fit_level
-from unlearn.detectors.baselines.median import fit_median
 from unlearn.detectors.baselines.pyod import PyodOptions, fit_pyod
-from unlearn.detectors.baselines.seasonal import fit_seasonal
-from unlearn.detectors.division import Division, DivisionOptions, divide
+from unlearn.detectors.baselines.simple import fit_ecod, fit_level, fit_median, fit_seasonal
 from unlearn.detectors.gan.fitted import FittedGan, GanOptions, fit_gan
 from unlearn.detectors.gan.inversion import Inversion, InversionOptions, invert
 from unlearn.detectors.metrics import Confusion, Ranking, confusion
@@ -16,7 +12,7 @@ from unlearn.detectors.registry import DETECTORS, DetectorOptions, fit_candidate
 from unlearn.detectors.scaling import ScaledSeries, scale, training_time, usable_buildings
 from unlearn.detectors.storage import load_detector, save_detector
 from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
-from unlearn.detectors.windows import Windows, cut_windows
+from unlearn.detectors.windows import Division, DivisionOptions, Windows, cut_windows, divide
 
 __all__ = [
     # readings on one scale, cut into windows

@@ -10,12 +10,10 @@ from typing import Any, Self
 from unlearn.checks import require_choice, require_count
 from unlearn.detectors.autoencoder import AutoencoderOptions, fit_autoencoder
 from unlearn.detectors.base import FittedDetector
-from unlearn.detectors.baselines.ecod import fit_ecod
 from unlearn.detectors.baselines.forecast import fit_forecast
-from unlearn.detectors.baselines.level import CENTRES, fit_level
 from unlearn.detectors.baselines.pyod import KINDS as PYOD
 from unlearn.detectors.baselines.pyod import PyodOptions, fit_pyod, require_pyod
-from unlearn.detectors.baselines.seasonal import fit_seasonal
+from unlearn.detectors.baselines.simple import CENTRES, fit_ecod, fit_level, fit_seasonal
 from unlearn.detectors.gan.adversarial import AdversarialOptions
 from unlearn.detectors.gan.encoder import EncoderOptions
 from unlearn.detectors.gan.fitted import GanOptions, fit_gan

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unlearn.checks import BoolArray, FloatArray, require_count, require_fraction, require_shape, short_repr
 from unlearn.errors import DataError, InputError
-from unlearn.households.buildings.series import BuildingSeries
+from unlearn.households.buildings import BuildingSeries
 
 #: Quantiles of a building's training time that become −1 and 1, so that a spike in it does not press the rest flat.
 QUANTILES = (0.01, 0.99)

@@ -11,8 +11,7 @@ from unlearn.dp.accounting import (
     epsilon_spent,
     noise_multiplier_for,
 )
-from unlearn.dp.guarantee import default_delta, require_guarantee
-from unlearn.dp.ledger import Charged, PrivacyLedger
+from unlearn.dp.ledger import Charged, PrivacyLedger, default_delta, require_guarantee
 from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, noise_source
 from unlearn.dp.sgd import Batch, PrivateRun, SgdOptions, train_privately
 from unlearn.dp.sums import clipped, private_sum

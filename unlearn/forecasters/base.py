@@ -13,8 +13,49 @@ from torch import Tensor, nn
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
 from unlearn.data import LoadDataset
 from unlearn.errors import MismatchError
-from unlearn.forecasters.head import HeadObjective
-from unlearn.forecasters.statistics import HeadStatistics
+from unlearn.forecasters.head import HeadObjective, HeadStatistics
+from unlearn.records import provenance
+
+
+def make_card(
+    kind: str,
+    dataset: LoadDataset,
+    *,
+    head_rows: str,
+    scaler_rows: str,
+    seed: int = 0,
+    l2: float = 0.0,
+    settings: dict[str, Any] | None = None,
+    history: dict[str, Any] | None = None,
+) -> ModelCard:
+    """Describe a model fitted on `dataset`; `scaler_rows` says what the feature scaler saw."""
+    fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
+    if head_rows == "sensitive":
+        core = f"core ({len(dataset.split.core)} training rows; none of them is forgotten)"
+        learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen"}]
+    else:
+        learnt = [
+            {"name": "choice of columns", "fitted_on": "train", "description": "repeated or constant ones left out"},
+            {"name": "feature scaler", "fitted_on": scaler_rows, "description": "mean and standard deviation"},
+        ]
+    return ModelCard(
+        kind=kind,
+        data=dataset.name,
+        fingerprint=dataset.fingerprint,
+        load_names=list(dataset.load_names),
+        feature_names=list(dataset.feature_names),
+        split=dataset.split.describe(),
+        head_rows=head_rows,
+        first_hour=dataset.timestamps[0].isoformat(),
+        seed=seed,
+        l2=l2,
+        settings=settings or {},
+        fitted=[*fitted, *learnt],
+        lags=[asdict(lag) for lag in dataset.lags],
+        history=history or {},
+        versions=provenance()["versions"],
+    )
+
 
 #: What a row of the data set was used for: nothing that was fitted, the head, or the frozen extractor alone.
 UNUSED, HEAD, FROZEN = 0, 1, 2

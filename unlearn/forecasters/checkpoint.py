@@ -12,10 +12,9 @@ from torch import Tensor
 from unlearn.data import StandardScaler
 from unlearn.errors import InputError
 from unlearn.forecasters.base import Forecaster, ModelCard
-from unlearn.forecasters.extractors import EXTRACTORS
+from unlearn.forecasters.head import PREFIX, HeadStatistics
 from unlearn.forecasters.linear import LinearForecaster
-from unlearn.forecasters.network import NetworkForecaster
-from unlearn.forecasters.statistics import PREFIX, HeadStatistics
+from unlearn.forecasters.network import EXTRACTORS, NetworkForecaster
 from unlearn.limits import build_to_fit
 from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
 

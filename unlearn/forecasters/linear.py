@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from unlearn.data import LoadDataset, StandardScaler, distinct_columns
-from unlearn.forecasters.base import Forecaster, ModelCard
-from unlearn.forecasters.cards import make_card
+from unlearn.forecasters.base import Forecaster, ModelCard, make_card
 
 
 class LinearForecaster(Forecaster):

@@ -17,7 +17,7 @@ from unlearn.dp.accounting import (
     noise_multiplier_for,
     require_sampling_rate,
 )
-from unlearn.dp.guarantee import EXACT, FLOATS, noise_claims, require_guarantee
+from unlearn.dp.ledger import EXACT, FLOATS, noise_claims, require_guarantee
 from unlearn.dp.noise import Noise, noise_source
 from unlearn.dp.sgd import SgdOptions, train_privately
 from unlearn.forecasters.household import (

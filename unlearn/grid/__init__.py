@@ -2,10 +2,8 @@
 
 from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, build_case, load_case
-from unlearn.grid.compiled import CompiledProgram
 from unlearn.grid.cost import BACKENDS, CostBreakdown, OperatingCost, price_hours
-from unlearn.grid.layers import ConvexLayer
-from unlearn.grid.moreau_layer import MoreauLayer
+from unlearn.grid.layers import CompiledProgram, ConvexLayer, MoreauLayer
 from unlearn.grid.network import Network, build_network
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
 from unlearn.grid.pricing import LayerPricer

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from unlearn.checks import FloatArray
-from unlearn.grid.separable import Pattern, SeparableQp
+from unlearn.grid.programs import Pattern, SeparableQp
 
 #: A constraint violated by less, relative to the largest right-hand side or 1, counts as held.
 FEASIBLE = 1e-12

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, SolverError
 from unlearn.grid.active_set import propose_active_sets
+from unlearn.grid.programs import Pattern, SeparableQp
 from unlearn.grid.qp import ParametricQp
 from unlearn.grid.regions import Region, build_region
-from unlearn.grid.separable import Pattern, SeparableQp
 from unlearn.grid.signature import Cascade
 
 #: Smallest check (slack in per unit, multiplier in its `SeparableQp.unit`) that counts as held.

@@ -15,8 +15,7 @@ from unlearn.errors import InputError, counted_from
 from unlearn.grid.batched import BatchedPricer
 from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, load_case
-from unlearn.grid.layers import ConvexLayer
-from unlearn.grid.moreau_layer import MoreauLayer
+from unlearn.grid.layers import ConvexLayer, MoreauLayer
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
 from unlearn.grid.pricing import LayerPricer
 from unlearn.grid.programs import BOUNDS, dispatch_program, redispatch_program

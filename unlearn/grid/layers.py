@@ -1,10 +1,4 @@
-"""Dispatch and redispatch as cvxpylayers layers, whose every solution is checked.
-
-This is the published way, and the reference that the exact derivative is compared with. Of its two
-derivative modes, "dense" is right but for hours where a constraint is nearly weakly active (about one
-in a hundred); cvxpylayers' default, "lsqr", is wrong by tens of percent on these programs and stays
-available to show what it does.
-"""
+"""Differentiable layers of other packages as backends: cvxpylayers and Moreau."""
 
 from __future__ import annotations
 
@@ -13,18 +7,71 @@ import warnings
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from unlearn.checks import FloatArray, require_choice
+from unlearn.checks import FloatArray, require_choice, require_package
 from unlearn.errors import SolverError
-from unlearn.grid.compiled import CompiledProgram
 from unlearn.grid.programs import Program
-from unlearn.grid.qp import REGULARIZATION, stack_parameters
+from unlearn.grid.qp import REGULARIZATION, ParametricQp, stack_parameters
+
+
+class CompiledProgram(ParametricQp):
+    """Affine-parametric QP of a `Program`; parameters are stacked in the program's order."""
+
+    def __init__(self, program: Program, tolerance: float = 1e-7) -> None:
+        """Compile.
+
+        Args:
+            program: DPP problem whose parameters enter the constraints' right-hand side only.
+            tolerance: largest scaled KKT residual that a solution may have.
+
+        Raises:
+            SolverError: a parameter enters anything but the right-hand side.
+        """
+        self.program = program
+        zero = _canonical(program, np.zeros(sum(parameter.size for parameter in program.parameters)))
+        columns = zero["param_prob"].var_id_to_col
+        #: Where each variable of the problem stands in x, by its CVXPY id.
+        self.slices = {v.id: slice(columns[v.id], columns[v.id] + v.size) for v in program.problem.variables()}
+        super().__init__(
+            name=program.name,
+            cost_matrix=sp.csc_matrix(zero["P"]),
+            cost_vector=zero["c"],
+            constraint_matrix=sp.csc_matrix(zero["A"]),
+            rhs_constant=zero["b"],
+            rhs_slope=_probe_slope(program, zero),
+            n_equalities=zero["dims"].zero,
+            variables=tuple(self.slices[variable.id] for variable in program.variables),
+            tolerance=tolerance,
+        )
+
+
+def _canonical(program: Program, values: FloatArray) -> dict:
+    start = 0
+    for parameter in program.parameters:
+        parameter.value = values[start : start + parameter.size]
+        start += parameter.size
+    data, _, _ = program.problem.get_problem_data("CLARABEL")
+    return data
+
+
+def _probe_slope(program: Program, zero: dict) -> FloatArray:
+    """Read the right-hand side's slope off unit parameters, and make sure nothing else moves."""
+    size = sum(parameter.size for parameter in program.parameters)
+    slope = np.empty((len(zero["b"]), size))
+    for k, unit in enumerate(np.eye(size)):
+        data = _canonical(program, unit)
+        moved = [abs(data["A"] - zero["A"]).max(), np.abs(data["c"] - zero["c"]).max()]
+        if max(moved) > 0:
+            raise SolverError(f"{program.name}: parameter {k} does not enter the right-hand side only.")
+        slope[:, k] = data["b"] - zero["b"]
+    return slope
+
 
 #: Derivative modes of cvxpylayers; "lsqr" is its default and the published code's.
 LAYER_DERIVATIVES = ("dense", "lsqr")
-
 _DENSE: dict[str, Any] = {
     "solve_method": "Clarabel",
     "mode": "dense",
@@ -33,7 +80,6 @@ _DENSE: dict[str, Any] = {
     "tol_gap_rel": 1e-10,
     "tol_feas": 1e-10,
 }
-
 # Settings to try in turn. Clarabel's own regularisation gives the more accurate derivative but stalls
 # where forecasts are almost true (errors of 0.01 MW and less), where the weaker one does not.
 _SOLVER_ARGS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -122,3 +168,62 @@ class ConvexLayer:
         except SolverError as found:
             return str(found)
         return f"{type(error).__name__}: {error}"
+
+
+#: Largest scaled KKT residual that moreau's solutions may have: it stops above the 1e-7 of the other backends.
+TOLERANCE = 1e-3
+
+
+class MoreauLayer:
+    """A parametric QP as a function of batched tensors, solved and differentiated by moreau."""
+
+    def __init__(self, qp: ParametricQp) -> None:
+        """Set the solver up.
+
+        Raises:
+            MissingPackageError: moreau is not installed.
+        """
+        require_package("backend=moreau", "moreau.torch", '"unlearn[moreau]"')
+        import moreau
+        import moreau.torch
+
+        self.qp = qp
+        cost, rows = qp.cost_matrix.tocsr(), qp.constraint_matrix.tocsr()
+        cones = moreau.Cones(num_zero_cones=qp.n_equalities, num_nonneg_cones=len(qp.rhs_constant) - qp.n_equalities)
+        settings = moreau.Settings(device="cpu", enable_grad=True, solver="active_set")
+        structure = [
+            torch.from_numpy(part.astype(np.int64)) for part in (cost.indptr, cost.indices, rows.indptr, rows.indices)
+        ]
+        self._solver = moreau.torch.Solver(rows.shape[1], rows.shape[0], *structure, cones, settings)
+        self._values = torch.from_numpy(cost.data), torch.from_numpy(rows.data)
+        self._linear = torch.from_numpy(qp.cost_vector)
+        self._rhs_slope, self._rhs_constant = torch.from_numpy(qp.rhs_slope), torch.from_numpy(qp.rhs_constant)
+
+    def __call__(self, *parameters: Tensor) -> tuple[Tensor, ...]:
+        """Solve n hours.
+
+        Args:
+            parameters: the program's parameters in order, each (n, k), float64.
+
+        Returns:
+            The program's variables in order, each (n, size).
+
+        Raises:
+            SolverError: an hour whose solution fails the KKT check; names the hour.
+        """
+        stacked = torch.cat(parameters, dim=1)
+        rhs = self._rhs_constant + stacked @ self._rhs_slope.T
+        try:
+            solution = self._solver.solve(*self._values, self._linear.expand(len(rhs), -1), rhs)
+        except Exception as error:
+            raise SolverError(f"{self.qp.name}: moreau ended with {type(error).__name__}: {error}") from error
+        x, z = solution.x, solution.z
+        residual = self.qp.kkt_residual(stacked.detach().numpy(), x.detach().numpy(), z.detach().numpy())
+        failed = np.flatnonzero(~(residual <= TOLERANCE))
+        if failed.size:
+            raise SolverError(
+                f"{self.qp.name}: moreau left {failed.size} of {len(residual)} hours unsolved; first is hour "
+                f"{failed[0]} with KKT residual {residual[failed[0]]:.1g}, expected at most {TOLERANCE:.0e}; "
+                "use backend=batched."
+            )
+        return tuple(x[:, columns] for columns in self.qp.variables)

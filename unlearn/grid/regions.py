@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearn.checks import FloatArray
-from unlearn.grid.separable import UNEVEN, Pattern, SeparableQp
+from unlearn.grid.programs import UNEVEN, Pattern, SeparableQp
 
 #: Condition number of a KKT system from which on its active constraints count as dependent.
 SINGULAR = 1e12

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, IntArray, short_repr
-from unlearn.data.dates import DateArray, day_of_week_of
 from unlearn.data.origin import derived, is_simulated
+from unlearn.data.times import DateArray, day_of_week_of
 from unlearn.errors import InputError
 from unlearn.households.household_profiles import HouseholdProfiles
 

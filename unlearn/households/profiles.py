@@ -1,12 +1,12 @@
-"""Daily profiles with labels: what households measure, what generators are fitted on and what they release."""
+"""Daily profiles of energy with labels, and the report of how they were read."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,58 @@ from unlearn.checks import IntArray, require_rows, short_repr
 from unlearn.data.origin import derived, is_simulated
 from unlearn.errors import DataError
 
+
+@dataclass(frozen=True)
+class ReadingReport:
+    """Counts of one reading. A row is counted under the first reason that applies to it.
+
+    Attributes:
+        rows: rows (of long layouts) or readings (of wide ones) that were read.
+        not_chosen: of other years or tariffs than were asked for.
+        null: without energy.
+        off_the_half_hour: stamped between two steps.
+        duplicate: same household, time and energy as a row that was kept.
+        conflicting: same household and time, different energy; none of them is kept, for nothing says which is right.
+        incomplete_days: days with at least one usable reading that lack another.
+        households_without_days: households that had rows but no complete day.
+        households_with_few_days: households that had fewer complete days than were asked for.
+        households: households kept.
+        days: profiles kept.
+    """
+
+    rows: int = 0
+    not_chosen: int = 0
+    null: int = 0
+    off_the_half_hour: int = 0
+    duplicate: int = 0
+    conflicting: int = 0
+    incomplete_days: int = 0
+    households_without_days: int = 0
+    households_with_few_days: int = 0
+    households: int = 0
+    days: int = 0
+
+    def __add__(self, other: ReadingReport) -> ReadingReport:
+        return ReadingReport(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __str__(self) -> str:
+        """All counts in one line, as they are logged."""
+        return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in asdict(self).items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts by name."""
+        return asdict(self)
+
+    def reduced_to(self, households: int, days: int, with_few_days: int) -> ReadingReport:
+        """The report after a choice of households, some of which had too few days."""
+        few = self.households_with_few_days + with_few_days
+        return replace(self, households=households, days=days, households_with_few_days=few)
+
+
 #: Half-hours of a day, the resolution of household meters.
 STEPS = 48
-
 #: Days of the week, Monday first, as `day_of_week` counts them.
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-
 EnergyArray = NDArray[np.float32]
 
 

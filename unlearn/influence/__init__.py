@@ -9,9 +9,8 @@ from unlearn.influence.direct import AutogradInfluenceModule
 from unlearn.influence.kfac import KFACInfluenceModule
 from unlearn.influence.lissa import LiSSAInfluenceModule
 from unlearn.influence.module import ModuleObjective, mean_squared_error
-from unlearn.influence.objective import BaseObjective
-from unlearn.influence.pairs import PairObjective
-from unlearn.influence.scores import CriterionGradient, criterion_gradient, influence_scores
+from unlearn.influence.risk import BaseObjective
+from unlearn.influence.scores import CriterionGradient, PairObjective, criterion_gradient, influence_scores
 
 __all__ = [
     # forecasters

@@ -22,10 +22,9 @@ from unlearn.errors import InputError
 from unlearn.influence.checkpoint import ScoreStore
 from unlearn.influence.curvature import RiskOperator
 from unlearn.influence.flat import FlatModel, dtypes_named
-from unlearn.influence.gate import as_tensor, require_device, require_module, require_objective
 from unlearn.influence.mean_loss import MeanLoss
-from unlearn.influence.objective import BaseObjective
-from unlearn.influence.risk import TrainingRisk
+from unlearn.influence.module import as_tensor, require_device, require_module, require_objective
+from unlearn.influence.risk import BaseObjective, TrainingRisk
 from unlearn.influence.samples import Samples, bytes_of, leaves
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from unlearn.checks import require_choice, require_not_negative, require_positive
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.influence.base import BaseInfluenceModule
-from unlearn.influence.blocks import risk_blocks
-from unlearn.influence.gate import as_tensor
-from unlearn.influence.objective import BaseObjective
+from unlearn.influence.kronecker import risk_blocks
+from unlearn.influence.module import as_tensor
+from unlearn.influence.risk import BaseObjective
 from unlearn.linalg import IhvpOptions, Preconditioner, Solution, nystrom_preconditioner, solve_cg
 
 PRECONDITIONERS = ("auto", "none", "block", "nystrom")

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.influence.base import BaseInfluenceModule
-from unlearn.influence.objective import BaseObjective
+from unlearn.influence.risk import BaseObjective
 from unlearn.linalg import dense_matrix, spectrum_and_limit
 from unlearn.linalg.spectrum import GIVE_DAMPING, NO_CURVATURE
 

@@ -10,12 +10,11 @@ from torch.utils.data import DataLoader
 
 from unlearn.checks import require_choice
 from unlearn.influence.base import BaseInfluenceModule
-from unlearn.influence.blocks import prior_curvature
 from unlearn.influence.cg import RTOL
 from unlearn.influence.factorable import require_factorable, require_layers
-from unlearn.influence.gate import require_module
-from unlearn.influence.kronecker import FISHER_TYPES, KroneckerInverse, require_curvlinops
-from unlearn.influence.objective import BaseObjective
+from unlearn.influence.kronecker import FISHER_TYPES, KroneckerInverse, prior_curvature, require_curvlinops
+from unlearn.influence.module import require_module
+from unlearn.influence.risk import BaseObjective
 from unlearn.linalg import Solution
 
 

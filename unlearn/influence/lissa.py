@@ -17,7 +17,7 @@ from unlearn.errors import ConvergenceError, InputError
 from unlearn.influence.base import BaseInfluenceModule
 from unlearn.influence.curvature import RiskOperator, batch_product
 from unlearn.influence.mean_loss import PATIENCE
-from unlearn.influence.objective import BaseObjective
+from unlearn.influence.risk import BaseObjective
 from unlearn.linalg import Solution, lanczos_extremes, relative_residual
 
 #: Relative residual above which the series has diverged; the zero vector has 1.

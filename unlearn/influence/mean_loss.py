@@ -17,7 +17,7 @@ from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, UnlearnError
 from unlearn.influence.contract import lone, require_mean_over_rows, row_losses
 from unlearn.influence.flat import FlatModel
-from unlearn.influence.gate import told
+from unlearn.influence.module import told
 from unlearn.influence.samples import Samples, described, leaves, same
 
 logger = logging.getLogger(__name__)

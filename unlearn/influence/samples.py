@@ -15,7 +15,7 @@ from torch.utils.data.dataloader import default_collate
 
 from unlearn.checks import IntArray
 from unlearn.errors import InputError, UnlearnError
-from unlearn.influence.gate import told
+from unlearn.influence.module import told
 
 #: Data sets whose rows take up to this many bytes stay in memory, collated once.
 KEPT_BYTES = 2**30

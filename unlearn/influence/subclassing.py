@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from unlearn.checks import IntArray, require_rows
 from unlearn.influence.flat import FlatModel, twice_differentiable
-from unlearn.influence.objective import BaseObjective
+from unlearn.influence.risk import BaseObjective
 from unlearn.influence.samples import Samples, map_tensors
 
 

@@ -1,10 +1,9 @@
 """Forgetting: complete, performance-aware (PAMU) and task-aware (TAMU)."""
 
 from unlearn.unlearning import select
-from unlearn.unlearning.evaluate import evaluation_rows, require_base
 from unlearn.unlearning.forget import Forgotten, forget
-from unlearn.unlearning.newton import FORMS, Update, newton_update, remain_weights
-from unlearn.unlearning.retrain import relative_distance, retrain
+from unlearn.unlearning.limitations import evaluation_rows, require_base
+from unlearn.unlearning.newton import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
 from unlearn.unlearning.reweight import Reweighting
 from unlearn.unlearning.rows import forget_rows
 from unlearn.unlearning.trained import ForgottenModule, TrainedModule

@@ -20,11 +20,17 @@ from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.declare import OLD_MODEL, earlier, kept_constants, what_happened, why_incomplete
-from unlearn.unlearning.evaluate import evaluation_rows, require_base
-from unlearn.unlearning.newton import FORMS
+from unlearn.unlearning.limitations import (
+    OLD_MODEL,
+    earlier,
+    evaluation_rows,
+    kept_constants,
+    require_base,
+    what_happened,
+    why_incomplete,
+)
+from unlearn.unlearning.newton import FORMS, relative_distance
 from unlearn.unlearning.request import Request, require_loads, resolve
-from unlearn.unlearning.retrain import relative_distance
 from unlearn.unlearning.reweight import Reweighting
 from unlearn.unlearning.steps import (
     Step,

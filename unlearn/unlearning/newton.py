@@ -1,4 +1,4 @@
-"""Complete unlearning by one Newton step (paper eqs. 6-8)."""
+"""Complete unlearning by a Newton step, and the refit that it equals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unlearn.checks import IntArray, require_choice, require_rows
 from unlearn.errors import InputError
+from unlearn.forecasters import HeadObjective
 from unlearn.linalg import IhvpOptions, Objective, Solution, inverse_hvp
 
 #: The published forms: eq. 8, the same step from the remaining gradient, and the first-order variant.
@@ -90,3 +91,26 @@ def remain_weights(objective: Objective, unlearn: IntArray, weights: Tensor | No
             "model. Keep some rows, or discard the model."
         )
     return after
+
+
+def retrain(objective: HeadObjective, unlearn: IntArray, weights: Tensor | None = None) -> Tensor:
+    """Refit a head from the remaining data by least squares, without using the trained one.
+
+    Args:
+        objective: the training problem on T.
+        unlearn: rows of T to leave out.
+        weights: weights before the removal, shape (n,); None means ones.
+
+    Returns:
+        θ, shape (P,).
+
+    Raises:
+        InputError: rows empty, total, out of range or repeated.
+        SingularHessianError: the remaining samples do not determine the parameters.
+    """
+    return objective.fit(remain_weights(objective, unlearn, weights))
+
+
+def relative_distance(theta: Tensor, reference: Tensor) -> float:
+    """`‖θ − θ_ref‖ / ‖θ_ref‖`."""
+    return float((theta - reference).norm() / reference.norm())

@@ -15,9 +15,9 @@ from unlearn.checks import FloatArray, IntArray, require_choice, require_rows
 from unlearn.errors import InputError
 from unlearn.influence.cg import CGInfluenceModule
 from unlearn.influence.flat import FlatModel, copied
-from unlearn.influence.gate import require_module
-from unlearn.influence.pairs import LossFunction, PairObjective
-from unlearn.unlearning.damped import ENOUGH, damped_step
+from unlearn.influence.module import require_module
+from unlearn.influence.scores import LossFunction, PairObjective
+from unlearn.unlearning.steps import ENOUGH, damped_step
 
 #: "gauss_newton" is positive semi-definite anywhere, and the Hessian itself for a model linear in its parameters.
 CURVATURES = ("gauss_newton", "hessian")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearn.errors import DataError, InputError
-from unlearn.households.buildings.lead import read_lead
-from unlearn.households.buildings.sources import load_buildings
+from unlearn.households.io.lead import read_lead
+from unlearn.households.io.sources import load_buildings
 
 HEADER = "timestamp,building_id,meter_reading,anomaly\n"
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from tests.detectors.builders import daily_series
 from unlearn.errors import DataError, InputError
 from unlearn.households import household_profiles, load_households
-from unlearn.households.buildings.series import BuildingSeries, buildings_of, fill_gaps
-from unlearn.households.buildings.sources import load_buildings
-from unlearn.households.buildings.splits import split_buildings
+from unlearn.households.buildings import BuildingSeries, buildings_of, fill_gaps, split_buildings
+from unlearn.households.io.sources import load_buildings
 
 
 def test_households_become_hourly_series_with_their_missing_days() -> None:

@@ -8,10 +8,16 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.deletion.figure import save_deletion
-from unlearn.studies.deletion.page import write_deletion_page
-from unlearn.studies.deletion.table import ALIKE, PLAIN, DeletionTable, Model
-from unlearn.studies.deletion.verdict import answer_list, model_table, summarise_deletion
+from unlearn.studies.deletion.report import save_deletion, write_deletion_page
+from unlearn.studies.deletion.verdict import (
+    ALIKE,
+    PLAIN,
+    DeletionTable,
+    Model,
+    answer_list,
+    model_table,
+    summarise_deletion,
+)
 
 BUDGETS = (0.0, 0.1, 0.2)
 

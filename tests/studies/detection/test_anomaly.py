@@ -12,17 +12,14 @@ from sklearn import metrics as oracle
 
 from tests.detectors.builders import SMALL, anomalous_series, small_division
 from unlearn.detectors.base import WindowScores
-from unlearn.detectors.division import divide
 from unlearn.detectors.metrics import Ranking
 from unlearn.detectors.registry import DetectorOptions, fit_candidates
 from unlearn.detectors.thresholds import ThresholdRule, choose_threshold
-from unlearn.detectors.windows import Windows, mean_by_hour
+from unlearn.detectors.windows import Windows, divide, mean_by_hour
 from unlearn.errors import DataError, InputError
-from unlearn.households.buildings.injection import InjectionOptions, inject
-from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, load_archive, save_archive
-from unlearn.studies.detection.measure import MeasureOptions, measure_detector
-from unlearn.studies.detection.score import score_division
-from unlearn.studies.detection.thresholds import flagged_at, measure_thresholds
+from unlearn.households.injection import InjectionOptions, inject
+from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, load_archive, save_archive, score_division
+from unlearn.studies.detection.measure import MeasureOptions, flagged_at, measure_detector, measure_thresholds
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,8 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.detection.figure import save_anomaly
-from unlearn.studies.detection.page import write_anomaly_page
-from unlearn.studies.detection.thresholds_figure import save_thresholds
-from unlearn.studies.detection.thresholds_page import write_thresholds_page
+from unlearn.studies.detection.report import save_anomaly, write_anomaly_page
+from unlearn.studies.detection.thresholds_report import save_thresholds, write_thresholds_page
 from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
 from unlearn.studies.detection.verdict import detector_table, event_table, summarise_anomaly
 

@@ -11,10 +11,8 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.generators import independent_gaussian, resampled, shuffled_hours
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households
 from unlearn.studies.fidelity.measure import compare_fidelity, measure_fidelity
-from unlearn.studies.fidelity.ratios import HEADLINES, Ratio, headline_ratio, mean_distances, ratio
-from unlearn.studies.fidelity.real import FidelityOptions
-from unlearn.studies.fidelity.records import REAL
-from unlearn.studies.fidelity.samples import Key, mean_over_clusters
+from unlearn.studies.fidelity.records import HEADLINES, REAL, Ratio, headline_ratio, mean_distances, ratio
+from unlearn.studies.fidelity.samples import FidelityOptions, Key, mean_over_clusters
 
 OPTIONS = FidelityOptions(n_clusters=4, min_members=30, n_divisions=2)
 Split = tuple[HouseholdProfiles, HouseholdProfiles]

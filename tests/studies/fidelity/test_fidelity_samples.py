@@ -7,11 +7,20 @@ import pytest
 
 from tests.studies.households import made_households
 from unlearn.households import split_households
-from unlearn.studies.fidelity import real as fidelity_real
+from unlearn.studies.fidelity import samples as fidelity_real
 from unlearn.studies.fidelity.distances import wasserstein
 from unlearn.studies.fidelity.features import profile_features
-from unlearn.studies.fidelity.real import FidelityOptions, comparable_members, divisions, make_real_side
-from unlearn.studies.fidelity.samples import Bins, Key, Sample, distances_inside, distances_overall
+from unlearn.studies.fidelity.samples import (
+    Bins,
+    FidelityOptions,
+    Key,
+    Sample,
+    comparable_members,
+    distances_inside,
+    distances_overall,
+    divisions,
+    make_real_side,
+)
 
 
 def sample(kwh: np.ndarray, cluster: Sequence[int]) -> Sample:

@@ -12,12 +12,11 @@ from unlearn.errors import InputError
 from unlearn.generators import resampled, shuffled_hours
 from unlearn.households import split_households
 from unlearn.records import RecordTable
-from unlearn.reporting.style import new_figure
-from unlearn.studies.fidelity.figure import colours_of, draw_ratios, fidelity_figure, save_fidelity
+from unlearn.reporting.figure import new_figure
 from unlearn.studies.fidelity.measure import compare_fidelity
-from unlearn.studies.fidelity.page import write_fidelity_page
-from unlearn.studies.fidelity.real import FidelityOptions
 from unlearn.studies.fidelity.records import REAL
+from unlearn.studies.fidelity.report import colours_of, draw_ratios, fidelity_figure, save_fidelity, write_fidelity_page
+from unlearn.studies.fidelity.samples import FidelityOptions
 from unlearn.studies.fidelity.verdict import METRICS, distance_table, headline_table, headlines, summarise_fidelity
 
 

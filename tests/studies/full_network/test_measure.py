@@ -12,6 +12,8 @@ from unlearn.linalg import IhvpOptions, Solution
 from unlearn.records import RecordTable
 from unlearn.studies.full_network.curvature import (
     Prediction,
+    assess,
+    chosen_conditions,
     criterion_gradients,
     predict_head,
     predict_hessian,
@@ -20,7 +22,6 @@ from unlearn.studies.full_network.curvature import (
 from unlearn.studies.full_network.groups import Group, plan_groups
 from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
 from unlearn.studies.full_network.problem import NetworkProblem
-from unlearn.studies.full_network.quality import assess, chosen_conditions
 from unlearn.unlearning import newton_update
 from unlearn.unlearning.newton import Update
 

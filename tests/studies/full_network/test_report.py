@@ -6,7 +6,7 @@ import pytest
 
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.full_network.figure import full_network_figure
+from unlearn.studies.full_network.report import full_network_figure
 from unlearn.studies.full_network.verdict import at_chosen_condition, noise_share, paragraph, summary
 
 SHARES = (0.05, 0.25)

@@ -10,10 +10,9 @@ from tests.studies.households import made_households
 from unlearn.errors import InputError, MismatchError
 from unlearn.generators import BASELINES
 from unlearn.households import HouseholdProfiles, split_households, with_attribute_as_segment
-from unlearn.studies.leakage.calibration import COPIED, OTHERS, known_releases
 from unlearn.studies.leakage.measure import measure_attributes, measure_leakage
 from unlearn.studies.leakage.options import LeakageOptions
-from unlearn.studies.leakage.samples import folds, same_size, some_days
+from unlearn.studies.leakage.samples import COPIED, OTHERS, folds, known_releases, same_size, some_days
 
 QUICK = LeakageOptions(
     max_profiles=600,

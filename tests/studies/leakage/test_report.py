@@ -8,9 +8,8 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.leakage.calibration import COPIED, OTHERS
-from unlearn.studies.leakage.figure import leakage_figure, save_leakage
-from unlearn.studies.leakage.page import write_leakage_page
+from unlearn.studies.leakage.report import leakage_figure, save_leakage, write_leakage_page
+from unlearn.studies.leakage.samples import COPIED, OTHERS
 from unlearn.studies.leakage.verdict import attack_table, calibration, findings, headline_attack, summarise_leakage
 
 AUC = {COPIED: {"distance": 0.995, "density": 0.6}, OTHERS: {"distance": 0.5, "density": 0.5}}

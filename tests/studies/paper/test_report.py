@@ -11,8 +11,7 @@ from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import read_json
 from unlearn.reporting.comparison import compare
-from unlearn.studies.paper.figure import paper_figures, save_all
-from unlearn.studies.paper.report import write_report
+from unlearn.studies.paper.report import paper_figures, save_all, write_report
 from unlearn.studies.paper.verdict import check_claims, summarise
 
 CRITERIA = ("mse", "mape", "cost")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.studies.paper.test_report import BUDGETS, CRITERIA, made_up
-from unlearn.studies.paper.figure import paper_figures
+from unlearn.studies.paper.report import paper_figures
 from unlearn.studies.paper.spread import count_claims, is_spread, save_spread, spread_figures, summarise_spread
 from unlearn.studies.paper.verdict import compare_gradients
 

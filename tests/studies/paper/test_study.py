@@ -12,9 +12,7 @@ from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.studies._shared.measure import METRICS, measure, sample_hours
 from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.completeness import completeness
-from unlearn.studies.paper.sensitivity import sensitivity
-from unlearn.studies.paper.tradeoff import tradeoff
+from unlearn.studies.paper.measure import completeness, sensitivity, tradeoff
 
 SHARE = 0.25
 

@@ -8,8 +8,7 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.poisoning.figure import poisoning_figure, save_poisoning
-from unlearn.studies.poisoning.page import write_poisoning_page
+from unlearn.studies.poisoning.report import poisoning_figure, save_poisoning, write_poisoning_page
 from unlearn.studies.poisoning.table import COMPLETE, Attack, PoisoningTable, Remedy
 from unlearn.studies.poisoning.verdict import cost_table, detection_table, summarise_poisoning, verdicts
 

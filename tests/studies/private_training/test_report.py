@@ -8,9 +8,8 @@ import pytest
 
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.studies.private_training.figure import save_private_training
-from unlearn.studies.private_training.page import write_private_training_page
-from unlearn.studies.private_training.seeds import ASPECTS, PrivateTable, Way
+from unlearn.studies.private_training.report import save_private_training, write_private_training_page
+from unlearn.studies.private_training.table import ASPECTS, PrivateTable, Way
 from unlearn.studies.private_training.verdict import (
     accounting_table,
     mechanism_table,

@@ -10,9 +10,8 @@ from tests.pages import assert_self_contained, read_page
 from tests.studies.feeders import made_feeder
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.release.feeder_figure import feeder_figure, save_feeder
 from unlearn.studies.release.feeder_measure import describe_feeder
-from unlearn.studies.release.feeder_page import write_feeder_page
+from unlearn.studies.release.feeder_report import feeder_figure, save_feeder, write_feeder_page
 from unlearn.studies.release.feeder_verdict import anomaly_table, class_table, month_table, summarise_feeder
 
 

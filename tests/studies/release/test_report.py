@@ -13,11 +13,17 @@ from unlearn.errors import InputError
 from unlearn.generators import resampled
 from unlearn.households import DailyProfiles
 from unlearn.records import RecordTable
-from unlearn.reporting.pages import FOR_THE_OWNER
-from unlearn.studies.release.card import settings_rows, training_figure
-from unlearn.studies.release.figure import MOST_SEGMENTS, release_figure, save_release, segments_of
+from unlearn.reporting.page import FOR_THE_OWNER
 from unlearn.studies.release.measure import PUBLIC, describe_release
-from unlearn.studies.release.page import write_release_page
+from unlearn.studies.release.report import (
+    MOST_SEGMENTS,
+    release_figure,
+    save_release,
+    segments_of,
+    settings_rows,
+    training_figure,
+    write_release_page,
+)
 from unlearn.studies.release.verdict import label_table, summarise_release, whole_table
 from unlearn.studies.utility.measure import REAL
 

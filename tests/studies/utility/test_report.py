@@ -13,12 +13,10 @@ from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
 from unlearn.studies.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies.utility.figure import colours_of, save_utility, utility_figure
 from unlearn.studies.utility.measure import REAL, REDRAWN, TASKS
-from unlearn.studies.utility.page import write_utility_page
+from unlearn.studies.utility.report import colours_of, save_utility, utility_figure, write_utility_page
 from unlearn.studies.utility.seeds import Spread, UtilityTable
-from unlearn.studies.utility.text import summarise_utility, utility_table
-from unlearn.studies.utility.verdict import verdicts
+from unlearn.studies.utility.verdict import summarise_utility, utility_table, verdicts
 
 #: Real costs of three seeds that differ more between seeds than training sets do.
 REAL_COST = (700.0, 500.0, 900.0)

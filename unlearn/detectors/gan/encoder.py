@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from unlearn.checks import require_count, require_not_negative, require_positive
 from unlearn.detectors.gan.adversarial import TrainedGan, normal_values
-from unlearn.detectors.gan.latent import LatentLoss
 from unlearn.detectors.gan.networks import Encoder
+from unlearn.detectors.gan.starts import LatentLoss
 from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError, InputError
 

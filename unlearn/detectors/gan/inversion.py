@@ -30,9 +30,8 @@ from unlearn.checks import (
     short_repr,
 )
 from unlearn.detectors.gan.adversarial import TrainedGan
-from unlearn.detectors.gan.hourly import HourlySearch
-from unlearn.detectors.gan.latent import LatentLoss
-from unlearn.detectors.gan.recurrent import filled, rounded
+from unlearn.detectors.gan.networks import filled, rounded
+from unlearn.detectors.gan.starts import HourlySearch, LatentLoss
 from unlearn.errors import ConvergenceError, InputError
 
 STARTS = ("random", "encoder", "hourly")

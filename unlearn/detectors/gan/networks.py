@@ -1,8 +1,9 @@
-"""The two LSTM networks of the GAN (TAnoGAN: Bashar & Nayak 2020), as published for windows of 60 hours."""
+"""Networks of the LSTM-GAN: recurrent layers, generator, discriminator and encoder."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,125 @@ from torch import Tensor, nn
 from unlearn.checks import require_choice, require_count, require_positive
 from unlearn.errors import InputError
 
-INITIAL = ("small", "spread")
+#: Windows that a batch is a multiple of where scores must not depend on the batch to the last bit. Products of fewer
+#: columns than a register holds are summed in another order.
+BLOCK = 32
 
+
+def rounded(n: int) -> int:
+    """n up to a multiple of `BLOCK`."""
+    return -(-n // BLOCK) * BLOCK
+
+
+def filled(x: Tensor) -> Tensor:
+    """Windows (W, n) and copies of the last, up to a multiple of `BLOCK`."""
+    return torch.cat([x, x[:, -1:].expand(-1, rounded(x.shape[1]) - x.shape[1])], dim=1)
+
+
+class LstmPass:
+    """One layer with fixed weights and its buffers for T steps of up to `width` windows.
+
+    The equations are those of `torch.nn.LSTM` with h_0 = c_0 = 0: gates i, f, o (sigmoid) and g (tanh),
+    c_t = f c_{t−1} + i g, h_t = o tanh(c_t).
+
+    Args:
+        state: `weight_ih_l0` (4H, I), `weight_hh_l0` (4H, H), `bias_ih_l0` and `bias_hh_l0` (4H,), gates in the order
+            i, f, g, o.
+        steps: T.
+        width: most windows at once.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], steps: int, width: int) -> None:
+        weight_in, weight_state = state["weight_ih_l0"].detach(), state["weight_hh_l0"].detach()
+        bias = (state["bias_ih_l0"] + state["bias_hh_l0"]).detach()
+        self.n_in, self.n_out, self.steps = weight_in.shape[1], weight_state.shape[1], steps
+        i, f, g, o = torch.cat([weight_in, weight_state, bias[:, None]], dim=1).chunk(4)
+        # tanh(a) = 2 sigmoid(2a) − 1: one fast sigmoid serves all four gates.
+        self._weight = torch.cat([i, f, o, 2 * g]).contiguous()
+        self._back = torch.cat([i, f, o, g])[:, :-1].t().contiguous()
+        self._minus_one = -torch.ones((), dtype=bias.dtype)
+        self._flat = {
+            "joined": bias.new_empty((steps + 1) * (self.n_in + self.n_out + 1) * width),
+            "gates": bias.new_empty(steps * 4 * self.n_out * width),
+            "cell": bias.new_empty((steps + 1) * self.n_out * width),
+            "squashed": bias.new_empty(steps * self.n_out * width),
+            "down": bias.new_empty((steps + 1) * (self.n_in + self.n_out) * width),
+            "scratch": bias.new_empty((4 + 3) * self.n_out * width),
+        }
+        self.resize(width)
+
+    def resize(self, n: int) -> None:
+        """Lay the buffers out anew for n windows, at most `width`; what they hold is lost."""
+        D, H, T = self.n_in, self.n_out, self.steps
+
+        def view(name: str, *shape: int) -> Tensor:
+            return self._flat[name][: torch.Size(shape).numel()].view(shape)
+
+        joined, gates = view("joined", T + 1, D + H + 1, n), view("gates", T, 4 * H, n)
+        self._cell, squashed = view("cell", T + 1, H, n), view("squashed", T, H, n)
+        self._down = view("down", T + 1, D + H, n)
+        scratch = view("scratch", 7 * H, n)
+        joined[:, -1] = 1
+        joined[0, D : D + H] = 0
+        self._cell[0] = 0
+        self._down[T] = 0
+        #: Inputs, to be filled by the caller, and states: shapes (T, I, n) and (T, H, n).
+        self.inputs, self.states = joined[:T, :D], joined[1:, D : D + H]
+        #: Gradient with respect to the inputs, shape (T, I, n), after `backward`.
+        self.input_gradient = self._down[:T, :D]
+        self._forward_views = [
+            (joined[t], gates[t], *self._gates(gates[t]), self._cell[t], self._cell[t + 1], squashed[t], self.states[t])
+            for t in range(T)
+        ]
+        self._slope, self._by_gate = scratch[: 4 * H], self._gates(scratch[: 4 * H])
+        self._d_state, self._d_cell, self._spare = scratch[4 * H :].split(H)
+        self._backward_views = [
+            (gates[t], *self._gates(gates[t]), self._cell[t], squashed[t], self._down[t], self._down[t + 1, D:])
+            for t in range(T)
+        ]
+
+    def _gates(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        i, f, o, g = block.split(self.n_out)
+        return i, f, o, g
+
+    def forward(self) -> Tensor:
+        """Run over `inputs`; returns `states`."""
+        for joined, gates, i, f, o, g, before, cell, squashed, state in self._forward_views:
+            torch.mm(self._weight, joined, out=gates)
+            gates.sigmoid_()
+            torch.add(self._minus_one, g, alpha=2, out=g)
+            torch.mul(f, before, out=cell)
+            cell.addcmul_(i, g)
+            torch.add(cell, cell, out=squashed)
+            squashed.sigmoid_()
+            torch.add(self._minus_one, squashed, alpha=2, out=squashed)
+            torch.mul(o, squashed, out=state)
+        return self.states
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient with respect to `inputs`, (T, I, n), given that of `states`, (T, H, n)."""
+        H = self.n_out
+        slope, spare, d_state, d_cell = self._slope, self._spare, self._d_state, self._d_cell
+        d_i, d_f, d_o, d_g = self._by_gate
+        d_cell.zero_()
+        for t in reversed(range(self.steps)):
+            gates, i, f, o, g, before, squashed, down, later = self._backward_views[t]
+            torch.add(gradient[t], later, out=d_state)
+            torch.mul(d_state, squashed, out=d_o)
+            torch.mul(d_state, o, out=spare)
+            torch.ops.aten.tanh_backward.grad_input(spare, squashed, grad_input=spare)
+            d_cell.add_(spare)
+            torch.mul(d_cell, g, out=d_i)
+            torch.mul(d_cell, before, out=d_f)
+            torch.mul(d_cell, i, out=d_g)
+            d_cell.mul_(f)
+            torch.ops.aten.sigmoid_backward.grad_input(slope[: 3 * H], gates[: 3 * H], grad_input=slope[: 3 * H])
+            torch.ops.aten.tanh_backward.grad_input(d_g, g, grad_input=d_g)
+            torch.mm(self._back, slope, out=down)
+        return self.input_gradient
+
+
+INITIAL = ("small", "spread")
 #: About the root mean square of an LSTM's states when its gates' sums have variance 1.
 _STATE_RMS = 0.3
 

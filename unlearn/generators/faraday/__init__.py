@@ -1,15 +1,14 @@
 """Faraday: daily profiles from a variational autoencoder and a Gaussian mixture over its latent space."""
 
 from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
-from unlearn.generators.faraday.labels import LabelSpace
-from unlearn.generators.faraday.losses import LossWeights
 from unlearn.generators.faraday.mixture import LabelledMixture
 from unlearn.generators.faraday.model import Faraday, FaradayOptions, fit_faraday
 from unlearn.generators.faraday.private import FaradayPrivacy, fit_private_faraday
 from unlearn.generators.faraday.public import relabelled, untrained_faraday
+from unlearn.generators.faraday.scaling import LabelSpace
 from unlearn.generators.faraday.storage import load_faraday, save_faraday
 from unlearn.generators.faraday.training import VaeOptions
-from unlearn.generators.faraday.vae import ProfileVae
+from unlearn.generators.faraday.vae import LossWeights, ProfileVae
 
 __all__ = [
     # the generator

@@ -14,10 +14,8 @@ from torch import Tensor
 from unlearn.checks import FloatArray, IntArray, require_count, short_repr
 from unlearn.errors import InputError
 from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
-from unlearn.generators.faraday.labels import LabelSpace
 from unlearn.generators.faraday.mixture import LabelledMixture
-from unlearn.generators.faraday.residuals import residual_factor, residual_scores
-from unlearn.generators.faraday.scaling import EnergyScaler
+from unlearn.generators.faraday.scaling import EnergyScaler, LabelSpace, residual_factor, residual_scores
 from unlearn.generators.faraday.training import ScaledProfiles, VaeOptions, train_vae
 from unlearn.generators.faraday.vae import ProfileVae
 from unlearn.households.household_profiles import HouseholdProfiles, split_households

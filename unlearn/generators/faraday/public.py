@@ -7,10 +7,9 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from unlearn.generators.faraday.labels import LabelSpace
 from unlearn.generators.faraday.mixture import LabelledMixture
 from unlearn.generators.faraday.model import Faraday
-from unlearn.generators.faraday.scaling import EnergyScaler
+from unlearn.generators.faraday.scaling import EnergyScaler, LabelSpace
 from unlearn.generators.faraday.training import VaeOptions
 from unlearn.generators.faraday.vae import ProfileVae
 from unlearn.households.profiles import DailyProfiles

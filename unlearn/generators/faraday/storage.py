@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from unlearn.errors import InputError
-from unlearn.generators.faraday.labels import LABELS, LabelSpace
 from unlearn.generators.faraday.mixture import LabelledMixture
 from unlearn.generators.faraday.model import Faraday
-from unlearn.generators.faraday.scaling import EnergyScaler
+from unlearn.generators.faraday.scaling import LABELS, EnergyScaler, LabelSpace
 from unlearn.generators.faraday.vae import ProfileVae
 from unlearn.limits import build_to_fit
 from unlearn.records import CARD, read_card, read_json, read_safetensors, write_card, write_safetensors

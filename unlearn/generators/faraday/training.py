@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from unlearn.checks import require_count, require_fraction, require_positive, short_repr
 from unlearn.errors import ConvergenceError
-from unlearn.generators.faraday.losses import LossWeights, mmd, profile_losses
-from unlearn.generators.faraday.vae import ProfileVae
+from unlearn.generators.faraday.vae import LossWeights, ProfileVae, mmd, profile_losses
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@
 
 from unlearn.generators.feeder.anomalies import ANOMALIES, AnomalyEffect, MeterUse, register_anomaly
 from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
-from unlearn.generators.feeder.geojson import GeoJSONGenerator
 from unlearn.generators.feeder.grid_link import bus_loads, transformer_buses
 from unlearn.generators.feeder.hourly import block_hours, daily_profiles, grouped_hours, hourly_frames
 from unlearn.generators.feeder.meters import MeterBlock, MeterGenerator
 from unlearn.generators.feeder.pipeline import SyntheticDataPipeline
+from unlearn.generators.feeder.tables import GeoJSONGenerator
 from unlearn.generators.feeder.transformers import TransformerGenerator
 
 __all__ = [

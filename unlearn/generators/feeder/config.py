@@ -5,23 +5,71 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike
 
-from unlearn.checks import require_choice
+from unlearn.checks import IntArray, require_choice
 from unlearn.errors import InputError
 from unlearn.generators.feeder.anomalies import ANOMALIES
 
+#: Meters that share a random stream. Part of what a seed means: another size gives other meters.
+BLOCK = 1024
+
+
+class Stream(IntEnum):
+    """What a random stream is for; the numbers are part of what a seed means."""
+
+    COUNTS = 0
+    TRANSFORMERS = 1
+    CLIMATE = 2
+    ANOMALOUS = 3
+    METERS = 4
+    ANOMALIES = 5
+    HOURS = 6
+    PROFILES = 7
+
+
+def generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:
+    """Return the generator of a stream; `index` is the block, or block and month."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(stream), *index)))
+
+
+#: Prefix and least number of digits, as `printf` would pad them.
+TRANSFORMER = ("TX_", 4)
+FEEDER = ("FD_", 2)
+METER = ("MTR_", 6)
+
+
+def identifiers(kind: tuple[str, int], numbers: ArrayLike) -> pa.Array:
+    """Return the identifiers of these numbers (counted from 1)."""
+    prefix, digits = kind
+    text = pc.cast(pa.array(np.asarray(numbers, dtype=np.int64)), pa.string())
+    return pc.binary_join_element_wise(prefix, pc.utf8_lpad(text, digits, "0"), "")
+
+
+def numbers_of(kind: tuple[str, int], column: pa.Array) -> IntArray:
+    """Return the number of each identifier; -1 for what is no identifier of this kind."""
+    prefix, digits = kind
+    text = pc.cast(pa.array(column), pa.string())
+    fits = pc.fill_null(
+        pc.match_substring_regex(text, f"^{prefix}([0-9]{{{digits}}}|[1-9][0-9]{{{digits},17}})$"), False
+    )
+    number = pc.cast(pc.if_else(fits, pc.utf8_slice_codeunits(text, len(prefix)), "-1"), pa.int64())
+    return np.asarray(number)
+
+
 #: Customer classes, in the order of their codes.
 CLASSES = ("residential", "commercial", "industrial")
-
 #: TX_9999 and FD_99 are the last identifiers of four and two digits.
 MAX_TRANSFORMERS = 9_999
 MAX_FEEDERS = 99
-
 _COUNTS = {
     "num_transformers": MAX_TRANSFORMERS,
     "num_meters": 100_000_000,

@@ -12,10 +12,8 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, require_shape
 from unlearn.errors import InputError
-from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
-from unlearn.generators.feeder.identifiers import METER, identifiers
+from unlearn.generators.feeder.config import BLOCK, CLASSES, METER, GeneratorConfig, Stream, generator, identifiers
 from unlearn.generators.feeder.meters import MeterBlock, MeterGenerator
-from unlearn.generators.feeder.seeds import BLOCK, Stream, generator
 from unlearn.households.profiles import DailyProfiles
 
 

@@ -13,9 +13,16 @@ import pyarrow as pa
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.generators.feeder.anomalies import AnomalyEffect, MeterUse, apply_anomaly
-from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
-from unlearn.generators.feeder.identifiers import METER, TRANSFORMER, identifiers
-from unlearn.generators.feeder.seeds import BLOCK, Stream, generator
+from unlearn.generators.feeder.config import (
+    BLOCK,
+    CLASSES,
+    METER,
+    TRANSFORMER,
+    GeneratorConfig,
+    Stream,
+    generator,
+    identifiers,
+)
 from unlearn.generators.feeder.shapes import SHIFTS, LoadShapes
 from unlearn.generators.feeder.transformers import (
     HOURS_PER_MONTH,

@@ -16,12 +16,18 @@ from unlearn.checks import require_count
 from unlearn.errors import DataError, InputError
 from unlearn.generators.feeder.audit import Audit
 from unlearn.generators.feeder.config import GeneratorConfig
-from unlearn.generators.feeder.folder import REPORT, put_in_place, require_free
-from unlearn.generators.feeder.geojson import GeoJSONGenerator, write_geojson
 from unlearn.generators.feeder.grid_link import load_names, transformer_buses
 from unlearn.generators.feeder.hourly import grouped_hours, hourly_frames
 from unlearn.generators.feeder.meters import CHUNK_METERS, MeterGenerator
-from unlearn.generators.feeder.tables import CsvTable, ParquetTable
+from unlearn.generators.feeder.tables import (
+    REPORT,
+    CsvTable,
+    GeoJSONGenerator,
+    ParquetTable,
+    put_in_place,
+    require_free,
+    write_geojson,
+)
 from unlearn.generators.feeder.transformers import TransformerGenerator
 from unlearn.grid import GridCase, load_case
 

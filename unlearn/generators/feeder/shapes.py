@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray
-from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
-from unlearn.generators.feeder.seeds import Stream, generator
+from unlearn.generators.feeder.config import CLASSES, GeneratorConfig, Stream, generator
 
 #: Hours by which customers' days are shifted, each as likely.
 SHIFTS = (-2, -1, 0, 1, 2)

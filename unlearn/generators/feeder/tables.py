@@ -1,10 +1,13 @@
-"""Tables written in pieces: CSV with fixed decimals and parquet with fixed row groups, so pieces leave no trace."""
+"""What a feeder is written to: tables, GeoJSON, and their folder."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +17,60 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from unlearn.checks import FloatArray
-from unlearn.errors import DataError
+from unlearn.errors import DataError, InputError, MismatchError
+from unlearn.generators.feeder.audit import TITLE
 from unlearn.records import marked
+from unlearn.store import replace_folder
+
+REPORT = "generation_report.txt"
+#: Every file that a run may write.
+FILES = frozenset(
+    {
+        "transformers.csv", "meter_consumption.csv", "anomaly_labels.csv", "transformers.geojson", REPORT,
+        "transformers.parquet", "meter_consumption.parquet", "anomaly_labels.parquet",
+        "hourly_consumption.parquet", "bus_loads.parquet", "transformer_buses.csv",
+    }
+)  # fmt: skip
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that holds anything but an earlier run of the generator.
+
+    Raises:
+        InputError: it is a file, or holds other data.
+    """
+    if not folder.exists():
+        above = next(path for path in folder.absolute().parents if path.exists())
+        if not above.is_dir():
+            raise InputError(f"output_dir {folder}: expected a folder above it, got the file {above}. Choose another.")
+        return
+    if not folder.is_dir():
+        raise InputError(f"output_dir {folder}: expected a folder, got a file. Choose another.")
+    names = sorted(path.name for path in folder.iterdir())
+    others = [name for name in names if name not in FILES]
+    if others or (names and not _is_report(folder / REPORT)):
+        raise InputError(
+            f"output_dir {folder}: expected no folder, an empty one or an earlier run of the generator, got a folder "
+            f"that holds other data ({', '.join((others or names)[:3])}). Choose another, or move these files."
+        )
+
+
+def put_in_place(folder: Path, fill: Callable[[Path], object]) -> Path:
+    """Let `fill` fill a temporary folder beside `folder`, then let it take the place of an earlier run.
+
+    Raises:
+        InputError: `folder` holds other data.
+    """
+    return replace_folder(folder, fill, require_free)
+
+
+def _is_report(path: Path) -> bool:
+    return path.is_file() and path.read_bytes()[: len(TITLE)] == TITLE.encode()
+
 
 #: Decimals of columns in CSV files; `monthly_consumption_*` are in kWh.
 _DECIMALS = {"lat": 6, "lon": 6, "kVA": 2, "capacity_kVA": 1}
 _KWH_DECIMALS = 2
-
 #: Rows that are formatted at once, and rows of a parquet row group.
 _ROWS = 65_536
 
@@ -103,3 +153,59 @@ def _decimals(values: FloatArray, places: int) -> pa.Array:
     integers[:, 0] = np.rint(values * 10.0**places)
     integers[:, 1] = integers[:, 0] >> 63
     return pa.Array.from_buffers(pa.decimal128(19, places), len(values), [None, pa.py_buffer(integers)])
+
+
+_PROPERTIES = ("transformer_id", "feeder_id", "barangay", "capacity_kVA")
+
+
+class GeoJSONGenerator:
+    """A feature per transformer; coordinates are longitude, then latitude (WGS 84).
+
+    Properties: `transformer_id`, `feeder_id`, `barangay`, `capacity_kVA`, `num_meters`, `meter_ids`.
+    """
+
+    def generate(self, transformers_df: pd.DataFrame, meters_df: pd.DataFrame) -> dict[str, Any]:
+        """Return the collection of all transformers.
+
+        Raises:
+            MismatchError: a meter names a transformer that is not among them.
+        """
+        known = pd.Index(transformers_df["transformer_id"])
+        of_meter = known.get_indexer(pd.Index(meters_df["transformer_id"]))
+        if (of_meter < 0).any():
+            row = int(np.flatnonzero(of_meter < 0)[0])
+            raise MismatchError(
+                f"geojson: expected the transformer of each meter among {len(known)} transformers, got "
+                f"{meters_df['transformer_id'].iloc[row]!r} at meter {row}."
+            )
+        order = np.argsort(of_meter, kind="stable")
+        ids = meters_df["meter_id"].to_numpy(dtype=object)[order]
+        bounds = np.searchsorted(of_meter[order], np.arange(len(known) + 1))
+        features = self.features(transformers_df, lambda t: ids[bounds[t] : bounds[t + 1]].tolist())
+        return {"type": "FeatureCollection", "features": list(features)}
+
+    def features(
+        self, transformers_df: pd.DataFrame, meter_ids: Callable[[int], list[str]]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the feature of each transformer in turn, so that not all meters need be held at once.
+
+        Args:
+            transformers_df: the transformers.
+            meter_ids: gives the meters of the transformer at a position.
+        """
+        for t, row in enumerate(transformers_df.to_dict("records")):
+            ids = meter_ids(t)
+            yield {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [row["lon"], row["lat"]]},
+                "properties": {**{name: row[name] for name in _PROPERTIES}, "num_meters": len(ids), "meter_ids": ids},
+            }
+
+
+def write_geojson(features: Iterable[dict[str, Any]], path: Path) -> None:
+    """Write a FeatureCollection, a line per feature."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{"type": "FeatureCollection", "features": [\n')
+        for k, feature in enumerate(features):
+            file.write((",\n" if k else "") + json.dumps(feature, allow_nan=False))
+        file.write("\n]}\n")

@@ -9,9 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from unlearn.checks import FloatArray, IntArray, short_repr
-from unlearn.generators.feeder.config import GeneratorConfig
-from unlearn.generators.feeder.identifiers import FEEDER, TRANSFORMER, identifiers
-from unlearn.generators.feeder.seeds import Stream, generator
+from unlearn.generators.feeder.config import FEEDER, TRANSFORMER, GeneratorConfig, Stream, generator, identifiers
 
 #: Length of a degree of latitude on the mean sphere.
 KM_PER_DEGREE = 111.195

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_choice, require_count, short_repr
-from unlearn.data.clock import HOUR_S, common_step, length_of
-from unlearn.data.energy import refuse_registers
+from unlearn.data.hours import refuse_registers
+from unlearn.data.times import HOUR_S, common_step, length_of
 from unlearn.errors import DataError
 from unlearn.households.io.lcl_rows import HouseholdRows, stream_households
-from unlearn.households.profiles import STEPS, EnergyArray
-from unlearn.households.reading import ReadingReport
+from unlearn.households.profiles import STEPS, EnergyArray, ReadingReport
 
 _HALF_HOUR_NS = 1800 * 10**9
 

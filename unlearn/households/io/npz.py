@@ -15,8 +15,7 @@ from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError
 from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
-from unlearn.households.profiles import STEPS
-from unlearn.households.reading import ReadingReport
+from unlearn.households.profiles import STEPS, ReadingReport
 from unlearn.limits import require_npz
 
 _KEYS = ("kwh_x1000", "ids", "start", "tariff", "acorn_grouped")

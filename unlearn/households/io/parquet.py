@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from unlearn.checks import IntArray
 from unlearn.data.files import as_path, foreign_errors
 from unlearn.errors import DataError, InputError
-from unlearn.households.choice import with_enough_days
-from unlearn.households.household_profiles import HouseholdProfiles
-from unlearn.households.profiles import DailyProfiles, EnergyArray
-from unlearn.households.reading import ReadingReport
+from unlearn.households.household_profiles import HouseholdProfiles, with_enough_days
+from unlearn.households.profiles import DailyProfiles, EnergyArray, ReadingReport
 from unlearn.limits import require_footer, require_json, require_parquet
 from unlearn.records import provenance
 from unlearn.store import BLANK_SEAL, verify, write

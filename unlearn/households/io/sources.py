@@ -1,14 +1,16 @@
-"""The one way to load households by name."""
+"""The one way to load households and buildings by the name of their source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from unlearn.data.options import check_options, reader_of
-from unlearn.households.choice import check_choice, select_households
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.data.sources import check_options, reader_of
+from unlearn.errors import InputError
+from unlearn.households.buildings import BuildingSeries, buildings_of
+from unlearn.households.household_profiles import HouseholdProfiles, check_choice, select_households
 from unlearn.households.io.lcl import read_lcl
+from unlearn.households.io.lead import read_lead
 from unlearn.households.io.npz import read_npz
 from unlearn.households.io.wide import read_wide
 from unlearn.households.simulator.households import simulate_households
@@ -52,3 +54,23 @@ def load_households(
     # A reader that can stop early is told; the others read everything.
     early = {name: value for name, value in choice.items() if name in known}
     return select_households(reader(**options, **early), max_households, min_days, min_households)
+
+
+def load_buildings(source: str, **options: Any) -> BuildingSeries:
+    """Load hourly readings by the name of their source.
+
+    Args:
+        source: "lead" (labelled buildings), or a source of households, whose series have no labels: "lcl", "npz",
+            "simulator", "table".
+        **options: arguments of the source's reader, such as `path`.
+
+    Raises:
+        InputError: an unknown source or option, or a missing one.
+        DataError: whatever the reader refuses.
+    """
+    if source == "lead":
+        check_options(source, read_lead, options)
+        return read_lead(**options)
+    if source not in HOUSEHOLD_SOURCES:
+        raise InputError(f"source: expected one of lead, {', '.join(sorted(HOUSEHOLD_SOURCES))}; got {source!r}.")
+    return buildings_of(load_households(source, **options))

@@ -10,15 +10,12 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.clock import HOUR_S, clock_change, common_step, length_of, off_the_step
-from unlearn.data.dates import seconds_of
-from unlearn.data.energy import refuse_other_units, refuse_registers, warn_of_much
+from unlearn.data.hours import refuse_other_units, refuse_registers, warn_of_much
 from unlearn.data.text_tables import Table, listed, open_table
-from unlearn.data.times import read_times
+from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, off_the_step, read_times, seconds_of
 from unlearn.errors import DataError
 from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
-from unlearn.households.profiles import EnergyArray
-from unlearn.households.reading import ReadingReport
+from unlearn.households.profiles import EnergyArray, ReadingReport
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_count
-from unlearn.data.dates import day_of_week_of
-from unlearn.data.hours import parse_day
+from unlearn.data.hours import autoregressive, parse_day
 from unlearn.data.origin import mark_simulated
-from unlearn.data.series import autoregressive
+from unlearn.data.times import day_of_week_of
 from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
 from unlearn.households.profiles import STEPS
 from unlearn.households.simulator.appliances import APPLIANCES, run_appliance

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.data.dates import day_of_week_of
+from unlearn.data.times import day_of_week_of
 from unlearn.households.simulator.weather import summer_time
 
 ASLEEP, AWAY, ACTIVE = 0, 1, 2

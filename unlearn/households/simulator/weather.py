@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import IntArray, require_count
-from unlearn.data.hours import parse_day
-from unlearn.data.series import autoregressive
+from unlearn.data.hours import autoregressive, parse_day
 from unlearn.errors import InputError
 from unlearn.households.profiles import STEPS
 

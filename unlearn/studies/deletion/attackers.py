@@ -1,21 +1,79 @@
-"""Attackers who tell models that saw some rows from models that never did, by what the models release.
-
-Each attacker is fitted on half of the models and scores the other half, and the other way round. Higher scores mean
-"saw the rows".
-"""
+"""Attackers of forecasters before and after a deletion, and what they guess."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
-from unlearn.attacks import likelihood_ratio_scores, loss_scores, residuals_of
+from unlearn.attacks import (
+    Outcome,
+    fit_heads,
+    likelihood_ratio_scores,
+    loss_scores,
+    measure_attack,
+    random_subsets,
+    residuals_of,
+)
 from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
+from unlearn.records import RecordTable
+from unlearn.studies._shared.study import Study
+from unlearn.studies.deletion.options import AuditOptions
+
+
+def add_outcome(table: RecordTable, outcome: Outcome, **columns: object) -> None:
+    """Add every estimate of an attack with its interval, in the columns `low` and `high`, and what it is counted in."""
+    counts = {"attacked": outcome.unit, "n_members": outcome.n_members, "n_others": outcome.n_others}
+    for metric, found in outcome.metrics().items():
+        table.add(metric, found.value, "", low=found.low, high=found.high, **counts, **columns)
+
+
+#: Rows whose residuals under all shadow models are held at once.
+ROWS = 256
+
+
+def measure_membership(study: Study, options: AuditOptions, table: RecordTable) -> None:
+    """Add to the records how well the loss and the likelihood ratio tell training rows from others.
+
+    Args:
+        study: forecaster and protocol.
+        options: settings; each of the `targets` is a forecaster attacked, each of the `shadows` one that the attacker
+            has trained himself.
+        table: gets the estimates of each attack, scope "forecaster". On either side a row counts once over
+            targets when rows are resampled; that hard rows are on both sides makes intervals wider than they need be.
+    """
+    objective = study.objective
+    design, target = objective.design.numpy(), objective.target.numpy()
+    # Shadow models of each kind: every row is in half of them.
+    subsets = random_subsets(len(design), options.targets + 2 * options.shadows, 0.5, study.seed)
+    heads = fit_heads(design, target, subsets.astype(np.float64), objective.l2)
+    scores: dict[str, list[FloatArray]] = {"loss": [], "likelihood_ratio": []}
+    for start in tqdm(range(0, len(design), ROWS), desc="rows of the forecaster", leave=False):
+        rows = slice(start, start + ROWS)
+        residuals = residuals_of(heads, design[rows], target[rows])
+        asked, known = np.split(residuals, [options.targets])
+        scores["loss"].append(loss_scores(asked))
+        member = subsets[options.targets :, rows]
+        scores["likelihood_ratio"].append(np.stack([likelihood_ratio_scores(one, known, member) for one in asked]))
+    inside = subsets[: options.targets]
+    row = np.broadcast_to(np.arange(len(design)), inside.shape)
+    for attack, parts in scores.items():
+        found = np.concatenate(parts, axis=1)
+        outcome = measure_attack(
+            found[inside],
+            found[~inside],
+            unit="row",
+            member_group=row[inside],
+            other_group=row[~inside],
+            fprs=options.row_fprs,
+            seed=study.seed,
+        )
+        add_outcome(table, outcome, attack=attack, scope="forecaster", method="original")
+
 
 #: By the mean loss on the rows; by the likelihood ratio of the residuals of some of them; by all parameters.
 ATTACKS = ("loss", "likelihood_ratio", "parameters")
-
 #: Relative distance up to which two ways to the same least-squares head differ by rounding alone.
 ROUNDING = 1e-9
 

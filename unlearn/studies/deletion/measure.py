@@ -11,10 +11,8 @@ from unlearn.checks import IntArray
 from unlearn.data import remain_rows
 from unlearn.records import RecordTable
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import ATTACKS, Attacker, cross_fitted
-from unlearn.studies.deletion.membership import measure_membership
+from unlearn.studies.deletion.attackers import ATTACKS, Attacker, add_outcome, cross_fitted, measure_membership
 from unlearn.studies.deletion.options import AuditOptions
-from unlearn.studies.deletion.outcomes import add_outcome
 from unlearn.studies.deletion.released import measure_releases
 from unlearn.studies.deletion.worlds import Pair, Worlds
 

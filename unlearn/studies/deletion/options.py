@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.attacks import require_enough_records
-from unlearn.attacks.likelihood_ratio import MIN_SHADOWS
+from unlearn.attacks.shadow import MIN_SHADOWS
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative
 from unlearn.errors import InputError
 

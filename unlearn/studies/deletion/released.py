@@ -24,9 +24,8 @@ from unlearn.data import remain_rows
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import Attacker
+from unlearn.studies.deletion.attackers import Attacker, add_outcome
 from unlearn.studies.deletion.options import AuditOptions
-from unlearn.studies.deletion.outcomes import add_outcome
 from unlearn.unlearning import Reweighting, newton_update, relative_distance, retrain
 
 #: The attack that is linear in the parameters.

@@ -1,9 +1,7 @@
 """How well detectors of anomalies do: scores that are kept, thresholds chosen on validation, metrics on test."""
 
-from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive
-from unlearn.studies.detection.measure import MeasureOptions, measure_detector
-from unlearn.studies.detection.score import score_division
-from unlearn.studies.detection.thresholds import measure_thresholds
+from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive, score_division
+from unlearn.studies.detection.measure import MeasureOptions, measure_detector, measure_thresholds
 from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
 from unlearn.studies.detection.verdict import summarise_anomaly
 

@@ -1,22 +1,31 @@
-"""Records of a detector's scores: at thresholds that validation chose, over all thresholds, by event and by kind."""
+"""Metrics of detectors and of thresholds, from kept scores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, require_count
-from unlearn.detectors.events import delays_h, find_events
-from unlearn.detectors.metrics import AT_THRESHOLD, Confusion, building_draws, confusion, interval
+from unlearn.detectors.metrics import (
+    AT_THRESHOLD,
+    Confusion,
+    Ranking,
+    building_draws,
+    confusion,
+    delays_h,
+    find_events,
+    interval,
+)
 from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
+from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, Scored
 
 #: An event counts as found in time if one of its hours is flagged this soon.
 WITHIN_H = 24
-
 #: False positive rates and recalls that curves are kept at.
 _CURVE = np.linspace(0, 1, 51)
 
@@ -160,3 +169,69 @@ def _shares(weights: FloatArray, true: np.ndarray) -> FloatArray:
     """Weighted share of true in each draw; NaN where nothing was drawn."""
     with np.errstate(invalid="ignore"):
         return np.asarray(weights @ true / weights.sum(axis=1))
+
+
+def measure_thresholds(
+    archive: ScoreArchive, rules: Sequence[ThresholdRule], draws: int = 200, steps: int = 200
+) -> RecordTable:
+    """Measure one detector and seed at the threshold of each rule, and count what is flagged along a sweep.
+
+    Records of rules have the columns of `measure_detector`. Those of the sweep are `flagged_anomalous` and
+    `flagged_normal` with the threshold in `at`; the highest threshold flags nothing.
+
+    Args:
+        archive: scores.
+        rules: how thresholds are chosen, on validation.
+        draws: of whole buildings, for the intervals.
+        steps: thresholds of the sweep, beside those of the rules.
+
+    Raises:
+        InputError: no rule or one twice, or one that validation scores do not allow.
+    """
+    require_count("thresholds.steps", steps)
+    if not rules or len(set(rules)) < len(rules):
+        raise InputError(f"thresholds.rules: expected at least one, each once, got {', '.join(map(str, rules))}.")
+    table = RecordTable(
+        experiment="thresholds",
+        data=archive.data,
+        detector=archive.detector,
+        variant=archive.variant,
+        seed=archive.seed,
+    )
+    chosen = [(rule, thresholds_of(archive, rule)) for rule in rules]
+    for rule, found in chosen:
+        options = MeasureOptions(rule, draws)
+        for level in LEVELS:
+            table.add("threshold", found[level].value, level=level, rule=str(rule))
+            for split in SPLITS:
+                own = archive.of(split, level)
+                add_confusion(table, own, found[level].value, options, level=level, split=split, rule=str(rule))
+    for level in LEVELS:
+        stops = _stops(archive, level, steps, [found[level].value for _, found in chosen])
+        for split in SPLITS:
+            own = archive.of(split, level)
+            columns = {"level": level, "split": split}
+            table.add("anomalous", own.label.sum(), "rows", **columns)
+            table.add("normal", (~own.label).sum(), "rows", **columns)
+            for at, tp, fp in zip(stops, *flagged_at(own.ranking(), stops), strict=True):
+                table.add("flagged_anomalous", tp, "rows", at=at, **columns)
+                table.add("flagged_normal", fp, "rows", at=at, **columns)
+    return table
+
+
+def flagged_at(ranking: Ranking, thresholds: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Anomalous and normal rows with `score >= threshold`, each of the thresholds' shape."""
+    tp, fp = (np.append(0.0, counts) for counts in ranking.counts())
+    # Scores from the highest: how many distinct ones are no less than each threshold.
+    reached = np.searchsorted(-ranking.thresholds, -thresholds, side="right")
+    return tp[reached], fp[reached]
+
+
+def _stops(archive: ScoreArchive, level: str, steps: int, also: Sequence[float]) -> FloatArray:
+    """Thresholds from below all scores to above them, half evenly by rank, half closer and closer to the top."""
+    scores = np.concatenate([archive.of(split, level).score for split in SPLITS])
+    half = max(steps // 2, 2)
+    at = np.concatenate([np.linspace(0, 1, half), 1 - np.geomspace(1, 1 / len(scores), half)])
+    quantiles = np.quantile(scores, at, method="lower")
+    above = np.nextafter(max(scores.max(), *also), np.inf)
+    return np.unique(np.concatenate([quantiles, also, [above]]))

@@ -21,9 +21,8 @@ from unlearn.households.household_profiles import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies.fidelity.clusters import ROWS_PER_CLUSTER
-from unlearn.studies.fidelity.real import FidelityOptions, divisions, make_real_side
 from unlearn.studies.fidelity.records import REAL, add_discrimination, add_real, add_release
-from unlearn.studies.fidelity.samples import make_sample
+from unlearn.studies.fidelity.samples import FidelityOptions, divisions, make_real_side, make_sample
 
 
 def measure_fidelity(

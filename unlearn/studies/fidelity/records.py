@@ -1,30 +1,142 @@
-"""Records of fidelity: distances, floors, ratios and the discriminative score, of real households and of releases."""
+"""Distances as records: curves, ratios to the floor, and what belongs to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.records import RecordTable
-from unlearn.studies.fidelity.curves import add_curves
 from unlearn.studies.fidelity.discriminator import discriminate
-from unlearn.studies.fidelity.ratios import HEADLINES, Ratio, headline_ratio, mean_distances, ratios
-from unlearn.studies.fidelity.real import FidelityOptions, RealSide, comparable_members
+from unlearn.studies.fidelity.features import HOURS
 from unlearn.studies.fidelity.samples import (
     COMPARED,
     Distances,
+    FidelityOptions,
     Key,
+    RealSide,
     Sample,
+    comparable_members,
     distances_inside,
     distances_overall,
     mean_over_clusters,
 )
 
+#: Probabilities at which distributions of level and peaks are recorded.
+PROBABILITIES = np.linspace(0.0, 1.0, 101)
+#: Band of the autocorrelation at each lag, over profiles.
+BAND = {"acf_low": 0.1, "acf_median": 0.5, "acf_high": 0.9}
+
+
+def add_curves(table: RecordTable, sample: Sample, generator: str, side: str) -> None:
+    """Record the distributions of one sample.
+
+    Metrics: `quantile` of `mean`, `p95` and `magnitude` at probabilities; `acf_low`, `acf_median`, `acf_high` at
+    lags in hours; `share` of peaks at each step's beginning in hours, of profiles that are constant, and of profiles
+    in each cluster; `cluster_mean`, the mean energy of a cluster's members at each step's beginning.
+
+    Args:
+        table: where to.
+        sample: of profiles.
+        generator: where they come from.
+        side: "release", "train" or "holdout".
+    """
+    own = {"generator": generator, "side": side}
+    features = sample.features
+    for name, aspect in (("mean", "level"), ("p95", "level"), ("magnitude", "peaks")):
+        for at, value in zip(PROBABILITIES, np.quantile(features.columns(name), PROBABILITIES), strict=True):
+            table.add("quantile", value, "kWh", aspect=aspect, feature=name, at=at, **own)
+    table.add("share", features.constant_share, "1", aspect="autocorrelation", feature="constant", **own)
+    hours = HOURS / sample.kwh.shape[1]
+    acf = features.columns("acf")
+    for metric, probability in BAND.items() if len(acf) else ():
+        for lag, value in enumerate(np.quantile(acf, probability, axis=0), start=1):
+            table.add(metric, value, "1", aspect="autocorrelation", feature="acf", at=lag * hours, **own)
+    weight = features.timing.sum(axis=0)
+    for step, value in enumerate(weight / weight.sum() if weight.any() else ()):
+        table.add("share", value, "1", aspect="peaks", feature="timing", at=step * hours, **own)
+    for cluster, members in enumerate(sample.members):
+        where = {"aspect": "clusters", "cluster": cluster, **own}
+        table.add("members", members, "profiles", **where)
+        table.add("share", members / len(sample.kwh), "1", feature="occupancy", **where)
+        if members:
+            for step, value in enumerate(sample.kwh[sample.cluster == cluster].mean(axis=0)):
+                table.add("cluster_mean", value, "kWh", at=step * hours, **where)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A metric and the distances whose ratios to the floor are averaged into its number.
+
+    The distances are Wasserstein's, which see how far the mass of a distribution is off, tails included; occupancy
+    of clusters has no order, so there it is Jensen-Shannon's. As ratios they have no unit and may be averaged.
+    """
+
+    aspect: str
+    scope: str
+    keys: tuple[Key, ...]
+
+
+_PARTS = {"level": ("mean", "p95"), "autocorrelation": ("acf",), "peaks": ("magnitude", "timing", "masked")}
+
+
+def _inside(scope: str) -> tuple[Headline, ...]:
+    return tuple(
+        Headline(aspect, scope, tuple(Key(scope, name, "wasserstein") for name in names))
+        for aspect, names in _PARTS.items()
+    )
+
+
+#: The four metrics, then the first three of them inside clusters.
+HEADLINES = (
+    *_inside("all"),
+    Headline("clusters", "all", (Key("all", "occupancy", "js"),)),
+    *_inside("mean over clusters"),
+)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A distance over its floor, and why it is not a finite number or not a quotient; empty where it is."""
+
+    value: float
+    note: str = ""
+
+
+def ratio(distance: float, floor: float) -> Ratio:
+    """Divide a distance by its floor; a floor of 0 never divides."""
+    if not np.isfinite([distance, floor]).all():
+        return Ratio(np.nan, "not measured: no profile that has this feature, or too few members")
+    if floor > 0:
+        return Ratio(distance / floor)
+    if distance > 0:
+        return Ratio(np.inf, "the floor is 0 and the distance is not")
+    return Ratio(1.0, "distance and floor are both 0")
+
+
+def ratios(found: Distances, floor: Distances) -> dict[Key, Ratio]:
+    """The ratio of every distance, each averaged over its columns first."""
+    return {key: ratio(float(value.mean()), float(floor[key].mean())) for key, value in found.items() if key in floor}
+
+
+def headline_ratio(headline: Headline, by_key: Mapping[Key, Ratio]) -> Ratio:
+    """The mean ratio over the parts of a metric; a part that is not measured leaves the metric unmeasured."""
+    missing = Ratio(np.nan, "not measured: no cluster with enough members on each side")
+    parts = [by_key.get(key, missing) for key in headline.keys]
+    notes = dict.fromkeys(part.note for part in parts if part.note)
+    return Ratio(float(np.mean([part.value for part in parts])), "; ".join(notes))
+
+
+def mean_distances(found: Sequence[Distances]) -> Distances:
+    """Average distances over several pairs of samples; only what each of them has."""
+    common = set(found[0]).intersection(*found[1:])
+    return {key: np.mean([one[key] for one in found], axis=0) for key in found[0] if key in common}
+
+
 #: Under this name stand the numbers of real households, which no release may bear.
 REAL = "real households"
-
 #: Lags of the autocorrelation go up to half a day.
 LAG_HOURS = 12.0
 

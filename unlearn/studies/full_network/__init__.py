@@ -1,9 +1,8 @@
 """Influence and Newton steps of a whole network against true refits."""
 
-from unlearn.studies.full_network.curvature import Prediction
+from unlearn.studies.full_network.curvature import Prediction, assess
 from unlearn.studies.full_network.groups import Group, plan_groups
 from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
 from unlearn.studies.full_network.problem import NetworkProblem
-from unlearn.studies.full_network.quality import assess
 
 __all__ = ["Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups"]

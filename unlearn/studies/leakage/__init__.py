@@ -1,9 +1,9 @@
 """Leakage of releases: attacks on them, beside the same attacks on releases whose leakage is known."""
 
-from unlearn.studies.leakage.calibration import known_releases
 from unlearn.studies.leakage.measure import measure_attributes, measure_leakage
 from unlearn.studies.leakage.options import LeakageOptions
 from unlearn.studies.leakage.outliers import measure_outliers, pool_outliers, score_outliers
+from unlearn.studies.leakage.samples import known_releases
 from unlearn.studies.leakage.verdict import summarise_leakage
 
 __all__ = [

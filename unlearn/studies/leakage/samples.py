@@ -1,15 +1,17 @@
-"""Who is attacked and who is reference: equal days of each household, halves by household."""
+"""Samples that are attacked, and releases whose leakage is known."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from unlearn.checks import IntArray, short_repr
 from unlearn.errors import InputError, MismatchError
+from unlearn.generators import BASELINES
 from unlearn.households.household_profiles import HouseholdProfiles, require_other_households, split_households
 from unlearn.households.profiles import DailyProfiles
+from unlearn.studies.leakage.options import LeakageOptions
 
 #: Households of the holdout, at least: two that are attacked and two that are reference, in turn.
 MIN_HOLDOUT = 4
@@ -101,3 +103,44 @@ def same_size(
 def _halves(profiles: HouseholdProfiles, seed: int) -> tuple[HouseholdProfiles, HouseholdProfiles]:
     """Halves of the households that have days; of equal segments, so that no half is the other's opposite."""
     return split_households(profiles.of_households(np.unique(profiles.household)), 0.5, seed)
+
+
+#: Names of the two releases, which no generator may bear.
+COPIED, OTHERS = "copied training days", "days of third households"
+#: Released copies of each training day on average: e⁻⁸ of the days are missed.
+_COPIES = 8
+
+
+def known_releases(
+    train: HouseholdProfiles, third: HouseholdProfiles, options: LeakageOptions, seed: int = 0
+) -> list[tuple[DailyProfiles, HouseholdProfiles]]:
+    """Resample training days, and days of third households that are neither trained on nor held out.
+
+    The copies are of so few training days, some of every household, that the release holds nearly each of them:
+    membership is that of the days that were drawn from.
+
+    Args:
+        train: training households.
+        third: households that are neither among them nor in the holdout.
+        options: how leakage is measured; releases have `max_released` profiles.
+        seed: of the draws.
+
+    Returns:
+        Each release with the training profiles that it is to be attacked for.
+
+    Raises:
+        InputError: `max_released` too small for a training day.
+        MismatchError: a household on both sides.
+    """
+    require_other_households("calibration", train, third)
+    n = options.max_released
+    if n < 2 * _COPIES:
+        raise InputError(f"leakage.max_released: expected at least {2 * _COPIES} for calibration, got {n}.")
+    days = some_days(train, min(options.max_profiles, n // _COPIES), np.random.default_rng([seed, 5]))
+    # At least a day of each household was taken, whatever was asked for.
+    copied = train.take(days)
+    draw = BASELINES["resampled"]
+    return [
+        (replace(draw(copied, max(n, _COPIES * len(copied)), seed), name=COPIED), copied),
+        (replace(draw(third, n, seed), name=OTHERS), train),
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.studies.leakage.calibration import COPIED, OTHERS
+from unlearn.studies.leakage.samples import COPIED, OTHERS
 
 ATTACK_NAMES = {
     "distance": "distance",

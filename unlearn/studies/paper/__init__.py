@@ -2,10 +2,7 @@
 
 from unlearn.studies._shared.measure import METRICS, HourlyMetrics, measure, measure_forecast, sample_hours
 from unlearn.studies._shared.study import PROTOCOLS, Study
-from unlearn.studies.paper.completeness import completeness
-from unlearn.studies.paper.derivative import published_derivative
-from unlearn.studies.paper.sensitivity import sensitivity
-from unlearn.studies.paper.tradeoff import tradeoff
+from unlearn.studies.paper.measure import completeness, published_derivative, sensitivity, tradeoff
 
 __all__ = [
     "HourlyMetrics",

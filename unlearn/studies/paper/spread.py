@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from unlearn.reporting.figure import CRITERIA, CRITERION_COLOURS, SPLIT_COLOURS, new_figure, save_figure, styled
 from unlearn.reporting.labels import CRITERION_NAMES, FORECASTER_NAMES, METRIC_LABELS
-from unlearn.reporting.panels import CRITERIA
-from unlearn.reporting.style import CRITERION_COLOURS, SPLIT_COLOURS, new_figure, save_figure, styled
 from unlearn.studies.paper.verdict import Claim, check_claims
 
 if TYPE_CHECKING:

@@ -1,12 +1,8 @@
-"""Which training hours look poisoned: by forecast residuals, by influence, and how right that is.
-
-No detector sees the truth or a test hour. Thresholds come from the validation hours, which an operator is taken to
-trust: the fair protocol takes gradients on them, too.
-"""
+"""Poisoned hours are looked for without the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +11,69 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_shape, short_repr
+from unlearn.data import LoadDataset
+from unlearn.detectors.base import FittedDetector
+from unlearn.detectors.scaling import scale
+from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError
+from unlearn.households.buildings import BuildingSeries
 from unlearn.studies._shared.measure import measure, sample_hours
 from unlearn.studies._shared.study import Study
+from unlearn.studies.poisoning.options import PoisoningOptions
 from unlearn.unlearning import evaluation_rows, newton_update
+
+#: Fits a detector of anomalies on windows, given a seed.
+FitWindows = Callable[[Windows, int], FittedDetector]
+
+
+def by_windows(study: Study, name: str, fit: FitWindows, options: PoisoningOptions, seed: int) -> Detection:
+    """Flag hours that a detector of anomalies scores above all but a few validation hours.
+
+    Loads take the place of buildings. The detector is fitted on all training windows, poisoned ones among them: the
+    hours that an operator trusts are a few weeks of one season, and no window of another season would look normal
+    beside them. The score of an hour is the mean over loads. Scales come from training hours alone.
+
+    Args:
+        study: a forecaster that was fitted on poisoned rows.
+        name: of the detector, for records.
+        fit: fits it.
+        options: windows, and false alarms on validation hours.
+        seed: of fitting.
+
+    Raises:
+        InputError: no window fits into the training or the validation hours.
+    """
+    dataset = study.dataset
+    trusted = evaluation_rows(dataset, "validation")
+    scaled = scale(series_of(dataset), _hours(dataset, dataset.split.train))
+    parts = [
+        cut_windows(scaled, options.window_hours, options.stride_hours, _hours(dataset, rows))
+        for rows in (dataset.split.train, trusted)
+    ]
+    detector = fit(parts[0], seed)
+    known, judged = (_mean_over_loads(detector, windows) for windows in parts)
+    return above(name, known[study.training_rows], judged[trusted], options.false_alarms)
+
+
+def series_of(dataset: LoadDataset) -> BuildingSeries:
+    """The hourly energy of every load before the first test hour, shape (B, T), as of a building."""
+    end = int(dataset.split.test.min())
+    return BuildingSeries(
+        name=dataset.name,
+        buildings=dataset.load_names,
+        hours=dataset.timestamps.to_numpy().astype("datetime64[h]")[:end],
+        kwh=1000.0 * dataset.load_mw[:end].T,
+    )
+
+
+def _hours(dataset: LoadDataset, rows: IntArray) -> np.ndarray:
+    """Hours of a series that are among some rows, shape (T,)."""
+    return np.isin(np.arange(int(dataset.split.test.min())), rows)
+
+
+def _mean_over_loads(detector: FittedDetector, windows: Windows) -> FloatArray:
+    return np.asarray(detector.score(windows).by_hour(windows).mean(axis=0))
+
 
 #: Of a normal distribution, a standard deviation in median absolute deviations.
 _MAD = 1.4826

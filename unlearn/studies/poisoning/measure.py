@@ -20,10 +20,18 @@ from unlearn.grid import OperatingCost
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
-from unlearn.studies.poisoning.detection import Detection, by_influence, by_residual, by_truth, nothing, quality
+from unlearn.studies.poisoning.detection import (
+    Detection,
+    FitWindows,
+    by_influence,
+    by_residual,
+    by_truth,
+    by_windows,
+    nothing,
+    quality,
+)
 from unlearn.studies.poisoning.options import PoisoningOptions
 from unlearn.studies.poisoning.remedies import refitted, remedies
-from unlearn.studies.poisoning.windows import FitWindows, by_windows
 from unlearn.unlearning import relative_distance, retrain
 
 #: Metrics of a forecaster that are recorded, of `METRICS`.

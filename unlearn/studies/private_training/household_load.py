@@ -1,4 +1,4 @@
-"""One private forecaster of households measured: error, cost on the grid, attacks, and what it spent."""
+"""Forecasters of households under differential privacy: error, cost on the grid, what they spent."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf, isinf
+from typing import Any
 
 import numpy as np
 
 from unlearn.attacks import Outcome, require_enough_records
 from unlearn.checks import require_choice, require_count
-from unlearn.dp.guarantee import default_delta
-from unlearn.dp.ledger import PrivacyLedger
+from unlearn.dp.ledger import PrivacyLedger, default_delta
 from unlearn.dp.noise import Noise, SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
@@ -23,9 +23,35 @@ from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
 from unlearn.households.household_profiles import HouseholdProfiles, require_other_households
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
-from unlearn.studies.private_training.bus_sums import BusTest, make_bus_test
-from unlearn.studies.private_training.household_attacks import likelihood_attack, loss_attack
+from unlearn.studies.private_training.attacks import BusTest, likelihood_attack, loss_attack, make_bus_test
 from unlearn.studies.utility.bus_loads import training_days
+
+
+def accounting_records(privacy: Mapping[str, Any], labels: Mapping[str, object] | None = None) -> RecordTable:
+    """Turn the section `privacy` of a card into records.
+
+    Args:
+        privacy: what `fit_private_faraday` wrote: `parts`, ε by three accountants, δ and N.
+        labels: further columns of every record.
+
+    Returns:
+        `epsilon_pld`, `epsilon_prv_low`, `epsilon_prv_high`, `epsilon_rdp` (infinite without a promise), `delta`,
+        `n_units`; and of each part (column `mechanism_of`) `noise_multiplier`, `sampling_rate`, `steps`, `clip` and
+        `epsilon_alone`.
+    """
+    table = RecordTable(**(labels or {}))
+    low, _, high = privacy["epsilon_prv"] or [None] * 3
+    spent = {"pld": privacy["epsilon"], "prv_low": low, "prv_high": high, "rdp": privacy["epsilon_rdp"]}
+    for accountant, epsilon in spent.items():
+        table.add(f"epsilon_{accountant}", np.inf if epsilon is None else epsilon, "1")
+    table.add("delta", privacy["delta"], "1")
+    table.add("n_units", privacy["n_units"], f"{privacy['unit']}s")
+    for part in privacy["parts"]:
+        for metric in ("noise_multiplier", "sampling_rate", "steps", "clip", "epsilon_alone"):
+            value = part[metric]
+            table.add(metric, np.inf if value is None else value, "1", mechanism_of=part["part"])
+    return table
+
 
 #: What the forecasts of this study are called in the column `task`, and the one that needs no training.
 TASK, MEAN = "household_load", "mean of the week before"

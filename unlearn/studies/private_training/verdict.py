@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearn.studies.private_training.forecasts import forecast_sentences
-from unlearn.studies.private_training.seeds import ASPECTS, TASKS, PrivateTable, Way
+from unlearn.studies.private_training.table import ASPECTS, TASKS, PrivateTable, Way, forecast_sentences
 from unlearn.studies.utility.seeds import Spread
 
 #: What is known before any household is looked at.

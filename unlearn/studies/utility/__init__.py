@@ -1,6 +1,6 @@
 """Utility of releases: train on them, test on real households, and price the forecasts on a grid."""
 
 from unlearn.studies.utility.measure import UtilityOptions, measure_utility, training_part
-from unlearn.studies.utility.text import summarise_utility
+from unlearn.studies.utility.verdict import summarise_utility
 
 __all__ = ["UtilityOptions", "measure_utility", "summarise_utility", "training_part"]

@@ -1,0 +1,142 @@
+"""Criteria: what a forecast is judged by. One protocol, `criterion(forecast, load) -> (n,)`, one registry of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from unlearn.checks import as_floats, require_choice, require_finite
+from unlearn.errors import InputError
+from unlearn.grid import GridCase, OperatingCost
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    """Something a forecast is judged by; lower is better.
+
+    Called with forecast and true load in p.u., each (n, B); returns one value per hour, (n,),
+    differentiable with respect to the forecast.
+    """
+
+    name: str
+    unit: str
+
+    def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor: ...
+
+
+def _paired(name: str, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse what would be broadcast, or is no tensor."""
+    for which, tensor in (("forecast", forecast), ("load", load)):
+        if not isinstance(tensor, Tensor):
+            raise InputError(
+                f"{name}: expected tensors, got {type(tensor).__name__} for {which}; use torch.as_tensor({which})."
+            )
+    if forecast.shape != load.shape or forecast.ndim != 2:
+        raise InputError(
+            f"{name}: expected forecast and load of one shape (n, B), got {tuple(forecast.shape)} and "
+            f"{tuple(load.shape)}."
+        )
+    return forecast, load
+
+
+class MSE:
+    """Squared error in p.u.², averaged over loads: the mean over hours is the MSE of all entries."""
+
+    name = "mse"
+    unit = "pu2"
+
+    def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        forecast_pu, load_pu = _paired("MSE", forecast_pu, load_pu)
+        return (forecast_pu - load_pu).square().mean(dim=1)
+
+
+class MAPE:
+    """Absolute error in percent of the true load, averaged over loads.
+
+    Each load counts the same, large or small; it is not the error of the total load, nor weighted by energy (WAPE). A
+    load of 0 has no such error: it is refused, or left out, so that an hour is averaged over its other loads.
+    """
+
+    name = "mape"
+    unit = "percent"
+
+    def __init__(self, leave_out_zeros: bool = False) -> None:
+        self.leave_out_zeros = leave_out_zeros
+
+    def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        forecast_pu, load_pu = _paired("MAPE", forecast_pu, load_pu)
+        known = load_pu != 0
+        refused = ~known.any(dim=1) if self.leave_out_zeros else ~known.all(dim=1)
+        if refused.any():
+            hour = int(refused.nonzero()[0])
+            what = "a load other than 0" if self.leave_out_zeros else "loads other than 0"
+            remedy = (
+                "drop such hours" if self.leave_out_zeros else "use MSE, MAPE(leave_out_zeros=True), or drop such hours"
+            )
+            raise InputError(
+                f"MAPE: expected {what}, got {'only 0' if self.leave_out_zeros else 'a 0'} in hour {hour}; {remedy}."
+            )
+        share = (forecast_pu - load_pu).abs() / torch.where(known, load_pu.abs(), torch.inf)
+        return 100 * share.sum(dim=1) / known.sum(dim=1)
+
+
+class Weighted:
+    """A weighted sum of criteria (paper section III: criteria may be integrated)."""
+
+    unit = "mixed"
+
+    def __init__(self, parts: Mapping[Criterion, float]) -> None:
+        if not isinstance(parts, Mapping) or not parts:
+            raise InputError("Weighted: expected a mapping of at least one criterion to its weight.")
+        for part, weight in parts.items():
+            name = f"Weighted: weight of {getattr(part, 'name', part)}"
+            require_finite(name, as_floats(name, weight, 0))
+            if isinstance(part, type) or not isinstance(part, Criterion):
+                raise InputError(f"Weighted: expected criteria such as unlearn.MSE(), got {part!r}.")
+        self._parts = dict(parts)
+        self.name = "+".join(f"{weight:g}*{part.name}" for part, weight in self._parts.items())
+
+    def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        terms = [weight * part(forecast_pu, load_pu) for part, weight in self._parts.items()]
+        return torch.stack(terms).sum(dim=0)
+
+
+class OperatingCostCriterion:
+    """Cost of dispatch and redispatch in each hour; the criterion of TAMU."""
+
+    name = "cost"
+    unit = "money"
+
+    def __init__(self, grid: OperatingCost | GridCase | str) -> None:
+        """Price on `grid`: a priced grid, a case, or a case's name or path."""
+        self.grid = grid if isinstance(grid, OperatingCost) else OperatingCost(grid)
+
+    def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        return self.grid(forecast_pu, load_pu).total
+
+
+CRITERIA = ("mse", "mape", "cost")
+
+
+def make_criterion(criterion: str | Criterion, grid: OperatingCost | GridCase | str | None = None) -> Criterion:
+    """Return a criterion by name ("mse", "mape", "cost"); pass any other criterion through.
+
+    Raises:
+        InputError: an unknown name, or "cost" without a grid.
+    """
+    if isinstance(criterion, type) or not isinstance(criterion, str | Criterion):
+        raise InputError(
+            f"criterion: expected a name ({', '.join(CRITERIA)}) or an object with name, unit and a call of forecast "
+            f"and load, got {criterion!r}; write unlearn.MSE() rather than unlearn.MSE."
+        )
+    if not isinstance(criterion, str):
+        return criterion
+    require_choice("criterion", criterion, CRITERIA)
+    if criterion == "cost":
+        if grid is None:
+            raise InputError('criterion "cost" needs a grid: pass grid="ieee14", a GridCase or an OperatingCost.')
+        return OperatingCostCriterion(grid)
+    return MSE() if criterion == "mse" else MAPE()

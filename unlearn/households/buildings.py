@@ -1,0 +1,219 @@
+"""Buildings: hourly readings with a label per hour, their division, and their sources."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unlearn.checks import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    require_fraction,
+    require_not_negative,
+    require_rows,
+    short_repr,
+)
+from unlearn.data.hours import parse_day
+from unlearn.errors import DataError, InputError
+from unlearn.households.household_profiles import HouseholdProfiles
+
+HourArray = NDArray[np.datetime64]
+#: Code of an hour that no injection changed.
+NO_KIND = -1
+_HOUR = np.timedelta64(1, "h")
+_HOURS_OF_DAY = 24
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class BuildingSeries:
+    """Hourly readings of M buildings over T consecutive hours.
+
+    Attributes:
+        name: where they come from, for records and messages.
+        buildings: M names, unique.
+        hours: start of each hour (UTC or wall clock, as read), datetime64[h], consecutive, shape (T,).
+        kwh: energy of each hour in kWh, NaN where there is no reading, shape (M, T).
+        anomaly: whether an hour's reading is anomalous, shape (M, T); None where nobody labelled them.
+        filled: hours whose reading was missing and filled from its neighbours, shape (M, T); None: none were.
+        kind: position in `kinds` of what was injected, `NO_KIND` elsewhere, shape (M, T); None: nothing was.
+        kinds: names of the injected anomalies.
+
+    Raises:
+        DataError: arrays that do not fit each other, hours that are not consecutive, infinite readings, names twice.
+    """
+
+    name: str
+    buildings: tuple[str, ...]
+    hours: HourArray
+    kwh: FloatArray
+    anomaly: BoolArray | None = None
+    filled: BoolArray | None = None
+    kind: NDArray[np.int8] | None = None
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "buildings", tuple(map(str, self.buildings)))
+        object.__setattr__(self, "hours", np.asarray(self.hours).astype("datetime64[h]"))
+        object.__setattr__(self, "kwh", np.asarray(self.kwh, dtype=np.float64))
+        shape = (len(self.buildings), len(self.hours))
+        for label in ("kwh", "anomaly", "filled", "kind"):
+            array = getattr(self, label)
+            if array is not None and array.shape != shape:
+                raise DataError(
+                    f"{self.name} {label}: expected a value per building and hour {shape}, got {array.shape}."
+                )
+        if len(set(self.buildings)) < len(self.buildings):
+            twice = next(name for name in self.buildings if self.buildings.count(name) > 1)
+            raise DataError(f"{self.name} buildings: expected each name once, got {twice} again.")
+        steps = np.diff(self.hours)
+        if (steps != _HOUR).any():
+            i = int(np.argmax(steps != _HOUR)) + 1
+            raise DataError(
+                f"{self.name} hours: expected consecutive hours, got {self.hours[i]} after {self.hours[i - 1]}. A "
+                "missing hour is a NaN reading."
+            )
+        if np.isinf(self.kwh).any():
+            m, t = (int(i) for i in np.argwhere(np.isinf(self.kwh))[0])
+            raise DataError(
+                f"{self.name} kwh: expected readings or NaN, got {self.kwh[m, t]} of building {self.buildings[m]} at "
+                f"{self.hours[t]}."
+            )
+
+    def _in_short(self) -> str:
+        span = f" from {self.hours[0]} to {self.hours[-1]}" if len(self.hours) else ""
+        labels = "no labels" if self.anomaly is None else f"{int(self.anomaly.sum())} anomalous"
+        return f"{self.name}: {len(self)} buildings, {self.n_hours} hours{span}, {labels}"
+
+    def __len__(self) -> int:
+        return len(self.buildings)
+
+    @property
+    def n_hours(self) -> int:
+        return len(self.hours)
+
+    @property
+    def measured(self) -> BoolArray:
+        """Hours with a reading of their own, shape (M, T)."""
+        there = np.isfinite(self.kwh)
+        return there if self.filled is None else there & ~self.filled
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over readings, labels, hours and names."""
+        digest = hashlib.sha256(repr((self.buildings, self.kinds)).encode())
+        for array in (self.hours.astype(np.int64), self.kwh, self.anomaly, self.filled, self.kind):
+            digest.update(b"|" if array is None else np.ascontiguousarray(array).tobytes() + b"|")
+        return digest.hexdigest()
+
+    def take(self, chosen: ArrayLike) -> BuildingSeries:
+        """Keep the buildings at these positions, or those of a mask; in their order."""
+        rows = require_rows(f"{self.name} buildings", chosen, len(self))
+        return replace(
+            self,
+            buildings=tuple(self.buildings[m] for m in rows),
+            kwh=self.kwh[rows],
+            anomaly=None if self.anomaly is None else self.anomaly[rows],
+            filled=None if self.filled is None else self.filled[rows],
+            kind=None if self.kind is None else self.kind[rows],
+        )
+
+
+def buildings_of(households: HouseholdProfiles, start: str | None = None, end: str | None = None) -> BuildingSeries:
+    """Lay the daily profiles of households out as hourly series; a day that a household lacks has no readings.
+
+    Args:
+        households: profiles with household and date, in steps that divide an hour.
+        start: first day; None takes the first there is.
+        end: the day after the last; None goes on to the last.
+
+    Raises:
+        InputError: a date that cannot be read, or an end that is not after the start.
+        DataError: no day in that time.
+    """
+    hourly = households.to_hourly()
+    first = parse_day("start", start) if start else hourly.days[0]
+    last = parse_day("end", end) - 1 if end else hourly.days[-1]
+    if start and end and last < first:
+        raise InputError(f"start, end: expected a start before the end, got {start} and {end}.")
+    inside = (hourly.date >= first) & (hourly.date <= last)
+    if not inside.any():
+        raise DataError(
+            f"{households.name}: expected days from {first} to {last}, got {hourly.days[0]} to {hourly.days[-1]}."
+        )
+    n_days = int((last - first).astype(np.int64)) + 1
+    kwh = np.full((hourly.n_households, n_days, _HOURS_OF_DAY), np.nan)
+    day = (hourly.date[inside] - first).astype(np.int64)
+    kwh[hourly.household[inside], day] = hourly.kwh[inside]
+    return BuildingSeries(
+        name=households.name,
+        buildings=tuple(hourly.households["household_id"].astype(str)),
+        hours=first.astype("datetime64[h]") + np.arange(n_days * _HOURS_OF_DAY),
+        kwh=kwh.reshape(len(kwh), -1),
+    )
+
+
+def fill_gaps(series: BuildingSeries, longest_h: int = 3) -> BuildingSeries:
+    """Fill short gaps on the line between the readings on both sides; longer ones stay gaps.
+
+    Nothing is learnt from other hours or buildings. Filled hours are marked, lose their label and never count in a
+    measurement.
+
+    Args:
+        series: readings with NaN where there are none.
+        longest_h: hours of the longest gap that is filled; 0 fills none.
+    """
+    longest = int(require_not_negative("longest_h", longest_h))
+    there = np.isfinite(series.kwh)
+    at = np.arange(series.n_hours)
+    before = np.maximum.accumulate(np.where(there, at, -1), axis=1)
+    after = np.minimum.accumulate(np.where(there, at, series.n_hours)[:, ::-1], axis=1)[:, ::-1]
+    short = ~there & (before >= 0) & (after < series.n_hours) & (after - before - 1 <= longest)
+    m, t = np.nonzero(short)
+    left, right = before[m, t], after[m, t]
+    weight = (t - left) / (right - left)
+    kwh = series.kwh.copy()
+    kwh[m, t] = (1 - weight) * kwh[m, left] + weight * kwh[m, right]
+    filled = short if series.filled is None else short | series.filled
+    return replace(series, kwh=kwh, filled=filled, anomaly=None if series.anomaly is None else series.anomaly & ~filled)
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class BuildingSplit:
+    """Positions of the buildings that a detector is trained on, that choose its threshold, that it is judged on."""
+
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+
+
+def split_buildings(n_buildings: int, validation: float = 0.2, test: float = 0.3, seed: int = 0) -> BuildingSplit:
+    """Divide buildings at random, each into one part.
+
+    Args:
+        n_buildings: number of buildings.
+        validation: share whose labels choose thresholds.
+        test: share that results are reported on.
+        seed: of the draw.
+
+    Raises:
+        InputError: shares that leave no building in a part.
+    """
+    require_fraction("validation", validation)
+    require_fraction("test", test)
+    n_validation, n_test = round(validation * n_buildings), round(test * n_buildings)
+    n_train = n_buildings - n_validation - n_test
+    if min(n_train, n_validation, n_test) < 1:
+        raise InputError(
+            f"split: expected at least one building in each part, got {n_train} for training, {n_validation} for "
+            f"validation and {n_test} for test of {n_buildings}. Give more buildings or other shares."
+        )
+    order = np.random.default_rng(seed).permutation(n_buildings)
+    parts = np.split(order, [n_train, n_train + n_validation])
+    return BuildingSplit(*(np.sort(part).astype(np.int64) for part in parts))

@@ -1,0 +1,185 @@
+"""Documented anomalies put into clean readings, with exact labels.
+
+Each event lies in one building and lasts a whole number of hours; x is the clean reading, q the 95th percentile of
+the building's readings, u a number drawn anew for each event from the range given.
+
+| kind | hours | what the meter reports | stands for |
+|---|---|---|---|
+| spike | 1 to 3 | x + u q, u in 1.5 to 4 | a counting fault, a short circuit |
+| dropout | 3 to 24 | 0 | an outage of the meter or its link |
+| stuck | 12 to 48 | the reading of the hour before, again and again | a frozen register |
+| shift | 24 to 72 | x of k hours before, k in 4 to 12 | a wrong clock |
+| theft | 168 to 504 | x (1 − u r), r rising evenly to 1, u in 0.4 to 0.9 | a bypass that is opened bit by bit |
+| level_shift | 48 to 168 | x + u q, u in 0.3 to 0.8 | a faulty current transformer, a new base load |
+| night_bypass | 120 to 336 | u x from 22 to 6 o'clock, u in 0 to 0.2 | load led past the meter at night |
+
+An hour is labelled exactly where the reading that is reported differs from the clean one: an hour of a dropout in
+which nothing was used, or the days of a bypass, stay normal. Hours without a reading stay without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.checks import BoolArray, FloatArray, require_choice, require_fraction
+from unlearn.errors import InputError
+from unlearn.households.buildings import NO_KIND, BuildingSeries
+
+#: Kinds and the shortest and longest event of each, in hours.
+KINDS: dict[str, tuple[int, int]] = {
+    "spike": (1, 3),
+    "dropout": (3, 24),
+    "stuck": (12, 48),
+    "shift": (24, 72),
+    "theft": (168, 504),
+    "level_shift": (48, 168),
+    "night_bypass": (120, 336),
+}
+_NIGHT_BEGINS, _NIGHT_ENDS = 22, 6
+#: Hours before an event that it may look back to.
+_LOOK_BACK = 12
+
+
+@dataclass(frozen=True)
+class InjectionOptions:
+    """How much is injected.
+
+    Attributes:
+        share: of each building's hours that lie in events, in the mean over draws.
+        kinds: what is injected. All take the same number of hours in the mean: their events are drawn from a Poisson
+            law.
+    """
+
+    share: float = 0.05
+    kinds: tuple[str, ...] = tuple(KINDS)
+
+    def __post_init__(self) -> None:
+        require_fraction("injection.share", self.share)
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise InputError(f"injection.kinds: expected at least one, each once, got {list(self.kinds)}.")
+        for kind in self.kinds:
+            require_choice("injection.kinds", kind, KINDS)
+
+
+def inject(series: BuildingSeries, options: InjectionOptions | None = None, seed: int = 0) -> BuildingSeries:
+    """Put anomalies into every building's readings, at places that do not overlap.
+
+    Args:
+        series: clean readings, not labelled yet.
+        options: how much of what.
+        seed: of places, lengths and sizes; each building draws from a stream of its own.
+
+    Returns:
+        The series with `anomaly`, `kind` and `kinds`.
+
+    Raises:
+        InputError: a series with labels, or with too few hours for the longest event or so large a share.
+    """
+    wanted = options or InjectionOptions()
+    if series.anomaly is not None:
+        raise InputError(f"{series.name}: expected a series without labels to inject into, got a labelled one.")
+    longest = max(KINDS[kind][1] for kind in wanted.kinds)
+    if series.n_hours < 2 * longest:
+        raise InputError(
+            f"{series.name}: expected at least {2 * longest} hours to inject events of up to {longest} hours, got "
+            f"{series.n_hours}. Give more hours or inject shorter kinds."
+        )
+    kwh = series.kwh.copy()
+    kind = np.full(series.kwh.shape, NO_KIND, dtype=np.int8)
+    streams = np.random.default_rng(seed).spawn(len(series))
+    for m, random in enumerate(streams):
+        for start, end, code in _places(series.n_hours, wanted, random, f"{series.name} {series.buildings[m]}"):
+            reported = _REPORTED[wanted.kinds[code]](series, m, slice(start, end), random)
+            clean = series.kwh[m, start:end]
+            changed = np.isfinite(reported) & (reported != clean) & np.isfinite(clean)
+            kwh[m, start:end] = np.where(changed, reported, clean)
+            kind[m, start:end] = np.where(changed, code, NO_KIND)
+    return replace(series, kwh=kwh, anomaly=kind != NO_KIND, kind=kind, kinds=wanted.kinds)
+
+
+def _places(
+    n_hours: int, options: InjectionOptions, random: np.random.Generator, where: str
+) -> list[tuple[int, int, int]]:
+    """First hour, end and kind of each event of one building, an hour apart at least."""
+    taken = np.zeros(n_hours + 1, dtype=bool)
+    events: list[tuple[int, int, int]] = []
+    wanted = options.share * n_hours / len(options.kinds)
+    # The longest kinds first, while there is room.
+    for code in sorted(range(len(options.kinds)), key=lambda code: -KINDS[options.kinds[code]][1]):
+        shortest, longest = KINDS[options.kinds[code]]
+        count = random.poisson(2 * wanted / (shortest + longest))
+        for length in random.integers(shortest, longest, size=count, endpoint=True):
+            start = _free_start(taken, int(length), random)
+            if start is None:
+                raise InputError(
+                    f"{where}: expected room for anomalies in {options.share:g} of {n_hours} hours, found none for a "
+                    f"{options.kinds[code]} of {length} hours. Inject a smaller share, or give more hours."
+                )
+            taken[start : start + length] = True
+            events.append((start, start + int(length), code))
+    return events
+
+
+def _free_start(taken: BoolArray, length: int, random: np.random.Generator) -> int | None:
+    """A place for an event at random among all that are free with an hour on either side."""
+    busy = np.concatenate([[0], np.cumsum(taken)])
+    starts = np.arange(_LOOK_BACK, len(taken) - length)
+    free = starts[busy[starts + length + 1] == busy[starts - 1]]
+    return int(random.choice(free)) if free.size else None
+
+
+Reported = Callable[[BuildingSeries, int, slice, np.random.Generator], NDArray[np.float64]]
+
+
+def _high(series: BuildingSeries, m: int) -> float:
+    """95th percentile of a building's clean readings; 1 kWh where nothing was ever used."""
+    there = series.kwh[m][np.isfinite(series.kwh[m])]
+    high = float(np.quantile(there, 0.95)) if there.size else 0.0
+    return high if high > 0 else 1.0
+
+
+def _spike(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    return series.kwh[m, at] + random.uniform(1.5, 4.0) * _high(series, m)
+
+
+def _dropout(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    return np.zeros(at.stop - at.start)
+
+
+def _stuck(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    return np.full(at.stop - at.start, series.kwh[m, at.start - 1])
+
+
+def _shift(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    late = int(random.integers(4, _LOOK_BACK, endpoint=True))
+    return series.kwh[m, at.start - late : at.stop - late]
+
+
+def _theft(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    rising = np.arange(1, at.stop - at.start + 1) / (at.stop - at.start)
+    return series.kwh[m, at] * (1 - random.uniform(0.4, 0.9) * rising)
+
+
+def _level_shift(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    return series.kwh[m, at] + random.uniform(0.3, 0.8) * _high(series, m)
+
+
+def _night_bypass(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    hour = series.hours[at].astype(np.int64) % 24
+    night = (hour >= _NIGHT_BEGINS) | (hour < _NIGHT_ENDS)
+    clean = series.kwh[m, at]
+    return np.where(night, random.uniform(0.0, 0.2) * clean, clean)
+
+
+_REPORTED: dict[str, Reported] = {
+    "spike": _spike,
+    "dropout": _dropout,
+    "stuck": _stuck,
+    "shift": _shift,
+    "theft": _theft,
+    "level_shift": _level_shift,
+    "night_bypass": _night_bypass,
+}
