@@ -46,7 +46,7 @@ test-extras: $(EXTRAS)
 	  $(if $(COVERAGE),$(COV) --cov-append --cov-fail-under=90) $(ARGS)
 
 test-attacks: $(EXTRAS)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "attacks and not network" tests/attacks $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "attacks and not network" tests/security $(ARGS)
 
 BEFORE ?= HEAD
 SNAPSHOTS := results/snapshots

@@ -14,7 +14,7 @@ _ROW = "attack"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "tests/attacks/" in item.path.as_posix():
+        if "tests/security/" in item.path.as_posix():
             item.add_marker(pytest.mark.attacks)
 
 
