@@ -21,7 +21,7 @@ class OutlierConfig:
 
 @dataclass
 class AttackConfig:
-    """How releases are attacked; see `unlearn.evaluation.LeakageOptions`.
+    """How releases are attacked; see `unlearn.studies.leakage.LeakageOptions`.
 
     `third`: share of the holdout households whose days are released as if they were synthetic, for calibration.
     `households` and `days` of each are the few training data that outliers are put among.

@@ -9,7 +9,10 @@ from omegaconf import MISSING
 
 @dataclass
 class UnlearningAuditConfig:
-    """What `unlearning_audit` measures; see `unlearn.evaluation.AuditOptions`. Budgets are `unlearning.l1_budgets`."""
+    """What `unlearning_audit` measures; see `unlearn.studies.deletion.AuditOptions`.
+
+    Budgets are `unlearning.l1_budgets`.
+    """
 
     worlds: int = MISSING
     world_share: float = MISSING

@@ -28,7 +28,7 @@ class PoisonGanConfig:
 
 @dataclass
 class PoisoningConfig:
-    """What `poisoning` measures; see `unlearn.data.poison` and `unlearn.evaluation.PoisoningOptions`.
+    """What `poisoning` measures; see `unlearn.data.poison` and `unlearn.studies.poisoning.PoisoningOptions`.
 
     `detectors` need the forecaster alone; `anomalies` are detectors of anomalies on windows of loads.
     """

@@ -160,7 +160,7 @@ class SynthesisConfig:
 
 @dataclass
 class FidelityConfig:
-    """How fidelity is measured, and what beside the generator; see `unlearn.evaluation.FidelityOptions`.
+    """How fidelity is measured, and what beside the generator; see `unlearn.studies.fidelity.FidelityOptions`.
 
     `hourly`: compare everything in steps of an hour, as a release of hours is anyway.
     """
@@ -177,7 +177,7 @@ class FidelityConfig:
 
 @dataclass
 class UtilityConfig:
-    """How utility is measured, and what beside the generator; see `unlearn.evaluation.UtilityOptions`."""
+    """How utility is measured, and what beside the generator; see `unlearn.studies.utility.UtilityOptions`."""
 
     beside: list[str] = MISSING
     tasks: list[str] = MISSING

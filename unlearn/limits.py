@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from torch import Tensor, nn
 
-#: Bytes of a text that is parsed as a whole: a card, or a grid's YAML.
-TEXT_BYTES = 2**23
+#: Bytes of a text that is parsed as a whole: a card; and of settings in YAML, whose parser takes a second a megabyte.
+TEXT_BYTES, SETTINGS_BYTES = 2**23, 2**19
 
 #: Bytes of a grid in MATPOWER's format; the largest public one has some 80,000 buses.
 GRID_BYTES = 2**26
@@ -43,9 +43,9 @@ _NARROWER = "Write a row for each value, or several tables."
 #: Bytes that an archive may unpack to: so many times its own, or `UNPACKED_BYTES` if that is more.
 UNPACKED_TIMES, UNPACKED_BYTES = 100, 2**28
 
-# From the start of a run of digits only, so that the search takes one pass.
+# From the start of a run of digits or of a word only, so that the search takes one pass.
 _DIGITS = re.compile(rf"(?<!\d)\d{{{DIGITS + 1}}}")
-_WORD = re.compile(rf"[\w.+:\-]{{{SIGNS + 1}}}")
+_WORD = re.compile(rf"(?<![\w.+:\-])[\w.+:\-]{{{SIGNS + 1}}}")
 _OPENED = re.compile(rf"(?:[\[{{]\s*+){{{DEPTH + 1}}}")
 _OPENED_OR_CLOSED = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
@@ -91,7 +91,7 @@ def require_yaml(where: str | Path, text: str) -> None:
     """Refuse YAML that is too long, too deep, or whose aliases stand for each other, before it is built."""
     import yaml
 
-    require_text(where, len(text))
+    require_at_most(where, "bytes", len(text), SETTINGS_BYTES, "These are no settings; name the right file.")
     require_digits(where, text)
     require_words(where, text)
     if _OPENED.search(text):  # the scanner takes more than a second for them
