@@ -43,7 +43,7 @@ CASES = {
     ),
     "laughs.yaml": (lambda p: p.write_text(LAUGHS), load_case, "aliases outside"),
     "deep.yaml": (lambda p: p.write_text("[" * 10**5), load_case, "levels inside each other"),
-    "digits.yaml": (lambda p: p.write_text("base_mva: " + "9" * 10**6), load_case, "at most 400 digits"),
+    "digits.yaml": (lambda p: p.write_text("base_mva: " + "9" * 10**5), load_case, "at most 400 digits"),
     "comments.m": (lambda p: p.write_text("%{\n" * 20_000), load_case, "bus"),
     "bomb.zip": (bomb, Archive, "bytes once unpacked, got 2,147,483,648"),
     "wide.csv": (lambda p: p.write_text(",".join(map(str, range(10**5))) + "\n"), open_table, "columns, got 100,000"),
