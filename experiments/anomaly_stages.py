@@ -38,7 +38,7 @@ from unlearn.studies.detection.measure import MeasureOptions, measure_detector
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source scores depend on.
-SCORING = ("data", "forecasters", "anomaly")
+SCORING = ("data", "households", "forecasters", "detectors")
 
 SCORES, MODELS = "anomaly_scores.npz", "models"
 
@@ -129,7 +129,7 @@ class AnomalyRun:
         write_card(card, folder, [SCORES, *models])
 
     def _records(self, archive: ScoreArchive, card: dict[str, Any], folder: Path) -> pd.DataFrame:
-        key = {"scores": folder.name, "measured": asdict(self.measured), "made_of": made_of((*SCORING, "evaluation"))}
+        key = {"scores": folder.name, "measured": asdict(self.measured), "made_of": made_of((*SCORING, "studies"))}
         file = self.folder / "records" / f"{archive.detector}-{config_hash(key)}.parquet"
 
         def measured() -> pd.DataFrame:

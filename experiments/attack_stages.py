@@ -126,7 +126,7 @@ class AttackRun:
         return {"data": self.run.households.name, "n_steps": n_steps}
 
     def _kept(self, name: str, key: dict[str, Any], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        made = {"options": asdict(self.options), "privacy": made_of(("privacy",))}
+        made = {"options": asdict(self.options), "privacy": made_of(("households", "attacks", "studies"))}
         return self.run.kept_records(name, {**key, **made}, make)
 
 

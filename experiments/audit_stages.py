@@ -21,7 +21,7 @@ from unlearn.studies.deletion.options import AuditOptions
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source the records depend on.
-MEASURING = ("data", "grid", "linalg", "criteria", "forecasters", "influence", "unlearning", "privacy", "evaluation")
+MEASURING = ("data", "grid", "linalg", "forecasters", "influence", "unlearning", "attacks", "studies")
 
 
 def audit_options(config: Config) -> AuditOptions:

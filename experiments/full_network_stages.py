@@ -45,7 +45,7 @@ from unlearn.studies.full_network.problem import NetworkProblem
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source the kept parts depend on.
-ROOMS = ("data", "linalg", "forecasters", "influence", "unlearning", "evaluation")
+ROOMS = ("data", "linalg", "forecasters", "influence", "unlearning", "studies")
 
 
 class FullNetworkRun:

@@ -34,7 +34,7 @@ from unlearn.studies.poisoning.options import PoisoningOptions
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source the records depend on.
-MEASURING = ("data", "grid", "linalg", "criteria", "forecasters", "influence", "unlearning", "anomaly", "evaluation")
+MEASURING = ("data", "grid", "linalg", "forecasters", "influence", "unlearning", "detectors", "studies")
 
 #: Detectors of anomalies.
 ANOMALIES = ("seasonal", "gan")

@@ -110,7 +110,7 @@ class PrivateStudy:
         columns = {"method": trained.method, "epsilon": trained.epsilon, "seed": seed}
         key: dict[str, Any] = {**columns, "release": release.fingerprint, "leakage": asdict(self.leakage)}
         key |= {"utility": asdict(self.utility), "fidelity": asdict(self.config.fidelity)}
-        key |= {**self._grid(), "made_of": made_of(("dp", "privacy"))}
+        key |= {**self._grid(), "made_of": made_of(("dp", "households", "forecasters", "attacks", "studies"))}
         key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
         return run.kept_records(
             "private_training", key, lambda: self._measure(release, division, seed, card.get("privacy"), columns)
@@ -149,7 +149,7 @@ class PrivateStudy:
         columns = {"method": "private" if np.isfinite(epsilon) else "not private", "part": "household_load"}
         labels = {**columns, "data": self.run.households.name, "grid": self.config.grid.case}
         key = {**columns, "epsilon": epsilon, "seed": seed, "forecast": asdict(self.forecast)}
-        key |= {**self._grid(), "made_of": made_of(("dp", "privacy"))}
+        key |= {**self._grid(), "made_of": made_of(("dp", "households", "forecasters", "attacks", "studies"))}
         key |= {"train": division.train.fingerprint, "holdout": division.holdout.fingerprint}
         return self.run.kept_records(
             "private_forecasts",
@@ -186,7 +186,7 @@ class PrivateStudy:
         key = {"method": method, "seed": seed, "memorising": asdict(own), "learnt": learnt.fingerprint}
         key |= {"generator": None if by_heart else asdict(generator), "n": self.config.synthesis.profiles}
         key |= {"leakage": asdict(options), "compared": division.compared.fingerprint}
-        key |= {"made_of": made_of(("dp", "privacy", *MEASURING))}
+        key |= {"made_of": made_of(("attacks", *MEASURING))}
         return self.run.kept_records("private_outliers", key, make)
 
 

@@ -52,8 +52,8 @@ from unlearn.studies.utility.measure import UtilityOptions
 log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source releases depend on, and those that records of them depend on, too.
-GENERATING = ("data", "grid", "dp", "synthetic")
-MEASURING = (*GENERATING, "criteria", "forecasters", "evaluation")
+GENERATING = ("data", "households", "grid", "dp", "generators")
+MEASURING = (*GENERATING, "forecasters", "studies")
 
 PROFILES, MODEL = "profiles.parquet", "model"
 

@@ -256,9 +256,12 @@ def _as_text(value: Any) -> str:
 
 @functools.cache
 def source_fingerprint(folder: Path = Path(__file__).parent) -> str:
-    """Return 12 digits that identify the Python source in a folder (by default the library)."""
+    """Return 12 digits that identify the Python source in a folder (by default the library), which must have some."""
+    files = sorted(folder.rglob("*.py"))
+    if not files:
+        raise InputError(f"{folder}: expected a folder of Python modules, got none.")
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
+    for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
