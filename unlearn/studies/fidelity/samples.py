@@ -24,8 +24,6 @@ from unlearn.studies.fidelity.features import (
     profile_features,
 )
 
-#: Where a distance is taken: over all profiles, inside one cluster, averaged over clusters by their occupancy.
-SCOPES = ("all", "cluster", "mean over clusters")
 OCCUPANCY = Feature("occupancy", "clusters", "1", ("js", "tv"))
 #: All that is compared, by name.
 COMPARED = {feature.name: feature for feature in (*FEATURES, OCCUPANCY)}
