@@ -9,7 +9,7 @@ import pytest
 import unlearn
 
 LAYERS = [
-    {"errors", "checks", "guard", "limits", "records", "registry", "store", "temporary", "ledger"},
+    {"errors", "checks", "guard", "lazy", "limits", "records", "registry", "store", "temporary", "ledger"},
     {"linalg", "data", "grid", "dp", "reporting"},
     {"households"},
     {"forecasters", "criteria"},

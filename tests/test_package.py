@@ -1,7 +1,9 @@
 """The package as a whole: what importing it costs, and that it offers what it says."""
 
+import ast
 import builtins
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -13,25 +15,48 @@ from unlearn.checks import require_package
 from unlearn.errors import MissingPackageError
 
 MODULES = [unlearn.__name__, *(m.name for m in pkgutil.walk_packages(unlearn.__path__, "unlearn."))]
+PACKAGES = ["unlearn", *(m.name for m in pkgutil.walk_packages(unlearn.__path__, "unlearn.") if m.ispkg)]
 ROOMS = ("criteria", "data", "errors", "forecasters", "grid", "influence", "linalg", "records", "unlearning")
+#: Packages that take long to import, or that only some of the library needs.
+HEAVY = {"cvxpy", "hydra", "matplotlib", "omegaconf", "openpyxl", "pandas", "pyarrow", "scipy", "sklearn", "torch"}
 
 
-def test_importing_the_library_loads_neither_hydra_nor_matplotlib_nor_openpyxl():
-    code = (
-        "import sys, unlearn; print([m for m in ('hydra', 'omegaconf', 'matplotlib', 'openpyxl') if m in sys.modules])"
-    )
+def loaded_by(code: str) -> set[str]:
+    """Packages that a fresh process has loaded after running some code."""
+    code = f"{code}\nimport sys; print(*(name.split('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+    return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", ["unlearn", *(f"unlearn.{room}" for room in ROOMS)])
-def test_every_name_on_offer_exists_once(name):
+def test_importing_the_library_loads_nothing_heavy_until_it_is_asked_for():
+    assert not loaded_by("import unlearn; dir(unlearn); unlearn.UnlearnError") & {*HEAVY, "numpy"}
+    assert loaded_by("from unlearn import forget") >= {"torch", "pandas"}
+    assert not loaded_by("from unlearn import *") & {"cvxpy", "hydra", "matplotlib", "omegaconf", "openpyxl"}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_name_on_offer_exists_once_and_type_checkers_see_it(name):
     module = importlib.import_module(name)
     offered = getattr(module, "__all__", [])
     assert len(set(offered)) == len(offered)
+    tree = ast.parse(inspect.getsource(module))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    typed = {a.asname or a.name for i in imports for a in i.names} - {"TYPE_CHECKING", "lazily"}
+    assert typed == set(offered) - {"__version__"}
     for entry in offered:
+        assert entry in dir(module)
         assert hasattr(module, entry), f"{name}.{entry}"
+    modules = {part.name for part in pkgutil.iter_modules(module.__path__)}
+    clash = {entry for entry in modules & set(offered) if not inspect.ismodule(getattr(module, entry))}
+    assert not clash, "importing the module would replace the name"
+
+
+def test_a_name_that_is_not_there_is_refused_as_by_any_module():
+    with pytest.raises(AttributeError, match=r"'unlearn\.data' has no attribute 'load_datasets'"):
+        unlearn.data.load_datasets  # noqa: B018
+    with pytest.raises(ImportError, match="load_datasets"):
+        from unlearn.data import load_datasets  # noqa: F401
 
 
 def test_every_module_says_what_it_is():

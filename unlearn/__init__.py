@@ -7,32 +7,39 @@
 >>> result = unlearn.forget(model, data, rows=range(500), criterion="cost", l1_budget=0.1, grid=grid)
 """
 
-from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion
-from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
-from unlearn.errors import UnlearnError
-from unlearn.forecasters import (
-    Forecaster,
-    TrainingOptions,
-    fit_linear,
-    fit_network,
-    load_forecaster,
-    save_forecaster,
-)
-from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
-from unlearn.households.household_profiles import split_households
-from unlearn.households.io.sources import load_buildings, load_households
-from unlearn.influence import criterion_gradient, influence_scores
-from unlearn.linalg import IhvpOptions
-from unlearn.unlearning import (
-    Forgotten,
-    Reweighting,
-    TrainedModule,
-    forget,
-    forget_rows,
-    newton_update,
-    retrain,
-    select,
-)
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion
+    from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
+    from unlearn.errors import UnlearnError
+    from unlearn.forecasters import (
+        Forecaster,
+        TrainingOptions,
+        fit_linear,
+        fit_network,
+        load_forecaster,
+        save_forecaster,
+    )
+    from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
+    from unlearn.households.by_household import split_households
+    from unlearn.households.io.sources import load_buildings, load_households
+    from unlearn.influence import criterion_gradient, influence_scores
+    from unlearn.linalg import IhvpOptions
+    from unlearn.unlearning import (
+        Forgotten,
+        Reweighting,
+        TrainedModule,
+        forget,
+        forget_rows,
+        newton_update,
+        retrain,
+        select,
+    )
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __version__ = "0.1.0"
 

@@ -1,40 +1,47 @@
 """Attacks: they take arrays and callables, and say how much of its training data something gives away."""
 
-from unlearn.attacks.attributes import (
-    CLASSIFIERS,
-    Guesses,
-    Trial,
-    accuracy_of,
-    gain_of,
-    infer_attribute,
-    leak_of,
-    majority_guesses,
-)
-from unlearn.attacks.membership import ATTACKS, Nearest, household_scores, membership_scores, nearest_records
-from unlearn.attacks.outcome import Estimate, Outcome, measure_attack, require_enough_records
-from unlearn.attacks.outliers import (
-    OutlierOptions,
-    OutlierSets,
-    draw_outliers,
-    inject_outliers,
-    make_outliers,
-)
-from unlearn.attacks.reconstruction import (
-    Closeness,
-    closeness_test,
-    compromised_shares,
-    relative_radius,
-    share_of,
-)
-from unlearn.attacks.shadow import (
-    bootstrap_weights,
-    fit_heads,
-    likelihood_ratio_scores,
-    loss_scores,
-    random_subsets,
-    residuals_of,
-)
-from unlearn.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.attacks.attributes import (
+        CLASSIFIERS,
+        Guesses,
+        Trial,
+        accuracy_of,
+        gain_of,
+        infer_attribute,
+        leak_of,
+        majority_guesses,
+    )
+    from unlearn.attacks.membership import ATTACKS, Nearest, household_scores, membership_scores, nearest_records
+    from unlearn.attacks.outcome import Estimate, Outcome, measure_attack, require_enough_records
+    from unlearn.attacks.outliers import (
+        OutlierOptions,
+        OutlierSets,
+        draw_outliers,
+        inject_outliers,
+        make_outliers,
+    )
+    from unlearn.attacks.reconstruction import (
+        Closeness,
+        closeness_test,
+        compromised_shares,
+        relative_radius,
+        share_of,
+    )
+    from unlearn.attacks.shadow import (
+        bootstrap_weights,
+        fit_heads,
+        likelihood_ratio_scores,
+        loss_scores,
+        random_subsets,
+        residuals_of,
+    )
+    from unlearn.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # the one measure

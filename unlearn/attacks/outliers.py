@@ -15,7 +15,7 @@ import pandas as pd
 from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
 from unlearn.data.origin import derived
 from unlearn.errors import InputError, MismatchError
-from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.by_household import HouseholdProfiles, household_profiles
 
 #: Distributions of patterns.
 PATTERNS = ("pulses", "waves")

@@ -1,15 +1,22 @@
 """Hourly load data: one container, readers for public and private data, a synthetic source."""
 
-from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
-from unlearn.data.download import cache_dir, fetch, fetch_wheel
-from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
-from unlearn.data.gefcom2012 import read_gefcom2012
-from unlearn.data.poisoning import POISONS, Poisoned, poison
-from unlearn.data.sources import SOURCES, load_dataset
-from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
-from unlearn.data.synthetic import make_synthetic
-from unlearn.data.tables import read_tables
-from unlearn.data.tx123bt import read_tx123bt
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
+    from unlearn.data.download import cache_dir, fetch, fetch_wheel
+    from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
+    from unlearn.data.gefcom2012 import read_gefcom2012
+    from unlearn.data.poisoning import POISONS, Poisoned, poison
+    from unlearn.data.sources import SOURCES, load_dataset
+    from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
+    from unlearn.data.synthetic import make_synthetic
+    from unlearn.data.tables import read_tables
+    from unlearn.data.tx123bt import read_tx123bt
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # the data set

@@ -3,18 +3,25 @@
 Gradients need opacus and accounting needs dp-accounting: `pip install "unlearn[private]"`.
 """
 
-from unlearn.dp.accounting import (
-    GaussianSteps,
-    Interval,
-    epsilon_by_prv,
-    epsilon_by_rdp,
-    epsilon_spent,
-    noise_multiplier_for,
-)
-from unlearn.dp.ledger import Charged, PrivacyLedger, default_delta, require_guarantee
-from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, noise_source
-from unlearn.dp.sgd import Batch, PrivateRun, SgdOptions, train_privately
-from unlearn.dp.sums import clipped, private_sum
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.dp.accounting import (
+        GaussianSteps,
+        Interval,
+        epsilon_by_prv,
+        epsilon_by_rdp,
+        epsilon_spent,
+        noise_multiplier_for,
+    )
+    from unlearn.dp.ledger import Charged, PrivacyLedger, default_delta, require_guarantee
+    from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, noise_source
+    from unlearn.dp.sgd import Batch, PrivateRun, SgdOptions, train_privately
+    from unlearn.dp.sums import clipped, private_sum
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # what is promised

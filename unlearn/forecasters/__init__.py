@@ -1,15 +1,22 @@
 """Load forecasters: linear, and networks with a frozen extractor and an analytic head."""
 
-from unlearn.forecasters.base import Forecaster, ModelCard
-from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
-from unlearn.forecasters.ensemble import Ensemble, train_ensemble
-from unlearn.forecasters.head import HeadObjective, HeadStatistics
-from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
-from unlearn.forecasters.linear import LinearForecaster, fit_linear
-from unlearn.forecasters.network import NetworkForecaster, fit_network
-from unlearn.forecasters.private_head import ClippedSums
-from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
-from unlearn.forecasters.training import TrainingOptions, train_network
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.forecasters.base import Forecaster, ModelCard
+    from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
+    from unlearn.forecasters.ensemble import Ensemble, train_ensemble
+    from unlearn.forecasters.head import HeadObjective, HeadStatistics
+    from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
+    from unlearn.forecasters.linear import LinearForecaster, fit_linear
+    from unlearn.forecasters.network import NetworkForecaster, fit_network
+    from unlearn.forecasters.private_head import ClippedSums
+    from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
+    from unlearn.forecasters.training import TrainingOptions, train_network
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # models

@@ -1,14 +1,21 @@
 """Grid cases, the dispatch and redispatch programs, and what a forecast costs on them."""
 
-from unlearn.grid.book import BookStatistics
-from unlearn.grid.case import GridCase, build_case, load_case
-from unlearn.grid.cost import BACKENDS, CostBreakdown, OperatingCost, price_hours
-from unlearn.grid.layers import CompiledProgram, ConvexLayer, MoreauLayer
-from unlearn.grid.network import Network, build_network
-from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
-from unlearn.grid.pricing import LayerPricer
-from unlearn.grid.programs import Program, dispatch_program, redispatch_program
-from unlearn.grid.qp import ParametricQp, QpSolutions
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.grid.book import BookStatistics
+    from unlearn.grid.case import GridCase, build_case, load_case
+    from unlearn.grid.cost import BACKENDS, CostBreakdown, OperatingCost, price_hours
+    from unlearn.grid.layers import CompiledProgram, ConvexLayer, MoreauLayer
+    from unlearn.grid.network import Network, build_network
+    from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+    from unlearn.grid.pricing import LayerPricer
+    from unlearn.grid.programs import Program, dispatch_program, redispatch_program
+    from unlearn.grid.qp import ParametricQp, QpSolutions
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # the network

@@ -1,31 +1,38 @@
 """Meters of households and buildings: profiles, readers, a simulator, injected anomalies."""
 
-from unlearn.households.buildings import (
-    BuildingSeries,
-    BuildingSplit,
-    buildings_of,
-    fill_gaps,
-    split_buildings,
-)
-from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
-from unlearn.households.household_profiles import (
-    HouseholdProfiles,
-    household_profiles,
-    require_other_households,
-    select_households,
-    split_households,
-    with_attribute_as_segment,
-)
-from unlearn.households.injection import KINDS, InjectionOptions, inject
-from unlearn.households.io.lcl import convert_lcl, read_lcl
-from unlearn.households.io.lead import read_lead
-from unlearn.households.io.npz import read_npz
-from unlearn.households.io.parquet import load_profiles, save_profiles
-from unlearn.households.io.sources import HOUSEHOLD_SOURCES, load_buildings, load_households
-from unlearn.households.io.wide import read_wide
-from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
-from unlearn.households.simulator.households import simulate_households
-from unlearn.households.simulator.weather import london_weather
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.households.buildings import (
+        BuildingSeries,
+        BuildingSplit,
+        buildings_of,
+        fill_gaps,
+        split_buildings,
+    )
+    from unlearn.households.by_household import (
+        HouseholdProfiles,
+        household_profiles,
+        require_other_households,
+        select_households,
+        split_households,
+        with_attribute_as_segment,
+    )
+    from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
+    from unlearn.households.injection import KINDS, InjectionOptions, inject
+    from unlearn.households.io.lcl import convert_lcl, read_lcl
+    from unlearn.households.io.lead import read_lead
+    from unlearn.households.io.npz import read_npz
+    from unlearn.households.io.parquet import load_profiles, save_profiles
+    from unlearn.households.io.sources import HOUSEHOLD_SOURCES, load_buildings, load_households
+    from unlearn.households.io.wide import read_wide
+    from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
+    from unlearn.households.simulator.households import simulate_households
+    from unlearn.households.simulator.weather import london_weather
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # households: daily profiles with labels

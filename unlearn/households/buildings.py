@@ -20,7 +20,7 @@ from unlearn.checks import (
 )
 from unlearn.data.hours import parse_day
 from unlearn.errors import DataError, InputError
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 
 HourArray = NDArray[np.datetime64]
 #: Code of an hour that no injection changed.

@@ -12,7 +12,7 @@ from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data.origin import derived, is_simulated
 from unlearn.data.times import DateArray, day_of_week_of
 from unlearn.errors import InputError
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 
 #: Days of history that a forecast needs.
 HISTORY = 7

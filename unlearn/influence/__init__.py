@@ -3,14 +3,21 @@
 The second half takes the place of torch-influence: its names, arguments and meanings.
 """
 
-from unlearn.influence.base import BaseInfluenceModule
-from unlearn.influence.cg import CGInfluenceModule
-from unlearn.influence.direct import AutogradInfluenceModule
-from unlearn.influence.kfac import KFACInfluenceModule
-from unlearn.influence.lissa import LiSSAInfluenceModule
-from unlearn.influence.module import ModuleObjective, mean_squared_error
-from unlearn.influence.risk import BaseObjective
-from unlearn.influence.scores import CriterionGradient, PairObjective, criterion_gradient, influence_scores
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.influence.base import BaseInfluenceModule
+    from unlearn.influence.cg import CGInfluenceModule
+    from unlearn.influence.direct import AutogradInfluenceModule
+    from unlearn.influence.kfac import KFACInfluenceModule
+    from unlearn.influence.lissa import LiSSAInfluenceModule
+    from unlearn.influence.module import ModuleObjective, mean_squared_error
+    from unlearn.influence.risk import BaseObjective
+    from unlearn.influence.scores import CriterionGradient, PairObjective, criterion_gradient, influence_scores
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # forecasters

@@ -1,21 +1,28 @@
 """Curvature operators, solvers and the objectives they act on."""
 
-from unlearn.linalg.cg import solve_cg
-from unlearn.linalg.gram import GramOperator
-from unlearn.linalg.nystrom import nystrom_preconditioner
-from unlearn.linalg.objective import Objective, inverse_hvp
-from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
-from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_dense
-from unlearn.linalg.spectrum import (
-    DampingChoice,
-    Extremes,
-    damping_for_condition,
-    damping_of,
-    lanczos_extremes,
-    rounding_limit,
-    spectrum_and_limit,
-)
-from unlearn.linalg.statistics import ACCURACY, SufficientStatistics
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.linalg.cg import solve_cg
+    from unlearn.linalg.gram import GramOperator
+    from unlearn.linalg.nystrom import nystrom_preconditioner
+    from unlearn.linalg.objective import Objective, inverse_hvp
+    from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
+    from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_dense
+    from unlearn.linalg.spectrum import (
+        DampingChoice,
+        Extremes,
+        damping_for_condition,
+        damping_of,
+        lanczos_extremes,
+        rounding_limit,
+        spectrum_and_limit,
+    )
+    from unlearn.linalg.statistics import ACCURACY, SufficientStatistics
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # curvature

@@ -14,7 +14,7 @@ from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY
-from unlearn.unlearning.forget import Forgotten, concluded
+from unlearn.unlearning.complete import Forgotten, concluded
 from unlearn.unlearning.limitations import why_incomplete
 from unlearn.unlearning.request import Request, resolve
 from unlearn.unlearning.steps import require_trained, statistics_step

@@ -1,14 +1,21 @@
 """Faraday: daily profiles from a variational autoencoder and a Gaussian mixture over its latent space."""
 
-from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
-from unlearn.generators.faraday.mixture import LabelledMixture
-from unlearn.generators.faraday.model import Faraday, FaradayOptions, fit_faraday
-from unlearn.generators.faraday.private import FaradayPrivacy, fit_private_faraday
-from unlearn.generators.faraday.public import relabelled, untrained_faraday
-from unlearn.generators.faraday.scaling import LabelSpace
-from unlearn.generators.faraday.storage import load_faraday, save_faraday
-from unlearn.generators.faraday.training import VaeOptions
-from unlearn.generators.faraday.vae import LossWeights, ProfileVae
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
+    from unlearn.generators.faraday.mixture import LabelledMixture
+    from unlearn.generators.faraday.model import Faraday, FaradayOptions, fit_faraday
+    from unlearn.generators.faraday.private import FaradayPrivacy, fit_private_faraday
+    from unlearn.generators.faraday.public import relabelled, untrained_faraday
+    from unlearn.generators.faraday.scaling import LabelSpace
+    from unlearn.generators.faraday.storage import load_faraday, save_faraday
+    from unlearn.generators.faraday.training import VaeOptions
+    from unlearn.generators.faraday.vae import LossWeights, ProfileVae
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # the generator

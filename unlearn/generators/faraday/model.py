@@ -18,7 +18,7 @@ from unlearn.generators.faraday.mixture import LabelledMixture
 from unlearn.generators.faraday.scaling import EnergyScaler, LabelSpace, residual_factor, residual_scores
 from unlearn.generators.faraday.training import ScaledProfiles, VaeOptions, train_vae
 from unlearn.generators.faraday.vae import ProfileVae
-from unlearn.households.household_profiles import HouseholdProfiles, split_households
+from unlearn.households.by_household import HouseholdProfiles, split_households
 from unlearn.households.profiles import DailyProfiles, EnergyArray
 from unlearn.records import provenance
 

@@ -40,7 +40,7 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.generators.faraday.mixture import LabelledMixture, normalised
 from unlearn.generators.faraday.model import Faraday
 from unlearn.generators.faraday.vae import LossWeights, ProfileVae, profile_losses
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.records import provenance
 
 #: What learning from no data makes free.

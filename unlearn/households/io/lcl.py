@@ -18,7 +18,7 @@ import pandas as pd
 from unlearn.data.files import as_path
 from unlearn.data.times import day_of_week_of, month_of
 from unlearn.errors import DataError, InputError
-from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.io.lcl_days import Choice, HouseholdDays, step_note, stream_days
 from unlearn.households.io.lcl_rows import LCL_SEGMENTS
 from unlearn.households.io.parquet import ProfileWriter, load_profiles, profile_card

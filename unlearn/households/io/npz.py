@@ -14,7 +14,7 @@ from unlearn.data.files import as_path, foreign_errors
 from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError
-from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.profiles import STEPS, ReadingReport
 from unlearn.limits import require_npz
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from unlearn.checks import IntArray
 from unlearn.data.files import as_path, foreign_errors
 from unlearn.errors import DataError, InputError
-from unlearn.households.household_profiles import HouseholdProfiles, with_enough_days
+from unlearn.households.by_household import HouseholdProfiles, with_enough_days
 from unlearn.households.profiles import DailyProfiles, EnergyArray, ReadingReport
 from unlearn.limits import require_footer, require_json, require_parquet
 from unlearn.records import provenance

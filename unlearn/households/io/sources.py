@@ -8,7 +8,7 @@ from typing import Any
 from unlearn.data.sources import check_options, reader_of
 from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries, buildings_of
-from unlearn.households.household_profiles import HouseholdProfiles, check_choice, select_households
+from unlearn.households.by_household import HouseholdProfiles, check_choice, select_households
 from unlearn.households.io.lcl import read_lcl
 from unlearn.households.io.lead import read_lead
 from unlearn.households.io.npz import read_npz

@@ -14,7 +14,7 @@ from unlearn.data.hours import refuse_other_units, refuse_registers, warn_of_muc
 from unlearn.data.text_tables import Table, listed, open_table
 from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, off_the_step, read_times, seconds_of
 from unlearn.errors import DataError
-from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.profiles import EnergyArray, ReadingReport
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.data.hours import autoregressive, parse_day
 from unlearn.data.origin import mark_simulated
 from unlearn.data.times import day_of_week_of
-from unlearn.households.household_profiles import HouseholdProfiles, household_profiles
+from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.profiles import STEPS
 from unlearn.households.simulator.appliances import APPLIANCES, run_appliance
 from unlearn.households.simulator.occupancy import ACTIVE, KINDS, simulate_activity

@@ -1,9 +1,16 @@
 """How well detectors of anomalies do: scores that are kept, thresholds chosen on validation, metrics on test."""
 
-from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive, score_division
-from unlearn.studies.detection.measure import MeasureOptions, measure_detector, measure_thresholds
-from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
-from unlearn.studies.detection.verdict import summarise_anomaly
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive, score_division
+    from unlearn.studies.detection.measure import MeasureOptions, measure_detector, measure_thresholds
+    from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
+    from unlearn.studies.detection.verdict import summarise_anomaly
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     "MeasureOptions",

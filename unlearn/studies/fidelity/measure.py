@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unlearn.errors import InputError, MismatchError
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies.fidelity.clusters import ROWS_PER_CLUSTER

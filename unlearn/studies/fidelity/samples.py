@@ -12,7 +12,7 @@ import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
-from unlearn.households.household_profiles import HouseholdProfiles, household_profiles, split_households
+from unlearn.households.by_household import HouseholdProfiles, household_profiles, split_households
 from unlearn.studies.fidelity.clusters import DayClusters, fit_clusters
 from unlearn.studies.fidelity.distances import jensen_shannon, total_variation
 from unlearn.studies.fidelity.features import (

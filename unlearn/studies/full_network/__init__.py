@@ -1,8 +1,15 @@
 """Influence and Newton steps of a whole network against true refits."""
 
-from unlearn.studies.full_network.curvature import Prediction, assess
-from unlearn.studies.full_network.groups import Group, plan_groups
-from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
-from unlearn.studies.full_network.problem import NetworkProblem
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.studies.full_network.curvature import Prediction, assess
+    from unlearn.studies.full_network.groups import Group, plan_groups
+    from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
+    from unlearn.studies.full_network.problem import NetworkProblem
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = ["Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups"]

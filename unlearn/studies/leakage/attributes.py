@@ -12,7 +12,7 @@ import pandas as pd
 from unlearn.attacks import Guesses, Trial, accuracy_of, gain_of, infer_attribute, leak_of, majority_guesses
 from unlearn.checks import IntArray, short_repr
 from unlearn.errors import InputError
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles, EnergyArray
 from unlearn.records import RecordTable
 from unlearn.studies.leakage.options import LeakageOptions

@@ -18,7 +18,7 @@ from unlearn.attacks import (
     membership_scores,
     most_similar,
 )
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies.leakage.attributes import add_attributes

@@ -19,7 +19,7 @@ from unlearn.attacks import (
     relative_radius,
 )
 from unlearn.errors import InputError
-from unlearn.households.household_profiles import HouseholdProfiles, require_other_households
+from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies.leakage.options import LeakageOptions

@@ -9,7 +9,7 @@ import numpy as np
 from unlearn.checks import IntArray, short_repr
 from unlearn.errors import InputError, MismatchError
 from unlearn.generators import BASELINES
-from unlearn.households.household_profiles import HouseholdProfiles, require_other_households, split_households
+from unlearn.households.by_household import HouseholdProfiles, require_other_households, split_households
 from unlearn.households.profiles import DailyProfiles
 from unlearn.studies.leakage.options import LeakageOptions
 

@@ -1,7 +1,14 @@
 """Poisoned training hours: detected without the truth, unlearnt, and priced."""
 
-from unlearn.studies.poisoning.measure import PoisonedStudy
-from unlearn.studies.poisoning.options import PoisoningOptions
-from unlearn.studies.poisoning.verdict import summarise_poisoning
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.studies.poisoning.measure import PoisonedStudy
+    from unlearn.studies.poisoning.options import PoisoningOptions
+    from unlearn.studies.poisoning.verdict import summarise_poisoning
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = ["PoisonedStudy", "PoisoningOptions", "summarise_poisoning"]

@@ -1,6 +1,13 @@
 """Forecasters of single households: their error, what they cost on the grid, whether they give households away."""
 
-from unlearn.studies.private_training.household_load import HouseholdLoadOptions, measure_household_load
-from unlearn.studies.private_training.verdict import summarise_private_training
+from typing import TYPE_CHECKING
+
+from unlearn.lazy import lazily
+
+if TYPE_CHECKING:
+    from unlearn.studies.private_training.household_load import HouseholdLoadOptions, measure_household_load
+    from unlearn.studies.private_training.verdict import summarise_private_training
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = ["HouseholdLoadOptions", "measure_household_load", "summarise_private_training"]

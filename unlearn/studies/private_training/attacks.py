@@ -17,8 +17,8 @@ from unlearn.forecasters.household import UNIT_KWH, HourlyLinear, HouseholdForec
 from unlearn.forecasters.private_head import ClippedSums
 from unlearn.forecasters.private_household import linear_rows
 from unlearn.grid import OperatingCost
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.day_ahead import DayAheadPanel
-from unlearn.households.household_profiles import HouseholdProfiles
 from unlearn.studies._shared.measure import measure_forecast, sample_hours
 from unlearn.studies.utility.bus_forecasts import load_scale
 from unlearn.studies.utility.bus_loads import (

@@ -19,8 +19,8 @@ from unlearn.forecasters import TrainingOptions
 from unlearn.forecasters.household import KINDS, HouseholdForecaster, fit_household_forecaster, household_mean
 from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
 from unlearn.grid import OperatingCost
+from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
-from unlearn.households.household_profiles import HouseholdProfiles, require_other_households
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
 from unlearn.studies.private_training.attacks import BusTest, likelihood_attack, loss_attack, make_bus_test

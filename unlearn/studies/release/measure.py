@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DAYS, DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies.utility.measure import REAL

@@ -12,7 +12,7 @@ from unlearn.checks import FloatArray, IntArray, require_count, short_repr
 from unlearn.data import FittedConstant, LoadDataset, Split, dataset_from_frames
 from unlearn.data.times import DateArray, day_of_week_of, days_since_monday, month_of
 from unlearn.errors import InputError
-from unlearn.households.household_profiles import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles
 
 #: Days that pass before every hour has the load of a week before.

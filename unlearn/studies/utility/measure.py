@@ -17,7 +17,7 @@ from unlearn.checks import require_choice, require_count
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
 from unlearn.grid import OperatingCost
-from unlearn.households.household_profiles import HouseholdProfiles, require_other_households
+from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
