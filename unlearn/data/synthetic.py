@@ -10,6 +10,7 @@ from unlearn.checks import FloatArray
 from unlearn.data.dataset import LoadDataset, dataset_from_frames
 from unlearn.data.features import WEATHER_NAMES
 from unlearn.data.hours import autoregressive
+from unlearn.data.sources import Synthetic
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.errors import InputError
 
@@ -18,9 +19,9 @@ _STEFAN_BOLTZMANN = 5.670374419e-8
 
 def make_synthetic(
     n_loads: int = 14,
-    n_hours: int = 8760,
-    seed: int = 0,
-    start: str = "2019-01-01",
+    n_hours: int = Synthetic.n_hours,
+    seed: int = Synthetic.seed,
+    start: str = Synthetic.start,
     split: SplitSpec = FAIR,
     nominal_mw: ArrayLike | None = None,
 ) -> LoadDataset:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.data.dataset import LoadDataset, check_hours, dataset_from_frames
+from unlearn.data.sources import Tables
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.text_tables import Table, listed, open_table
 from unlearn.data.times import HOUR_S, common_step, length_of, read_times, seconds_of
@@ -20,7 +21,7 @@ def read_tables(
     weather: Mapping[str, str | Path],
     *,
     split: SplitSpec = FAIR,
-    timestamp: str = "timestamp",
+    timestamp: str = Tables.timestamp,
     date_format: str | None = None,
 ) -> LoadDataset:
     """Read loads and weather from CSV or parquet tables (suffix `.parquet`).

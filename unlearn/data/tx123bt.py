@@ -21,6 +21,7 @@ from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frame
 from unlearn.data.download import cache_dir, fetch
 from unlearn.data.features import WEATHER_NAMES
 from unlearn.data.files import Archive
+from unlearn.data.sources import Tx123bt
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.stations import least_correlated
 from unlearn.data.tx123bt_files import HOURS, day_files, parse_climate, parse_load
@@ -37,7 +38,7 @@ MD5 = "60db05d9f7f7699380c8bd023b38ba43"
 def read_tx123bt(
     path: str | Path | None = None,
     *,
-    year: int = 2019,
+    year: int = Tx123bt.year,
     n_loads: int = 14,
     buses: Sequence[int] | None = None,
     split: SplitSpec = FAIR,

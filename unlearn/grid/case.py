@@ -19,6 +19,7 @@ from unlearn.checks import FloatArray, IntArray, as_floats, require_positive, re
 from unlearn.errors import InputError
 from unlearn.grid.base_case import RAW_ENDINGS, load_base_case, pypower_cases
 from unlearn.grid.connection import require_connected, require_determined, require_usable_lines
+from unlearn.grid.options import bundled_folder
 from unlearn.limits import require_text, require_yaml
 
 _KEYS = (
@@ -177,7 +178,7 @@ def load_case(name_or_path: str | Path) -> GridCase:
         path = Path(name_or_path).expanduser()
         raw = path.suffix.lower() in RAW_ENDINGS
         if not raw and path.suffix.lower() not in (".yaml", ".yml"):
-            path = _bundled() / f"{name_or_path}.yaml"
+            path = bundled_folder() / f"{name_or_path}.yaml"
         if not path.is_file():
             raise InputError(f"grid {str(name_or_path)!r}: {_no_such_case(str(name_or_path), path)}")
         if raw:
@@ -209,8 +210,8 @@ def _load_raw(path: Path) -> GridCase:
 
 def _no_such_case(name: str, path: Path) -> str:
     """What is wrong with a name or path that is no case, and what was meant perhaps."""
-    bundled = sorted(file.stem for file in _bundled().glob("*.yaml"))
-    if path.parent != _bundled():
+    bundled = sorted(file.stem for file in bundled_folder().glob("*.yaml"))
+    if path.parent != bundled_folder():
         what = "is a folder, not a file." if path.is_dir() else "no such file."
     elif name in pypower_cases():
         return f'a case of PYPOWER, which a YAML file of one line loads: "base_case: {name}". Bundled: ' + (
@@ -272,9 +273,3 @@ def build_case(settings: Mapping[str, Any], where: str = "grid settings", folder
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def _bundled() -> Path:
-    """Folder of the bundled cases: package data of an installed wheel, else the checkout's `grids/`."""
-    package = Path(__file__).resolve().parents[1]
-    return package / "grids" if (package / "grids").is_dir() else package.parent / "grids"

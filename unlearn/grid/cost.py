@@ -17,6 +17,7 @@ from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, load_case
 from unlearn.grid.layers import ConvexLayer, MoreauLayer
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+from unlearn.grid.options import GridOptions
 from unlearn.grid.pricing import LayerPricer
 from unlearn.grid.programs import BOUNDS, dispatch_program, redispatch_program
 
@@ -84,10 +85,10 @@ class OperatingCost:
     def __init__(
         self,
         case: GridCase | str | Path,
-        backend: str = "batched",
-        derivative: str = "dense",
-        form: str = "ptdf",
-        bounds: str = "published",
+        backend: str = GridOptions.backend,
+        derivative: str = GridOptions.derivative,
+        form: str = GridOptions.form,
+        bounds: str = GridOptions.bounds,
     ) -> None:
         """Prepare the programs of a grid.
 

@@ -22,6 +22,7 @@ from unlearn.households.by_household import HouseholdProfiles, household_profile
 from unlearn.households.io.lcl_days import Choice, HouseholdDays, step_note, stream_days
 from unlearn.households.io.lcl_rows import LCL_SEGMENTS
 from unlearn.households.io.parquet import ProfileWriter, load_profiles, profile_card
+from unlearn.households.io.sources import Lcl
 from unlearn.households.profiles import STEPS, ReadingReport
 from unlearn.store import write
 
@@ -37,8 +38,8 @@ def read_lcl(
     year: int | None = None,
     tariff: str | None = None,
     max_households: int | None = None,
-    min_days: int = 1,
-    stamps: str = "start",
+    min_days: int = Lcl.min_days,
+    stamps: str = Lcl.stamps,
 ) -> HouseholdProfiles:
     """Read the trial's files, or what `convert_lcl` made of them.
 
@@ -96,7 +97,7 @@ def read_lcl(
     )
 
 
-def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = "start") -> ReadingReport:
+def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = Lcl.stamps) -> ReadingReport:
     """Convert the trial's files once into a parquet file that `read_lcl` and `load_profiles` read in seconds.
 
     Args:

@@ -1,76 +1,177 @@
-"""The one way to load households and buildings by the name of their source."""
+"""Sources of households and buildings: a class of options each, by name; what reads them is imported when it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from unlearn.data.sources import check_options, reader_of
+from unlearn.data.sources import chosen, reader
 from unlearn.errors import InputError
-from unlearn.households.buildings import BuildingSeries, buildings_of
-from unlearn.households.by_household import HouseholdProfiles, check_choice, select_households
-from unlearn.households.io.lcl import read_lcl
-from unlearn.households.io.lead import read_lead
-from unlearn.households.io.npz import read_npz
-from unlearn.households.io.wide import read_wide
-from unlearn.households.simulator.households import simulate_households
+from unlearn.registry import Registry
 
-#: Options of some readers that every source has here.
-_CHOICE = ("max_households", "min_days")
-
-HOUSEHOLD_SOURCES: dict[str, Callable[..., HouseholdProfiles]] = {
-    "lcl": read_lcl,
-    "npz": read_npz,
-    "simulator": simulate_households,
-    "table": read_wide,
-}
+if TYPE_CHECKING:
+    from unlearn.households.buildings import BuildingSeries
+    from unlearn.households.by_household import HouseholdProfiles
 
 
-def load_households(
-    source: str,
-    *,
-    max_households: int | None = None,
-    min_days: int = 1,
-    min_households: int = 2,
-    **options: Any,
-) -> HouseholdProfiles:
+class HouseholdSource(Protocol):
+    """Where households come from: a dataclass of options that reads them."""
+
+    name: ClassVar[str]
+
+    def read(self) -> HouseholdProfiles:
+        """Read the households, all or those that were chosen."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Which households are kept.
+
+    Attributes:
+        max_households: keep the first so many that have enough days; None keeps all.
+        min_days: complete days that a household must have; others are dropped and counted.
+    """
+
+    max_households: int | None = field(default=None, kw_only=True)
+    min_days: int = field(default=1, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Simulator(_Chosen):
+    """London-like households made on the spot, labelled, no network needed. See `simulate_households`."""
+
+    name: ClassVar[str] = "simulator"
+
+    n_households: int = 200
+    start: str = "2013-01-01"
+    n_days: int = 365
+    seed: int = 0
+    ev_share: float = 0.03
+    heat_pump_share: float = 0.01
+    solar_share: float = 0.02
+
+    def read(self) -> HouseholdProfiles:
+        return reader("unlearn.households.simulator.households:simulate_households")(
+            self.n_households,
+            self.start,
+            self.n_days,
+            self.seed,
+            self.ev_share,
+            self.heat_pump_share,
+            self.solar_share,
+        )
+
+
+@dataclass(frozen=True)
+class Npz(_Chosen):
+    """A NumPy archive without gaps. See `read_npz`."""
+
+    name: ClassVar[str] = "npz"
+
+    path: str = field(metadata={"expected": "a NumPy archive of households, such as sample.npz"})
+
+    def read(self) -> HouseholdProfiles:
+        return reader("unlearn.households.io.npz:read_npz")(self.path)
+
+
+@dataclass(frozen=True)
+class Lcl(_Chosen):
+    """The files of the Low Carbon London trial. See `read_lcl`."""
+
+    name: ClassVar[str] = "lcl"
+
+    path: str = field(metadata={"expected": "Low Carbon London's file or folder"})
+    year: int | None = None
+    tariff: str | None = None
+    stamps: str = "start"
+
+    def read(self) -> HouseholdProfiles:
+        return reader("unlearn.households.io.lcl:read_lcl")(
+            self.path,
+            year=self.year,
+            tariff=self.tariff,
+            max_households=self.max_households,
+            min_days=self.min_days,
+            stamps=self.stamps,
+        )
+
+
+@dataclass(frozen=True)
+class WideTable(_Chosen):
+    """One's own meters: a column of times, a column of kWh per household. See `read_wide`."""
+
+    name: ClassVar[str] = "table"
+
+    path: str = field(metadata={"expected": "a table of meters, such as meters.csv"})
+    labels: str | None = None
+    timestamp: str = "timestamp"
+    segment: str = "all"
+    date_format: str | None = None
+
+    def read(self) -> HouseholdProfiles:
+        return reader("unlearn.households.io.wide:read_wide")(
+            self.path, self.labels, timestamp=self.timestamp, segment=self.segment, date_format=self.date_format
+        )
+
+
+HOUSEHOLD_SOURCES: Registry[type[HouseholdSource]] = Registry(
+    "source", {own.name: own for own in (Lcl, Npz, Simulator, WideTable)}
+)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Labelled buildings: timestamp, building_id, meter_reading, anomaly. See `read_lead`."""
+
+    name: ClassVar[str] = "lead"
+
+    path: str = field(metadata={"expected": "a table in LEAD's layout, such as train.csv"})
+    max_buildings: int | None = None
+    date_format: str | None = None
+
+    def read(self) -> BuildingSeries:
+        return reader("unlearn.households.io.lead:read_lead")(
+            self.path, max_buildings=self.max_buildings, date_format=self.date_format
+        )
+
+
+def load_households(source: str | HouseholdSource, *, min_households: int = 2, **options: Any) -> HouseholdProfiles:
     """Load the daily profiles of households by the name of their source.
 
     Args:
-        source: "lcl", "npz", "simulator" or "table".
-        max_households: keep the first so many that have enough days; None keeps all.
-        min_days: complete days that a household must have; others are dropped and counted.
+        source: a name of `HOUSEHOLD_SOURCES`, or an object such as `Lcl("halfhourly.csv", year=2013)`.
         min_households: fewer households are refused; the default is what a split needs.
-        **options: arguments of the source's reader, such as `path` and `year`.
+        **options: fields of the named source, such as `path`, `max_households` and `min_days`.
 
     Raises:
         InputError: an unknown source or option, a missing option, or inverted bounds.
         DataError: whatever the reader refuses, or too few households.
     """
-    reader = reader_of(source, HOUSEHOLD_SOURCES)
-    known = check_options(source, reader, options, hidden=_CHOICE)
+    found = chosen(source, HOUSEHOLD_SOURCES, options)
+    from unlearn.households.by_household import check_choice, select_households
+
+    max_households, min_days = getattr(found, "max_households", None), getattr(found, "min_days", 1)
     check_choice(max_households, min_days, min_households)
-    choice = {"max_households": max_households, "min_days": min_days}
-    # A reader that can stop early is told; the others read everything.
-    early = {name: value for name, value in choice.items() if name in known}
-    return select_households(reader(**options, **early), max_households, min_days, min_households)
+    return select_households(found.read(), max_households, min_days, min_households)
 
 
-def load_buildings(source: str, **options: Any) -> BuildingSeries:
+def load_buildings(source: str | Lead | HouseholdSource, **options: Any) -> BuildingSeries:
     """Load hourly readings by the name of their source.
 
     Args:
-        source: "lead" (labelled buildings), or a source of households, whose series have no labels: "lcl", "npz",
-            "simulator", "table".
-        **options: arguments of the source's reader, such as `path`.
+        source: "lead" (labelled buildings), or a source of households, whose series have no labels.
+        **options: fields of the named source, such as `path`.
 
     Raises:
         InputError: an unknown source or option, or a missing one.
         DataError: whatever the reader refuses.
     """
-    if source == "lead":
-        check_options(source, read_lead, options)
-        return read_lead(**options)
-    if source not in HOUSEHOLD_SOURCES:
-        raise InputError(f"source: expected one of lead, {', '.join(sorted(HOUSEHOLD_SOURCES))}; got {source!r}.")
+    if source == Lead.name or isinstance(source, Lead):
+        return chosen(source, Registry("source", {Lead.name: Lead}), options).read()
+    if isinstance(source, str) and source not in HOUSEHOLD_SOURCES:
+        names = (Lead.name, *HOUSEHOLD_SOURCES.names())
+        raise InputError(f"source: expected one of {', '.join(names)}; got {source!r}.")
+    from unlearn.households.buildings import buildings_of
+
     return buildings_of(load_households(source, **options))

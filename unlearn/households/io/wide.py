@@ -15,6 +15,7 @@ from unlearn.data.text_tables import Table, listed, open_table
 from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, off_the_step, read_times, seconds_of
 from unlearn.errors import DataError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
+from unlearn.households.io.sources import WideTable
 from unlearn.households.profiles import EnergyArray, ReadingReport
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ def read_wide(
     path: str | Path,
     labels: str | Path | None = None,
     *,
-    timestamp: str = "timestamp",
-    segment: str = "all",
+    timestamp: str = WideTable.timestamp,
+    segment: str = WideTable.segment,
     date_format: str | None = None,
 ) -> HouseholdProfiles:
     """Read the meters of households from a CSV or parquet table (suffix `.parquet`).

@@ -11,6 +11,7 @@ from unlearn.data.hours import autoregressive, parse_day
 from unlearn.data.origin import mark_simulated
 from unlearn.data.times import day_of_week_of
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
+from unlearn.households.io.sources import Simulator
 from unlearn.households.profiles import STEPS
 from unlearn.households.simulator.appliances import APPLIANCES, run_appliance
 from unlearn.households.simulator.occupancy import ACTIVE, KINDS, simulate_activity
@@ -25,13 +26,13 @@ _BLOCK = 256
 
 
 def simulate_households(
-    n_households: int = 200,
-    start: str = "2013-01-01",
-    n_days: int = 365,
-    seed: int = 0,
-    ev_share: float = 0.03,
-    heat_pump_share: float = 0.01,
-    solar_share: float = 0.02,
+    n_households: int = Simulator.n_households,
+    start: str = Simulator.start,
+    n_days: int = Simulator.n_days,
+    seed: int = Simulator.seed,
+    ev_share: float = Simulator.ev_share,
+    heat_pump_share: float = Simulator.heat_pump_share,
+    solar_share: float = Simulator.solar_share,
 ) -> HouseholdProfiles:
     """Simulate what the electricity meters of London households count.
 
