@@ -28,8 +28,9 @@ from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries, buildings_of
-from unlearn.households.injection import InjectionOptions, inject
+from unlearn.households.injection import inject
 from unlearn.households.io.sources import load_buildings
+from unlearn.households.options import InjectionOptions
 from unlearn.records import config_hash, kept_table, read_card, write_card
 from unlearn.store import create_folder, kept
 from unlearn.studies.detection.archive import ScoreArchive, load_archive, require_labels, save_archive, score_division

@@ -13,7 +13,7 @@ from experiments.schema import Config
 from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
-from unlearn.grid import OperatingCost
+from unlearn.grid import CostOptions, OperatingCost
 from unlearn.households import HouseholdProfiles
 from unlearn.records import config_hash, provenance, source_fingerprint
 from unlearn.store import create_folder, kept
@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 
 def build_cost(config: Config) -> OperatingCost:
     """The grid's programs and what prices them."""
-    grid = config.grid
-    return OperatingCost(unlearn.load_case(grid.case), grid.backend, grid.derivative, grid.form, grid.bounds)
+    return CostOptions(**asdict(config.grid)).build()
 
 
 def build_households(config: Config) -> HouseholdProfiles:

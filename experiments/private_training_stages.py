@@ -20,7 +20,7 @@ from unlearn.attacks import OutlierOptions
 from unlearn.dp import noise_source
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
-from unlearn.forecasters.private_household import PrivateForecastOptions
+from unlearn.forecasters.options import PrivateForecastOptions
 from unlearn.generators.faraday import FaradayOptions, VaeOptions, fit_faraday
 from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.studies.fidelity.measure import compare_fidelity

@@ -29,6 +29,18 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+#: Modules of options that a study or a protocol takes. Those of two studies take the choices of attacks from them.
+OPTIONS = [
+    "unlearn.data.splits",
+    *(name for name in MODULES if name.endswith(".options") and name.split(".")[2] not in ("deletion", "leakage")),
+]
+
+
+def test_options_are_imported_without_what_they_are_options_of():
+    assert len(OPTIONS) > 5
+    assert not loaded_by(f"import {', '.join(OPTIONS)}") & HEAVY
+
+
 def test_importing_the_library_loads_nothing_heavy_until_it_is_asked_for():
     assert not loaded_by("import unlearn; dir(unlearn); unlearn.UnlearnError") & {*HEAVY, "numpy"}
     assert loaded_by("from unlearn import forget") >= {"torch", "pandas"}

@@ -17,7 +17,7 @@ from unlearn.detectors.registry import DetectorOptions, fit_candidates
 from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.errors import InputError
-from unlearn.forecasters.training import TrainingOptions
+from unlearn.forecasters.options import TrainingOptions
 from unlearn.households.buildings import BuildingSeries
 from unlearn.studies.detection.archive import score_division
 from unlearn.studies.detection.measure import thresholds_of

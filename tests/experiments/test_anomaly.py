@@ -22,7 +22,7 @@ from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.detectors.windows import DivisionOptions
 from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries
-from unlearn.households.injection import InjectionOptions
+from unlearn.households.options import InjectionOptions
 from unlearn.studies.detection.measure import MeasureOptions
 
 QUICK = ["households.n_households=16", "households.n_days=50"]

@@ -18,12 +18,8 @@ from unlearn.forecasters.household import (
     household_mean,
     scaled_features,
 )
-from unlearn.forecasters.private_household import (
-    PrivateForecastOptions,
-    _DaysOfHouseholds,
-    fit_private_household_forecaster,
-    linear_sums,
-)
+from unlearn.forecasters.options import PrivateForecastOptions
+from unlearn.forecasters.private_household import _DaysOfHouseholds, fit_private_household_forecaster, linear_sums
 from unlearn.households import simulate_households, split_households
 from unlearn.households.day_ahead import FEATURES, DayAheadPanel, day_ahead_panel
 

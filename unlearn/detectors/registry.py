@@ -21,7 +21,7 @@ from unlearn.detectors.gan.inversion import InversionOptions
 from unlearn.detectors.gan.networks import NetworkOptions
 from unlearn.detectors.windows import Windows
 from unlearn.errors import InputError
-from unlearn.forecasters.training import TrainingOptions
+from unlearn.forecasters.options import TrainingOptions
 
 
 @dataclass(frozen=True)

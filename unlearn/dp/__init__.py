@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     )
     from unlearn.dp.ledger import Charged, PrivacyLedger, default_delta, require_guarantee
     from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, noise_source
-    from unlearn.dp.sgd import Batch, PrivateRun, SgdOptions, train_privately
+    from unlearn.dp.options import SgdOptions
+    from unlearn.dp.sgd import Batch, PrivateRun, train_privately
     from unlearn.dp.sums import clipped, private_sum
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -26,6 +26,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 from unlearn.checks import require_count, require_fraction, require_not_negative, require_package, require_positive
+from unlearn.dp.options import require_sampling_rate
 from unlearn.errors import ConvergenceError, InputError
 
 if TYPE_CHECKING:
@@ -77,13 +78,6 @@ class Interval(NamedTuple):
     low: float
     estimate: float
     high: float
-
-
-def require_sampling_rate(value: float) -> float:
-    """Return `value` if it is a probability above 0."""
-    if require_positive("sampling_rate", value) > 1:
-        raise InputError(f"sampling_rate: expected at most 1, got {value:g}: it is the chance to take part in a step.")
-    return float(value)
 
 
 def epsilon_spent(parts: Sequence[GaussianSteps], delta: float) -> float:

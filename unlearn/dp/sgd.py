@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from unlearn.checks import require_count, require_not_negative, require_positive
-from unlearn.dp.accounting import GaussianSteps, require_opacus, require_sampling_rate
+from unlearn.checks import require_count
+from unlearn.dp.accounting import GaussianSteps, require_opacus
 from unlearn.dp.noise import Noise, NoiseSource, noise_source
+from unlearn.dp.options import SgdOptions
 from unlearn.errors import ConvergenceError, InputError, MismatchError
 
 #: Losses of a batch of households and the household of each: `batch(units, generator) -> (losses, position)`.
@@ -27,29 +28,6 @@ from unlearn.errors import ConvergenceError, InputError, MismatchError
 #: the first axis of the network's activations, and each depends on its own row of them alone; `position` (r,) says
 #: which of the k households a loss belongs to. A network that sees (households, days, steps) has r = k.
 Batch = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class SgdOptions:
-    """Settings of private training.
-
-    Attributes:
-        clip: Euclidean norm that a household's gradient is clipped to.
-        noise_multiplier: standard deviation of the noise over `clip`; `noise_multiplier_for` finds it.
-        sampling_rate: chance of a household to take part in a step, q in (0, 1].
-        steps: how many; fixed in advance, so that when to stop tells nothing.
-    """
-
-    clip: float
-    noise_multiplier: float
-    sampling_rate: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        require_positive("clip", self.clip)
-        require_not_negative("noise_multiplier", self.noise_multiplier)
-        require_sampling_rate(self.sampling_rate)
-        require_count("steps", self.steps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
     from unlearn.forecasters.linear import LinearForecaster, fit_linear
     from unlearn.forecasters.network import NetworkForecaster, fit_network
+    from unlearn.forecasters.options import PrivateForecastOptions, TrainingOptions
     from unlearn.forecasters.private_head import ClippedSums
-    from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
-    from unlearn.forecasters.training import TrainingOptions, train_network
+    from unlearn.forecasters.private_household import fit_private_household_forecaster
+    from unlearn.forecasters.training import train_network
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from unlearn.checks import FloatArray, as_floats, require_choice, require_finite, require_shape
 from unlearn.errors import InputError
 from unlearn.forecasters.network import EXTRACTORS, N_FEATURES
-from unlearn.forecasters.training import TrainingOptions, train_network
+from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.training import train_network
 from unlearn.households.day_ahead import CALENDAR, FEATURES, HOURS, DayAheadPanel
 
 KINDS = ("linear", *EXTRACTORS)

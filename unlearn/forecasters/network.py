@@ -13,7 +13,8 @@ from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import InputError
 from unlearn.forecasters.base import Forecaster, ModelCard, make_card
-from unlearn.forecasters.training import TrainingOptions, train_network
+from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.training import train_network
 
 N_FEATURES = 64
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import IntArray, require_choice, require_count, require_not_negative, require_positive
-from unlearn.dp.accounting import (
-    GaussianSteps,
-    epsilon_by_prv,
-    epsilon_by_rdp,
-    epsilon_spent,
-    noise_multiplier_for,
-    require_sampling_rate,
-)
+from unlearn.checks import IntArray, require_choice
+from unlearn.dp.accounting import GaussianSteps, epsilon_by_prv, epsilon_by_rdp, epsilon_spent, noise_multiplier_for
 from unlearn.dp.ledger import EXACT, FLOATS, noise_claims, require_guarantee
 from unlearn.dp.noise import Noise, noise_source
-from unlearn.dp.sgd import SgdOptions, train_privately
+from unlearn.dp.options import SgdOptions
+from unlearn.dp.sgd import train_privately
 from unlearn.forecasters.household import (
     KINDS,
     HourlyLinear,
@@ -29,39 +23,9 @@ from unlearn.forecasters.household import (
     scaled_targets,
     untrained_network,
 )
+from unlearn.forecasters.options import PrivateForecastOptions
 from unlearn.forecasters.private_head import ClippedSums
 from unlearn.households.day_ahead import DayAheadPanel
-
-
-@dataclass(frozen=True)
-class PrivateForecastOptions:
-    """Settings of private forecasters; none of them looks at the data.
-
-    Attributes:
-        row_clip: norm that a row [φ, y] of the linear head is clipped to, with energies in units of 0.5 kWh.
-        ridge: of the linear head, see `ClippedSums.release`.
-        clip: norm that a household's gradient is clipped to.
-        sampling_rate: chance of a household to take part in a step.
-        steps: of DP-SGD.
-        days: of a household in a step, drawn at random from its own.
-        learning_rate: Adam's, which goes down to 0 along a cosine.
-    """
-
-    row_clip: float = 2.0
-    ridge: float = 20.0
-    clip: float = 0.5
-    sampling_rate: float = 0.3
-    steps: int = 100
-    days: int = 16
-    learning_rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        for name in ("row_clip", "clip", "sampling_rate", "learning_rate"):
-            require_positive(f"forecast.{name}", getattr(self, name))
-        require_not_negative("forecast.ridge", self.ridge)
-        for name in ("steps", "days"):
-            require_count(f"forecast.{name}", getattr(self, name))
-        require_sampling_rate(self.sampling_rate)
 
 
 def fit_private_household_forecaster(

@@ -4,42 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from unlearn.checks import require_fraction, require_positive
 from unlearn.errors import ConvergenceError, InputError
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Settings of the published training (appendix D5).
-
-    Attributes:
-        epochs: passes over the training rows at most.
-        batch_size: rows per step.
-        learning_rate: Adam's, annealed to 0 along a cosine over all epochs.
-        patience: epochs without a better validation loss after which training stops.
-        validation_share: last share of the rows given, kept for early stopping.
-    """
-
-    epochs: int = 100
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    patience: int = 20
-    validation_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "patience"):
-            require_positive(f"training.{name}", getattr(self, name))
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) != int(getattr(self, name)):
-                raise InputError(f"training.{name}: expected a whole number, got {getattr(self, name)}.")
-        require_fraction("training.validation_share", self.validation_share)
+from unlearn.forecasters.options import TrainingOptions
 
 
 def n_watched(n_rows: int, options: TrainingOptions) -> int:

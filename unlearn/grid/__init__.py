@@ -7,10 +7,11 @@ from unlearn.lazy import lazily
 if TYPE_CHECKING:
     from unlearn.grid.book import BookStatistics
     from unlearn.grid.case import GridCase, build_case, load_case
-    from unlearn.grid.cost import BACKENDS, CostBreakdown, OperatingCost, price_hours
+    from unlearn.grid.cost import CostBreakdown, OperatingCost, price_hours
     from unlearn.grid.layers import CompiledProgram, ConvexLayer, MoreauLayer
     from unlearn.grid.network import Network, build_network
     from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+    from unlearn.grid.options import BACKENDS, CostOptions
     from unlearn.grid.pricing import LayerPricer
     from unlearn.grid.programs import Program, dispatch_program, redispatch_program
     from unlearn.grid.qp import ParametricQp, QpSolutions
@@ -26,5 +27,5 @@ __all__ = [
     # the reference ways to solve and differentiate them
     "ConvexLayer", "LayerPricer", "MoreauLayer",
     # money
-    "BACKENDS", "BookStatistics", "CostBreakdown", "OperatingCost", "price_hours",
+    "BACKENDS", "BookStatistics", "CostBreakdown", "CostOptions", "OperatingCost", "price_hours",
 ]  # fmt: skip

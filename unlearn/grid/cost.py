@@ -17,14 +17,11 @@ from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, load_case
 from unlearn.grid.layers import ConvexLayer, MoreauLayer
 from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
-from unlearn.grid.options import GridOptions
+from unlearn.grid.options import BACKENDS, BOUNDS, CostOptions
 from unlearn.grid.pricing import LayerPricer
-from unlearn.grid.programs import BOUNDS, dispatch_program, redispatch_program
+from unlearn.grid.programs import dispatch_program, redispatch_program
 
 logger = logging.getLogger(__name__)
-
-#: What solves and differentiates the programs.
-BACKENDS = ("batched", "moreau", "cvxpylayers")
 
 #: Loads above this many times the grid's nominal load are refused: no unit is so wrong that a price would mean a thing.
 ABSURD = 1e6
@@ -85,10 +82,10 @@ class OperatingCost:
     def __init__(
         self,
         case: GridCase | str | Path,
-        backend: str = GridOptions.backend,
-        derivative: str = GridOptions.derivative,
-        form: str = GridOptions.form,
-        bounds: str = GridOptions.bounds,
+        backend: str = CostOptions.backend,
+        derivative: str = CostOptions.derivative,
+        form: str = CostOptions.form,
+        bounds: str = CostOptions.bounds,
     ) -> None:
         """Prepare the programs of a grid.
 

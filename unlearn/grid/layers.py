@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, require_choice, require_package
 from unlearn.errors import SolverError
+from unlearn.grid.options import LAYER_DERIVATIVES
 from unlearn.grid.programs import Program
 from unlearn.grid.qp import REGULARIZATION, ParametricQp, stack_parameters
 
@@ -70,8 +71,6 @@ def _probe_slope(program: Program, zero: dict) -> FloatArray:
     return slope
 
 
-#: Derivative modes of cvxpylayers; "lsqr" is its default and the published code's.
-LAYER_DERIVATIVES = ("dense", "lsqr")
 _DENSE: dict[str, Any] = {
     "solve_method": "Clarabel",
     "mode": "dense",

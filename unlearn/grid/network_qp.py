@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from unlearn.checks import FloatArray, require_choice
 from unlearn.grid.case import GridCase
 from unlearn.grid.network import build_network
-from unlearn.grid.programs import BOUNDS
+from unlearn.grid.options import BOUNDS
 from unlearn.grid.qp import ParametricQp
 
 

@@ -1,21 +1,36 @@
-"""Which grid, and what prices hours on it: options that load nothing, and the bundled cases by name."""
+"""What prices hours on a grid, without what it takes to import the solvers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearn.checks import require_choice
+
+if TYPE_CHECKING:
+    from unlearn.grid.cost import OperatingCost
+
+#: What solves and differentiates the programs.
+BACKENDS = ("batched", "moreau", "cvxpylayers")
+#: How cvxpylayers differentiates. "lsqr" is its default and the published code's, and wrong on these programs.
+LAYER_DERIVATIVES = ("dense", "lsqr")
+#: With the power transfer distribution factors (angles eliminated), or with the voltage angles as published.
+FORMS = ("ptdf", "angle")
+#: Whether a bus may shed more than its load, which is then surplus stored elsewhere.
+BOUNDS = ("published", "shed_at_most_load")
 
 
 @dataclass(frozen=True)
-class GridOptions:
-    """A grid and its pricing; see `unlearn.OperatingCost`.
+class CostOptions:
+    """A grid and what prices hours on it.
 
     Attributes:
-        case: a bundled case such as ieee14, or the path of a YAML, .m or .mat file.
-        backend: batched (exact, fast), or for comparison moreau, or cvxpylayers (the published way).
-        derivative: of cvxpylayers: dense, or its default lsqr, which is wrong on these programs.
-        form: of the programs that cvxpylayers solves: ptdf, or angle as published.
-        bounds: published, or shed_at_most_load.
+        case: a bundled case, or the path of one's own YAML file.
+        backend: one of `BACKENDS`: "batched" is exact and fast, the others are there for comparison.
+        derivative: of cvxpylayers, one of `LAYER_DERIVATIVES`.
+        form: of the programs that cvxpylayers solves, one of `FORMS`.
+        bounds: one of `BOUNDS`.
     """
 
     case: str = "ieee14"
@@ -23,6 +38,22 @@ class GridOptions:
     derivative: str = "dense"
     form: str = "ptdf"
     bounds: str = "published"
+
+    def __post_init__(self) -> None:
+        require_choice("backend", self.backend, BACKENDS)
+        require_choice("derivative", self.derivative, LAYER_DERIVATIVES)
+        require_choice("form", self.form, FORMS)
+        require_choice("bounds", self.bounds, BOUNDS)
+
+    def build(self) -> OperatingCost:
+        """The grid's programs and what prices them.
+
+        Raises:
+            InputError: what `load_case` and `OperatingCost` refuse.
+        """
+        from unlearn.grid.cost import OperatingCost  # torch takes a second to import
+
+        return OperatingCost(**asdict(self))
 
 
 def bundled_folder() -> Path:
@@ -32,4 +63,4 @@ def bundled_folder() -> Path:
 
 
 #: The bundled cases.
-GRIDS = {path.stem: GridOptions(path.stem) for path in sorted(bundled_folder().glob("*.yaml"))}
+GRIDS = {path.stem: CostOptions(path.stem) for path in sorted(bundled_folder().glob("*.yaml"))}

@@ -12,13 +12,11 @@ from unlearn.checks import FloatArray, IntArray, require_choice
 from unlearn.errors import InputError
 from unlearn.grid.case import GridCase
 from unlearn.grid.network import Network, build_network
+from unlearn.grid.options import BOUNDS, FORMS
 from unlearn.grid.qp import ParametricQp
 
 if TYPE_CHECKING:
     import cvxpy as cp
-
-FORMS = ("ptdf", "angle")
-BOUNDS = ("published", "shed_at_most_load")
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
         with_attribute_as_segment,
     )
     from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
-    from unlearn.households.injection import KINDS, InjectionOptions, inject
+    from unlearn.households.injection import inject
     from unlearn.households.io.lcl import convert_lcl, read_lcl
     from unlearn.households.io.lead import read_lead
     from unlearn.households.io.npz import read_npz
     from unlearn.households.io.parquet import load_profiles, save_profiles
     from unlearn.households.io.sources import HOUSEHOLD_SOURCES, load_buildings, load_households
     from unlearn.households.io.wide import read_wide
+    from unlearn.households.options import KINDS, InjectionOptions
     from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
     from unlearn.households.simulator.households import simulate_households
     from unlearn.households.simulator.weather import london_weather

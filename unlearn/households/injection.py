@@ -19,49 +19,19 @@ which nothing was used, or the days of a bypass, stay normal. Hours without a re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import BoolArray, FloatArray, require_choice, require_fraction
+from unlearn.checks import BoolArray, FloatArray
 from unlearn.errors import InputError
 from unlearn.households.buildings import NO_KIND, BuildingSeries
+from unlearn.households.options import KINDS, InjectionOptions
 
-#: Kinds and the shortest and longest event of each, in hours.
-KINDS: dict[str, tuple[int, int]] = {
-    "spike": (1, 3),
-    "dropout": (3, 24),
-    "stuck": (12, 48),
-    "shift": (24, 72),
-    "theft": (168, 504),
-    "level_shift": (48, 168),
-    "night_bypass": (120, 336),
-}
 _NIGHT_BEGINS, _NIGHT_ENDS = 22, 6
 #: Hours before an event that it may look back to.
 _LOOK_BACK = 12
-
-
-@dataclass(frozen=True)
-class InjectionOptions:
-    """How much is injected.
-
-    Attributes:
-        share: of each building's hours that lie in events, in the mean over draws.
-        kinds: what is injected. All take the same number of hours in the mean: their events are drawn from a Poisson
-            law.
-    """
-
-    share: float = 0.05
-    kinds: tuple[str, ...] = tuple(KINDS)
-
-    def __post_init__(self) -> None:
-        require_fraction("injection.share", self.share)
-        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            raise InputError(f"injection.kinds: expected at least one, each once, got {list(self.kinds)}.")
-        for kind in self.kinds:
-            require_choice("injection.kinds", kind, KINDS)
 
 
 def inject(series: BuildingSeries, options: InjectionOptions | None = None, seed: int = 0) -> BuildingSeries:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from unlearn.linalg.nystrom import nystrom_preconditioner
     from unlearn.linalg.objective import Objective, inverse_hvp
     from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
-    from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, relative_residual, solve_dense
+    from unlearn.linalg.options import IhvpOptions
+    from unlearn.linalg.solvers import Preconditioner, Solution, relative_residual, solve_dense
     from unlearn.linalg.spectrum import (
         DampingChoice,
         Extremes,

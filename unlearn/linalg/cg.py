@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.linalg.operators import Operator, products
-from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution
+from unlearn.linalg.options import IhvpOptions
+from unlearn.linalg.solvers import Preconditioner, Solution
 from unlearn.linalg.spectrum import lanczos_extremes
 
 #: A residual of `ROUNDOFF_FACTOR * roundoff ‖H‖ ‖x‖` is what products of that accuracy allow.

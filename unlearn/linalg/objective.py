@@ -9,7 +9,8 @@ from torch import Tensor
 from unlearn.errors import InputError
 from unlearn.linalg.cg import solve_cg
 from unlearn.linalg.operators import Operator
-from unlearn.linalg.solvers import IhvpOptions, Preconditioner, Solution, solve_dense
+from unlearn.linalg.options import IhvpOptions
+from unlearn.linalg.solvers import Preconditioner, Solution, solve_dense
 
 
 class Objective(Protocol):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.detectors.builders import daily_series
 from unlearn.errors import InputError
 from unlearn.households.buildings import NO_KIND
-from unlearn.households.injection import KINDS, InjectionOptions, inject
+from unlearn.households.injection import inject
+from unlearn.households.options import KINDS, InjectionOptions
 
 
 def events(kind: np.ndarray) -> list[tuple[int, int, int]]:

@@ -17,7 +17,8 @@ from unlearn.detectors.registry import DetectorOptions, fit_candidates
 from unlearn.detectors.thresholds import ThresholdRule, choose_threshold
 from unlearn.detectors.windows import Windows, divide, mean_by_hour
 from unlearn.errors import DataError, InputError
-from unlearn.households.injection import InjectionOptions, inject
+from unlearn.households.injection import inject
+from unlearn.households.options import InjectionOptions
 from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, load_archive, save_archive, score_division
 from unlearn.studies.detection.measure import MeasureOptions, flagged_at, measure_detector, measure_thresholds
 

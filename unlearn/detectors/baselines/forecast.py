@@ -14,7 +14,7 @@ from unlearn.detectors.scaling import ScaledSeries
 from unlearn.detectors.windows import Windows
 from unlearn.errors import InputError
 from unlearn.forecasters.household import UNIT_KWH, HouseholdForecaster, fit_household_forecaster
-from unlearn.forecasters.training import TrainingOptions
+from unlearn.forecasters.options import TrainingOptions
 from unlearn.households.by_household import household_profiles
 from unlearn.households.day_ahead import HOURS, DayAheadPanel, day_ahead_panel
 

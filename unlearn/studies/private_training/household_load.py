@@ -17,7 +17,8 @@ from unlearn.dp.noise import Noise, SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
 from unlearn.forecasters.household import KINDS, HouseholdForecaster, fit_household_forecaster, household_mean
-from unlearn.forecasters.private_household import PrivateForecastOptions, fit_private_household_forecaster
+from unlearn.forecasters.options import PrivateForecastOptions
+from unlearn.forecasters.private_household import fit_private_household_forecaster
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
