@@ -9,7 +9,6 @@ from experiments.build import build_study
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from unlearn.forecasters import save_forecaster
-from unlearn.studies._shared.measure import METRICS
 
 
 @experiment
@@ -18,8 +17,7 @@ def main(config: Config, folder: Path) -> Ending:
     study = build_study(config)
     save_forecaster(study.model, folder / "model")
     table = study.records("train")
-    for metric, value in study.original.means(study.priced_test_rows).items():
-        table.add(metric, value, METRICS[metric], method="original", split="test")
+    study.original.add_means(table, study.priced_test_rows, method="original", split="test")
     records = write_records(config, table.to_frame(), folder)
     names = {"cost": "Operating cost on test hours", "mape": "MAPE on test hours", "mse": "MSE on test hours"}
     return Ending([number(name, records, metric=metric) for metric, name in names.items()], folder)

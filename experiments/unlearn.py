@@ -10,7 +10,6 @@ from experiments.build import build_study, model_folder
 from experiments.endings import Ending, number
 from experiments.evidence import OldModel, require_single_run, write_evidence
 from experiments.schema import Config
-from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import PROTOCOLS
 
 
@@ -53,8 +52,7 @@ def main(config: Config, folder: Path) -> Ending:
     }
     after = study.measure(result.model.theta, study.priced_test_rows)
     for method, hourly in (("original", study.original), ("unlearnt", after)):
-        for metric, value in hourly.means(study.priced_test_rows).items():
-            table.add(metric, value, METRICS[metric], method=method, split="test", **columns)
+        hourly.add_means(table, study.priced_test_rows, method=method, split="test", **columns)
     for metric in ("distance_to_retrained", "distance_to_original"):
         table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
     records = write_records(config, table.to_frame(), folder)

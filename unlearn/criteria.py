@@ -1,16 +1,22 @@
-"""Criteria: what a forecast is judged by. One protocol, `criterion(forecast, load) -> (n,)`, one registry of names."""
+"""Criteria: what a forecast is judged by. One protocol, `criterion(forecast, load) -> (n,)`, one registry of names.
+
+A criterion of one's own is a class like those below, passed as an object to whatever takes a name; it needs no entry in
+`CRITERIA`. This module is light: torch and the grid are imported when a criterion is called.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
-
-from unlearn.checks import as_floats, require_choice, require_finite
+from unlearn.checks import as_floats, require_finite
 from unlearn.errors import InputError
-from unlearn.grid import GridCase, OperatingCost
+from unlearn.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unlearn.grid import GridCase, OperatingCost
 
 
 @runtime_checkable
@@ -18,7 +24,10 @@ class Criterion(Protocol):
     """Something a forecast is judged by; lower is better.
 
     Called with forecast and true load in p.u., each (n, B); returns one value per hour, (n,),
-    differentiable with respect to the forecast.
+    differentiable with respect to the forecast. `name` and `unit` stand in records.
+
+    A class may say more of itself: `label` for legends, `axis` for axes, whether it `needs_grid` (is made with one),
+    and the `program` that re-weights for it, "PAMU" unless said otherwise.
     """
 
     name: str
@@ -29,6 +38,8 @@ class Criterion(Protocol):
 
 def _paired(name: str, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
     """Refuse what would be broadcast, or is no tensor."""
+    from torch import Tensor  # a second to import, and who asks for a name needs none
+
     for which, tensor in (("forecast", forecast), ("load", load)):
         if not isinstance(tensor, Tensor):
             raise InputError(
@@ -45,8 +56,8 @@ def _paired(name: str, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
 class MSE:
     """Squared error in p.u.², averaged over loads: the mean over hours is the MSE of all entries."""
 
-    name = "mse"
-    unit = "pu2"
+    name, unit = "mse", "pu2"
+    label, axis = "MSE", "MSE [p.u.²]"
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
         forecast_pu, load_pu = _paired("MSE", forecast_pu, load_pu)
@@ -60,8 +71,8 @@ class MAPE:
     load of 0 has no such error: it is refused, or left out, so that an hour is averaged over its other loads.
     """
 
-    name = "mape"
-    unit = "percent"
+    name, unit = "mape", "percent"
+    label, axis = "MAPE", "MAPE [%]"
 
     def __init__(self, leave_out_zeros: bool = False) -> None:
         self.leave_out_zeros = leave_out_zeros
@@ -79,7 +90,7 @@ class MAPE:
             raise InputError(
                 f"MAPE: expected {what}, got {'only 0' if self.leave_out_zeros else 'a 0'} in hour {hour}; {remedy}."
             )
-        share = (forecast_pu - load_pu).abs() / torch.where(known, load_pu.abs(), torch.inf)
+        share = (forecast_pu - load_pu).abs() / load_pu.abs().where(known, float("inf"))
         return 100 * share.sum(dim=1) / known.sum(dim=1)
 
 
@@ -100,6 +111,8 @@ class Weighted:
         self.name = "+".join(f"{weight:g}*{part.name}" for part, weight in self._parts.items())
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        import torch
+
         terms = [weight * part(forecast_pu, load_pu) for part, weight in self._parts.items()]
         return torch.stack(terms).sum(dim=0)
 
@@ -107,18 +120,22 @@ class Weighted:
 class OperatingCostCriterion:
     """Cost of dispatch and redispatch in each hour; the criterion of TAMU."""
 
-    name = "cost"
-    unit = "money"
+    name, unit = "cost", "money/h"
+    label, axis = "Cost", "Operating cost [money/h]"
+    needs_grid, program = True, "TAMU"
 
     def __init__(self, grid: OperatingCost | GridCase | str) -> None:
         """Price on `grid`: a priced grid, a case, or a case's name or path."""
+        from unlearn.grid import OperatingCost
+
         self.grid = grid if isinstance(grid, OperatingCost) else OperatingCost(grid)
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
         return self.grid(forecast_pu, load_pu).total
 
 
-CRITERIA = ("mse", "mape", "cost")
+#: Criteria by name.
+CRITERIA: Registry[Any] = Registry("criterion", {"mse": MSE, "mape": MAPE, "cost": OperatingCostCriterion})
 
 
 def make_criterion(criterion: str | Criterion, grid: OperatingCost | GridCase | str | None = None) -> Criterion:
@@ -134,9 +151,9 @@ def make_criterion(criterion: str | Criterion, grid: OperatingCost | GridCase | 
         )
     if not isinstance(criterion, str):
         return criterion
-    require_choice("criterion", criterion, CRITERIA)
-    if criterion == "cost":
-        if grid is None:
-            raise InputError('criterion "cost" needs a grid: pass grid="ieee14", a GridCase or an OperatingCost.')
-        return OperatingCostCriterion(grid)
-    return MSE() if criterion == "mse" else MAPE()
+    made = CRITERIA[criterion]
+    if not getattr(made, "needs_grid", False):
+        return made()
+    if grid is None:
+        raise InputError(f'criterion "{criterion}" needs a grid: pass grid="ieee14", a GridCase or an OperatingCost.')
+    return made(grid)

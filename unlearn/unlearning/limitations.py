@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from unlearn.checks import IntArray, require_rows
-from unlearn.criteria import Criterion, OperatingCostCriterion
+from unlearn.criteria import Criterion
 from unlearn.data import LoadDataset
 from unlearn.data.features import Lag
 from unlearn.errors import InputError, MismatchError
@@ -35,11 +35,11 @@ def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike | None) -
 
 def require_base(criterion: Criterion, dataset: LoadDataset) -> None:
     """Refuse to price loads in per unit of another power base than the grid's."""
-    if isinstance(criterion, OperatingCostCriterion) and criterion.grid.case.base_mva != dataset.base_mva:
+    grid = getattr(criterion, "grid", None)
+    if grid is not None and grid.case.base_mva != dataset.base_mva:
         raise MismatchError(
-            f"data set and grid do not match: loads are per unit on {dataset.base_mva:g} MVA, grid "
-            f"{criterion.grid.case.name!r} on {criterion.grid.case.base_mva:g}. Load the data with base_mva="
-            f"{criterion.grid.case.base_mva:g}."
+            f"data set and grid do not match: loads are per unit on {dataset.base_mva:g} MVA, grid {grid.case.name!r} "
+            f"on {grid.case.base_mva:g}. Load the data with base_mva={grid.case.base_mva:g}."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_positive, short_repr
-from unlearn.criteria import MAPE, MSE
+from unlearn.criteria import CRITERIA, MAPE, MSE, Criterion
 from unlearn.data import LoadDataset
 from unlearn.errors import DataError, InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost, price_hours
+from unlearn.records import RecordTable
 
-#: Metrics of an evaluation, with units; the parts of the cost come after the three criteria.
+#: Metrics of every evaluation, with units; the parts of the cost come after the criteria.
 METRICS = {
-    "mse": "pu2",
-    "mape": "percent",
-    "cost": "money/h",
+    **{name: CRITERIA[name].unit for name in ("mse", "mape", "cost")},
     "generation_cost": "money/h",
     "shedding_cost": "money/h",
     "storage_cost": "money/h",
@@ -38,11 +37,13 @@ class HourlyMetrics:
 
     Attributes:
         rows: rows of the data set, sorted, shape (n,).
-        values: one array (n,) per name in `METRICS`.
+        values: one array (n,) per name in `METRICS`, and per criterion of one's own.
+        units: unit of each.
     """
 
     rows: IntArray
     values: Mapping[str, FloatArray]
+    units: Mapping[str, str]
 
     def means(self, rows: IntArray) -> dict[str, float]:
         """Average each metric over those of `rows` that were priced."""
@@ -51,9 +52,19 @@ class HourlyMetrics:
             raise InputError("evaluation.hours: none of a split's hours was priced; price more, or all (null).")
         return {metric: float(values[chosen].mean()) for metric, values in self.values.items()}
 
+    def add_means(self, table: RecordTable, rows: IntArray, **columns: object) -> None:
+        """Add the means over some rows to records."""
+        for metric, value in self.means(rows).items():
+            table.add(metric, value, self.units[metric], **columns)
+
 
 def measure(
-    model: Forecaster, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, mape: MAPE | None = None
+    model: Forecaster,
+    dataset: LoadDataset,
+    rows: IntArray,
+    cost: OperatingCost,
+    mape: MAPE | None = None,
+    criteria: Sequence[Criterion] = (),
 ) -> HourlyMetrics:
     """Evaluate MSE, MAPE and operating cost of a forecaster, hour by hour.
 
@@ -63,13 +74,14 @@ def measure(
         rows: rows to evaluate, shape (n,).
         cost: the grid that hours are priced on.
         mape: how MAPE treats loads of 0; None refuses them.
+        criteria: further criteria.
 
     Raises:
         InputError: a load of zero that is not to be left out.
         SolverError: an hour that cannot be priced; names it.
     """
     forecast = torch.from_numpy(model.forecast(dataset.features[rows]))
-    return measure_forecast(forecast, dataset, rows, cost, mape)
+    return measure_forecast(forecast, dataset, rows, cost, mape, criteria)
 
 
 def refuse_zero_loads(dataset: LoadDataset, rows: IntArray) -> None:
@@ -89,7 +101,12 @@ def refuse_zero_loads(dataset: LoadDataset, rows: IntArray) -> None:
 
 
 def measure_forecast(
-    forecast: Tensor, dataset: LoadDataset, rows: IntArray, cost: OperatingCost, mape: MAPE | None = None
+    forecast: Tensor,
+    dataset: LoadDataset,
+    rows: IntArray,
+    cost: OperatingCost,
+    mape: MAPE | None = None,
+    criteria: Sequence[Criterion] = (),
 ) -> HourlyMetrics:
     """Evaluate forecasts in p.u., shape (n, B), of some rows of a data set; see `measure`."""
     load = torch.from_numpy(dataset.load_pu[rows])
@@ -105,8 +122,10 @@ def measure_forecast(
         "shed_above_load": priced.shed_above_load,
         "degenerate": priced.degenerate,
         "clipped": priced.clipped,
+        **{criterion.name: criterion(forecast, load) for criterion in criteria},
     }
-    return HourlyMetrics(rows, {metric: columns[metric].double().numpy() for metric in METRICS})
+    units = METRICS | {criterion.name: criterion.unit for criterion in criteria}
+    return HourlyMetrics(rows, {metric: columns[metric].double().numpy() for metric in units}, units)
 
 
 def sample_hours(rows: IntArray, hours: int | None) -> IntArray:

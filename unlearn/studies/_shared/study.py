@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
-from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion
+from unlearn.criteria import CRITERIA, MAPE, Criterion, make_criterion
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
 from unlearn.errors import InputError
@@ -19,7 +20,7 @@ from unlearn.grid import OperatingCost
 from unlearn.influence import CriterionGradient, criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
 from unlearn.records import RecordTable
-from unlearn.studies._shared.measure import HourlyMetrics, measure_forecast, refuse_zero_loads, sample_hours
+from unlearn.studies._shared.measure import METRICS, HourlyMetrics, measure_forecast, refuse_zero_loads, sample_hours
 from unlearn.unlearning import evaluation_rows, require_base, select
 from unlearn.unlearning.request import resolve
 
@@ -51,6 +52,7 @@ class Study:
         seed: seed of random selection and drawing.
         labels: further columns of every record.
         mape: how MAPE treats loads of 0.
+        own_criteria: criteria of one's own: measured, and to select and re-weight by, by their names.
     """
 
     model: Forecaster
@@ -68,6 +70,7 @@ class Study:
     seed: int = 0
     labels: dict[str, object] = field(default_factory=dict)
     mape: MAPE = field(default_factory=MAPE)
+    own_criteria: Sequence[Criterion] = ()
 
     def __post_init__(self) -> None:
         require_choice("protocol", self.protocol, PROTOCOLS)
@@ -85,8 +88,9 @@ class Study:
 
     @cached_property
     def criteria(self) -> dict[str, Criterion]:
-        """The three criteria that are differentiated, by name."""
-        return {"mse": MSE(), "mape": self.mape, "cost": OperatingCostCriterion(self.gradient_cost or self.cost)}
+        """The criteria that are differentiated, by name."""
+        built_in = {name: make_criterion(name, self.gradient_cost or self.cost) for name in CRITERIA}
+        return built_in | {own.name: own for own in (self.mape, *self.own_criteria)}
 
     @cached_property
     def objective(self) -> HeadObjective:
@@ -147,7 +151,12 @@ class Study:
         """Metrics of another head on some of the priced rows."""
         design = self._priced_design[torch.from_numpy(np.searchsorted(self.priced_rows, rows))]
         return measure_forecast(
-            design @ theta.reshape(self.model.head.shape).T, self.dataset, rows, self.cost, self.mape
+            design @ theta.reshape(self.model.head.shape).T,
+            self.dataset,
+            rows,
+            self.cost,
+            self.mape,
+            [criterion for name, criterion in self.criteria.items() if name not in METRICS],
         )
 
     def records(self, experiment: str) -> RecordTable:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from unlearn.attacks import require_enough_records
 from unlearn.attacks.shadow import MIN_SHADOWS
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative
+from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
-
-#: What is re-weighted for: PAMU for "mse" and "mape", TAMU for "cost".
-CRITERIA = ("mse", "mape", "cost")
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class AuditOptions:
     attacked_rows: int = 64
     targets: int = 4
     l1_budgets: Sequence[float] = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25)
-    criteria: Sequence[str] = CRITERIA
+    criteria: Sequence[str] = CRITERIA.names()
     fprs: Sequence[float] = (0.05, 0.01)
     row_fprs: Sequence[float] = (0.01, 0.001)
 

@@ -22,7 +22,6 @@ from unlearn.attacks import bootstrap_weights, fit_heads, measure_attack
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import remain_rows
 from unlearn.records import RecordTable
-from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
 from unlearn.studies.deletion.attackers import Attacker, add_outcome
 from unlearn.studies.deletion.options import AuditOptions
@@ -73,8 +72,8 @@ def measure_releases(
     heads = [*releases(study, rows, options)]
     retrained = next(release.theta for release in heads if release.columns["method"] == "retrained")
     for release in heads:
-        for metric, value in study.measure(release.theta, study.priced_test_rows).means(study.priced_test_rows).items():
-            table.add(metric, value, METRICS[metric], split="test", **release.columns)
+        tested = study.measure(release.theta, study.priced_test_rows)
+        tested.add_means(table, study.priced_test_rows, split="test", **release.columns)
         table.add("distance_to_retrained", relative_distance(release.theta, retrained), "relative", **release.columns)
         distance = relative_distance(release.theta, study.model.theta)
         table.add("distance_to_original", distance, "relative", **release.columns)

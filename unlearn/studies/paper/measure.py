@@ -17,7 +17,7 @@ from unlearn.data import remain_rows
 from unlearn.errors import InputError
 from unlearn.grid import OperatingCost
 from unlearn.records import RecordTable
-from unlearn.studies._shared.measure import METRICS, HourlyMetrics
+from unlearn.studies._shared.measure import HourlyMetrics
 from unlearn.studies._shared.study import Study
 from unlearn.unlearning import Reweighting, newton_update, relative_distance, remain_weights, retrain
 
@@ -65,8 +65,7 @@ def _add_completeness(
     table: RecordTable, method: str, share: float, hourly: HourlyMetrics, splits: dict[str, IntArray]
 ) -> None:
     for split, rows in splits.items():
-        for metric, value in hourly.means(rows).items():
-            table.add(metric, value, METRICS[metric], method=method, proportion=share, split=split)
+        hourly.add_means(table, rows, method=method, proportion=share, split=split)
 
 
 def published_derivative(study: Study, share: float, l1_budgets: Sequence[float]) -> pd.DataFrame:
@@ -101,9 +100,6 @@ def published_derivative(study: Study, share: float, l1_budgets: Sequence[float]
     return pd.concat([records, table.to_frame()], ignore_index=True)
 
 
-CRITERIA = ("mse", "mape", "cost")
-
-
 def sensitivity(study: Study, share: float, draw: int = 1000) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every remaining sample on every criterion (eq. 23, Hessian over R).
 
@@ -115,21 +111,21 @@ def sensitivity(study: Study, share: float, draw: int = 1000) -> tuple[pd.DataFr
     Returns:
         Records with the Pearson correlation of each pair of criteria, over the drawn samples
         ("drawn", as published) and over all that remain ("remain"); and a table of samples with
-        columns row, over_generated, drawn, mse, mape, cost: influences with the library's sign,
-        positive where removing the sample makes the criterion worse.
+        columns row, over_generated, drawn, and one for each criterion of the study: influences with the
+        library's sign, positive where removing the sample makes the criterion worse.
     """
     removed = study.positions(share)
     share = len(removed) / study.objective.n_samples
     weights = remain_weights(study.objective, removed)
     remain = weights.numpy() > 0
-    samples = pd.DataFrame({name: study.influence(name, weights)[remain] for name in CRITERIA})
+    samples = pd.DataFrame({name: study.influence(name, weights)[remain] for name in study.criteria})
     samples.insert(0, "row", study.training_rows[remain])
     samples.insert(1, "over_generated", study.over_generated[remain])
     samples.insert(2, "drawn", False)
     samples.loc[_draw(samples["over_generated"].to_numpy(), draw, study.seed), "drawn"] = True
     table = study.records("sensitivity")
     for split, chosen in (("remain", samples), ("drawn", samples[samples["drawn"]])):
-        for first, second in combinations(CRITERIA, 2):
+        for first, second in combinations(study.criteria, 2):
             value = chosen[first].corr(chosen[second])
             table.add(f"pearson_{first}_{second}", value, "", method="original", proportion=share, split=split)
         over = float(chosen["over_generated"].sum())
@@ -147,7 +143,7 @@ def _draw(over_generated: np.ndarray, draw: int, seed: int) -> IntArray:
 
 
 def tradeoff(
-    study: Study, share: float, l1_budgets: Sequence[float], criteria: Sequence[str] = ("mse", "mape", "cost")
+    study: Study, share: float, l1_budgets: Sequence[float], criteria: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Remove a share, re-weight the rest for each criterion and budget, measure on the test rows.
 
@@ -155,7 +151,7 @@ def tradeoff(
         study: forecaster and protocol.
         share: share of the head's training rows to remove.
         l1_budgets: values of λ₁; 0 is complete unlearning.
-        criteria: what to re-weight for: PAMU for "mse" and "mape", TAMU for "cost".
+        criteria: what to re-weight for, of the study's criteria; None takes all.
 
     Returns:
         Records on the split test: every metric of the methods original, retrained and reweighted
@@ -169,7 +165,7 @@ def tradeoff(
     retrained = retrain(study.objective, rows)
     _add_tradeoff(study, table, theta, retrained, method="original", proportion=share)
     _add_tradeoff(study, table, retrained, retrained, method="retrained", proportion=share)
-    jobs = [(criterion, budget) for criterion in criteria for budget in l1_budgets]
+    jobs = [(criterion, budget) for criterion in criteria or study.criteria for budget in l1_budgets]
     for criterion, budget in tqdm(jobs, desc=f"{study.model.card.kind}: trade-off", leave=False):
         columns = {"method": "reweighted", "criterion": criterion, "proportion": share, "l1_budget": budget}
         new_theta = _reweighted(study, rows, criterion, budget)
@@ -184,8 +180,7 @@ def _reweighted(study: Study, rows: IntArray, criterion: str, budget: float) -> 
 
 
 def _add_tradeoff(study: Study, table: RecordTable, theta: Tensor, retrained: Tensor, **columns: object) -> None:
-    for metric, value in study.measure(theta, study.priced_test_rows).means(study.priced_test_rows).items():
-        table.add(metric, value, METRICS[metric], split="test", **columns)
+    study.measure(theta, study.priced_test_rows).add_means(table, study.priced_test_rows, split="test", **columns)
     table.add("distance_to_retrained", relative_distance(theta, retrained), "relative", **columns)
     table.add("distance_to_retrained_2norm", float((theta - retrained).norm()), "pu", **columns)
     table.add("distance_to_original", relative_distance(theta, study.model.theta), "relative", **columns)

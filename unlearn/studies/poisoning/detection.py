@@ -215,4 +215,6 @@ def _on_validation(study: Study, flagged: NDArray[np.bool_], criterion: str) -> 
     if len(rows):
         theta = newton_update(study.objective, theta, rows, options=study.ihvp).theta
     hours = validation_hours(study)
-    return measure(study.model.with_theta(theta), study.dataset, hours, study.cost).means(hours)[criterion]
+    return measure(
+        study.model.with_theta(theta), study.dataset, hours, study.cost, study.mape, study.own_criteria
+    ).means(hours)[criterion]

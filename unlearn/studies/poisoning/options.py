@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
+from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
-
-#: What remaining rows are re-weighted for: PAMU for "mse" and "mape", TAMU for "cost".
-CRITERIA = ("mse", "mape", "cost")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What is added from outside of the library, without a line changed in it."""
