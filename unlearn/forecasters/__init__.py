@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from unlearn.forecasters.options import PrivateForecastOptions, TrainingOptions
     from unlearn.forecasters.private_head import ClippedSums
     from unlearn.forecasters.private_household import fit_private_household_forecaster
+    from unlearn.forecasters.specs import FORECASTERS, Cnn, ForecasterSpec, Linear, Mixer
     from unlearn.forecasters.training import train_network
 else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
+    # how a forecaster is made, by name or as an object
+    "FORECASTERS", "Cnn", "ForecasterSpec", "Linear", "Mixer",
     # models
     "Forecaster", "LinearForecaster", "ModelCard", "NetworkForecaster",
     # fitting

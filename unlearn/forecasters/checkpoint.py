@@ -13,8 +13,7 @@ from unlearn.data import StandardScaler
 from unlearn.errors import InputError
 from unlearn.forecasters.base import Forecaster, ModelCard
 from unlearn.forecasters.head import PREFIX, HeadStatistics
-from unlearn.forecasters.linear import LinearForecaster
-from unlearn.forecasters.network import EXTRACTORS, NetworkForecaster
+from unlearn.forecasters.specs import FORECASTERS, ForecasterSpec
 from unlearn.limits import build_to_fit
 from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
 
@@ -38,11 +37,15 @@ def save_forecaster(model: Forecaster, folder: str | Path) -> Path:
     return folder
 
 
-def load_forecaster(folder: str | Path) -> Forecaster:
+def load_forecaster(folder: str | Path, spec: ForecasterSpec | None = None) -> Forecaster:
     """Read a model that `save_forecaster` wrote.
 
     One that an earlier version wrote has no sufficient statistics and does not know its hours: `forget` takes both
     from the data, `forget_rows` refuses (see `Forecaster.with_statistics`).
+
+    Args:
+        folder: of the model.
+        spec: what made it, if that is no forecaster of the library's.
 
     Raises:
         DataError: a missing or damaged file; names it and says what to do.
@@ -53,8 +56,10 @@ def load_forecaster(folder: str | Path) -> Forecaster:
     like = weights.get("scaler.mean", torch.zeros(0))
     try:
         card = ModelCard(**values)
-        model = build_to_fit(folder / WEIGHTS, lambda: _empty(card, like), weights, _OF_ROWS)
-    except (KeyError, TypeError, ValueError) as error:
+        made_by = spec or FORECASTERS[card.kind]()
+        scaler = StandardScaler(torch.zeros_like(like), torch.ones_like(like))
+        model = build_to_fit(folder / WEIGHTS, lambda: made_by.empty(card, scaler), weights, _OF_ROWS)
+    except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     try:
         if "weights" in weights:  # earlier versions took what has no weight as forgotten, and kept no hours
@@ -110,12 +115,3 @@ def destroy_forecaster(folder: str | Path, sha256: Mapping[str, str]) -> None:
     for name in (WEIGHTS, CARD):  # the sums first: what a kill leaves behind is no model
         (folder / name).unlink()
     folder.rmdir()
-
-
-def _empty(card: ModelCard, like: Tensor) -> Forecaster:
-    """Build the model that a card describes, with a scaler of the shape of `like`."""
-    scaler = StandardScaler(torch.zeros_like(like), torch.ones_like(like))
-    if card.kind == "linear":
-        return LinearForecaster(card, [(b, f) for b, f in card.settings["columns"]], scaler)
-    extractor = EXTRACTORS[card.kind](len(card.load_names), len(card.feature_names))
-    return NetworkForecaster(card, extractor, scaler)

@@ -21,11 +21,9 @@ from unlearn.influence import CriterionGradient, criterion_gradient, influence_s
 from unlearn.linalg import IhvpOptions
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS, HourlyMetrics, measure_forecast, refuse_zero_loads, sample_hours
+from unlearn.studies._shared.options import PROTOCOLS
 from unlearn.unlearning import evaluation_rows, require_base, select
 from unlearn.unlearning.request import resolve
-
-#: "published" differentiates and selects on the test rows that it reports; "fair" on validation rows.
-PROTOCOLS = {"published": "test", "fair": "validation"}
 
 #: How a share of rows to unlearn is picked; "given" rows are fixed.
 SELECTIONS = ("helpful", "harmful", "random", "given")
