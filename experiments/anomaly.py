@@ -11,26 +11,36 @@ same windows; thresholds come from other buildings than those reported on. Inter
 
 from __future__ import annotations
 
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pandas as pd
 
-from experiments.anomaly_outputs import write_outputs
-from experiments.anomaly_stages import AnomalyRun
 from experiments.app import experiment
+from experiments.build import build_households
 from experiments.endings import Ending, number
 from experiments.schema import Config
+from experiments.schema_anomaly import HouseholdBuildingsConfig, RuleConfig
 from experiments.together import publish
-from unlearn.studies.detection.verdict import AnomalyTable, named
+from unlearn.detectors import DETECTORS, Detector, DivisionOptions, ThresholdRule
+from unlearn.detectors.base import label_of
+from unlearn.households.buildings import buildings_of
+from unlearn.households.io.sources import load_buildings
+from unlearn.households.options import InjectionOptions
+from unlearn.studies.detection.options import DetectionOptions
+from unlearn.studies.detection.outputs import write_outputs
+from unlearn.studies.detection.run import DetectionStudy
+from unlearn.studies.detection.verdict import AnomalyTable
 
 
 @experiment(keeps=lambda config: config.anomaly.folder)
 def main(config: Config, folder: Path) -> Ending:
     """Write files of each detector and seed, records, figure and page, and print what they say."""
-    run = AnomalyRun(config)
+    study = build_detection(config)
     tables = []
-    for judged in run.judged():
-        write_outputs(judged, run.measured.rule, folder)
+    for judged in study.judged():
+        write_outputs(judged, study.options.rule, folder)
         tables.append(judged.records)
     records = pd.concat(tables, ignore_index=True)
     page = publish(config, "anomaly", records, folder)
@@ -38,12 +48,47 @@ def main(config: Config, folder: Path) -> Ending:
     own = records[records["split"].eq("test") & records["at"].isna() & records["kind"].isna()]
     found = own[own["metric"].eq("f1") & own["level"].eq("window") & own["rule"].eq(rule)]
     best = str(found.groupby("detector")["value"].mean().idxmax())
+    said = label_of(best)
     numbers = [
-        number(f"F1 of windows, {named(best)} (the best)", own, metric="f1", level="window", rule=rule, detector=best),
-        number(f"F1 of hours, {named(best)}", own, metric="f1", level="hour", rule=rule, detector=best),
-        number(f"PR-AUC of windows, {named(best)}", own, metric="pr_auc", level="window", detector=best),
+        number(f"F1 of windows, {said} (the best)", own, metric="f1", level="window", rule=rule, detector=best),
+        number(f"F1 of hours, {said}", own, metric="f1", level="hour", rule=rule, detector=best),
+        number(f"PR-AUC of windows, {said}", own, metric="pr_auc", level="window", detector=best),
     ]
     return Ending(numbers, page)
+
+
+def build_detection(config: Config) -> DetectionStudy:
+    """The study of a configuration."""
+    own, buildings = config.anomaly, config.buildings
+    options = DetectionOptions(
+        tuple(build_detector(config, name) for name in own.detectors),
+        tuple(own.seeds),
+        build_rule(own.rule),
+        own.draws,
+        DivisionOptions(**asdict(own.division)),
+        own.folder,
+    )
+    if not isinstance(buildings, HouseholdBuildingsConfig):
+        return DetectionStudy(load_buildings(**asdict(buildings)), options)
+    injection = InjectionOptions(buildings.injection.share, tuple(buildings.injection.kinds))
+    return DetectionStudy(buildings_of(build_households(config), buildings.start, buildings.end), options, injection)
+
+
+def build_detector(config: Config, name: str) -> Detector:
+    """A detector with the settings of its name."""
+    own: Detector = _filled(DETECTORS[name], getattr(config.anomaly, name, {}))
+    return own
+
+
+def build_rule(config: RuleConfig) -> ThresholdRule:
+    """The rule of a threshold."""
+    return ThresholdRule(config.kind, config.at)
+
+
+def _filled(cls: type, settings: Any) -> Any:
+    """An option class, and those within it, from settings of the same names."""
+    hints, own = get_type_hints(cls), vars(settings) if is_dataclass(settings) else settings
+    return cls(**{name: _filled(hints[name], v) if is_dataclass(v) else v for name, v in own.items()})
 
 
 if __name__ == "__main__":

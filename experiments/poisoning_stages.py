@@ -19,15 +19,11 @@ from experiments.schema import Config
 from experiments.schema_poisoning import PoisonConfig
 from unlearn.checks import require_choice
 from unlearn.data import LoadDataset, Poisoned, poison
-from unlearn.detectors.baselines.simple import fit_median
-from unlearn.detectors.gan.adversarial import AdversarialOptions
-from unlearn.detectors.gan.fitted import GanOptions, fit_gan
-from unlearn.detectors.gan.inversion import InversionOptions
+from unlearn.detectors import AdversarialOptions, Detector, Gan, InversionOptions, make_detector
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.records import COLUMNS, config_hash, kept_table, provenance, source_fingerprint
-from unlearn.studies.poisoning.detection import FitWindows
 from unlearn.studies.poisoning.measure import DETECTORS, PoisonedStudy
 from unlearn.studies.poisoning.options import PoisoningOptions
 
@@ -35,9 +31,6 @@ log = logging.getLogger(__name__)
 
 #: Rooms of the library whose source the records depend on.
 MEASURING = ("data", "grid", "linalg", "forecasters", "influence", "unlearning", "detectors", "studies")
-
-#: Detectors of anomalies.
-ANOMALIES = ("seasonal", "gan")
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class PoisoningRun:
         for name in own.detectors:
             require_choice("poisoning.detectors", name, DETECTORS)
         for name in own.anomalies:
-            require_choice("poisoning.anomalies", name, ANOMALIES)
+            make_detector(name)
         if "gan" in own.anomalies and not set(own.gan.shares) & set(own.shares):
             log.warning(
                 "the GAN is left out: none of poisoning.shares is among poisoning.gan.shares %s", own.gan.shares
@@ -136,16 +129,15 @@ class PoisoningRun:
             yield self._kept(part, name, lambda name=name: part.study.detected(name))
         for name in own.anomalies:
             if name != "gan" or cell.share in own.gan.shares:
-                yield self._kept(part, name, lambda name=name: part.study.detected(name, self._fit(name)))
+                yield self._kept(part, name, lambda name=name: part.study.detected(self._anomalies(name)))
 
-    def _fit(self, name: str) -> FitWindows:
-        """What fits a detector of anomalies."""
+    def _anomalies(self, name: str) -> Detector:
+        """A detector of anomalies; the GAN as configured for loads."""
         own = self.config.poisoning.gan
-        options = GanOptions(
-            training=AdversarialOptions(own.epochs, own.batch_size),
-            inversion=InversionOptions(own.steps, own.learning_rate),
-        )
-        return {"seasonal": fit_median, "gan": lambda windows, seed: fit_gan(windows, options, seed)}[name]
+        if name != Gan.name:
+            return make_detector(name)
+        training = AdversarialOptions(own.epochs, own.batch_size)
+        return Gan(training=training, inversion=InversionOptions(own.steps, own.learning_rate))
 
     def _kept(self, part: _Part, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Records that were measured before with the same key, or that `make` measures."""

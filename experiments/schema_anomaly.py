@@ -68,17 +68,37 @@ class DivisionConfig:
 
 
 @dataclass
-class PyodConfig:
-    """Isolation forest and local outlier factor; see `unlearn.detectors.baselines.pyod.PyodOptions`."""
+class SeasonalConfig:
+    """The reading of some hours before; see `unlearn.detectors.Seasonal`."""
 
-    trees: int = MISSING
-    neighbours: int = MISSING
+    lags: list[int] = MISSING
+
+
+@dataclass
+class NetworkForecastConfig:
+    """Residuals of a network's forecasts; see `unlearn.detectors.CnnForecast` and `MixerForecast`."""
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass
+class IsolationForestConfig:
+    """Isolation forest; see `unlearn.detectors.IsolationForest`."""
+
+    n_estimators: int = MISSING
+
+
+@dataclass
+class LocalOutlierFactorConfig:
+    """Local outlier factor; see `unlearn.detectors.LocalOutlierFactor`."""
+
+    n_neighbors: int = MISSING
     max_windows: int = MISSING
 
 
 @dataclass
 class AutoencoderConfig:
-    """The LSTM autoencoder; see `unlearn.detectors.autoencoder.AutoencoderOptions`."""
+    """The LSTM autoencoder; see `unlearn.detectors.Autoencoder`."""
 
     hidden: int = MISSING
     epochs: int = MISSING
@@ -90,7 +110,7 @@ class AutoencoderConfig:
 
 @dataclass
 class GanNetworksConfig:
-    """Sizes of the GAN; see `unlearn.detectors.gan.networks.NetworkOptions`."""
+    """Sizes of the GAN; see `unlearn.detectors.NetworkOptions`."""
 
     generator: list[int] = MISSING
     discriminator: int = MISSING
@@ -100,7 +120,7 @@ class GanNetworksConfig:
 
 @dataclass
 class AdversarialConfig:
-    """Adversarial training; see `unlearn.detectors.gan.adversarial.AdversarialOptions`."""
+    """Adversarial training; see `unlearn.detectors.AdversarialOptions`."""
 
     epochs: int = MISSING
     batch_size: int = MISSING
@@ -111,7 +131,7 @@ class AdversarialConfig:
 
 @dataclass
 class EncoderConfig:
-    """Where the search may start; see `unlearn.detectors.gan.encoder.EncoderOptions`."""
+    """Where the search may start; see `unlearn.detectors.EncoderOptions`."""
 
     hidden: int = MISSING
     epochs: int = MISSING
@@ -123,7 +143,7 @@ class EncoderConfig:
 
 @dataclass
 class InversionConfig:
-    """The latent search that scores windows; see `unlearn.detectors.gan.inversion.InversionOptions`."""
+    """The latent search that scores windows; see `unlearn.detectors.InversionOptions`."""
 
     steps: int = MISSING
     learning_rate: float = MISSING
@@ -154,9 +174,11 @@ class AnomalyConfig:
     rule: RuleConfig = field(default_factory=RuleConfig)
     draws: int = MISSING
     division: DivisionConfig = field(default_factory=DivisionConfig)
-    lags: list[int] = MISSING
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    pyod: PyodConfig = field(default_factory=PyodConfig)
+    seasonal: SeasonalConfig = field(default_factory=SeasonalConfig)
+    cnn: NetworkForecastConfig = field(default_factory=NetworkForecastConfig)
+    mixer: NetworkForecastConfig = field(default_factory=NetworkForecastConfig)
+    iforest: IsolationForestConfig = field(default_factory=IsolationForestConfig)
+    lof: LocalOutlierFactorConfig = field(default_factory=LocalOutlierFactorConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     gan: GanConfig = field(default_factory=GanConfig)
     folder: str = MISSING

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from experiments.anomaly_stages import detector_options
+from experiments.anomaly import build_detector
 from experiments.benchmarks.autograd_inversion import search_as_published, search_lean
 from experiments.benchmarks.timing import Timing, add_timing
 from experiments.build import build_households
@@ -21,7 +22,8 @@ from unlearn.checks import FloatArray, require_choice
 from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
 from unlearn.detectors.gan.encoder import train_encoder
 from unlearn.detectors.gan.fitted import FittedGan
-from unlearn.detectors.gan.inversion import Inversion, InversionOptions, invert
+from unlearn.detectors.gan.inversion import Inversion, invert
+from unlearn.detectors.gan.options import Gan, InversionOptions
 from unlearn.detectors.metrics import Ranking, building_draws, interval
 from unlearn.detectors.scaling import scale, training_time, usable_buildings
 from unlearn.detectors.storage import load_detector
@@ -51,7 +53,7 @@ def time_anomaly(config: Config, table: RecordTable) -> None:
     sizes = config.benchmark.anomaly
     train, scored = _windows(config)
     gan = _gan(config, train)
-    plain = replace(detector_options(config).gan.inversion, patience=None, start="random", batch_size=sizes.batch_size)
+    plain = replace(_configured(config).inversion, patience=None, start="random", batch_size=sizes.batch_size)
     ways = _ways(plain, sizes)
     for way in ways.values():
         way.search(gan, scored.values[:1], replace(way.options, steps=min(2, plain.steps)), config.seed)
@@ -173,9 +175,13 @@ def _windows(config: Config) -> tuple[Windows, Windows]:
     return train, scored.take(random.permutation(np.concatenate(halves)))
 
 
+def _configured(config: Config) -> Gan:
+    return cast(Gan, build_detector(config, Gan.name))
+
+
 def _gan(config: Config, train: Windows) -> TrainedGan:
     """The saved GAN or a new one, with an encoder."""
-    options = detector_options(config).gan
+    options = _configured(config)
     if config.benchmark.anomaly.model is None:
         gan = train_gan(train, options.networks, options.training, config.seed)
         return train_encoder(gan, train, options.encoder, config.seed)

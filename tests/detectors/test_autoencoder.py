@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from tests.detectors.gans import LENGTH, small_windows
-from unlearn.detectors.autoencoder import AutoencoderOptions, _watched, fit_autoencoder
+from unlearn.detectors.autoencoder.network import _watched, train_autoencoder
+from unlearn.detectors.autoencoder.options import Autoencoder
 from unlearn.errors import ConvergenceError, InputError
 
-OPTIONS = AutoencoderOptions(hidden=6, epochs=4, batch_size=8, learning_rate=0.03)
+OPTIONS = Autoencoder(hidden=6, epochs=4, batch_size=8, learning_rate=0.03)
 
 
 def test_it_learns_the_wave_and_not_what_breaks_it() -> None:
     windows = small_windows()
-    fitted = fit_autoencoder(windows, OPTIONS, seed=1)
+    fitted = train_autoencoder(windows, OPTIONS, seed=1)
     error = fitted.card["history"]["train"]
     assert error[-1] < 0.8 * error[0]
     scores = fitted.score(windows)
@@ -31,7 +32,7 @@ def test_it_learns_the_wave_and_not_what_breaks_it() -> None:
 
 def test_the_best_epoch_on_the_watched_buildings_counts() -> None:
     windows = small_windows()
-    fitted = fit_autoencoder(windows, replace(OPTIONS, learning_rate=0.2, patience=2, validation_share=0.4), seed=0)
+    fitted = train_autoencoder(windows, replace(OPTIONS, learning_rate=0.2, patience=2, validation_share=0.4), seed=0)
     errors = fitted.card["history"]["validation"]
     assert fitted.card["best_epoch"] == int(np.argmin(errors))
     watched = windows.take(windows.building >= 4)
@@ -47,7 +48,9 @@ def test_whole_buildings_are_watched() -> None:
 
 def test_the_seed_decides() -> None:
     options = replace(OPTIONS, epochs=1)
-    first, again, other = (fit_autoencoder(small_windows(), options, seed).score(small_windows()) for seed in (1, 1, 2))
+    first, again, other = (
+        train_autoencoder(small_windows(), options, seed).score(small_windows()) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first.hour, again.hour)
     assert not np.array_equal(first.hour, other.hour)
 
@@ -55,13 +58,13 @@ def test_the_seed_decides() -> None:
 def test_unusable_windows_are_refused() -> None:
     windows = small_windows()
     with pytest.raises(InputError, match="expected windows of at least 2 buildings"):
-        fit_autoencoder(windows.take(windows.building == 0), OPTIONS)
+        train_autoencoder(windows.take(windows.building == 0), OPTIONS)
     anomalous = replace(windows, hour_labels=np.ones_like(windows.values, dtype=bool))
     with pytest.raises(InputError, match="expected normal ones"):
-        fit_autoencoder(anomalous, OPTIONS)
+        train_autoencoder(anomalous, OPTIONS)
     with pytest.raises(ConvergenceError, match=r"Lower autoencoder\.learning_rate"):
-        fit_autoencoder(windows, replace(OPTIONS, learning_rate=3e37))
-    fitted = fit_autoencoder(windows, replace(OPTIONS, epochs=1))
+        train_autoencoder(windows, replace(OPTIONS, learning_rate=3e37))
+    fitted = train_autoencoder(windows, replace(OPTIONS, epochs=1))
     with pytest.raises(InputError, match=rf"expected shape \(any, {LENGTH}\)"):
         fitted.score(replace(windows, values=windows.values[:, 1:]))
     missing = windows.values.copy()
@@ -82,4 +85,4 @@ def test_unusable_windows_are_refused() -> None:
 )
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        AutoencoderOptions(**settings)
+        Autoencoder(**settings)

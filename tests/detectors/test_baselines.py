@@ -11,33 +11,34 @@ from safetensors.numpy import load_file
 from scipy.stats import skew
 
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
-from unlearn.detectors.baselines.forecast import covered_hours, fit_forecast
-from unlearn.detectors.baselines.pyod import PyodOptions, fit_pyod
-from unlearn.detectors.baselines.simple import fit_ecod, fit_level, fit_seasonal, save_baseline
-from unlearn.detectors.reduction import reduced, reductions_of
-from unlearn.detectors.registry import DetectorOptions, fit_candidates, require_detectors, settings_of
+from unlearn.detectors.base import Detector, require_detectors, settings_of
+from unlearn.detectors.baselines.forecast import CnnForecast, LinearForecast, MixerForecast, Seasonal
+from unlearn.detectors.baselines.pyod import IsolationForest, LocalOutlierFactor
+from unlearn.detectors.baselines.simple import Ecod, Level
+from unlearn.detectors.gan.options import Gan
 from unlearn.detectors.scaling import scale
+from unlearn.detectors.storage import save_detector
 from unlearn.detectors.windows import Windows, cut_windows, divide
 from unlearn.errors import InputError
+from unlearn.forecasters.options import TrainingOptions
 from unlearn.records import read_json
 
 
 def test_level_is_the_distance_from_the_centre() -> None:
     division = small_division()
     x = division.test.values.astype(float)
-    found = fit_level(division.train).score(division.test)
+    middle, median = Level().fit(division.train)
+    found = middle.score(division.test)
     np.testing.assert_array_equal(found.hour, np.abs(x))
     np.testing.assert_array_equal(found.window, np.abs(x).max(axis=1))
     centre = float(np.median(division.train.values))
-    np.testing.assert_array_equal(fit_level(division.train, "median").score(division.test).hour, np.abs(x - centre))
-    with pytest.raises(InputError, match="centre: expected one of median, middle"):
-        fit_level(division.train, "mean")
+    np.testing.assert_array_equal(median.score(division.test).hour, np.abs(x - centre))
 
 
 def test_seasonal_is_the_difference_to_the_hour_a_lag_before() -> None:
     division = small_division()
     value = division.scaled.value.astype(float)
-    found = fit_seasonal(division.train, 48).score(division.test)
+    found = Seasonal((48,)).fit(division.train)[0].score(division.test)
     for row in (0, 5, len(division.test) - 1):
         m, start = division.test.building[row], division.test.start[row]
         expected = [abs(value[m, t] - value[m, t - 48]) for t in range(start, start + 24)]
@@ -49,7 +50,7 @@ def test_hours_without_a_past_have_the_usual_residual() -> None:
     series = daily_series(4, 10)
     series.kwh[:, 40:60] = np.nan
     windows = cut_windows(scale(series, np.arange(240) < 200), length=24, stride=12)
-    detector = fit_seasonal(windows, 24)
+    (detector,) = Seasonal((24,)).fit(windows)
     found = detector.score(windows)
     unknown = (windows.hours < 24) | ((windows.hours >= 64) & (windows.hours < 84))
     assert (found.hour[unknown] == detector.usual).all()
@@ -63,7 +64,7 @@ def test_a_forecast_knows_a_wave_and_not_a_jump() -> None:
     series.kwh[:, :] = series.kwh[:, :24][:, np.arange(960) % 24]
     fitted = np.arange(960) < 480
     scaled = scale(series, fitted)
-    detector = fit_forecast(cut_windows(scaled, 24, 24, fitted))
+    (detector,) = LinearForecast().fit(cut_windows(scaled, 24, 24, fitted))
     series.kwh[2, 700] += 0.3 * (scaled.high[2] - scaled.low[2])
     changed = scale(series, fitted)
     found = detector.score(cut_windows(changed, 24, 24, ~fitted))
@@ -87,24 +88,23 @@ def test_forecasts_are_those_of_the_day_at_hand_also_where_hours_begin_late() ->
         hours = np.arange(own.n_hours) + cut
         scaled = scale(own, (hours >= 24) & (hours < 400))
         train = cut_windows(scaled, 24, 24, (hours >= 240) & (hours < 400)).normal()
-        scores.append(fit_forecast(train).score(cut_windows(scaled, 24, 24, hours >= 480)).hour)
+        scores.append(LinearForecast().fit(train)[0].score(cut_windows(scaled, 24, 24, hours >= 480)).hour)
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["cnn", "mixer"])
-def test_networks_forecast_too(kind: str) -> None:
+@pytest.mark.parametrize("network", [CnnForecast, MixerForecast])
+def test_networks_forecast_too(network: type[CnnForecast | MixerForecast]) -> None:
     division = small_division()
-    options = DetectorOptions().training.__class__(epochs=1, batch_size=64)
-    detector = fit_forecast(division.train, kind, options)
-    assert detector.name == kind
-    assert len(detector.card["history"]["train"]) == 1
+    (detector,) = network(TrainingOptions(epochs=1, batch_size=64)).fit(division.train)
+    assert detector.name == network.name
+    assert len(detector.state()[0]["history"]["train"]) == 1
     assert np.isfinite(detector.score(division.validation).hour).all()
 
 
 def test_a_forecast_without_enough_days_is_refused() -> None:
     windows = cut_windows(scale(daily_series(3, 6), np.ones(144, dtype=bool)), 24)
     with pytest.raises(InputError, match="expected normal days after seven days"):
-        fit_forecast(windows)
+        LinearForecast().fit(windows)
 
 
 def test_covered_hours_are_those_of_any_window() -> None:
@@ -112,7 +112,7 @@ def test_covered_hours_are_those_of_any_window() -> None:
     expected = np.zeros(windows.series.value.shape, dtype=bool)
     for m, hours in zip(windows.building, windows.hours, strict=True):
         expected[m, hours] = True
-    np.testing.assert_array_equal(covered_hours(windows), expected)
+    np.testing.assert_array_equal(windows.covered_hours(), expected)
 
 
 def ecod_by_its_paper(known: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def test_ecod_is_its_paper_s(length: int, n: int, seed: int, rounded: bool, flip
     new = random.normal(size=(20, length)) * 2
     if rounded:  # ties among readings, and hours without any spread
         known, new = known.round(), new.round()
-    found = fit_ecod(windows_of(known)).score(windows_of(new))
+    found = Ecod().fit(windows_of(known))[0].score(windows_of(new))
     # Readings are kept in single precision.
     expected = ecod_by_its_paper(*(part.astype(np.float32).astype(float) for part in (known, new)))
     np.testing.assert_allclose(found.window, expected, rtol=1e-9, atol=1e-9)
@@ -151,7 +151,7 @@ def windows_of(values: np.ndarray) -> Windows:
 
 def test_ecod_scores_a_window_by_itself() -> None:
     division = small_division()
-    detector = fit_ecod(division.train)
+    (detector,) = Ecod().fit(division.train)
     alone = detector.score(division.test.take([7]))
     assert alone.window[0] == detector.score(division.test).window[7]
 
@@ -162,21 +162,20 @@ def test_ecod_s_hours_add_up_to_pyod_s_score_of_the_training_windows() -> None:
 
     train = small_division().train
     expected = ECOD().fit(train.values.astype(float)).decision_scores_
-    np.testing.assert_allclose(fit_ecod(train).score(train).hour.sum(axis=1), expected)
+    np.testing.assert_allclose(Ecod().fit(train)[0].score(train).hour.sum(axis=1), expected)
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize("kind", ["iforest", "lof"])
-def test_pyod_finds_what_is_far_away(kind: str) -> None:
+@pytest.mark.parametrize("outliers", [IsolationForest(20), LocalOutlierFactor(5, 100)], ids=lambda own: own.name)
+def test_pyod_finds_what_is_far_away(outliers: Detector) -> None:
     division = small_division()
-    options = PyodOptions(trees=20, neighbours=5, max_windows=100)
-    detector = fit_pyod(division.train, kind, options, seed=0)
+    (detector,) = outliers.fit(division.train)
     far = division.train.take(np.arange(20))
     moved = Windows(far.values + np.float32(3), far.building, far.start, far.hour_labels, far.series)
     assert detector.score(moved).window.min() > detector.score(far).window.max()
-    again = fit_pyod(division.train, kind, options, seed=0)
+    (again,) = outliers.fit(division.train)
     np.testing.assert_array_equal(again.score(division.test).window, detector.score(division.test).window)
-    assert reductions_of(detector.score(far)) == ("own",)
+    assert detector.score(far).reductions == ("own",)
 
 
 def test_pyod_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +187,11 @@ def test_pyod_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [([], "at least one"), (["level", "level"], "each once"), (["oracle"], "expected one of autoencoder, cnn")],
+    [
+        ([], "at least one"),
+        (["level", "level"], "each name once"),
+        (["oracle"], "detector: expected one of level, seasonal"),
+    ],
 )
 def test_detectors_that_cannot_be_fitted_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -197,32 +200,31 @@ def test_detectors_that_cannot_be_fitted_are_refused(names: list[str], message: 
 
 def test_bad_lags_are_refused() -> None:
     for lags in ((), (24, 24), (0,)):
-        with pytest.raises(InputError, match="lags"):
-            DetectorOptions(lags=lags)
+        with pytest.raises(InputError, match=r"seasonal\.lags"):
+            Seasonal(lags)
 
 
 def test_a_detector_depends_on_its_own_settings() -> None:
-    options = DetectorOptions(lags=(24,))
-    assert settings_of("level", options) == {}
-    assert settings_of("seasonal", options) == {"lags": (24,)}
-    assert set(settings_of("gan", options)["gan"]) == {"networks", "training", "encoder", "inversion"}
+    assert settings_of(Level("of another name")) == {}
+    assert settings_of(Seasonal((24,))) == {"lags": (24,)}
+    assert set(settings_of(Gan())) == {"networks", "training", "encoder", "inversion"}
 
 
 def test_windows_are_scored_by_their_hours_in_one_way_for_all() -> None:
     division = small_division()
-    scores = fit_candidates("ecod", division.train)[0].score(division.test)
-    np.testing.assert_allclose(reduced(scores, "mean").window, scores.hour.mean(axis=1))
-    np.testing.assert_allclose(reduced(scores, "max").window, scores.hour.max(axis=1))
-    assert reduced(scores, "own") is scores
+    scores = Ecod().fit(division.train)[0].score(division.test)
+    np.testing.assert_allclose(scores.reduced("mean").window, scores.hour.mean(axis=1))
+    np.testing.assert_allclose(scores.reduced("max").window, scores.hour.max(axis=1))
+    assert scores.reduced("own") is scores
     with pytest.raises(InputError, match="reduction"):
-        reduced(scores, "median")
+        scores.reduced("median")
 
 
 def test_baselines_are_kept_without_pickles(tmp_path: Path) -> None:
     division = divide(anomalous_series(), SMALL)
-    detector = fit_forecast(division.train)
-    save_baseline(detector, tmp_path)
+    (detector,) = LinearForecast().fit(division.train)
+    save_detector(detector, tmp_path)
     assert read_json(tmp_path / "card.json")["kind"] == "linear"
     kept = load_file(tmp_path / "weights.safetensors")
-    assert kept.keys() == detector.arrays().keys()
-    np.testing.assert_array_equal(kept["head"], detector.arrays()["head"])
+    assert kept.keys() == detector.state()[1]["weights"].keys()
+    np.testing.assert_array_equal(kept["head"], detector.state()[1]["weights"]["head"])

@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
-from unlearn.detectors.autoencoder import AutoencoderOptions, FittedAutoencoder
-from unlearn.detectors.base import FittedDetector
-from unlearn.detectors.gan.adversarial import AdversarialOptions
-from unlearn.detectors.gan.fitted import FittedGan, GanOptions
-from unlearn.detectors.gan.inversion import InversionOptions
-from unlearn.detectors.gan.networks import NetworkOptions
-from unlearn.detectors.registry import DetectorOptions, fit_candidates
+from unlearn.detectors.autoencoder.options import Autoencoder
+from unlearn.detectors.base import Detector, FittedDetector, fit_candidates
+from unlearn.detectors.baselines.forecast import CnnForecast, LinearForecast, Seasonal
+from unlearn.detectors.baselines.simple import Ecod, Level
+from unlearn.detectors.gan.options import AdversarialOptions, Gan, InversionOptions, NetworkOptions
 from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.errors import InputError
@@ -22,11 +20,14 @@ from unlearn.households.buildings import BuildingSeries
 from unlearn.studies.detection.archive import score_division
 from unlearn.studies.detection.measure import thresholds_of
 
-QUICK = DetectorOptions(
-    lags=(24, 48),
-    training=TrainingOptions(epochs=1, batch_size=64),
-    autoencoder=AutoencoderOptions(hidden=3, epochs=1),
-    gan=GanOptions(NetworkOptions((3,), 4), AdversarialOptions(1, 64), inversion=InversionOptions(steps=4)),
+QUICK = (
+    Level(),
+    Seasonal((24, 48)),
+    LinearForecast(),
+    CnnForecast(TrainingOptions(epochs=1, batch_size=64)),
+    Ecod(),
+    Autoencoder(hidden=3, epochs=1),
+    Gan(NetworkOptions((3,), 4), AdversarialOptions(1, 64), inversion=InversionOptions(steps=4)),
 )
 
 
@@ -43,17 +44,12 @@ def garbage_on_test(series: BuildingSeries, division: Division) -> BuildingSerie
 
 
 def weights_of(detector: FittedDetector) -> dict[str, np.ndarray]:
-    if isinstance(detector, FittedGan):
-        networks = {"g": detector.gan.generator, "d": detector.gan.discriminator}
-    elif isinstance(detector, FittedAutoencoder):
-        networks = {"a": detector.network}
-    else:
-        return detector.arrays()  # type: ignore[attr-defined,no-any-return]
-    return {f"{part}.{key}": value.numpy() for part, net in networks.items() for key, value in net.state_dict().items()}
+    files = detector.state()[1]
+    return {f"{file}.{key}": np.array(value) for file, arrays in files.items() for key, value in arrays.items()}
 
 
-@pytest.mark.parametrize("name", ["level", "seasonal", "linear", "cnn", "ecod", "autoencoder", "gan"])
-def test_test_data_cannot_change_a_model_a_scaler_or_a_threshold(name: str) -> None:
+@pytest.mark.parametrize("detector", QUICK, ids=lambda detector: detector.name)
+def test_test_data_cannot_change_a_model_a_scaler_or_a_threshold(detector: Detector) -> None:
     series = anomalous_series()
     before = divide(series, SMALL, seed=1)
     after = divide(garbage_on_test(series, before), SMALL, seed=1)
@@ -63,7 +59,7 @@ def test_test_data_cannot_change_a_model_a_scaler_or_a_threshold(name: str) -> N
     np.testing.assert_array_equal(before.scaled.high, after.scaled.high)
     np.testing.assert_array_equal(before.train.values, after.train.values)
 
-    fitted = [fit_candidates(name, division.train, QUICK, seed=2) for division in (before, after)]
+    fitted = [detector.fit(division.train, seed=2) for division in (before, after)]
     for one, other in zip(*fitted, strict=True):
         mine, theirs = weights_of(one), weights_of(other)
         assert mine.keys() == theirs.keys()
@@ -71,7 +67,7 @@ def test_test_data_cannot_change_a_model_a_scaler_or_a_threshold(name: str) -> N
             np.testing.assert_array_equal(mine[key], theirs[key], key)
 
     (first, _), (second, _) = (
-        score_division(own, division, name, 1) for own, division in zip(fitted, (before, after), strict=True)
+        score_division(own, division, detector.name, 1) for own, division in zip(fitted, (before, after), strict=True)
     )
     assert first.variant == second.variant
     for level in ("window", "hour"):

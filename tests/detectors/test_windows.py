@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.detectors.builders import daily_series
 from unlearn.detectors.scaling import QUANTILES, scale, training_time, usable_buildings
-from unlearn.detectors.windows import cut_windows, mean_by_hour
+from unlearn.detectors.windows import cut_windows
 from unlearn.errors import DataError, InputError
 from unlearn.households.buildings import BuildingSeries
 
@@ -95,7 +95,7 @@ def test_mean_by_hour_is_the_mean_over_windows() -> None:
     series = daily_series(2, 6)
     windows = cut_windows(scale(series, np.ones(144, dtype=bool)), length=20, stride=7, buildings=[1])
     values = np.random.default_rng(0).random(windows.values.shape)
-    found = mean_by_hour(windows, values)
+    found = windows.mean_by_hour(values)
     assert np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
     for hour in (0, 9, 70, 143):

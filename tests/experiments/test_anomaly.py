@@ -4,6 +4,7 @@ import inspect
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,17 @@ import pandas as pd
 import pytest
 
 from experiments import thresholds
-from experiments.anomaly_stages import AnomalyRun, detector_options, threshold_rule
+from experiments.anomaly import build_detection, build_rule
 from tests.detectors.builders import anomalous_series
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.pages import read_page
-from unlearn.detectors.registry import DETECTORS, DetectorOptions
-from unlearn.detectors.storage import load_detector
-from unlearn.detectors.thresholds import ThresholdRule
-from unlearn.detectors.windows import DivisionOptions
+from unlearn.detectors import load_detector, make_detector
 from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries
 from unlearn.households.options import InjectionOptions
-from unlearn.studies.detection.measure import MeasureOptions
+from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
+from unlearn.studies.detection.run import DetectionStudy
 
 QUICK = ["households.n_households=16", "households.n_days=50"]
 
@@ -66,7 +65,7 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
     expected = hits / (results["prediction"].sum() + results["label"].sum())
     assert f1.set_index("rule")["value"]["best_f1"] == pytest.approx(expected)
 
-    monkeypatch.setattr("experiments.anomaly_stages.fit_candidates", None)  # nothing is fitted from here on
+    monkeypatch.setattr(DetectionStudy, "_fit", None)  # nothing is fitted from here on
     tried = run("thresholds", f"thresholds.run={folder}")
     swept = pd.read_parquet(tried / "records.parquet")
     again = swept.query("detector == 'gan' and metric == 'f1' and level == 'window' and split == 'test'")
@@ -74,7 +73,7 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
     assert set(swept["rule"].dropna()) == {"percentile 90", "percentile 95", "percentile 99", "best_f1"}
     assert 'type="range"' in (tried / "index.html").read_text()
 
-    repeated = pd.concat([judged.records for judged in AnomalyRun(composed(*SMALL, *settings)).judged()])
+    repeated = pd.concat([judged.records for judged in build_detection(composed(*SMALL, *settings)).judged()])
     one, other = (
         table.drop(columns=["config_hash", "tiny"], errors="ignore").reset_index(drop=True)
         for table in (repeated, records)
@@ -84,9 +83,9 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
 
 def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,ecod]", f"anomaly.folder={tmp_path}")
-    first = next(AnomalyRun(config).judged())  # stopped after the first detector
+    first = next(build_detection(config).judged())  # stopped after the first detector
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
-    level, ecod = AnomalyRun(config).judged()
+    level, ecod = build_detection(config).judged()
     pd.testing.assert_frame_equal(first.records, level.records)
     assert all(file.stat().st_mtime_ns == then for file, then in before.items())
     assert ecod.archive.detector == "ecod"
@@ -95,11 +94,11 @@ def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path, monkeypatch
 
 def test_a_training_that_went_on_has_no_time_as_part_of_it_is_not_known(tmp_path: Path) -> None:
     config = composed("experiment=tiny", *QUICK, "anomaly.detectors=[gan]", f"anomaly.folder={tmp_path}")
-    (whole,) = AnomalyRun(config).judged()
+    (whole,) = build_detection(config).judged()
     assert "fit_seconds" in set(whole.records["metric"])
     for kept in ("detectors", "records"):  # as if interrupted after training, before the scores were written
         shutil.rmtree(tmp_path / kept)
-    (again,) = AnomalyRun(config).judged()
+    (again,) = build_detection(config).judged()
     assert {"score_seconds", "f1"} <= set(again.records["metric"])
     assert "fit_seconds" not in set(again.records["metric"])
     np.testing.assert_array_equal(again.archive.test_window.score, whole.archive.test_window.score)
@@ -110,17 +109,17 @@ def test_readings_of_another_name_are_scored_anew(tmp_path: Path) -> None:
     settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
     for name in ("first", "second"):
         frame.to_parquet(tmp_path / f"{name}.parquet")
-        (judged,) = AnomalyRun(composed(*settings, f"buildings.path={tmp_path / name}.parquet")).judged()
+        (judged,) = build_detection(composed(*settings, f"buildings.path={tmp_path / name}.parquet")).judged()
         assert judged.archive.data == name
         assert set(judged.records["data"]) == {name}
 
 
 def test_scores_of_another_pyod_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = AnomalyRun(composed("experiment=tiny", *QUICK, f"anomaly.folder={tmp_path}"))
+    run = build_detection(composed("experiment=tiny", *QUICK, f"anomaly.folder={tmp_path}"))
     keys = []
     for installed in ("2.0", "3.0"):
-        monkeypatch.setattr("experiments.anomaly_stages.version", lambda _, installed=installed: installed)
-        keys.append([run.key(name, 0) for name in ("lof", "level")])
+        monkeypatch.setattr("unlearn.studies.detection.run.version", lambda _, installed=installed: installed)
+        keys.append([run.key(make_detector(name), 0) for name in ("lof", "level")])
     assert keys[0][0] != keys[1][0]
     assert keys[0][1] == keys[1][1]
 
@@ -141,30 +140,31 @@ def test_labelled_buildings_are_read_and_unlabelled_ones_refused(tmp_path: Path)
     frame = lead_frame(anomalous_series(8, 30))
     frame.to_parquet(tmp_path / "lead.parquet")
     settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
-    (judged,) = AnomalyRun(composed(*settings, f"buildings.path={tmp_path / 'lead.parquet'}")).judged()
+    (judged,) = build_detection(composed(*settings, f"buildings.path={tmp_path / 'lead.parquet'}")).judged()
     assert judged.archive.kinds == ()
     assert judged.archive.data == "lead"
     frame.drop(columns="anomaly").to_parquet(tmp_path / "bare.parquet")
     with pytest.raises(InputError, match="expected labelled readings"):
-        AnomalyRun(composed(*settings, f"buildings.path={tmp_path / 'bare.parquet'}"))
+        build_detection(composed(*settings, f"buildings.path={tmp_path / 'bare.parquet'}"))
 
 
 def test_configured_options_are_those_of_the_library() -> None:
     config = composed()
-    assert detector_options(config) == DetectorOptions()
-    assert DivisionOptions(**vars(config.anomaly.division)) == DivisionOptions()
-    assert MeasureOptions(threshold_rule(config.anomaly.rule), config.anomaly.draws) == MeasureOptions()
+    options = build_detection(config).options
+    names = tuple(detector.name for detector in options.detectors)  # type: ignore[union-attr]
+    assert replace(options, detectors=names) == DetectionOptions()
+    own = config.thresholds
+    rules = tuple(build_rule(rule) for rule in own.rules)
+    assert ThresholdsOptions(own.run, rules, own.draws, own.steps) == ThresholdsOptions()
     injection = config.buildings.injection  # type: ignore[attr-defined]
     assert InjectionOptions(injection.share, tuple(injection.kinds)) == InjectionOptions()
-    assert [threshold_rule(rule) for rule in config.thresholds.rules][-1] == ThresholdRule()
-    assert set(config.anomaly.detectors) <= set(DETECTORS)
-    assert not set(config.anomaly.detectors) & {"iforest", "lof"}
+    assert not any(detector.needs for detector in map(make_detector, names))
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("anomaly.detectors=[]", "at least one, each once"),
+        ("anomaly.detectors=[]", "at least one, each name once"),
         ("anomaly.detectors=[poetry]", "expected one of"),
         ("anomaly.seeds=[1,1]", r"anomaly\.seeds"),
         ("anomaly.rule.kind=magic", r"threshold\.rule"),
@@ -175,13 +175,13 @@ def test_configured_options_are_those_of_the_library() -> None:
 )
 def test_a_run_that_cannot_succeed_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        AnomalyRun(composed("experiment=tiny", *QUICK, override))
+        build_detection(composed("experiment=tiny", *QUICK, override))
 
 
 def test_a_detector_without_its_package_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyod", None)
     with pytest.raises(InputError, match=r'pip install "unlearn\[anomaly\]"'):
-        AnomalyRun(composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,lof]"))
+        build_detection(composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,lof]"))
 
 
 def test_thresholds_need_a_finished_run(tmp_path: Path) -> None:

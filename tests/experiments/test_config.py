@@ -11,12 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import unlearn
-from experiments.anomaly_stages import detector_options
+from experiments.anomaly import build_detector
 from experiments.app import CONF, to_config
 from experiments.build import build_cost, build_split
 from experiments.schema import Config, with_forecaster
-from unlearn.detectors.autoencoder import AutoencoderOptions
-from unlearn.detectors.gan.fitted import GanOptions
+from unlearn.detectors import DETECTORS
 from unlearn.errors import InputError
 
 GROUPS = (
@@ -111,7 +110,6 @@ def test_an_unknown_forecaster_of_the_paper_is_named() -> None:
         with_forecaster(composed("paper.forecasters=[lstm]"), "lstm")
 
 
-def test_neural_detectors_are_configured_as_the_library_defaults() -> None:
-    options = detector_options(composed())
-    assert options.gan == GanOptions()
-    assert options.autoencoder == AutoencoderOptions()
+@pytest.mark.parametrize("name", DETECTORS.names())
+def test_detectors_are_configured_as_the_library_defaults(name: str) -> None:
+    assert build_detector(composed(), name) == DETECTORS[name]()

@@ -11,6 +11,7 @@ from experiments.poisoning_stages import PoisoningRun
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
+from unlearn.detectors.base import Detector
 from unlearn.errors import InputError
 from unlearn.studies.poisoning.measure import PoisonedStudy
 from unlearn.studies.poisoning.options import PoisoningOptions
@@ -27,7 +28,7 @@ def test_a_run_writes_its_records_figure_and_page_and_goes_on_where_it_stopped(
     assert "Scaling by −50 %: forecasts cost" in said
     records = records_of(folder)
     assert {"clean", "poisoned", "unlearnt", "reweighted", "detection"} == set(records["method"])
-    asked = {"residual", "influence_mse", "influence_cost", "truth", "none", "seasonal", "gan"}
+    asked = {"residual", "influence_mse", "influence_cost", "truth", "none", "median", "gan"}
     assert asked | {"clean"} == set(records["detector"].dropna())
     assert (folder / "poisoning.png").stat().st_size > 20_000
     assert "found, unlearnt, priced" in (folder / "index.html").read_text()
@@ -47,7 +48,8 @@ def test_a_run_writes_its_records_figure_and_page_and_goes_on_where_it_stopped(
 def test_parts_of_other_settings_are_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def detected(_: PoisonedStudy, name: str, fit: object = None) -> pd.DataFrame:
+    def detected(_: PoisonedStudy, detector: str | Detector) -> pd.DataFrame:
+        name = detector if isinstance(detector, str) else detector.name
         asked.append(name)
         return pd.DataFrame({"metric": [name], "value": [0.0]})
 
@@ -58,7 +60,7 @@ def test_parts_of_other_settings_are_measured_anew(tmp_path: Path, monkeypatch: 
     common += ["poisoning.attacks=[{kind: ramp, strength: -0.5}]"]
     for changed in ([], [], ["poisoning.gan.epochs=2"], ["poisoning.rounds=1"]):
         PoisoningRun(composed(*common, *changed)).records()
-    once = ["residual", "seasonal", "gan", "residual", "seasonal"]  # the slow detector at one share
+    once = ["residual", "median", "gan", "residual", "median"]  # the slow detector at one share
     assert asked == [*once, "gan", *once]
 
 
@@ -85,7 +87,7 @@ def test_where_parts_are_kept_changes_no_result() -> None:
         ("poisoning.seeds=[]", "poisoning.seeds: expected at least one"),
         ("poisoning.shares=[0.1,0.1]", "poisoning.shares: expected at least one, each once"),
         ("poisoning.detectors=[tarot]", "poisoning.detectors: expected one of"),
-        ("poisoning.anomalies=[tarot]", "poisoning.anomalies: expected one of gan, seasonal"),
+        ("poisoning.anomalies=[tarot]", "detector: expected one of level"),
         ("poisoning.detectors=[truth,truth]", "poisoning.detectors: expected each once"),
         ("poisoning.anomalies=[gan,gan]", "poisoning.anomalies: expected each once"),
         ("poisoning.criteria=[mse,mse]", "poisoning: criteria: expected each once"),

@@ -26,7 +26,7 @@ from tests.security.conftest import Attacked
 from unlearn.data.files import Archive
 from unlearn.data.text_tables import open_table
 from unlearn.data.tx123bt_files import parse_climate
-from unlearn.detectors.checkpoints import load_checkpoint
+from unlearn.detectors.storage import load_checkpoint
 from unlearn.errors import InputError
 from unlearn.forecasters.checkpoint import load_forecaster
 from unlearn.households.io.npz import read_npz

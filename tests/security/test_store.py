@@ -21,8 +21,7 @@ from tests.experiments.conftest import Runner
 from tests.generators.builders import households
 from tests.security.conftest import Attacked
 from unlearn.data import LoadDataset
-from unlearn.detectors.autoencoder import AutoencoderOptions, fit_autoencoder
-from unlearn.detectors.registry import DetectorOptions, fit_candidates
+from unlearn.detectors import Autoencoder, fit_candidates
 from unlearn.detectors.storage import load_detector, save_detector
 from unlearn.errors import DataError
 from unlearn.forecasters import Forecaster
@@ -72,9 +71,9 @@ TABLE = pd.DataFrame({"value": np.linspace(0.0, 1.0, 500), "metric": ["cost", "m
 def kinds(linear: Forecaster, cnn: Forecaster) -> dict[str, tuple[Callable[[Path], object], Read]]:
     """Of each kind of file: what writes it into a folder, and what reads it."""
     vae, division = VaeOptions(latent=3, hidden=8), small_division()
-    scores = score_division(fit_candidates("seasonal", division.train, DetectorOptions()), division, "seasonal", 0)[0]
+    scores = score_division(fit_candidates("seasonal", division.train), division, "seasonal", 0)[0]
     faraday = untrained_faraday(("a", "b"), 48, vae, seed=0)
-    detector = fit_autoencoder(small_windows(), AutoencoderOptions(3, 1))
+    (detector,) = Autoencoder(3, 1).fit(small_windows())
     profiles = households(n=4, n_days=20)
     return {
         "linear": (lambda folder: unlearn.save_forecaster(linear, folder), of_model),

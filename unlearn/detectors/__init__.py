@@ -5,15 +5,22 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.detectors.autoencoder import AutoencoderOptions, FittedAutoencoder, fit_autoencoder
-    from unlearn.detectors.base import FittedDetector, WindowScores
-    from unlearn.detectors.baselines.forecast import fit_forecast
-    from unlearn.detectors.baselines.pyod import PyodOptions, fit_pyod
-    from unlearn.detectors.baselines.simple import fit_ecod, fit_level, fit_median, fit_seasonal
-    from unlearn.detectors.gan.fitted import FittedGan, GanOptions, fit_gan
-    from unlearn.detectors.gan.inversion import Inversion, InversionOptions, invert
+    from unlearn.detectors.autoencoder.options import Autoencoder
+    from unlearn.detectors.base import (
+        DETECTORS,
+        Detector,
+        FittedDetector,
+        WindowScores,
+        fit_candidates,
+        make_detector,
+        require_detectors,
+    )
+    from unlearn.detectors.baselines.forecast import CnnForecast, LinearForecast, MixerForecast, Seasonal
+    from unlearn.detectors.baselines.pyod import IsolationForest, LocalOutlierFactor
+    from unlearn.detectors.baselines.simple import Ecod, Level, Median
+    from unlearn.detectors.gan.inversion import Inversion, invert
+    from unlearn.detectors.gan.options import AdversarialOptions, EncoderOptions, Gan, InversionOptions, NetworkOptions
     from unlearn.detectors.metrics import Confusion, Ranking, confusion
-    from unlearn.detectors.registry import DETECTORS, DetectorOptions, fit_candidates
     from unlearn.detectors.scaling import ScaledSeries, scale, training_time, usable_buildings
     from unlearn.detectors.storage import load_detector, save_detector
     from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
@@ -26,13 +33,14 @@ __all__ = [
     "ScaledSeries", "Windows", "cut_windows", "scale", "training_time", "usable_buildings",
     # who is seen when
     "Division", "DivisionOptions", "divide",
-    # detectors by name
-    "DETECTORS", "DetectorOptions", "FittedDetector", "WindowScores", "fit_candidates",
+    # what a detector is, and the names of those built in
+    "DETECTORS", "Detector", "FittedDetector", "WindowScores", "fit_candidates", "load_detector", "make_detector",
+    "require_detectors", "save_detector",
     # the LSTM-GAN and its latent inversion
-    "FittedGan", "GanOptions", "Inversion", "InversionOptions", "fit_gan", "invert", "load_detector", "save_detector",
+    "AdversarialOptions", "EncoderOptions", "Gan", "Inversion", "InversionOptions", "NetworkOptions", "invert",
     # detectors to compare with
-    "AutoencoderOptions", "FittedAutoencoder", "PyodOptions", "fit_autoencoder", "fit_ecod", "fit_forecast",
-    "fit_level", "fit_median", "fit_pyod", "fit_seasonal",
+    "Autoencoder", "CnnForecast", "Ecod", "IsolationForest", "Level", "LinearForecast", "LocalOutlierFactor", "Median",
+    "MixerForecast", "Seasonal",
     # thresholds and metrics
     "Confusion", "Ranking", "Threshold", "ThresholdRule", "choose_threshold", "confusion",
 ]  # fmt: skip

@@ -1,14 +1,23 @@
-"""What every detector of anomalies does: score windows and their hours."""
+"""What a detector of anomalies is: one class with its settings, what it fits, and the names of those built in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from unlearn.checks import FloatArray, require_finite, require_shape, short_repr
-from unlearn.detectors.windows import Windows, mean_by_hour
+from unlearn.checks import FloatArray, require_choice, require_finite, require_package, require_shape, short_repr
+from unlearn.errors import InputError
+from unlearn.registry import Registry
+
+if TYPE_CHECKING:
+    from unlearn.detectors.windows import Windows
+
+#: How a window is scored: "own" is what the detector says of it, "mean" and "max" are taken over its hours.
+REDUCTIONS = ("own", "mean", "max")
 
 
 @short_repr
@@ -33,17 +42,154 @@ class WindowScores:
 
     def by_hour(self, windows: Windows) -> FloatArray:
         """Score of every hour of the series: the mean over the windows that it lies in, shape (M, T), NaN in none."""
-        return mean_by_hour(windows, self.hour)
+        return windows.mean_by_hour(self.hour)
+
+    def reduced(self, how: str) -> WindowScores:
+        """The same hours; each window scored by its hours in one of `REDUCTIONS`, the same choices for every detector.
+
+        Raises:
+            InputError: another way.
+        """
+        require_choice("reduction", how, REDUCTIONS)
+        if how == "own":
+            return self
+        return replace(self, window=self.hour.mean(axis=1) if how == "mean" else self.hour.max(axis=1))
+
+    @property
+    def reductions(self) -> tuple[str, ...]:
+        """Ways that make a difference: only "own" where every hour repeats its window's score."""
+        return REDUCTIONS if np.ptp(self.hour, axis=1).any() else REDUCTIONS[:1]
+
+
+#: What a folder keeps of a fitted detector: a card, JSON, and the arrays of each file.
+State = tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]
 
 
 class FittedDetector(Protocol):
-    """A detector that was fitted on normal windows of training buildings."""
+    """A detector that was fitted on normal windows of training buildings.
 
-    @property
-    def name(self) -> str:
-        """Name for records."""
-        ...
+    One of one's own inherits from this class, has a `name` for records and writes `score`.
+    """
+
+    name: str
 
     def score(self, windows: Windows) -> WindowScores:
         """Score windows of any building; labels are never looked at."""
         ...
+
+    def state(self) -> State:
+        """What is kept of it.
+
+        Returns:
+            A card, JSON, in which `history` has losses of each epoch where anything was trained; and tensors or arrays
+            by name for each file. No file where there is no format but pickles.
+        """
+        return {}, {}
+
+
+class Detector(Protocol):
+    """A detector: a frozen dataclass of plain settings, with the work as a method.
+
+    One of one's own inherits from this class, has a `name` for records and writes `fit`.
+
+    Attributes:
+        name: what records call it.
+        label: what figures call it.
+        needs: packages beyond the library's own, by the name that they are imported by, and what follows `pip install`.
+            Their versions count among what scores depend on.
+    """
+
+    name: str
+    label: ClassVar[str]
+    needs: ClassVar[Mapping[str, str]] = {}
+
+    def fit(self, windows: Windows, seed: int = 0, folder: Path | None = None) -> Sequence[FittedDetector]:
+        """Fit to normal windows of training buildings.
+
+        Args:
+            windows: none with an anomalous hour.
+            seed: of whatever is drawn.
+            folder: where a long training keeps its state, so that an interrupted one goes on; None keeps none.
+
+        Returns:
+            Candidates; where they are several, validation decides between them.
+        """
+        ...
+
+    @classmethod
+    def load(cls, folder: Path, card: Mapping[str, Any]) -> FittedDetector:
+        """Read what `save_detector` wrote of one of its candidates.
+
+        Args:
+            folder: with the files, which were verified.
+            card: of the folder.
+
+        Raises:
+            InputError: nothing can be read again.
+        """
+        raise InputError(
+            f"{folder}: expected a detector that can be read again, such as a gan or an autoencoder, got a card of "
+            f"kind {card.get('kind')!r}. Fit it again: the same windows and seed give the same one."
+        )
+
+
+#: Detectors by name. A class of one's own needs no name: whatever takes a name takes an object, too.
+DETECTORS: Registry[type[Detector]] = Registry(
+    "detector",
+    {
+        "level": "unlearn.detectors.baselines.simple:Level",
+        "seasonal": "unlearn.detectors.baselines.forecast:Seasonal",
+        "median": "unlearn.detectors.baselines.simple:Median",
+        "linear": "unlearn.detectors.baselines.forecast:LinearForecast",
+        "cnn": "unlearn.detectors.baselines.forecast:CnnForecast",
+        "mixer": "unlearn.detectors.baselines.forecast:MixerForecast",
+        "ecod": "unlearn.detectors.baselines.simple:Ecod",
+        "iforest": "unlearn.detectors.baselines.pyod:IsolationForest",
+        "lof": "unlearn.detectors.baselines.pyod:LocalOutlierFactor",
+        "autoencoder": "unlearn.detectors.autoencoder.options:Autoencoder",
+        "gan": "unlearn.detectors.gan.options:Gan",
+    },
+)
+
+
+def make_detector(detector: str | Detector) -> Detector:
+    """A detector by its name with its default settings; an object is returned as it is.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    return DETECTORS[detector]() if isinstance(detector, str) else detector
+
+
+def require_detectors(detectors: Sequence[str | Detector]) -> list[Detector]:
+    """Return detectors, and refuse those that cannot be fitted before any is.
+
+    Raises:
+        InputError: none, one name twice, an unknown one, or one whose package is not installed.
+    """
+    found = [make_detector(detector) for detector in detectors]
+    names = [detector.name for detector in found]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"detectors: expected at least one, each name once, got {names}.")
+    for detector in found:
+        for package, install in detector.needs.items():
+            require_package(f"detector {detector.name}", package, install)
+    return found
+
+
+def fit_candidates(
+    detector: str | Detector, windows: Windows, seed: int = 0, folder: Path | None = None
+) -> Sequence[FittedDetector]:
+    """Fit a detector, by its name with its default settings or as an object; see `Detector.fit`."""
+    (found,) = require_detectors([detector])
+    return found.fit(windows, seed, folder)
+
+
+def settings_of(detector: Detector) -> dict[str, Any]:
+    """What a detector's scores depend on beside its class: all its settings but the name, which is for people."""
+    return {name: value for name, value in asdict(detector).items() if name != "name"}  # type: ignore[call-overload]
+
+
+def label_of(name: str) -> str:
+    """What figures and sentences call a detector; one without a name in the registry is called as in its records."""
+    return DETECTORS[name].label if name in DETECTORS else name

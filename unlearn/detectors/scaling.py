@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import BoolArray, FloatArray, require_count, require_fraction, require_shape, short_repr
 from unlearn.errors import DataError, InputError
-from unlearn.households.buildings import BuildingSeries
+
+if TYPE_CHECKING:
+    from unlearn.households.buildings import BuildingSeries
 
 #: Quantiles of a building's training time that become −1 and 1, so that a spike in it does not press the rest flat.
 QUANTILES = (0.01, 0.99)

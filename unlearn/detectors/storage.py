@@ -1,89 +1,69 @@
-"""Neural detectors on disk: weights as safetensors, one file for each network, everything else as a JSON card."""
+"""Detectors on disk, and the state of a training: arrays as safetensors, everything else as a JSON card."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
-from unlearn.detectors.autoencoder import Autoencoder, FittedAutoencoder
-from unlearn.detectors.gan.adversarial import TrainedGan
-from unlearn.detectors.gan.fitted import FittedGan
-from unlearn.detectors.gan.inversion import InversionOptions
-from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, NetworkOptions
+from unlearn.detectors.base import DETECTORS, Detector, FittedDetector
 from unlearn.errors import InputError
 from unlearn.limits import build_to_fit
-from unlearn.records import CARD, read_card, read_safetensors, write_card, write_safetensors
-from unlearn.store import replace_folder
+from unlearn.records import CARD, config_hash, read_card, read_safetensors, write_card, write_safetensors
+from unlearn.store import replace_folder, verify
 
 _SUFFIX, _MEND = ".safetensors", "Fit and save the detector again."
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def save_detector(detector: FittedGan | FittedAutoencoder, folder: str | Path) -> Path:
-    """Write the networks and `card.json` into a folder, all or nothing; an earlier detector is replaced.
+def save_detector(detector: FittedDetector, folder: str | Path) -> Path:
+    """Write what a detector keeps and `card.json` into a folder, all or nothing; an earlier detector is replaced.
 
     A GAN has `generator.safetensors`, `discriminator.safetensors` and, where one was trained, `encoder.safetensors`.
 
     Raises:
         InputError: the folder holds anything else.
     """
-    networks: dict[str, nn.Module] = {}
-    card = dict(detector.card)
-    if isinstance(detector, FittedGan):
-        networks = {"generator": detector.gan.generator, "discriminator": detector.gan.discriminator}
-        if detector.gan.encoder is not None:
-            networks["encoder"] = detector.gan.encoder
-        card |= {"inversion": asdict(detector.inversion), "inversion_seed": detector.seed}
-    else:
-        networks = {"autoencoder": detector.network}
+    card, files = detector.state()
+    note = {} if files else {"note": "Not kept: it would be a pickle. The same windows and seed fit it again."}
 
     def fill(temporary: Path) -> None:
-        for name, network in networks.items():
-            write_safetensors(network.state_dict(), temporary / f"{name}{_SUFFIX}", confidential=True)
-        write_card(card, temporary, [f"{name}{_SUFFIX}" for name in networks], confidential=True)
+        for name, arrays in files.items():
+            tensors = {key: torch.as_tensor(value) for key, value in arrays.items()}
+            write_safetensors(tensors, temporary / f"{name}{_SUFFIX}", confidential=True)
+        own = {"kind": detector.name, **card, **note}
+        write_card(own, temporary, [f"{name}{_SUFFIX}" for name in files], confidential=True)
 
     return replace_folder(folder, fill, _require_free, confidential=True)
 
 
-def load_detector(folder: str | Path) -> FittedGan | FittedAutoencoder:
-    """Read what `save_detector` wrote.
+def load_detector(folder: str | Path) -> FittedDetector:
+    """Read what `save_detector` wrote of a neural detector.
 
     Raises:
         InputError: a missing or broken file; names it.
     """
     folder = Path(folder)
     card = read_card(folder, _MEND)
-    kind = card.get("kind")
-    if kind == "autoencoder":
-        return FittedAutoencoder(_network(folder, card, "autoencoder", lambda c: Autoencoder(_hidden(c))), card)
-    if kind != "gan":
-        raise InputError(f"{folder / CARD}: expected the card of a gan or an autoencoder, got kind {kind!r}.")
-    generator = _network(folder, card, "generator", lambda c: Generator(NetworkOptions(**c["networks"])))
-    discriminator = _network(folder, card, "discriminator", lambda c: Discriminator(NetworkOptions(**c["networks"])))
-    encoder = None
-    if "encoder" in card:
-        encoder = _network(folder, card, "encoder", lambda c: Encoder(c["encoder"]["hidden"]))
-    inversion = _from_card(folder, card, lambda c: InversionOptions(**c["inversion"]))
-    own = {name: value for name, value in card.items() if name not in ("inversion", "inversion_seed")}
-    return FittedGan(TrainedGan(generator, discriminator, own, encoder), inversion, int(card["inversion_seed"]))
+    kind = str(card.get("kind"))
+    if kind not in DETECTORS:
+        return Detector.load(folder, card)
+    return DETECTORS[kind].load(folder, card)
 
 
-def _hidden(card: Mapping[str, Any]) -> int:
-    return int(card["training"]["hidden"])
-
-
-def _network(
+def load_network(
     folder: Path, card: Mapping[str, Any], name: str, build: Callable[[Mapping[str, Any]], Network]
 ) -> Network:
     """Build a network as the card says and give it the weights of its file."""
     file = folder / f"{name}{_SUFFIX}"
     weights = read_safetensors(file, _MEND)
-    network = _from_card(folder, card, lambda own: build_to_fit(file, lambda: build(own), weights))
+    network = from_card(folder, card, lambda own: build_to_fit(file, lambda: build(own), weights))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -95,7 +75,12 @@ def _network(
 Built = TypeVar("Built")
 
 
-def _from_card(folder: Path, card: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Built]) -> Built:
+def from_card(folder: Path, card: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Built]) -> Built:
+    """Build something as a card says.
+
+    Raises:
+        InputError: a card that lacks something, or has something else.
+    """
     try:
         return build(card)
     except (KeyError, TypeError) as error:
@@ -107,9 +92,75 @@ def _require_free(folder: Path) -> None:
     if not folder.exists():
         return
     names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else ["a file of this name"]
-    known = {CARD, *(f"{name}{_SUFFIX}" for name in ("generator", "discriminator", "encoder", "autoencoder"))}
-    if names and not (CARD in names and set(names) <= known):
+    others = [name for name in names if name != CARD and not name.endswith(_SUFFIX)]
+    if names and (others or CARD not in names):
         raise InputError(
             f"{folder}: expected no folder, an empty one or one with an earlier detector, got {', '.join(names[:3])}. "
             "Choose another."
         )
+
+
+#: The state of a training after an epoch, in one file that is replaced whole: weights, Adam's moments, history.
+CHECKPOINT = "checkpoint.safetensors"
+
+History = list[dict[str, float]]
+
+
+def save_checkpoint(
+    folder: Path,
+    parts: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    dependencies: Mapping[str, Any],
+    history: History,
+) -> None:
+    """Replace the state in a folder. `dependencies` identify the training: what it can go on with."""
+    tensors: dict[str, Tensor] = {}
+    for name, network in parts.items():
+        tensors |= {f"{name}.{key}": value.contiguous() for key, value in network.state_dict().items()}
+        for position, moments in optimisers[name].state_dict()["state"].items():
+            tensors |= {f"adam.{name}.{position}.{key}": value.contiguous() for key, value in moments.items()}
+    metadata = {"dependencies": config_hash(dependencies), "history": json.dumps(history)}
+    write_safetensors(tensors, folder / CHECKPOINT, metadata, confidential=True)
+
+
+def load_checkpoint(
+    folder: Path,
+    parts: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    dependencies: Mapping[str, Any],
+) -> History:
+    """Put the state in a folder into networks and optimisers and return its history; empty where there is none.
+
+    Raises:
+        DataError: a damaged file; names it and says what to do.
+        InputError: the state of another training.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return []
+    verify(path, mend="Delete it to begin anew.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected the state of a training, got {error}. Delete it to begin anew.") from error
+    if metadata.get("dependencies") != config_hash(dependencies):
+        raise InputError(
+            f"{path}: expected the state of this training, got that of one with other settings, another seed or other "
+            "windows. Choose another folder, or delete the file to begin anew."
+        )
+    for name, network in parts.items():
+        network.load_state_dict(_below(tensors, f"{name}."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(tensors, f"adam.{name}.").items():
+            position, moment = key.split(".")
+            state.setdefault(int(position), {})[moment] = value
+        optimisers[name].load_state_dict(
+            {"state": state, "param_groups": optimisers[name].state_dict()["param_groups"]}
+        )
+    return list(json.loads(metadata["history"]))
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

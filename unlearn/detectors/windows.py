@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,6 +14,7 @@ from unlearn.checks import (
     FloatArray,
     IntArray,
     require_count,
+    require_finite,
     require_fraction,
     require_not_negative,
     require_shape,
@@ -20,7 +22,9 @@ from unlearn.checks import (
 )
 from unlearn.detectors.scaling import ScaledSeries, scale, training_time, usable_buildings
 from unlearn.errors import InputError
-from unlearn.households.buildings import BuildingSeries, BuildingSplit, fill_gaps, split_buildings
+
+if TYPE_CHECKING:
+    from unlearn.households.buildings import BuildingSeries, BuildingSplit
 
 #: Hours of a window, as published.
 LENGTH = 60
@@ -85,6 +89,48 @@ class Windows:
         """Those without an anomalous hour; all where nothing is labelled."""
         return self if self.hour_labels is None else self.take(~self.label)
 
+    def normal_values(self) -> NDArray[np.float32]:
+        """A copy of the values, to train on, shape (N, W).
+
+        Raises:
+            InputError: labelled windows among them, fewer than two, or readings missing.
+        """
+        if len(self) < 2:
+            raise InputError(f"windows: expected at least 2 to train on, got {len(self)}.")
+        if self.hour_labels is not None and self.label.any():
+            raise InputError(
+                f"windows: expected normal ones to train on, got {int(self.label.sum())} of {len(self)} with an "
+                "anomalous hour. Pass windows.normal()."
+            )
+        require_finite("windows", self.values)
+        return np.array(self.values, dtype=np.float32)
+
+    def mean_by_hour(self, values: ArrayLike) -> FloatArray:
+        """Mean over all windows that an hour lies in, shape (M, T); NaN where it lies in none.
+
+        Args:
+            values: of each hour of each window, shape (N, W).
+        """
+        given = np.asarray(values, dtype=np.float64)
+        require_shape("values", given, self.values.shape)
+        shape = self.series.value.shape
+        total, count = np.zeros(shape[0] * shape[1]), np.zeros(shape[0] * shape[1])
+        first = self.building * shape[1] + self.start
+        for hour in range(self.length):
+            total += np.bincount(first + hour, given[:, hour], minlength=len(total))
+            count += np.bincount(first + hour, minlength=len(count))
+        with np.errstate(invalid="ignore"):
+            return (total / count).reshape(shape)
+
+    def covered_hours(self) -> BoolArray:
+        """Hours that lie in any of the windows, shape (M, T)."""
+        m, t = self.series.value.shape
+        # One up where a window begins, one down after it ends; the running sum counts the windows over each hour.
+        step = np.zeros((m, t + 1), dtype=np.int64)
+        np.add.at(step, (self.building, self.start), 1)
+        np.add.at(step, (self.building, self.start + self.length), -1)
+        return np.asarray(step.cumsum(axis=1)[:, :t] > 0)
+
 
 def cut_windows(
     scaled: ScaledSeries,
@@ -143,25 +189,6 @@ def cut_windows(
         hour_labels=None if labels is None else sliding_window_view(labels, length, axis=1)[building, start],
         series=scaled,
     )
-
-
-def mean_by_hour(windows: Windows, values: ArrayLike) -> FloatArray:
-    """Mean over all windows that an hour lies in, shape (M, T); NaN where it lies in none.
-
-    Args:
-        windows: N windows.
-        values: of each hour of each window, shape (N, W).
-    """
-    given = np.asarray(values, dtype=np.float64)
-    require_shape("values", given, windows.values.shape)
-    shape = windows.series.value.shape
-    total, count = np.zeros(shape[0] * shape[1]), np.zeros(shape[0] * shape[1])
-    first = windows.building * shape[1] + windows.start
-    for hour in range(windows.length):
-        total += np.bincount(first + hour, given[:, hour], minlength=len(total))
-        count += np.bincount(first + hour, minlength=len(count))
-    with np.errstate(invalid="ignore"):
-        return (total / count).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -242,6 +269,8 @@ def divide(series: BuildingSeries, options: DivisionOptions | None = None, seed:
     Raises:
         InputError: too few buildings for the shares, no window fits into a part, or none to train on is normal.
     """
+    from unlearn.households.buildings import fill_gaps, split_buildings
+
     options = options or DivisionOptions()
     fitted = training_time(series, options.training_share)
     usable = usable_buildings(series, fitted, options.least_hours)

@@ -11,27 +11,28 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from tests.detectors.builders import SMALL, anomalous_series, small_division
-from unlearn.detectors.base import WindowScores
+from unlearn.detectors.base import WindowScores, fit_candidates
+from unlearn.detectors.baselines.forecast import Seasonal
 from unlearn.detectors.metrics import Ranking
-from unlearn.detectors.registry import DetectorOptions, fit_candidates
 from unlearn.detectors.thresholds import ThresholdRule, choose_threshold
-from unlearn.detectors.windows import Windows, divide, mean_by_hour
+from unlearn.detectors.windows import Windows, divide
 from unlearn.errors import DataError, InputError
 from unlearn.households.injection import inject
 from unlearn.households.options import InjectionOptions
 from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, load_archive, save_archive, score_division
-from unlearn.studies.detection.measure import MeasureOptions, flagged_at, measure_detector, measure_thresholds
+from unlearn.studies.detection.measure import flagged_at, measure_detector, measure_thresholds
+from unlearn.studies.detection.options import ThresholdsOptions
 
 
 @pytest.fixture(scope="module")
 def archive() -> ScoreArchive:
     division = small_division()
-    return score_division(fit_candidates("seasonal", division.train, DetectorOptions()), division, "seasonal", 0)[0]
+    return score_division(fit_candidates("seasonal", division.train), division, "seasonal", 0)[0]
 
 
 @pytest.fixture(scope="module")
 def records(archive: ScoreArchive) -> pd.DataFrame:
-    return measure_detector(archive, MeasureOptions(draws=40)).to_frame()
+    return measure_detector(archive, draws=40).to_frame()
 
 
 def value(records: pd.DataFrame, **wanted: object) -> pd.Series:
@@ -74,9 +75,9 @@ def test_hours_are_means_over_windows_without_filled_ones() -> None:
     series = anomalous_series()
     series.kwh[:, 700:702] = np.nan
     division = divide(series, SMALL)
-    detector = fit_candidates("seasonal", division.train, DetectorOptions(lags=(24,)))[0]
+    (detector,) = Seasonal((24,)).fit(division.train)
     found, _ = score_division([detector], division, "seasonal", 0)
-    mean = mean_by_hour(division.test, detector.score(division.test).hour)
+    mean = division.test.mean_by_hour(detector.score(division.test).hour)
     hours = found.test_hour
     np.testing.assert_array_equal(hours.score, mean[hours.building, hours.start])
     assert not np.isin(hours.start, [700, 701]).any()
@@ -139,7 +140,7 @@ def test_intervals_come_from_whole_buildings(archive: ScoreArchive) -> None:
     few = replace(hours, **{name: getattr(hours, name)[own] for name in names})
     found = measure_detector(
         replace(archive, test_window=replace(single, kind=test.kind[one], kwh=test.kwh[one]), test_hour=few),
-        MeasureOptions(draws=20),
+        draws=20,
     ).to_frame()
     row = value(found, metric="roc_auc", level="window", split="test")
     assert row["low"] == row["high"] == pytest.approx(row["value"])
@@ -160,7 +161,7 @@ def test_recall_of_each_kind_and_events_are_counted(archive: ScoreArchive, recor
 
 
 def test_an_archive_comes_back_as_it_went(archive: ScoreArchive, tmp_path: Path) -> None:
-    path = save_archive(archive, tmp_path / "scores.npz", window=1.5)
+    path = save_archive(archive, tmp_path / "scores.npz", thresholds={"window": 1.5})
     again = load_archive(path)
     assert path.stat().st_mode & 0o777 == 0o600
     assert np.isnan(again.test_hour.kwh).all()
@@ -205,8 +206,8 @@ def test_flagged_rows_are_counted_at_any_threshold(rows: list[tuple[bool, int]])
 
 
 def test_a_sweep_agrees_with_the_metrics_of_its_rules(archive: ScoreArchive, records: pd.DataFrame) -> None:
-    rules = [ThresholdRule(), ThresholdRule("percentile", 95)]
-    found = measure_thresholds(archive, rules, draws=10, steps=20).to_frame()
+    rules = (ThresholdRule(), ThresholdRule("percentile", 95))
+    found = measure_thresholds(archive, ThresholdsOptions(rules=rules, draws=10, steps=20)).to_frame()
     for level in LEVELS:
         for rule in map(str, rules):
             threshold = value(found, metric="threshold", level=level, rule=rule)["value"]
@@ -218,16 +219,16 @@ def test_a_sweep_agrees_with_the_metrics_of_its_rules(archive: ScoreArchive, rec
         assert ends.sort_values("at")["value"].iloc[[0, -1]].tolist() == [(~archive.of("test", level).label).sum(), 0]
     fair = value(records, metric="f1", level="window", split="test", rule="best_f1")["value"]
     assert value(found, metric="f1", level="window", split="test", rule="best_f1")["value"] == fair
-    for wrong in ([], [ThresholdRule(), ThresholdRule()]):
+    for wrong in ((), (ThresholdRule(), ThresholdRule())):
         with pytest.raises(InputError, match=r"thresholds\.rules"):
-            measure_thresholds(archive, wrong)
+            ThresholdsOptions(rules=wrong)
 
 
 def test_labels_without_kinds_are_measured_as_events(archive: ScoreArchive) -> None:
     series = replace(anomalous_series(), kind=None, kinds=())
     division = divide(series, SMALL)
     found, _ = score_division(fit_candidates("level", division.train), division, "level", 0)
-    records = measure_detector(found, MeasureOptions(draws=5)).to_frame()
+    records = measure_detector(found, draws=5).to_frame()
     assert records.reindex(columns=["kind"])["kind"].isna().all()
     assert value(records, metric="events", level="event")["value"] > 0
 
@@ -238,7 +239,7 @@ def test_a_detector_that_is_told_the_labels_finds_all_at_once() -> None:
     labels = division.scaled.series.anomaly
     assert labels is not None
     found, _ = score_division([Told("oracle", labels.astype(float))], division, "oracle", 0)
-    records = measure_detector(found, MeasureOptions(draws=5)).to_frame()
+    records = measure_detector(found, draws=5).to_frame()
     for metric in ("f1", "precision", "recall", "specificity"):
         assert value(records, metric=metric, level="hour", split="test", rule="best_f1", kind=None)["value"] == 1
     assert value(records, metric="found_within_24h", level="event", kind=None)["value"] == 1

@@ -1,6 +1,7 @@
 """Detection and unlearning of poisoned hours beside refits, brute force and scikit-learn."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 import unlearn
 from unlearn.data import LoadDataset, Poisoned, SplitSpec, poison
-from unlearn.detectors.base import WindowScores
-from unlearn.detectors.baselines.simple import fit_median
+from unlearn.detectors.base import Detector, FittedDetector, WindowScores
+from unlearn.detectors.baselines.simple import Median
 from unlearn.detectors.scaling import scale
 from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError, MismatchError
@@ -176,10 +177,17 @@ def test_quality_is_that_of_scikit_learn() -> None:
     assert quality(nothing(200), truth)["precision"] == 0.0
 
 
-class Level:
+class Level(Detector, FittedDetector):
     """A detector that scores an hour by its value: the truth of a detector on windows is easily told."""
 
     name = "level"
+
+    def __init__(self) -> None:
+        self.seen: list[Windows] = []
+
+    def fit(self, windows: Windows, seed: int = 0, folder: Path | None = None) -> list[FittedDetector]:
+        self.seen.append(windows)
+        return [self]
 
     def score(self, windows: Windows) -> WindowScores:
         return WindowScores(-windows.values.mean(axis=1), -windows.values)
@@ -188,18 +196,14 @@ class Level:
 def test_windows_are_cut_from_training_and_validation_hours_only_and_scores_come_back_to_rows(
     study: PoisonedStudy,
 ) -> None:
-    seen: list[Windows] = []
-
-    def fit(windows: Windows, seed: int) -> Level:
-        seen.append(windows)
-        return Level()
-
-    found = study.detection("level", fit)
+    detector = Level()
+    found = study.detection(detector)
+    (seen,) = detector.seen
     data = study.study.dataset
     end = int(data.split.test.min())
-    assert seen[0].series.series.n_hours == end
-    assert seen[0].hours.max() < len(data.split.train)
-    assert seen[0].hour_labels is None
+    assert seen.series.series.n_hours == end
+    assert seen.hours.max() < len(data.split.train)
+    assert seen.hour_labels is None
     scaled = scale(series_of(data), np.arange(end) < len(data.split.train)).value
     np.testing.assert_allclose(found.score, -scaled[:, study.study.training_rows].mean(axis=0), rtol=1e-5)
     above = -scaled[:, data.split.validation].mean(axis=0) > found.threshold
@@ -208,13 +212,13 @@ def test_windows_are_cut_from_training_and_validation_hours_only_and_scores_come
     np.testing.assert_allclose(series_of(data).kwh, expected)
 
 
-def test_the_seasonal_detector_compares_with_the_same_hour_of_the_days_before() -> None:
+def test_the_median_detector_compares_with_the_same_hour_of_the_days_before() -> None:
     random = np.random.default_rng(0)
     kwh = random.random((2, 24 * 6 + 5))
     hours = np.datetime64("2020-01-01T00", "h") + np.arange(kwh.shape[1])
     series = BuildingSeries("two", ("a", "b"), hours, kwh)
     windows = cut_windows(scale(series, np.ones(kwh.shape[1], dtype=bool)), 24, 1)
-    found = fit_median(windows, 0, days=3).score(windows).by_hour(windows)
+    found = Median(days=3).score(windows).by_hour(windows)
     value = windows.series.value.astype(float)
     for t in range(kwh.shape[1]):
         before = [value[:, s] for s in range(t - 24, max(t - 24 * 3, 0) - 1, -24)]

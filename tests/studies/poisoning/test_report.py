@@ -34,7 +34,7 @@ def swept(
                 criteria(900, method="clean", **cell)
                 criteria(900 + damage, method="poisoned", **cell)
                 criteria(850, method="reweighted", criterion="cost", l1_budget=0.1, detector="clean", **cell)
-                found = {"truth": 1.0, "residual": recovered, "seasonal": 0.1, "none": 0.0}
+                found = {"truth": 1.0, "residual": recovered, "median": 0.1, "none": 0.0}
                 found |= {"gan": 0.3} if slow and share == 0.1 else {}
                 for detector, saved in found.items():
                     own = {**cell, "detector": detector}
@@ -109,9 +109,9 @@ def test_sentences_name_what_was_found_and_what_reweighting_does_to_clean_data()
 
 def test_a_slow_detector_may_be_asked_at_one_share_only() -> None:
     table = PoisoningTable(swept(slow=True))
-    assert table.detectors == ["truth", "residual", "seasonal", "gan", "none"]
+    assert table.detectors == ["truth", "residual", "median", "gan", "none"]
     assert table.asked(DOWN, "gan") == [0.1]
-    assert {row["share"] for row in detection_table(table) if row["detector"] == "LSTM-GAN"} == {"10 %"}
+    assert {row["share"] for row in detection_table(table) if row["detector"] == "GAN-LSTM"} == {"10 %"}
     rows = [row for row in cost_table(table) if row["poison"] == "scaling by −50 %"]
     # Clean and poisoned; three detectors with two remedies, and "none" with one; the slow one at one share.
     assert len(rows) == 3 * (2 + 3 * 2 + 1) + 2

@@ -7,90 +7,87 @@ against the training windows alone, not among all windows as published.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from unlearn.checks import FloatArray, require_choice, require_count, require_package, short_repr
-from unlearn.detectors.base import WindowScores
-from unlearn.detectors.windows import Windows
+from unlearn.checks import require_count, short_repr
+from unlearn.detectors.base import Detector, FittedDetector, WindowScores
 from unlearn.errors import InputError
 
-KINDS = ("iforest", "lof")
+if TYPE_CHECKING:
+    from unlearn.detectors.windows import Windows
+
+_NEEDS = {"pyod": '"unlearn[anomaly]", or leave it out'}
 
 
 @dataclass(frozen=True)
-class PyodOptions:
-    """Settings of the outlier detectors.
+class IsolationForest(Detector):
+    """Windows that few random cuts isolate.
 
     Attributes:
-        trees: of the isolation forest.
-        neighbours: of the local outlier factor.
-        max_windows: training windows drawn at random that LOF keeps; its scoring costs grow with them.
+        n_estimators: trees.
+        name: for records.
     """
 
-    trees: int = 200
-    neighbours: int = 20
-    max_windows: int = 10_000
+    n_estimators: int = 200
+    name: str = "iforest"
+    label: ClassVar[str] = "isolation forest"
+    needs: ClassVar[Mapping[str, str]] = _NEEDS
 
     def __post_init__(self) -> None:
-        for name in ("trees", "neighbours", "max_windows"):
-            require_count(f"pyod.{name}", getattr(self, name))
+        require_count("iforest.n_estimators", self.n_estimators)
+
+    def fit(self, windows: Windows, seed: int = 0, folder: Path | None = None) -> Sequence[FittedDetector]:
+        forest = importlib.import_module("pyod.models.iforest").IForest
+        model = forest(n_estimators=self.n_estimators, random_state=seed)
+        return [FittedPyod(self.name, model.fit(windows.values.astype(np.float64)))]
+
+
+@dataclass(frozen=True)
+class LocalOutlierFactor(Detector):
+    """Windows whose neighbourhood is less dense than their neighbours' own.
+
+    Attributes:
+        n_neighbors: of a window.
+        max_windows: training windows drawn at random that are kept; the costs of scoring grow with them.
+        name: for records.
+    """
+
+    n_neighbors: int = 20
+    max_windows: int = 10_000
+    name: str = "lof"
+    label: ClassVar[str] = "local outlier factor"
+    needs: ClassVar[Mapping[str, str]] = _NEEDS
+
+    def __post_init__(self) -> None:
+        for name in ("n_neighbors", "max_windows"):
+            require_count(f"lof.{name}", getattr(self, name))
+
+    def fit(self, windows: Windows, seed: int = 0, folder: Path | None = None) -> Sequence[FittedDetector]:
+        values = windows.values.astype(np.float64)
+        if len(values) <= self.n_neighbors:
+            raise InputError(
+                f"lof.n_neighbors: expected fewer than the {len(values)} training windows, got {self.n_neighbors}."
+            )
+        if len(values) > self.max_windows:
+            values = values[np.sort(np.random.default_rng(seed).permutation(len(values))[: self.max_windows])]
+        model = importlib.import_module("pyod.models.lof").LOF(n_neighbors=self.n_neighbors, novelty=True)
+        return [FittedPyod(self.name, model.fit(values))]
 
 
 @short_repr
 @dataclass(frozen=True, eq=False)
-class PyodDetector:
-    """Scores windows as a whole; every hour repeats its window's score."""
+class FittedPyod(FittedDetector):
+    """Scores windows as a whole; every hour repeats its window's score. Trees and neighbours are kept as pickles alone,
+    so none are."""
 
     name: str
     model: Any
 
-    def arrays(self) -> dict[str, FloatArray]:
-        """Nothing: trees and neighbours have no file format but pickles. The same seed fits the same model again."""
-        return {}
-
     def score(self, windows: Windows) -> WindowScores:
         window = self.model.decision_function(windows.values.astype(np.float64))
         return WindowScores(window, np.repeat(np.asarray(window)[:, None], windows.length, axis=1))
-
-
-def require_pyod() -> None:
-    """Refuse to start without PyOD.
-
-    Raises:
-        MissingPackageError: says how to install it.
-    """
-    require_package("detectors iforest and lof", "pyod", '"unlearn[anomaly]", or leave them out')
-
-
-def fit_pyod(
-    windows: Windows, kind: str = "iforest", options: PyodOptions | None = None, seed: int = 0
-) -> PyodDetector:
-    """Fit to normal windows of training buildings.
-
-    Args:
-        windows: normal windows of training buildings.
-        kind: "iforest" or "lof".
-        options: settings.
-        seed: of the trees, or of the windows that LOF keeps.
-
-    Raises:
-        InputError: an unknown kind, PyOD not installed, or fewer windows than neighbours.
-    """
-    options = options or PyodOptions()
-    require_choice("kind", kind, KINDS)
-    require_pyod()
-    values = windows.values.astype(np.float64)
-    if kind == "iforest":
-        model = importlib.import_module("pyod.models.iforest").IForest(n_estimators=options.trees, random_state=seed)
-        return PyodDetector(kind, model.fit(values))
-    if len(values) <= options.neighbours:
-        raise InputError(
-            f"pyod.neighbours: expected fewer than the {len(values)} training windows, got {options.neighbours}."
-        )
-    if len(values) > options.max_windows:
-        values = values[np.sort(np.random.default_rng(seed).permutation(len(values))[: options.max_windows])]
-    model = importlib.import_module("pyod.models.lof").LOF(n_neighbors=options.neighbours, novelty=True)
-    return PyodDetector(kind, model.fit(values))

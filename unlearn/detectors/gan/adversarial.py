@@ -20,51 +20,16 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from unlearn.checks import require_count, require_finite, require_positive, short_repr
-from unlearn.detectors.checkpoints import load_checkpoint, save_checkpoint
-from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, NetworkOptions, new_networks
+from unlearn.checks import require_count, short_repr
+from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, new_networks
+from unlearn.detectors.gan.options import AdversarialOptions, NetworkOptions
+from unlearn.detectors.storage import load_checkpoint, save_checkpoint
 from unlearn.detectors.windows import Windows
-from unlearn.errors import ConvergenceError, InputError
+from unlearn.errors import ConvergenceError
 from unlearn.records import provenance
 
 #: What is noted of every epoch, each the mean over its windows.
 HISTORY = ("discriminator_loss", "generator_loss", "real_probability", "generated_probability", "generated_std")
-
-
-@dataclass(frozen=True)
-class AdversarialOptions:
-    """Settings of the training.
-
-    The published settings, learning rate 2e-4, betas (0.9, 0.999) and targets of 1 with small first weights, were
-    meant for a hundred times as many steps: within 4,000 of them the generator still made one curve from every z. The
-    defaults are usual remedies (Radford et al. 2016 for the betas, Salimans et al. 2016 for the target).
-
-    Attributes:
-        epochs: passes over the windows.
-        batch_size: windows per step.
-        learning_rate: Adam's, of both networks.
-        betas: Adam's.
-        real_target: what the discriminator is taught to say of real windows; below 1 it smooths labels on one side
-            (Salimans et al. 2016).
-    """
-
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.5, 0.999)
-    real_target: float = 0.9
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        require_count("gan.training.epochs", self.epochs)
-        require_count("gan.training.batch_size", self.batch_size)
-        require_positive("gan.training.learning_rate", self.learning_rate)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"gan.training.betas: expected two numbers in [0, 1), got {self.betas!r}.")
-        if not 0.5 < self.real_target <= 1:
-            raise InputError(
-                f"gan.training.real_target: expected a number above 0.5 and at most 1, got {self.real_target!r}."
-            )
 
 
 @short_repr
@@ -124,7 +89,7 @@ def train_gan(
         ConvergenceError: a loss became NaN or infinite.
     """
     networks, options = networks or NetworkOptions(), options or AdversarialOptions()
-    values = normal_values(windows)
+    values = torch.from_numpy(windows.normal_values())
     card = {
         "kind": "gan",
         "networks": asdict(networks),
@@ -134,7 +99,7 @@ def train_gan(
         "n_windows": len(values),
         "length": values.shape[1],
     }
-    made_of = card | {"windows": hashlib.sha256(values.numpy().tobytes()).hexdigest()}
+    dependencies = card | {"windows": hashlib.sha256(values.numpy().tobytes()).hexdigest()}
     generator, discriminator = new_networks(networks, seed)
     optimisers = {
         name: torch.optim.Adam(network.parameters(), options.learning_rate, options.betas)
@@ -143,7 +108,7 @@ def train_gan(
     parts = {"generator": generator, "discriminator": discriminator}
     history: list[dict[str, float]] = []
     if folder is not None:
-        history = load_checkpoint(Path(folder), parts, optimisers, made_of)
+        history = load_checkpoint(Path(folder), parts, optimisers, dependencies)
     bar = tqdm(range(len(history), options.epochs), desc="GAN", unit="epoch", leave=False)
     for epoch in bar:
         # Order and noise depend on seed and epoch alone, so that a training can go on.
@@ -157,28 +122,11 @@ def train_gan(
         history.append(means)
         bar.set_postfix({name: f"{history[-1][name]:.3f}" for name in HISTORY[:3]}, refresh=False)
         if folder is not None:
-            save_checkpoint(Path(folder), parts, optimisers, made_of, history)
+            save_checkpoint(Path(folder), parts, optimisers, dependencies, history)
     for network in parts.values():
         network.eval().requires_grad_(False)
     record = {name: [epoch[name] for epoch in history] for name in HISTORY}
     return TrainedGan(generator, discriminator, card | {"history": record, **provenance()})
-
-
-def normal_values(windows: Windows) -> Tensor:
-    """Values of windows to train on, shape (N, W), float32.
-
-    Raises:
-        InputError: labelled windows among them, fewer than two, or readings missing.
-    """
-    if len(windows) < 2:
-        raise InputError(f"windows: expected at least 2 to train on, got {len(windows)}.")
-    if windows.hour_labels is not None and windows.label.any():
-        raise InputError(
-            f"windows: expected normal ones to train on, got {int(windows.label.sum())} of {len(windows)} with an "
-            "anomalous hour. Pass windows.normal()."
-        )
-    require_finite("windows", windows.values)
-    return torch.from_numpy(np.array(windows.values, dtype=np.float32))
 
 
 def _one_epoch(

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import torch
 from tqdm import tqdm
 
-from unlearn.checks import require_count, require_not_negative, require_positive
-from unlearn.detectors.gan.adversarial import TrainedGan, normal_values
+from unlearn.detectors.gan.adversarial import TrainedGan
 from unlearn.detectors.gan.networks import Encoder
+from unlearn.detectors.gan.options import EncoderOptions
 from unlearn.detectors.gan.starts import LatentLoss
 from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError, InputError
-
-
-@dataclass(frozen=True)
-class EncoderOptions:
-    """Settings of the encoder.
-
-    Attributes:
-        hidden: units of each direction of its LSTM.
-        epochs: passes over the windows.
-        batch_size: windows per step.
-        learning_rate: Adam's.
-        feature_weight: λ of the S that it lowers; the same as the search's.
-        pull: weight of the mean of (z / latent_std)², beside the mean of S over windows and hours.
-    """
-
-    hidden: int = 64
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    feature_weight: float = 0.1
-    pull: float = 1e-4
-
-    def __post_init__(self) -> None:
-        for name in ("hidden", "epochs", "batch_size"):
-            require_count(f"gan.encoder.{name}", getattr(self, name))
-        require_positive("gan.encoder.learning_rate", self.learning_rate)
-        require_not_negative("gan.encoder.feature_weight", self.feature_weight)
-        require_not_negative("gan.encoder.pull", self.pull)
-        if self.feature_weight > 1:
-            raise InputError(f"gan.encoder.feature_weight: expected a share from 0 to 1, got {self.feature_weight!r}.")
 
 
 def train_encoder(
@@ -65,7 +35,7 @@ def train_encoder(
         ConvergenceError: the loss became NaN or infinite.
     """
     options = options or EncoderOptions()
-    values = normal_values(windows)
+    values = torch.from_numpy(windows.normal_values())
     if values.shape[1] != gan.length:
         raise InputError(f"windows: expected {gan.length} hours, as the GAN was trained on, got {values.shape[1]}.")
     with torch.random.fork_rng(devices=[]):

@@ -1,40 +1,26 @@
-"""The GAN as a detector: adversarial training, encoder, and S of the latent inversion as score."""
+"""The fitted GAN as a detector: S of the latent inversion as score."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unlearn.checks import short_repr
-from unlearn.detectors.base import WindowScores
-from unlearn.detectors.gan.adversarial import AdversarialOptions, TrainedGan, train_gan
-from unlearn.detectors.gan.encoder import EncoderOptions, train_encoder
-from unlearn.detectors.gan.inversion import InversionOptions, invert
-from unlearn.detectors.gan.networks import NetworkOptions
+from unlearn.detectors.base import FittedDetector, State, WindowScores
+from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
+from unlearn.detectors.gan.encoder import train_encoder
+from unlearn.detectors.gan.inversion import invert
+from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator
+from unlearn.detectors.gan.options import Gan, InversionOptions, NetworkOptions
+from unlearn.detectors.storage import from_card, load_network
 from unlearn.detectors.windows import Windows
-
-
-@dataclass(frozen=True)
-class GanOptions:
-    """Settings of the detector.
-
-    Attributes:
-        networks: sizes and latent prior.
-        training: of generator and discriminator.
-        encoder: of the encoder, which is trained only where `inversion.start` is "encoder".
-        inversion: the search whose result is the score.
-    """
-
-    networks: NetworkOptions = field(default_factory=NetworkOptions)
-    training: AdversarialOptions = field(default_factory=AdversarialOptions)
-    encoder: EncoderOptions = field(default_factory=EncoderOptions)
-    inversion: InversionOptions = field(default_factory=InversionOptions)
 
 
 @short_repr
 @dataclass(frozen=True, eq=False)
-class FittedGan:
+class FittedGan(FittedDetector):
     """Scores windows by S of the best latent values found, hours by their part of it.
 
     Attributes:
@@ -46,15 +32,7 @@ class FittedGan:
     gan: TrainedGan
     inversion: InversionOptions
     seed: int = 0
-
-    @property
-    def name(self) -> str:
-        return "gan"
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """Settings, history and what it was trained on; JSON."""
-        return self.gan.card
+    name: str = "gan"
 
     def score(self, windows: Windows) -> WindowScores:
         """Score windows of any building.
@@ -65,24 +43,29 @@ class FittedGan:
         found = invert(self.gan, windows.values, self.inversion, self.seed)
         return WindowScores(found.score, found.hour)
 
+    def state(self) -> State:
+        card = {**self.gan.card, "inversion": asdict(self.inversion), "inversion_seed": self.seed}
+        networks = {"generator": self.gan.generator, "discriminator": self.gan.discriminator}
+        encoder = {} if self.gan.encoder is None else {"encoder": self.gan.encoder.state_dict()}
+        return card, {name: network.state_dict() for name, network in networks.items()} | encoder
 
-def fit_gan(
-    windows: Windows, options: GanOptions | None = None, seed: int = 0, folder: str | Path | None = None
-) -> FittedGan:
-    """Train the GAN, and the encoder where the search starts at one, on normal windows of training buildings.
 
-    Args:
-        windows: none with an anomalous hour.
-        options: settings.
-        seed: of weights, batch order, latent noise and the search's start.
-        folder: keeps the state of an interrupted adversarial training, see `train_gan`.
-
-    Raises:
-        InputError: unusable windows, or a folder with the state of another training.
-        ConvergenceError: a loss became NaN or infinite.
-    """
-    options = options or GanOptions()
+def fit_gan(windows: Windows, options: Gan, seed: int = 0, folder: Path | None = None) -> FittedGan:
+    """Train on normal windows; see `Gan.fit`."""
     gan = train_gan(windows, options.networks, options.training, seed, folder)
     if options.inversion.start == "encoder":
         gan = train_encoder(gan, windows, options.encoder, seed)
     return FittedGan(gan, options.inversion, seed)
+
+
+def load_gan(folder: Path, card: Mapping[str, Any]) -> FittedGan:
+    """Read what `save_detector` wrote of a GAN."""
+    options = from_card(folder, card, lambda own: NetworkOptions(**own["networks"]))
+    generator = load_network(folder, card, "generator", lambda own: Generator(options))
+    discriminator = load_network(folder, card, "discriminator", lambda own: Discriminator(options))
+    encoder = None
+    if "encoder" in card:
+        encoder = load_network(folder, card, "encoder", lambda own: Encoder(own["encoder"]["hidden"]))
+    inversion = from_card(folder, card, lambda own: InversionOptions(**own["inversion"]))
+    own = {name: value for name, value in card.items() if name not in ("inversion", "inversion_seed")}
+    return FittedGan(TrainedGan(generator, discriminator, own, encoder), inversion, int(card["inversion_seed"]))

@@ -17,69 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from unlearn.checks import (
-    FloatArray,
-    IntArray,
-    as_floats,
-    require_choice,
-    require_count,
-    require_finite,
-    require_not_negative,
-    require_positive,
-    require_shape,
-    short_repr,
-)
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape, short_repr
 from unlearn.detectors.gan.adversarial import TrainedGan
 from unlearn.detectors.gan.networks import filled, rounded
+from unlearn.detectors.gan.options import InversionOptions
 from unlearn.detectors.gan.starts import HourlySearch, LatentLoss
 from unlearn.errors import ConvergenceError, InputError
-
-STARTS = ("random", "encoder", "hourly")
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 #: Share of a batch that has stopped before it is filled up anew: laying out costs as much as a few windows' steps.
 _REFILL = 1 / 8
-
-
-@dataclass(frozen=True)
-class InversionOptions:
-    """Settings of the search.
-
-    Attributes:
-        steps: evaluations of each window at most; Adam moves z between them.
-        learning_rate: Adam's.
-        feature_weight: λ, the share of the discriminator's features in S.
-        batch_size: windows at once, rounded up to a multiple of `BLOCK`; changes time and memory only.
-        patience: steps without gain after which a window stops; None: all take all steps.
-        tolerance: what counts as gain: a share of S by which it must fall below its value at the last gain.
-        start: "random": all windows begin at one draw of the latent prior; "encoder": at the encoder's z; "hourly": at
-            the z of `HourlySearch`.
-        tried: values that the hourly start tries for each hour.
-    """
-
-    steps: int = 300
-    learning_rate: float = 1e-2
-    feature_weight: float = 0.1
-    batch_size: int = 256
-    patience: int | None = None
-    tolerance: float = 0.01
-    start: str = "random"
-    tried: int = 16
-
-    def __post_init__(self) -> None:
-        require_count("inversion.steps", self.steps)
-        require_positive("inversion.learning_rate", self.learning_rate)
-        require_not_negative("inversion.feature_weight", self.feature_weight)
-        if self.feature_weight > 1:
-            raise InputError(f"inversion.feature_weight: expected a share from 0 to 1, got {self.feature_weight!r}.")
-        require_count("inversion.batch_size", self.batch_size)
-        if self.patience is not None:
-            require_count("inversion.patience", self.patience)
-        require_not_negative("inversion.tolerance", self.tolerance)
-        require_choice("inversion.start", self.start, STARTS)
-        if require_count("inversion.tried", self.tried) < 2:
-            raise InputError(f"inversion.tried: expected a whole number of at least 2, got {self.tried!r}.")
 
 
 @short_repr

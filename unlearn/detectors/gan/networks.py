@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from unlearn.checks import require_choice, require_count, require_positive
-from unlearn.errors import InputError
+from unlearn.detectors.gan.options import NetworkOptions
 
 #: Windows that a batch is a multiple of where scores must not depend on the batch to the last bit. Products of fewer
 #: columns than a register holds are summed in another order.
@@ -130,38 +128,8 @@ class LstmPass:
         return self.input_gradient
 
 
-INITIAL = ("small", "spread")
 #: About the root mean square of an LSTM's states when its gates' sums have variance 1.
 _STATE_RMS = 0.3
-
-
-@dataclass(frozen=True)
-class NetworkOptions:
-    """Sizes of generator and discriminator.
-
-    Attributes:
-        generator: hidden units of its stacked LSTM layers.
-        discriminator: hidden units of its one layer, features per hour.
-        latent_std: standard deviation of z.
-        initial: first weights of the generator. "small": PyTorch's, as published; the spread of z then reaches the
-            windows shrunk by a factor of a thousand. "spread": input weights whose sums have a variance near 1 in every
-            layer, recurrent weights orthogonal, so that windows vary with z from the first step on.
-    """
-
-    generator: tuple[int, ...] = (32, 64, 128)
-    discriminator: int = 100
-    latent_std: float = 0.1
-    initial: str = "spread"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "generator", tuple(self.generator))
-        if not self.generator:
-            raise InputError("gan.networks.generator: expected the hidden units of at least one layer, got none.")
-        for units in self.generator:
-            require_count("gan.networks.generator", units)
-        require_count("gan.networks.discriminator", self.discriminator)
-        require_positive("gan.networks.latent_std", self.latent_std)
-        require_choice("gan.networks.initial", self.initial, INITIAL)
 
 
 class Generator(nn.Module):

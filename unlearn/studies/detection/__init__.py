@@ -6,20 +6,19 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive, score_division
-    from unlearn.studies.detection.measure import MeasureOptions, measure_detector, measure_thresholds
+    from unlearn.studies.detection.measure import measure_detector, measure_thresholds
+    from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
+    from unlearn.studies.detection.run import DetectionStudy, Judged, try_thresholds
     from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
     from unlearn.studies.detection.verdict import summarise_anomaly
 else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    "MeasureOptions",
-    "ScoreArchive",
-    "load_archive",
-    "measure_detector",
-    "measure_thresholds",
-    "save_archive",
-    "score_division",
-    "summarise_anomaly",
-    "summarise_thresholds",
-]
+    # the study
+    "DetectionOptions", "DetectionStudy", "Judged", "ThresholdsOptions", "try_thresholds",
+    # scores and what they are worth
+    "ScoreArchive", "load_archive", "measure_detector", "measure_thresholds", "save_archive", "score_division",
+    # sentences
+    "summarise_anomaly", "summarise_thresholds",
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,6 @@ from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 from unlearn.data.files import foreign_errors
 from unlearn.detectors.base import FittedDetector, WindowScores
 from unlearn.detectors.metrics import Ranking
-from unlearn.detectors.reduction import reduced, reductions_of
 from unlearn.detectors.windows import Division, Windows
 from unlearn.errors import InputError, MismatchError
 from unlearn.households.buildings import BuildingSeries
@@ -143,7 +142,9 @@ def scored_hours(windows: Windows, scores: WindowScores) -> Scored:
     )
 
 
-def save_archive(archive: ScoreArchive, path: Path, *, readings: bool = False, **thresholds: float) -> Path:
+def save_archive(
+    archive: ScoreArchive, path: Path, *, readings: bool = False, thresholds: Mapping[str, float] | None = None
+) -> Path:
     """Write a NumPy archive: arrays named `validation_window_score` and so on, names as text, and thresholds.
 
     The file has mode 600: names of buildings and their hours are in it.
@@ -152,13 +153,13 @@ def save_archive(archive: ScoreArchive, path: Path, *, readings: bool = False, *
         archive: what a detector said.
         path: the file.
         readings: whether readings in kWh are kept, too; `ScoreArchive.with_readings` puts them back from the series.
-        **thresholds: values by level.
+        thresholds: values by level.
     """
     archive = archive if readings else archive.without_readings()
     arrays = {name: np.array(getattr(archive, name)) for name in _PLAIN}
     for part in _PARTS:
         arrays |= {f"{part}_{name}": value for name, value in asdict(getattr(archive, part)).items()}
-    arrays |= {f"threshold_{name}": np.array(value) for name, value in thresholds.items()}
+    arrays |= {f"threshold_{name}": np.array(value) for name, value in (thresholds or {}).items()}
 
     def fill(file: Path) -> None:
         with file.open("wb") as stream:
@@ -237,7 +238,7 @@ def score_division(
     """
     require_labels(division)
     chosen, how, validation = _choose(candidates, division)
-    test = reduced(chosen.score(division.test), how)
+    test = chosen.score(division.test).reduced(how)
     series = division.scaled.series
     archive = ScoreArchive(
         detector=name,
@@ -261,8 +262,8 @@ def _choose(candidates: Sequence[FittedDetector], division: Division) -> tuple[F
     best: tuple[float, FittedDetector, str, WindowScores] | None = None
     for candidate in candidates:
         scores = candidate.score(division.validation)
-        for how in reductions_of(scores):
-            own = reduced(scores, how)
+        for how in scores.reductions:
+            own = scores.reduced(how)
             area = Ranking(division.validation.label, own.window).pr_auc()
             if best is None or area > best[0]:
                 best = (area, candidate, how, own)

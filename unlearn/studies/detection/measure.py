@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
@@ -20,30 +19,14 @@ from unlearn.detectors.metrics import (
     interval,
 )
 from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
-from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, Scored
+from unlearn.studies.detection.options import ThresholdsOptions
 
 #: An event counts as found in time if one of its hours is flagged this soon.
 WITHIN_H = 24
 #: False positive rates and recalls that curves are kept at.
 _CURVE = np.linspace(0, 1, 51)
-
-
-@dataclass(frozen=True)
-class MeasureOptions:
-    """How scores are measured.
-
-    Attributes:
-        rule: how the threshold is chosen, on validation.
-        draws: of whole buildings, for the intervals.
-    """
-
-    rule: ThresholdRule = field(default_factory=ThresholdRule)
-    draws: int = 200
-
-    def __post_init__(self) -> None:
-        require_count("anomaly.draws", self.draws)
 
 
 def thresholds_of(archive: ScoreArchive, rule: ThresholdRule) -> dict[str, Threshold]:
@@ -52,7 +35,7 @@ def thresholds_of(archive: ScoreArchive, rule: ThresholdRule) -> dict[str, Thres
     return {level: choose_threshold(own.score, own.label, rule) for level, own in found.items()}
 
 
-def measure_detector(archive: ScoreArchive, options: MeasureOptions | None = None) -> RecordTable:
+def measure_detector(archive: ScoreArchive, rule: ThresholdRule | None = None, draws: int = 200) -> RecordTable:
     """Measure one detector and seed.
 
     Records have the columns `detector`, `variant`, `level` ("window", "hour", "event"), `split`, `rule`, `seed`, and
@@ -61,39 +44,39 @@ def measure_detector(archive: ScoreArchive, options: MeasureOptions | None = Non
 
     Args:
         archive: scores.
-        options: rule and intervals.
+        rule: how the threshold is chosen, on validation; None takes the one of the best F1.
+        draws: of whole buildings, for the intervals.
 
     Raises:
         InputError: a rule that validation scores do not allow.
     """
-    options = options or MeasureOptions()
+    rule = rule or ThresholdRule()
+    require_count("draws", draws)
     table = RecordTable(
         experiment="anomaly", data=archive.data, detector=archive.detector, variant=archive.variant, seed=archive.seed
     )
-    chosen = thresholds_of(archive, options.rule)
+    chosen = thresholds_of(archive, rule)
     for level in LEVELS:
         value = chosen[level].value
-        table.add("threshold", value, level=level, rule=str(options.rule))
+        table.add("threshold", value, level=level, rule=str(rule))
         for split in SPLITS:
             own = archive.of(split, level)
             columns = {"level": level, "split": split}
-            add_confusion(table, own, value, options, rule=str(options.rule), **columns)
-            _add_ranking(table, own, options, **columns)
+            add_confusion(table, own, value, draws, rule=str(rule), **columns)
+            _add_ranking(table, own, draws, **columns)
         _add_unfair(table, archive.of("test", level), level)
         _add_curves(table, archive.of("test", level), level)
-    _add_events(table, archive, chosen["hour"].value, options)
+    _add_events(table, archive, chosen["hour"], draws)
     return table
 
 
-def add_confusion(
-    table: RecordTable, own: Scored, threshold: float, options: MeasureOptions, **columns: object
-) -> None:
+def add_confusion(table: RecordTable, own: Scored, threshold: float, draws: int, **columns: object) -> None:
     """Record counts and metrics at a threshold, with intervals over buildings."""
     names, group = np.unique(own.building, return_inverse=True)
     by_building = confusion(own.label, own.score >= threshold, group, len(names))
     counts = np.stack([by_building.tp, by_building.fp, by_building.fn, by_building.tn])
     whole = Confusion(*counts.sum(axis=1))
-    drawn = Confusion(*(counts @ building_draws(len(names), options.draws).T))
+    drawn = Confusion(*(counts @ building_draws(len(names), draws).T))
     for name in AT_THRESHOLD:
         low, high = interval(getattr(drawn, name))
         table.add(name, getattr(whole, name), "1", low=low, high=high, **columns)
@@ -102,11 +85,11 @@ def add_confusion(
     table.add("buildings", len(names), "buildings", **columns)
 
 
-def _add_ranking(table: RecordTable, own: Scored, options: MeasureOptions, **columns: object) -> None:
+def _add_ranking(table: RecordTable, own: Scored, draws: int, **columns: object) -> None:
     names, group = np.unique(own.building, return_inverse=True)
     ranking = own.ranking()
-    draws = building_draws(len(names), options.draws)
-    drawn = np.array([ranking.areas(draw[group]) for draw in tqdm(draws, desc="redraws", leave=False, delay=1)])
+    redrawn = building_draws(len(names), draws)
+    drawn = np.array([ranking.areas(draw[group]) for draw in tqdm(redrawn, desc="redraws", leave=False, delay=1)])
     for name, area, own_draws in zip(("roc_auc", "pr_auc"), ranking.areas(), drawn.T, strict=True):
         low, high = interval(own_draws)
         table.add(name, area, "1", low=low, high=high, **columns)
@@ -133,19 +116,19 @@ def _add_curves(table: RecordTable, test: Scored, level: str) -> None:
         table.add("precision_at_recall", on_pr, "1", at=at, level=level, split="test")
 
 
-def _add_events(table: RecordTable, archive: ScoreArchive, threshold: float, options: MeasureOptions) -> None:
+def _add_events(table: RecordTable, archive: ScoreArchive, threshold: Threshold, draws: int) -> None:
     """How soon events on test are found, and the recall of each kind."""
     own = archive.test_hour
-    flagged = own.score >= threshold
+    flagged = own.score >= threshold.value
     events = find_events(own.building, own.start, own.label, own.kind)
     delays = delays_h(events, own.building, own.start, flagged)
-    columns = {"split": "test", "rule": str(options.rule)}
+    columns = {"split": "test", "rule": str(threshold.rule)}
     names, group = np.unique(own.building, return_inverse=True)
-    draws = building_draws(len(names), options.draws)
+    redrawn = building_draws(len(names), draws)
     of_event = np.searchsorted(names, events.building)
 
     def add_found(chosen: np.ndarray, **more: object) -> None:
-        weights = draws[:, of_event[chosen]]
+        weights = redrawn[:, of_event[chosen]]
         in_time = delays[chosen] < WITHIN_H
         low, high = interval(_shares(weights, in_time))
         table.add("found_within_24h", in_time.mean(), "1", level="event", low=low, high=high, **columns, **more)
@@ -159,7 +142,7 @@ def _add_events(table: RecordTable, archive: ScoreArchive, threshold: float, opt
         hours = own.kind == code
         if not hours.any():
             continue
-        weights = draws[:, group[hours]]
+        weights = redrawn[:, group[hours]]
         low, high = interval(_shares(weights, flagged[hours]))
         table.add("recall", flagged[hours].mean(), "1", level="hour", kind=name, low=low, high=high, **columns)
         add_found(np.flatnonzero(events.kind == code), kind=name)
@@ -171,9 +154,7 @@ def _shares(weights: FloatArray, true: np.ndarray) -> FloatArray:
         return np.asarray(weights @ true / weights.sum(axis=1))
 
 
-def measure_thresholds(
-    archive: ScoreArchive, rules: Sequence[ThresholdRule], draws: int = 200, steps: int = 200
-) -> RecordTable:
+def measure_thresholds(archive: ScoreArchive, options: ThresholdsOptions | None = None) -> RecordTable:
     """Measure one detector and seed at the threshold of each rule, and count what is flagged along a sweep.
 
     Records of rules have the columns of `measure_detector`. Those of the sweep are `flagged_anomalous` and
@@ -181,16 +162,12 @@ def measure_thresholds(
 
     Args:
         archive: scores.
-        rules: how thresholds are chosen, on validation.
-        draws: of whole buildings, for the intervals.
-        steps: thresholds of the sweep, beside those of the rules.
+        options: rules, intervals and sweep.
 
     Raises:
-        InputError: no rule or one twice, or one that validation scores do not allow.
+        InputError: a rule that validation scores do not allow.
     """
-    require_count("thresholds.steps", steps)
-    if not rules or len(set(rules)) < len(rules):
-        raise InputError(f"thresholds.rules: expected at least one, each once, got {', '.join(map(str, rules))}.")
+    options = options or ThresholdsOptions()
     table = RecordTable(
         experiment="thresholds",
         data=archive.data,
@@ -198,16 +175,15 @@ def measure_thresholds(
         variant=archive.variant,
         seed=archive.seed,
     )
-    chosen = [(rule, thresholds_of(archive, rule)) for rule in rules]
+    chosen = [(rule, thresholds_of(archive, rule)) for rule in options.rules]
     for rule, found in chosen:
-        options = MeasureOptions(rule, draws)
         for level in LEVELS:
             table.add("threshold", found[level].value, level=level, rule=str(rule))
             for split in SPLITS:
                 own = archive.of(split, level)
-                add_confusion(table, own, found[level].value, options, level=level, split=split, rule=str(rule))
+                add_confusion(table, own, found[level].value, options.draws, level=level, split=split, rule=str(rule))
     for level in LEVELS:
-        stops = _stops(archive, level, steps, [found[level].value for _, found in chosen])
+        stops = _stops(archive, level, options.steps, [found[level].value for _, found in chosen])
         for split in SPLITS:
             own = archive.of(split, level)
             columns = {"level": level, "split": split}

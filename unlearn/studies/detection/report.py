@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.dates import MO, WeekdayLocator
 from matplotlib.figure import Figure
 
+from unlearn.detectors.base import label_of
 from unlearn.detectors.metrics import confusion
 from unlearn.reporting.figure import REAL_COLOUR, save_figure, styled
 from unlearn.reporting.labels import RELEASE_COLOURS
@@ -24,7 +25,6 @@ from unlearn.studies.detection.verdict import (
     Number,
     detector_table,
     event_table,
-    named,
     summarise_anomaly,
 )
 
@@ -100,7 +100,7 @@ def draw_curves(axis: Axes, table: AnomalyTable, metric: str) -> None:
     for name in table.detectors:
         curve = table.curve(name, metric, "window")
         width = 2.4 if name == GAN else 1.3
-        axis.plot(curve.index, curve, color=_colour(table, name), linewidth=width, label=named(name))
+        axis.plot(curve.index, curve, color=_colour(table, name), linewidth=width, label=label_of(name))
     if metric == "recall_at_fpr":
         axis.plot([0, 1], [0, 1], ":", color="0.5")
         axis.set(xlabel="false positive rate", ylabel="recall", title="windows: ROC")
@@ -124,14 +124,14 @@ def draw_kinds(axis: Axes, table: AnomalyTable) -> None:
             axis.text(j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.6 else "black")
     titles = ["all", *(str(kind).replace("_", "\n") for kind in table.kinds)]
     axis.set_xticks(range(len(columns)), titles, fontsize=7)
-    axis.set_yticks(range(len(table.detectors)), [named(name) for name in table.detectors])
+    axis.set_yticks(range(len(table.detectors)), [label_of(name) for name in table.detectors])
     axis.grid(visible=False)
     axis.set_title("events found within a day [%], threshold of hours")
 
 
 def _places(axis: Axes, table: AnomalyTable) -> list[tuple[int, str]]:
     """One row for each detector, the first on top."""
-    axis.set_yticks(range(len(table.detectors)), [named(name) for name in table.detectors])
+    axis.set_yticks(range(len(table.detectors)), [label_of(name) for name in table.detectors])
     axis.set_ylim(len(table.detectors) - 0.5, -0.5)
     return list(enumerate(table.detectors))
 
@@ -189,7 +189,7 @@ def confusion_figure(archive: ScoreArchive, thresholds: Mapping[str, float]) -> 
         axis.set_yticks([0, 1], ["normal", "anomalous"])
         axis.grid(visible=False)
         axis.set_title(f"test {level}s at threshold {thresholds[level]:.4g}")
-    figure.suptitle(f"{named(archive.detector)}, seed {archive.seed}")
+    figure.suptitle(f"{label_of(archive.detector)}, seed {archive.seed}")
     return figure
 
 
@@ -208,7 +208,7 @@ def roc_figure(archive: ScoreArchive, thresholds: Mapping[str, float]) -> Figure
         axis.plot(1 - at.specificity, at.recall, "o", color=colour)
     axis.plot([0, 1], [0, 1], ":", color="0.5")
     axis.set(xlabel="false positive rate", ylabel="recall", xlim=(0, 1), ylim=(0, 1.02))
-    axis.set_title(f"{named(archive.detector)}, seed {archive.seed}; dots: validation's threshold")
+    axis.set_title(f"{label_of(archive.detector)}, seed {archive.seed}; dots: validation's threshold")
     axis.legend(loc="lower right")
     return figure
 
@@ -226,7 +226,8 @@ def series_figure(archive: ScoreArchive, threshold: float) -> Figure:
     if chosen:
         axes[0].legend(loc="upper right", ncols=3, fontsize=7)
     figure.suptitle(
-        f"{named(archive.detector)}, seed {archive.seed}: test buildings with the most anomalous hours, four weeks each"
+        f"{label_of(archive.detector)}, seed {archive.seed}: test buildings with the most anomalous hours, four weeks "
+        "each"
     )
     return figure
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from unlearn.detectors.base import label_of
 from unlearn.reporting.figure import save_figure, styled
 from unlearn.reporting.labels import RELEASE_COLOURS
 from unlearn.reporting.page import embedded, write_page
 from unlearn.studies.detection.thresholds_verdict import Sweep, ThresholdTable, rule_table, summarise_thresholds
-from unlearn.studies.detection.verdict import named, rule_named
+from unlearn.studies.detection.verdict import rule_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ def thresholds_figure(records: pd.DataFrame) -> Figure:
         for sweep in table.sweeps(name, "window"):
             _draw(axis, sweep, table.rules)
         axis.set(xscale="log", xlim=(_LEAST, 1), ylim=(0, 1), xlabel="normal rows flagged (share)", ylabel="F1")
-        axis.set_title(named(name))
+        axis.set_title(label_of(name))
     handles, labels = axes[0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=min(len(once), 6))
@@ -100,7 +101,7 @@ def _plain(sweep: Sweep) -> dict[str, Any]:
     }
     place = {float(value): i for i, value in enumerate(sweep.thresholds)}
     return {
-        "detector": named(sweep.detector),
+        "detector": label_of(sweep.detector),
         "seed": sweep.seed,
         "level": sweep.level,
         "thresholds": [float(value) for value in sweep.thresholds],

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray
+from unlearn.detectors.base import label_of
 from unlearn.errors import InputError
-from unlearn.studies.detection.verdict import named, require_one_setting, rule_named
+from unlearn.studies.detection.verdict import require_one_setting, rule_named
 
 _KEY = ["detector", "level", "split", "rule", "metric"]
 
@@ -134,7 +135,7 @@ def rule_table(records: pd.DataFrame) -> list[dict[str, str]]:
         for name in table.detectors:
             thresholds = [sweep.chosen for sweep in table.sweeps(name, level)]
             for rule in table.rules:
-                row = {"level": level, "detector": named(name), "rule": rule_named(rule)}
+                row = {"level": level, "detector": label_of(name), "rule": rule_named(rule)}
                 row["threshold"] = f"{np.mean([chosen[rule] for chosen in thresholds]):.4g}"
                 for split in ("validation", "test"):
                     for metric in ("precision", "recall", "f1", "specificity"):
@@ -150,8 +151,8 @@ def _of_detector(table: ThresholdTable, name: str, level: str) -> str:
     sweeps = table.sweeps(name, level)
     most = float(np.mean([sweep.splits["test"].f1.max() for sweep in sweeps]))
     return (
-        f"{named(name)}, {level}s: validation prefers {rule_named(rule)} (F1 {f1[rule]:.3f}), with {fair:.3f} on test; "
-        f"the best threshold of the sweep on test would pretend {most:.3f}."
+        f"{label_of(name)}, {level}s: validation prefers {rule_named(rule)} (F1 {f1[rule]:.3f}), with {fair:.3f} on "
+        f"test; the best threshold of the sweep on test would pretend {most:.3f}."
     )
 
 

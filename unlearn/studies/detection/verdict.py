@@ -9,24 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from unlearn.detectors.base import label_of
+from unlearn.detectors.gan.options import Gan
 from unlearn.errors import InputError
 
 #: The rule that looks at the labels it is reported on; shown only to say how much that would pretend.
 UNFAIR = "best F1 on test"
 #: The detector of the published work.
-GAN = "gan"
-DETECTOR_NAMES = {
-    "level": "level",
-    "seasonal": "day or week before",
-    "linear": "linear forecast",
-    "cnn": "CNN forecast",
-    "mixer": "MLP-Mixer forecast",
-    "ecod": "ECOD",
-    "iforest": "isolation forest",
-    "lof": "local outlier factor",
-    "autoencoder": "LSTM autoencoder",
-    "gan": "GAN-LSTM",
-}
+GAN = Gan.name
 _KEY = ["detector", "metric", "level", "split", "rule", "kind"]
 
 
@@ -160,11 +150,6 @@ def rule_named(rule: str) -> str:
     return "best F1 on validation" if rule == "best_f1" else rule
 
 
-def named(detector: str) -> str:
-    """A detector as people call it."""
-    return DETECTOR_NAMES.get(detector, detector)
-
-
 #: A kind of which no detector finds more events in time.
 _HARDLY = 0.2
 
@@ -193,7 +178,7 @@ def detector_table(records: pd.DataFrame, level: str) -> list[dict[str, str]]:
     table = AnomalyTable(records)
     rows = []
     for name in table.detectors:
-        row = {"detector": named(name), "chosen on validation": table.variants(name)}
+        row = {"detector": label_of(name), "chosen on validation": table.variants(name)}
         row["F1"] = str(table.fair(name, "f1", level) or "–")
         unfair = table.number(name, "f1", level, rule=UNFAIR)
         row["best on test"] = "–" if unfair is None else f"{unfair.mean:.3f}"
@@ -222,7 +207,7 @@ def event_table(records: pd.DataFrame) -> list[dict[str, str]]:
             rows.append(
                 {
                     "kind": "all" if kind is None else kind.replace("_", " "),
-                    "detector": named(name),
+                    "detector": label_of(name),
                     "events a seed": f"{events.mean:.0f}",
                     "found within 24 h": str(table.fair(name, "found_within_24h", "event", kind) or "–"),
                     "found at all": "–" if found is None else f"{found.mean:.3f}",
@@ -262,11 +247,11 @@ def _best(table: AnomalyTable, level: str) -> str:
     if not ranked:
         return ""
     best, _ = ranked[0]
-    said = f"Best F1 of {level}s: {named(best)}, {table.fair(best, 'f1', level)}"
+    said = f"Best F1 of {level}s: {label_of(best)}, {table.fair(best, 'f1', level)}"
     if len(ranked) == 1:
         return f"{said}."
     second, _ = ranked[1]
-    return f"{said}; then {named(second)}, {table.fair(second, 'f1', level)}."
+    return f"{said}; then {label_of(second)}, {table.fair(second, 'f1', level)}."
 
 
 def _against_gan(table: AnomalyTable, level: str, metric: str) -> str:
@@ -282,20 +267,20 @@ def _against_gan(table: AnomalyTable, level: str, metric: str) -> str:
         second = max(ranked, key=lambda name: ranked[name].mean())
         always = int((gan > ranked[second]).sum())
         return (
-            f"No baseline beats the {named(GAN)} in {own}: the next, {named(second)}, has "
+            f"No baseline beats the {label_of(GAN)} in {own}: the next, {label_of(second)}, has "
             f"{ranked[second].mean():.3f} and is behind in {always} of {len(gan)} seeds."
         )
     told = ", ".join(
-        f"{named(name)} ({ranked[name].mean():.3f}; ahead in {count} of {len(gan)} seeds)"
+        f"{label_of(name)} ({ranked[name].mean():.3f}; ahead in {count} of {len(gan)} seeds)"
         for name, count in ahead.items()
     )
     what = "A baseline beats" if len(ahead) == 1 else f"{len(ahead)} of {len(ranked)} baselines beat"
-    return f"{what} the {named(GAN)} in {own}: {told}."
+    return f"{what} the {label_of(GAN)} in {own}: {told}."
 
 
 def _no_better_than_everything(table: AnomalyTable, level: str) -> str:
     everything = table.everything(level)
-    poor = [named(name) for name, values in _ranked(table, "f1", level) if values.mean() <= everything]
+    poor = [label_of(name) for name, values in _ranked(table, "f1", level) if values.mean() <= everything]
     if not poor:
         return ""
     return f"No better than flagging every {level} (F1 {everything:.3f}): {', '.join(poor)}."
@@ -312,7 +297,7 @@ def _unfair(table: AnomalyTable, level: str) -> str:
     most = max(gaps, key=lambda name: gaps[name])
     return (
         f"A threshold chosen on the test {level}s themselves would have shown an F1 higher by "
-        f"{sum(gaps.values()) / len(gaps):.3f} in the mean, and by {gaps[most]:.3f} of the {named(most)}: no result."
+        f"{sum(gaps.values()) / len(gaps):.3f} in the mean, and by {gaps[most]:.3f} of the {label_of(most)}: no result."
     )
 
 
@@ -327,8 +312,8 @@ def _events(table: AnomalyTable) -> str:
     specificity = table.fair(best, "specificity", "hour")
     alarms = "" if specificity is None else f" while {100 * (1 - specificity.mean):.1f} % of normal hours are flagged"
     return (
-        f"Most events found within a day of their start: {named(best)}, {known[best]}{alarms}. Scores of an hour rest "
-        "on windows that may end after it; a detector in operation knows them that much later."
+        f"Most events found within a day of their start: {label_of(best)}, {known[best]}{alarms}. Scores of an hour "
+        "rest on windows that may end after it; a detector in operation knows them that much later."
     )
 
 

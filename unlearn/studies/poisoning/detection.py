@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_shape, short_repr
 from unlearn.data import LoadDataset
-from unlearn.detectors.base import FittedDetector
+from unlearn.detectors.base import Detector, FittedDetector, fit_candidates
 from unlearn.detectors.scaling import scale
 from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError
@@ -22,11 +22,8 @@ from unlearn.studies._shared.study import Study
 from unlearn.studies.poisoning.options import PoisoningOptions
 from unlearn.unlearning import evaluation_rows, newton_update
 
-#: Fits a detector of anomalies on windows, given a seed.
-FitWindows = Callable[[Windows, int], FittedDetector]
 
-
-def by_windows(study: Study, name: str, fit: FitWindows, options: PoisoningOptions, seed: int) -> Detection:
+def by_windows(study: Study, detector: Detector, options: PoisoningOptions, seed: int) -> Detection:
     """Flag hours that a detector of anomalies scores above all but a few validation hours.
 
     Loads take the place of buildings. The detector is fitted on all training windows, poisoned ones among them: the
@@ -35,8 +32,7 @@ def by_windows(study: Study, name: str, fit: FitWindows, options: PoisoningOptio
 
     Args:
         study: a forecaster that was fitted on poisoned rows.
-        name: of the detector, for records.
-        fit: fits it.
+        detector: what is fitted; of several candidates the first is taken, for no hour is labelled.
         options: windows, and false alarms on validation hours.
         seed: of fitting.
 
@@ -50,9 +46,9 @@ def by_windows(study: Study, name: str, fit: FitWindows, options: PoisoningOptio
         cut_windows(scaled, options.window_hours, options.stride_hours, _hours(dataset, rows))
         for rows in (dataset.split.train, trusted)
     ]
-    detector = fit(parts[0], seed)
-    known, judged = (_mean_over_loads(detector, windows) for windows in parts)
-    return above(name, known[study.training_rows], judged[trusted], options.false_alarms)
+    fitted = fit_candidates(detector, parts[0], seed)[0]
+    known, judged = (_mean_over_loads(fitted, windows) for windows in parts)
+    return above(detector.name, known[study.training_rows], judged[trusted], options.false_alarms)
 
 
 def series_of(dataset: LoadDataset) -> BuildingSeries:

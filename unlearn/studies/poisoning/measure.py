@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlearn.checks import require_choice
 from unlearn.data import Poisoned
+from unlearn.detectors.base import Detector
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
@@ -22,7 +23,6 @@ from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
 from unlearn.studies.poisoning.detection import (
     Detection,
-    FitWindows,
     by_influence,
     by_residual,
     by_truth,
@@ -93,12 +93,11 @@ class PoisonedStudy:
                 _add_criteria(table, self.clean, remedy.theta, detector="clean", **remedy.columns)
         return table.to_frame()
 
-    def detected(self, name: str, fit: FitWindows | None = None) -> pd.DataFrame:
+    def detected(self, detector: str | Detector) -> pd.DataFrame:
         """What a detector finds and what its remedies mend.
 
         Args:
-            name: one of `DETECTORS`; or any other name, with `fit`.
-            fit: fits a detector of anomalies on windows of loads.
+            detector: one of `DETECTORS`, or a detector of anomalies on windows of loads.
 
         Returns:
             Records with the column detector: the method "detection" on the split train says how right it is; the
@@ -109,9 +108,9 @@ class PoisonedStudy:
         Raises:
             InputError: an unknown detector; no validation hours, or too few for windows.
         """
-        detection = self.detection(name, fit)
+        detection = self.detection(detector)
         rows = np.flatnonzero(detection.flagged)
-        table = self._table(detector=name)
+        table = self._table(detector=detection.name)
         for metric, value in quality(detection, self.truth).items():
             table.add(metric, value, "share", split="train", method="detection")
         if np.isfinite(detection.threshold):
@@ -125,12 +124,12 @@ class PoisonedStudy:
             table.add("weights_differ", remedy.weights_differ, "share", split="train", **columns)
         return table.to_frame()
 
-    def detection(self, name: str, fit: FitWindows | None = None) -> Detection:
+    def detection(self, detector: str | Detector) -> Detection:
         """What a detector says of the training rows; see `detected`."""
-        if fit is not None:
-            return by_windows(self.study, name, fit, self.options, self.seed)
-        require_choice("poisoning: detectors", name, DETECTORS)
-        return self._own[name](self.study, self.options)
+        if not isinstance(detector, str):
+            return by_windows(self.study, detector, self.options, self.seed)
+        require_choice("poisoning: detectors", detector, DETECTORS)
+        return self._own[detector](self.study, self.options)
 
     @cached_property
     def _own(self) -> dict[str, _Detect]:

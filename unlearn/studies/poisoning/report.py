@@ -10,7 +10,7 @@ import pandas as pd
 from unlearn.reporting.figure import new_figure, save_figure, styled
 from unlearn.reporting.labels import FORECASTER_NAMES, METRIC_LABELS, RELEASE_COLOURS
 from unlearn.reporting.page import embedded, write_page
-from unlearn.studies.poisoning.table import ASKED, COMPLETE, DETECTOR_NAMES, Attack, PoisoningTable
+from unlearn.studies.poisoning.table import ASKED, COMPLETE, Attack, PoisoningTable, named
 from unlearn.studies.poisoning.verdict import cost_table, detection_table, summarise_poisoning, verdicts
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw_detectors(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
     for detector in table.detectors:
         if detector != "none":
             curves = {share: table.mended(attack, share, detector) for share in table.asked(attack, detector)}
-            _band(axis, curves, detector_colour(table, detector), DETECTOR_NAMES.get(detector, detector))
+            _band(axis, curves, detector_colour(table, detector), named(detector))
     axis.set_title(f"{attack.name}\nunlearnt: what was flagged by ...", fontsize=9)
 
 
@@ -89,7 +89,7 @@ def draw_remedies(axis: Axes, table: PoisoningTable, attack: Attack, detector: s
             alone = [table.mended(attack, share, "none", remedy).mean() for share in shares]
             label = f"{remedy.name}, nothing flagged"
             axis.plot([100 * share for share in shares], alone, ":", color=colour, linewidth=1.1, label=label)
-    flags = DETECTOR_NAMES.get(detector, detector)
+    flags = named(detector)
     axis.set_title(f"{attack.name}\nflagged by the {flags}, then ...", fontsize=9)
 
 
@@ -109,7 +109,7 @@ def draw_recovered(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
             axis.bar(at, 100 * mean, 0.9 * width, color=colour, label=label)
             reach = [[100 * (mean - low)], [100 * (high - mean)]]
             axis.errorbar(at, 100 * mean, reach, color="0.2", linewidth=0.9, capsize=1.5)
-    axis.set_xticks(range(len(table.detectors)), [DETECTOR_NAMES.get(name, name) for name in table.detectors])
+    axis.set_xticks(range(len(table.detectors)), [named(name) for name in table.detectors])
     for tick in axis.get_xticklabels():
         tick.set(rotation=35, ha="right")
     axis.grid(visible=False, axis="x")

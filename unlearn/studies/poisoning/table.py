@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from unlearn.detectors.base import label_of
 from unlearn.errors import InputError
 from unlearn.studies.utility.seeds import Spread
 
@@ -25,10 +26,13 @@ DETECTOR_NAMES = {
     "residual": "forecast residual",
     "influence_mse": "influence on MSE",
     "influence_cost": "influence on cost",
-    "seasonal": "seasonal median",
-    "gan": "LSTM-GAN",
     "none": "no detector",
 }
+
+
+def named(detector: str) -> str:
+    """What a detector is called in text: one of this study, or of anomalies."""
+    return DETECTOR_NAMES.get(detector) or label_of(detector)
 
 
 class Attack(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from unlearn.reporting.labels import FORECASTER_NAMES
-from unlearn.studies.poisoning.table import ASKED, COMPLETE, DAMAGE, DETECTOR_NAMES, Attack, PoisoningTable, Remedy
+from unlearn.studies.poisoning.table import ASKED, COMPLETE, DAMAGE, Attack, PoisoningTable, Remedy, named
 from unlearn.studies.utility.seeds import Spread
 
 
@@ -61,7 +61,7 @@ def reweighting(table: PoisoningTable) -> str:
     detector = table.blind[0] if table.blind else table.detectors[0]
     attack = next((a for a in table.attacks if table.direction(a, table.share) == 1), table.attacks[0])
     parts = [_reweighted(table, attack, detector, remedy) for remedy in table.remedies[1:]]
-    flags = DETECTOR_NAMES.get(detector, detector)
+    flags = named(detector)
     if not parts:
         return "Nothing was re-weighted."
     return f"Re-weighting what remains, with the flags of the {flags}: {'. '.join(parts)}."
@@ -72,7 +72,7 @@ def verdicts(table: PoisoningTable) -> list[dict[str, str]]:
     return [
         {
             "attack": attack.name,
-            "detector": DETECTOR_NAMES.get(name, name),
+            "detector": named(name),
             "answer": _verdict(found := table.recovered(attack, table.share, name)),
             "reason": f"{_percent(found)} of the damage recovered" if found else _unharmed(table, attack),
         }
@@ -112,7 +112,7 @@ def detection_table(table: PoisoningTable) -> list[dict[str, str]]:
             for name in (name for name in table.blind if share in table.asked(attack, name)):
                 found = {label: table.detection(attack, share, name, metric) for label, metric in metrics.items()}
                 cells = {label: _percent(s, "") if "%" in label else _plain(s, "{:.2f}") for label, s in found.items()}
-                rows.append({"poison": attack.name, "share": f"{100 * share:g} %", "detector": _named(name), **cells})
+                rows.append({"poison": attack.name, "share": f"{100 * share:g} %", "detector": named(name), **cells})
     return rows
 
 
@@ -133,13 +133,13 @@ def _answer(table: PoisoningTable, attack: Attack, detector: str) -> str:
     found = table.recovered(attack, table.share, detector)
     precision, recall = (table.detection(attack, table.share, detector, m).mean for m in ("precision", "recall"))
     right = "" if detector == "truth" else f" (precision {precision:.2f}, recall {recall:.2f})"
-    return f"{_percent(found)} by {_named(detector)}{right}" if found else ""
+    return f"{_percent(found)} by {named(detector)}{right}" if found else ""
 
 
 def _after(table: PoisoningTable, attack: Attack) -> str:
     names = [name for name in table.detectors if name != "none"]
     costs = {name: table.mended(attack, table.share, name).mean() for name in names}
-    return ", ".join(f"{costs[name]:.0f} by {_named(name)}" for name in names)
+    return ", ".join(f"{costs[name]:.0f} by {named(name)}" for name in names)
 
 
 def _verdict(found: Spread | None) -> str:
@@ -164,7 +164,7 @@ def _row(table: PoisoningTable, attack: Attack, share: float, name: str, remedy:
     own = {m: Spread.of(table.mended(attack, share, name, remedy, m).to_numpy()) for m in ("cost", "mse", "mape")}
     recovered = table.recovered(attack, share, name, remedy)
     flagged = _percent(table.detection(attack, share, name, "flagged"), "")
-    return _cells(attack, share, _named(name), remedy.name, own, _percent(recovered, "") if recovered else "", flagged)
+    return _cells(attack, share, named(name), remedy.name, own, _percent(recovered, "") if recovered else "", flagged)
 
 
 def _cells(
@@ -181,10 +181,6 @@ def _cells(
         "MAPE [%]": _plain(own["mape"], "{:.2f}"),
         "flagged [%]": flagged,
     }
-
-
-def _named(detector: str) -> str:
-    return DETECTOR_NAMES.get(detector, detector)
 
 
 def _plain(spread: Spread, form: str) -> str:

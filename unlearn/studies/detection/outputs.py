@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.anomaly_stages import MODELS, SCORES, Judged
 from unlearn.detectors.thresholds import ThresholdRule
 from unlearn.records import CARD, read_json, write_csv
 from unlearn.studies.detection.archive import ScoreArchive, save_archive
 from unlearn.studies.detection.measure import thresholds_of
 from unlearn.studies.detection.report import save_detector_images
+from unlearn.studies.detection.run import MODELS, SCORES, Judged
 
 #: Columns of `performance_metrics.csv`.
 _METRICS = ["level", "split", "kind", "rule", "metric", "value", "low", "high", "unit"]
@@ -40,7 +40,7 @@ def write_outputs(judged: Judged, rule: ThresholdRule, folder: Path) -> None:
     records = judged.records
     metrics = records[records["at"].isna()].reindex(columns=_METRICS)
     write_csv(metrics, own / "performance_metrics.csv")
-    save_archive(archive, own / SCORES, **chosen)
+    save_archive(archive, own / SCORES, thresholds=chosen)
     shutil.copytree(judged.folder / MODELS, own / MODELS, dirs_exist_ok=True)
     save_detector_images(archive, chosen, own / "images")
 

@@ -1,4 +1,4 @@
-"""An LSTM autoencoder, the baseline of its kind: the error of each hour's reconstruction is its score.
+"""The LSTM autoencoder: network, training, and the error of each hour's reconstruction as its score.
 
 After Malhotra et al. 2016 (EncDec-AD): one LSTM reads the window, its last state is the code, another LSTM writes the
 window from the code. It differs from theirs in three ways: the decoder sees the code at every hour instead of its own
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from unlearn.checks import require_count, require_finite, require_fraction, require_positive, require_shape, short_repr
-from unlearn.detectors.base import WindowScores
-from unlearn.detectors.gan.adversarial import normal_values
+from unlearn.checks import require_finite, require_shape, short_repr
+from unlearn.detectors.autoencoder.options import Autoencoder
+from unlearn.detectors.base import FittedDetector, State, WindowScores, settings_of
+from unlearn.detectors.storage import load_network
 from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.records import provenance
@@ -28,34 +31,7 @@ from unlearn.records import provenance
 _CHUNK = 1024
 
 
-@dataclass(frozen=True)
-class AutoencoderOptions:
-    """Settings.
-
-    Attributes:
-        hidden: units of encoder and decoder, the length of the code.
-        epochs: passes over the windows at most.
-        batch_size: windows per step.
-        learning_rate: Adam's.
-        patience: epochs without a better validation error after which training stops.
-        validation_share: last share of the training buildings, kept for early stopping; one at least.
-    """
-
-    hidden: int = 32
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    patience: int = 4
-    validation_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("hidden", "epochs", "batch_size", "patience"):
-            require_count(f"autoencoder.{name}", getattr(self, name))
-        require_positive("autoencoder.learning_rate", self.learning_rate)
-        require_fraction("autoencoder.validation_share", self.validation_share)
-
-
-class Autoencoder(nn.Module):
+class AutoencoderNetwork(nn.Module):
     """Scaled readings (n, W) to their reconstruction (n, W) through a code of `hidden` numbers."""
 
     def __init__(self, hidden: int) -> None:
@@ -72,7 +48,7 @@ class Autoencoder(nn.Module):
 
 @short_repr
 @dataclass(frozen=True, eq=False)
-class FittedAutoencoder:
+class FittedAutoencoder(FittedDetector):
     """Scores hours by |x − x̂|, windows by the sum.
 
     Attributes:
@@ -80,12 +56,9 @@ class FittedAutoencoder:
         card: options, seed, history and what it was trained on; JSON.
     """
 
-    network: Autoencoder
+    network: AutoencoderNetwork
     card: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return "autoencoder"
+    name: str = "autoencoder"
 
     @torch.no_grad()
     def score(self, windows: Windows) -> WindowScores:
@@ -102,8 +75,17 @@ class FittedAutoencoder:
         hour = error.double().numpy()
         return WindowScores(hour.sum(axis=1), hour)
 
+    def state(self) -> State:
+        return self.card, {"autoencoder": self.network.state_dict()}
 
-def fit_autoencoder(windows: Windows, options: AutoencoderOptions | None = None, seed: int = 0) -> FittedAutoencoder:
+
+def load_autoencoder(folder: Path, card: Mapping[str, Any]) -> FittedAutoencoder:
+    """Read what `save_detector` wrote."""
+    network = load_network(folder, card, "autoencoder", lambda own: AutoencoderNetwork(int(own["training"]["hidden"])))
+    return FittedAutoencoder(network, dict(card))
+
+
+def train_autoencoder(windows: Windows, options: Autoencoder, seed: int = 0) -> FittedAutoencoder:
     """Train by mean absolute error on normal windows; the state with the best error on other buildings counts.
 
     Args:
@@ -115,13 +97,12 @@ def fit_autoencoder(windows: Windows, options: AutoencoderOptions | None = None,
         InputError: labelled windows among them, readings missing, or one building only.
         ConvergenceError: the error became NaN or infinite.
     """
-    options = options or AutoencoderOptions()
-    values = normal_values(windows)
+    values = torch.from_numpy(windows.normal_values())
     watched = torch.from_numpy(_watched(windows, options.validation_share))
     train, validation = values[~watched], values[watched]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Autoencoder(options.hidden)
+        network = AutoencoderNetwork(options.hidden)
     optimiser = torch.optim.Adam(network.parameters(), options.learning_rate)
     random = torch.Generator().manual_seed(seed)
     errors: dict[str, list[float]] = {"train": [], "validation": []}
@@ -147,7 +128,7 @@ def fit_autoencoder(windows: Windows, options: AutoencoderOptions | None = None,
     network.eval().requires_grad_(False)
     card = {
         "kind": "autoencoder",
-        "training": asdict(options),
+        "training": settings_of(options),
         "seed": seed,
         "data": windows.series.series.name,
         "n_windows": len(values),
@@ -170,7 +151,7 @@ def _watched(windows: Windows, share: float) -> np.ndarray:
 
 
 def _one_epoch(
-    network: Autoencoder, optimiser: torch.optim.Adam, values: Tensor, batch_size: int, random: torch.Generator
+    network: AutoencoderNetwork, optimiser: torch.optim.Adam, values: Tensor, batch_size: int, random: torch.Generator
 ) -> float:
     total = 0.0
     for rows in torch.randperm(len(values), generator=random).split(batch_size):

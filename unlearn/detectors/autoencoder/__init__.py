@@ -1,0 +1,1 @@
+"""An LSTM autoencoder, the baseline of its kind."""

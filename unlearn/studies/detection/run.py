@@ -1,0 +1,166 @@
+"""The study from its objects: detectors fitted, scored and measured seed by seed, each kept on disk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+import unlearn
+from unlearn.detectors.base import Detector, require_detectors, settings_of
+from unlearn.detectors.storage import save_detector
+from unlearn.detectors.windows import Division, divide
+from unlearn.errors import InputError
+from unlearn.households.buildings import BuildingSeries
+from unlearn.households.injection import inject
+from unlearn.households.options import InjectionOptions
+from unlearn.records import config_hash, kept_table, provenance, read_card, source_fingerprint, write_card
+from unlearn.store import create_folder, kept
+from unlearn.studies.detection.archive import ScoreArchive, load_archive, require_labels, save_archive, score_division
+from unlearn.studies.detection.measure import measure_detector, measure_thresholds
+from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
+
+log = logging.getLogger(__name__)
+
+#: Rooms of the library whose source scores depend on.
+SCORING = ("data", "households", "forecasters", "detectors")
+
+SCORES, MODELS = "anomaly_scores.npz", "models"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One detector and seed: its scores, its records, and the folder that keeps its model."""
+
+    archive: ScoreArchive
+    records: pd.DataFrame
+    folder: Path
+
+
+class DetectionStudy:
+    """Readings, and detectors fitted to them, each kept on disk.
+
+    Args:
+        series: labelled readings; or, where anomalies are injected, readings without labels.
+        options: settings.
+        injection: anomalies that are put into the readings anew for every seed; None puts none in.
+
+    Raises:
+        InputError: readings without labels, or a detector that cannot be fitted.
+    """
+
+    def __init__(
+        self, series: BuildingSeries, options: DetectionOptions | None = None, injection: InjectionOptions | None = None
+    ) -> None:
+        self.options, self.series, self.injection = options or DetectionOptions(), series, injection
+        self.detectors = require_detectors(self.options.detectors)
+        self.folder = Path(self.options.folder)
+        if series.anomaly is None and injection is None:
+            raise InputError(
+                f"{series.name}: expected labelled readings, got a table without the column anomaly. Name the labelled "
+                "one, or inject anomalies with buildings=households."
+            )
+        self.divided = lru_cache(maxsize=1)(self._divided)
+
+    def judged(self) -> Iterator[Judged]:
+        """Every seed and detector, fitted, scored and measured, or taken from disk."""
+        wanted = [(seed, detector) for seed in self.options.seeds for detector in self.detectors]
+        for seed, detector in tqdm(wanted, desc="detectors", leave=False):
+            folder = self._scored(detector, seed)
+            archive, card = load_archive(folder / SCORES), read_card(folder)
+            archive = archive.with_readings(self.divided(seed).scaled.series)
+            yield Judged(archive, self._records(archive, card, folder), folder)
+
+    def _divided(self, seed: int) -> Division:
+        series = self.series if self.injection is None else inject(self.series, self.injection, seed)
+        division = divide(series, self.options.division, seed)
+        require_labels(division)
+        return division
+
+    def key(self, detector: Detector, seed: int) -> dict[str, Any]:
+        """Everything that the scores of a detector depend on."""
+        own = type(detector)
+        key = {"settings": settings_of(detector), "class": f"{own.__module__}.{own.__qualname__}", "seed": seed}
+        key |= {"name": detector.name, "packages": {package: version(package) for package in detector.needs}}
+        key |= {"data": self.series.name, "series": self.series.fingerprint, "division": asdict(self.options.division)}
+        return key | {
+            "injection": None if self.injection is None else asdict(self.injection),
+            "dependencies": _dependencies(SCORING),
+        }
+
+    def _scored(self, detector: Detector, seed: int) -> Path:
+        """The folder with scores and model of a detector; filled if it is not there."""
+        own = f"{detector.name}-{config_hash(self.key(detector, seed))}"
+        folder = self.folder / "detectors" / own
+
+        def make() -> None:
+            training = self.folder / "trainings" / own
+            create_folder(folder, lambda temporary: self._fit(detector, seed, temporary, training))
+            log.info("%s of seed %d scored, kept in %s", detector.name, seed, folder)
+
+        kept(folder, lambda: read_card(folder), make)
+        return folder
+
+    def _fit(self, detector: Detector, seed: int, folder: Path, training: Path) -> None:
+        went_on = training.exists()
+        division, start = self.divided(seed), time.perf_counter()
+        candidates = detector.fit(division.train, seed, training)
+        fitted = time.perf_counter()
+        archive, chosen = score_division(candidates, division, detector.name, seed)
+        scored = time.perf_counter()
+        save_archive(archive, folder / SCORES)
+        save_detector(chosen, folder / MODELS)
+        # Of a training that went on after an interrupt, the time of the first part is not known.
+        seconds = {"score_seconds": scored - fitted} | ({} if went_on else {"fit_seconds": fitted - start})
+        card = {"seconds": seconds, "history": chosen.state()[0].get("history", {})}
+        card |= {"training_windows": len(division.train), "few_readings": division.few_readings}
+        card |= {"constant": division.constant, "training_buildings": len(division.split.train)}
+        models = [str(file.relative_to(folder)) for file in (folder / MODELS).iterdir()]
+        write_card(card, folder, [SCORES, *models])
+
+    def _records(self, archive: ScoreArchive, card: dict[str, Any], folder: Path) -> pd.DataFrame:
+        rule, draws = self.options.rule, self.options.draws
+        key = {"scores": folder.name, "rule": asdict(rule), "draws": draws}
+        key |= {"dependencies": _dependencies((*SCORING, "studies"))}
+        file = self.folder / "records" / f"{archive.detector}-{config_hash(key)}.parquet"
+
+        def measured() -> pd.DataFrame:
+            table = measure_detector(archive, rule, draws)
+            for name, seconds in card["seconds"].items():
+                table.add(name, seconds, "s")
+            for name in ("training_windows", "training_buildings", "few_readings", "constant"):
+                table.add(name, card[name], "windows" if name == "training_windows" else "buildings")
+            return table.to_frame()
+
+        return kept_table(file, measured)
+
+
+def _dependencies(rooms: tuple[str, ...]) -> dict[str, Any]:
+    """Versions, and the source of some rooms of the library."""
+    library = Path(unlearn.__file__).parent
+    sources = {room: source_fingerprint(library / room) for room in rooms}
+    return {"versions": provenance()["versions"], "sources": sources}
+
+
+def try_thresholds(options: ThresholdsOptions) -> pd.DataFrame:
+    """Records of other thresholds on the kept scores of a finished run; nothing is fitted again.
+
+    Raises:
+        InputError: no such run, or a rule that its validation scores do not allow.
+    """
+    files = sorted(Path(options.run).rglob(SCORES)) if options.run else []
+    if not files:
+        raise InputError(
+            f"thresholds.run: expected the folder of a finished run of anomaly, with {SCORES} in it, got "
+            f"{options.run!r}. Run python -m experiments.anomaly first."
+        )
+    tables = [measure_thresholds(load_archive(file), options).to_frame() for file in files]
+    return pd.concat(tables, ignore_index=True)
