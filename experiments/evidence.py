@@ -116,7 +116,7 @@ def _write(
         else f"The model before still lies in {before.folder.resolve()}, and knows what was forgotten, as do copies of "
         "it and the data itself. Destroy them to end that; unlearning.destroy_old=true deletes this one."
     )
-    said |= {"destroyed": destroyed, "still_held": held, "declared": [*result.declared, lies]}
+    said |= {"destroyed": destroyed, "still_held": held, "limitations": [*result.limitations, lies]}
     write_json(said, folder / EVIDENCE)
 
 

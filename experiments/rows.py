@@ -32,7 +32,10 @@ def check(config: Config) -> None:
 def refuse_loads_and_forms(config: Config, experiment: str) -> None:
     """Refuse options that only `unlearn` takes, rather than ignore them."""
     if config.unlearning.loads is not None or config.unlearning.form != "unlearn_gradient":
-        raise InputError(f"{experiment} forgets whole rows in every form; unlearning.loads and .form are for unlearn.")
+        raise InputError(
+            f"{experiment} forgets whole rows in every form; unlearning.loads and .form are for unlearn with "
+            "criterion=none."
+        )
 
 
 def given_rows(config: Config, dataset: LoadDataset) -> tuple[IntArray | None, str]:

@@ -9,7 +9,10 @@ from experiments.app import experiment, write_records
 from experiments.build import build_study, model_folder
 from experiments.endings import Ending, number
 from experiments.evidence import OldModel, require_single_run, write_evidence
+from experiments.rows import refuse_loads_and_forms
 from experiments.schema import Config
+from unlearn.criteria import CRITERIA
+from unlearn.errors import InputError
 from unlearn.studies._shared.study import PROTOCOLS
 
 
@@ -20,24 +23,39 @@ def main(config: Config, folder: Path) -> Ending:
     The model before is deleted last, if that is asked for.
     """
     require_single_run(config)
+    wanted, name = config.unlearning, config.criterion.name
+    if name is not None:
+        refuse_loads_and_forms(config, "re-weighting")
+    elif wanted.l1_budget:
+        raise InputError(
+            f"unlearning.l1_budget={wanted.l1_budget:g}: criterion=none forgets completely; leave it at 0, "
+            f" or choose criterion={' or criterion='.join(CRITERIA)}."
+        )
     study = build_study(config)
     before = OldModel.at(model_folder(config, study.dataset))
-    wanted, name = config.unlearning, config.criterion.name
     rows = study.rows_to_unlearn(wanted.share)
-    result = unlearn.forget(
-        study.model,
-        study.dataset,
-        rows,
-        criterion=name and study.criteria[name],
-        l1_budget=wanted.l1_budget,
-        grid=study.cost,
-        evaluate_on=name and PROTOCOLS[config.protocol],
-        loads=wanted.loads,
-        linf_budget=wanted.linf_budget,
-        form=wanted.form,
-        ihvp=study.ihvp,
-        compare_retrained=True,
-    )
+    if name is None:
+        result = unlearn.forget(
+            study.model,
+            study.dataset,
+            rows,
+            loads=wanted.loads,
+            form=wanted.form,
+            ihvp=study.ihvp,
+            compare_retrained=True,
+        )
+    else:
+        result = unlearn.reweight(
+            study.model,
+            study.dataset,
+            rows,
+            study.criteria[name],
+            wanted.l1_budget,
+            evaluate_on=PROTOCOLS[config.protocol],
+            linf_budget=wanted.linf_budget,
+            ihvp=study.ihvp,
+            compare_retrained=True,
+        )
     unlearnt = unlearn.save_forecaster(result.model, folder / "model")
     table = study.records("unlearn")
     columns = {

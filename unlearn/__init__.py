@@ -4,7 +4,8 @@
 >>> grid = unlearn.load_case("ieee14")
 >>> data = unlearn.load_dataset("synthetic", nominal_mw=grid.nominal_load_mw)
 >>> model = unlearn.fit_linear(data)
->>> result = unlearn.forget(model, data, rows=range(500), criterion="cost", l1_budget=0.1, grid=grid)
+>>> result = unlearn.forget(model, data, rows=range(500))
+>>> useful = unlearn.reweight(model, data, range(500), "cost", l1_budget=0.1, grid=grid)
 """
 
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         forget_rows,
         newton_update,
         retrain,
+        reweight,
         select,
     )
 else:
@@ -59,7 +61,7 @@ __all__ = [
     "make_criterion",
     # forgetting
     "Forgotten", "IhvpOptions", "Reweighting", "forget", "forget_rows", "newton_update", "retrain",
-    "select",
+    "reweight", "select",
     # any PyTorch model; more of it in unlearn.influence
     "TrainedModule",
     # errors

@@ -71,8 +71,8 @@ def test_unlearn_completely_equals_retraining(run: Runner) -> None:
 
 def test_unlearn_declares_what_still_depends_on_the_rows(run: Runner) -> None:
     folder = run("unlearn", "criterion=mse")
-    declared = read_json(folder / "forgotten.json")["declared"]
-    assert any("not complete forgetting" in sentence for sentence in declared)
+    limitations = read_json(folder / "forgotten.json")["limitations"]
+    assert any("not complete forgetting" in sentence for sentence in limitations)
 
 
 def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
@@ -90,7 +90,7 @@ def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
             for name, digest in model["sha256"].items():
                 assert hashlib.sha256((Path(model["folder"]) / name).read_bytes()).hexdigest() == digest
         assert said["model_before"]["sha256"] != said["model_after"]["sha256"]
-        assert any(f"still lies in {said['model_before']['folder']}" in sentence for sentence in said["declared"])
+        assert any(f"still lies in {said['model_before']['folder']}" in sentence for sentence in said["limitations"])
 
 
 WEEK = ["criterion=none", "unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
@@ -111,7 +111,7 @@ def test_the_model_before_is_deleted_where_asked_for(run: Runner) -> None:
     said = read_json(run("unlearn", *WEEK, "unlearning.destroy_old=true") / "forgotten.json")
     assert not old.exists()
     assert said["destroyed"] == [said["model_before"]]
-    assert any("was deleted. Copies and backups" in sentence for sentence in said["declared"])
+    assert any("was deleted. Copies and backups" in sentence for sentence in said["limitations"])
     held = {one["where"] for one in said["still_held"]}
     assert str(old) not in held
     assert str(left) in held

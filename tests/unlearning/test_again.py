@@ -70,22 +70,22 @@ def test_what_was_forgotten_cannot_be_forgotten_again(linear, dataset):
 
 
 def test_after_reweighting_nothing_is_complete(linear, dataset):
-    useful = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05)
+    useful = unlearn.reweight(linear, dataset, range(40), criterion="mse", l1_budget=0.05)
     assert not useful.complete
     later = unlearn.forget(useful.model, dataset, range(40, 80), compare_retrained=True)
     assert not later.complete
-    assert any("earlier step" in sentence for sentence in later.declared)
+    assert any("earlier step" in sentence for sentence in later.limitations)
     # It equals the refit with the weights that the earlier step chose.
     assert later.distance_to_retrained <= 1e-8
 
 
 def test_reweighting_again_starts_from_ones_on_what_is_left(linear, dataset):
     """A row that re-weighting has switched off is not forgotten: it takes part in the next model."""
-    first = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
+    first = unlearn.reweight(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
     off = np.flatnonzero((first.weights[:, 0] == 0).numpy() & ~first.forgotten[:, 0].numpy())
     assert off.size
     assert first.card.forgotten[0]["switched_off"] == off.size
-    again = unlearn.forget(first, dataset, range(40, 80), criterion="mape", l1_budget=0.0)
+    again = unlearn.reweight(first, dataset, range(40, 80), criterion="mape", l1_budget=0.0)
     kept = again.model.weights[:, 0]
     assert torch.equal(kept, torch.where(torch.arange(980) < 80, 0.0, 1.0).double())
     assert relative_distance(again.model.theta, linear.objective(dataset).fit(kept)) <= 1e-8
@@ -93,7 +93,7 @@ def test_reweighting_again_starts_from_ones_on_what_is_left(linear, dataset):
 
 @pytest.mark.parametrize("by_rows", [False, True], ids=["forget", "forget_rows"])
 def test_a_row_that_was_switched_off_can_be_forgotten(linear, dataset, by_rows):
-    first = unlearn.forget(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
+    first = unlearn.reweight(linear, dataset, range(40), criterion="mse", l1_budget=0.05).model
     off = np.flatnonzero((first.weights[:, 0] == 0).numpy() & ~first.forgotten[:, 0].numpy())[:3]
     if by_rows:
         given = dataset.features[off], dataset.load_pu[off]
@@ -107,7 +107,7 @@ def test_a_row_that_was_switched_off_can_be_forgotten(linear, dataset, by_rows):
     with pytest.raises(InputError, match="all 3 were forgotten before"):
         unlearn.forget(second.model, dataset, off)
     # The next model starts from ones, and without them.
-    third = unlearn.forget(second.model, dataset, [900], criterion="mse", l1_budget=0.0).model
+    third = unlearn.reweight(second.model, dataset, [900], criterion="mse", l1_budget=0.0).model
     gone = np.isin(np.arange(980), [*range(40), *off, 900])
     assert relative_distance(third.theta, linear.objective(dataset).fit(torch.from_numpy(~gone).double())) <= 1e-8
 
@@ -115,14 +115,14 @@ def test_a_row_that_was_switched_off_can_be_forgotten(linear, dataset, by_rows):
 def test_reweighting_after_single_loads_is_refused(linear, dataset):
     partial = unlearn.forget(linear, dataset, range(40), loads=[dataset.load_names[0]]).model
     with pytest.raises(InputError, match="has forgotten single loads"):
-        unlearn.forget(partial, dataset, range(40, 80), criterion="mse", l1_budget=0.05)
+        unlearn.reweight(partial, dataset, range(40, 80), criterion="mse", l1_budget=0.05)
 
 
 def test_a_head_that_is_no_minimum_is_said_to_be_none(linear, dataset):
     unfinished = linear.with_theta(linear.theta * 1.001)
     kept = unlearn.forget(unfinished, dataset, range(40))
     assert not kept.complete
-    assert any("remain_gradient" in sentence for sentence in kept.declared)
+    assert any("remain_gradient" in sentence for sentence in kept.limitations)
     finished = unlearn.forget(unfinished, dataset, range(40), form="remain_gradient", compare_retrained=True)
     assert finished.complete
     assert finished.distance_to_retrained <= 1e-8

@@ -1,4 +1,4 @@
-"""`complete` and `declared` in the cases where it would be easy to claim too much."""
+"""`complete` and `limitations` in the cases where it would be easy to claim too much."""
 
 import pytest
 import torch
@@ -14,30 +14,25 @@ def test_a_solve_that_did_not_converge_is_not_complete(linear, dataset):
     assert result.distance_to_retrained > 1e-3
     assert not result.complete
     assert result.statistics["status"] == "not converged"
-    assert any("relative residual of" in sentence for sentence in result.declared)
+    assert any("relative residual of" in sentence for sentence in result.limitations)
 
 
 def test_scores_from_a_solve_that_did_not_converge_are_refused(linear, dataset):
     loose = unlearn.IhvpOptions("cg", max_steps=1, on_failure="report")
     with pytest.raises(ConvergenceError, match="scores would be wrong"):
-        unlearn.forget(linear, dataset, range(100), criterion="mse", l1_budget=0.1, ihvp=loose)
+        unlearn.reweight(linear, dataset, range(100), criterion="mse", l1_budget=0.1, ihvp=loose)
 
 
-def test_evaluating_on_the_removed_rows_is_declared(linear, dataset):
-    result = unlearn.forget(linear, dataset, range(100), "mse", l1_budget=0.1, evaluate_on=range(90, 130))
-    assert any(sentence.startswith("10 of the removed rows were among those") for sentence in result.declared)
-
-
-def test_rows_to_evaluate_on_without_a_criterion_are_refused(linear, dataset):
-    with pytest.raises(InputError, match="evaluate_on without a criterion"):
-        unlearn.forget(linear, dataset, range(100), evaluate_on="test")
+def test_evaluating_on_the_removed_rows_is_limitations(linear, dataset):
+    result = unlearn.reweight(linear, dataset, range(100), "mse", l1_budget=0.1, evaluate_on=range(90, 130))
+    assert any(sentence.startswith("10 of the removed rows were among those") for sentence in result.limitations)
 
 
 def test_loads_in_per_unit_of_another_base_are_not_priced(grid, cost):
     other = unlearn.load_dataset("synthetic", n_hours=600, nominal_mw=grid.nominal_load_mw, base_mva=50.0)
     model = unlearn.fit_linear(other)
     with pytest.raises(MismatchError, match=r"per unit on 50 MVA.*on 100.*base_mva=100"):
-        unlearn.forget(model, other, range(50), criterion="cost", l1_budget=0.1, grid=cost)
+        unlearn.reweight(model, other, range(50), criterion="cost", l1_budget=0.1, grid=cost)
 
 
 def test_a_criterion_that_breaks_the_protocol_is_refused(linear, dataset):
@@ -52,12 +47,12 @@ def test_a_criterion_that_breaks_the_protocol_is_refused(linear, dataset):
             return (forecast_pu - load_pu).square().mean(dim=1).detach()
 
     with pytest.raises(InputError, match=r"one value per hour, shape \(140,\), got shape \(140, 14\)"):
-        unlearn.forget(linear, dataset, range(50), criterion=Matrix(), l1_budget=0.1)
+        unlearn.reweight(linear, dataset, range(50), criterion=Matrix(), l1_budget=0.1)
     with pytest.raises(InputError, match="without a gradient"):
-        unlearn.forget(linear, dataset, range(50), criterion=Detached(), l1_budget=0.1)
+        unlearn.reweight(linear, dataset, range(50), criterion=Detached(), l1_budget=0.1)
     for wrong in (unlearn.MSE, lambda forecast, load: forecast):
         with pytest.raises(InputError, match=r"write unlearn.MSE\(\)"):
-            unlearn.forget(linear, dataset, range(50), criterion=wrong, l1_budget=0.1)
+            unlearn.reweight(linear, dataset, range(50), criterion=wrong, l1_budget=0.1)
 
 
 def test_errors_count_hours_from_the_start_of_what_was_given(cost, dataset):

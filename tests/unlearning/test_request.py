@@ -33,8 +33,8 @@ def test_the_same_week_is_forgotten_by_every_model_or_said_to_stay(model, datase
     assert result.not_forgotten.tolist() == np.intersect1d(week, frozen).tolist()
     assert sorted([*result.unlearn_rows, *result.not_forgotten]) == week.tolist()
     assert result.distance_to_retrained <= 1e-8
-    assert result.complete == result.complete_as_declared == (model.card.kind == "linear")
-    said = [s for s in result.declared if "of the 168 rows asked for" in s]
+    assert result.complete == result.complete_as_given == (model.card.kind == "linear")
+    said = [s for s in result.limitations if "of the 168 rows asked for" in s]
     assert len(said) == (model.card.kind != "linear")
     if said:
         assert f"{len(result.not_forgotten)} of the 168 rows asked for (the first is 2019-01-14" in said[0]
@@ -75,7 +75,7 @@ def test_rows_that_nothing_was_fitted_on_are_said_to_need_no_forgetting(linear, 
     result = unlearn.forget(linear, dataset, range(970, 990))
     assert result.unlearn_rows.tolist() == list(range(970, 980))
     assert result.complete
-    assert any(s.startswith("10 of the 20 rows asked for are validation or test rows") for s in result.declared)
+    assert any(s.startswith("10 of the 20 rows asked for are validation or test rows") for s in result.limitations)
 
 
 def test_hours_that_only_the_extractor_saw_cannot_be_forgotten(cnn, dataset):
@@ -87,7 +87,7 @@ def test_a_customer_who_leaves_is_a_load_with_all_rows(linear, dataset):
     left = unlearn.forget(linear, dataset, range(1400), loads=["load_3"], compare_retrained=True)
     assert left.complete
     assert left.distance_to_retrained <= 1e-12
-    assert any(s.startswith("All measurements of load_3 are forgotten: its forecast is 0") for s in left.declared)
+    assert any(s.startswith("All measurements of load_3 are forgotten: its forecast is 0") for s in left.limitations)
     forecast = left.model.forecast(dataset.features[:5])
     assert (forecast[:, 2] == 0).all()
     # The others' outputs are those of a model that never had the load, to the last bit those of before.
@@ -142,18 +142,18 @@ def test_what_a_load_has_forgotten_is_in_no_statistics(linear, dataset, rows):
 
 def test_data_taken_as_given_is_never_called_complete_and_the_data_set_settles_it(linear, dataset):
     true = unlearn.forget_rows(linear, range(40), dataset.features[:40], dataset.load_pu[:40])
-    assert (true.complete, true.complete_as_declared) == (False, True)
+    assert (true.complete, true.complete_as_given) == (False, True)
     other = unlearn.forget_rows(linear, range(40), dataset.features[100:140], dataset.load_pu[100:140])
-    assert (other.complete, other.complete_as_declared) == (False, True)
+    assert (other.complete, other.complete_as_given) == (False, True)
     again = unlearn.forget_rows(true.model, [50], dataset.features[[50]], dataset.load_pu[[50]])
-    assert (again.complete, again.complete_as_declared) == (False, True)
+    assert (again.complete, again.complete_as_given) == (False, True)
     # With the data set, the next step checks what was given before it.
     settled = unlearn.forget(true.model, dataset, range(40, 80), compare_retrained=True)
     assert settled.complete
     assert settled.distance_to_retrained <= 1e-8
     found_out = unlearn.forget(other.model, dataset, range(40, 80))
-    assert not found_out.complete_as_declared
-    assert any("away from the minimum of their training problem" in s for s in found_out.declared)
+    assert not found_out.complete_as_given
+    assert any("away from the minimum of their training problem" in s for s in found_out.limitations)
     mended = unlearn.forget(other.model, dataset, range(40, 80), form="remain_gradient", compare_retrained=True)
     assert mended.complete
     assert mended.distance_to_retrained <= 1e-8
@@ -190,12 +190,12 @@ def test_loads_that_live_on_as_features_of_other_hours_are_listed(lagged, lags, 
     load, weather = frames(lagged)
     data = dataset_from_frames(load.iloc[24:], {name: table.iloc[24:] for name, table in weather.items()}, lags=lags)
     result = unlearn.forget(unlearn.fit_linear(data), data, range(48, 72))
-    assert (result.complete, result.complete_as_declared) == (False, False)
-    (said,) = [s for s in result.declared if "are still features of" in s]
+    assert (result.complete, result.complete_as_given) == (False, False)
+    (said,) = [s for s in result.limitations if "are still features of" in s]
     assert re.search(sentence, said), said
     kept = unlearn.load_forecaster(unlearn.save_forecaster(result.model, tmp_path))
     given = unlearn.forget_rows(kept, range(100, 110), data.features[100:110], data.load_pu[100:110])
-    assert not given.complete_as_declared
+    assert not given.complete_as_given
 
 
 def test_loads_of_others_among_the_features_do_not_hold_what_one_load_forgets():

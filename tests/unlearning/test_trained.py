@@ -66,8 +66,8 @@ def test_a_linear_model_forgets_exactly(data, curvature):
     assert result.statistics["undone"] < 1e-8
     assert result.statistics["test_loss_after"] == pytest.approx(F.mse_loss(refitted(X[N:]), Y[N:]).item())
     assert result.statistics["test_loss_before"] == pytest.approx(F.mse_loss(model(X[N:]), Y[N:]).item())
-    assert len(result.declared) == 1
-    assert "scalers" in result.declared[0]
+    assert len(result.limitations) == 1
+    assert "scalers" in result.limitations[0]
     # The original is untouched, and can forget by a mask.
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     again = trained.forget(np.arange(N) < 10)
@@ -103,7 +103,7 @@ def test_a_network_is_scored_and_unlearnt_with_its_limits_stated(data):
     assert result.statistics["damping"] > 0
     assert trained.damping > 0
     assert not result.complete
-    said = "\n".join(result.declared)
+    said = "\n".join(result.limitations)
     assert "not complete forgetting" in said
     assert "The curvature was damped" in said
     assert "Buffers are kept" in said
@@ -115,7 +115,7 @@ def test_a_step_that_goes_too_far_is_told(data):
     trained = unlearn.TrainedModule(train(X[:N], Y[:N]), F.mse_loss, *loaders(X, Y), damp=1e-6)
     result = trained.forget(range(10))
     assert result.statistics["gain"] < 0
-    assert any("it went too far" in sentence for sentence in result.declared)
+    assert any("it went too far" in sentence for sentence in result.limitations)
 
 
 def test_a_frozen_extractor_leaves_the_head_exact(data):
@@ -132,7 +132,7 @@ def test_a_frozen_extractor_leaves_the_head_exact(data):
     expected = torch.linalg.lstsq(design[10:], Y[10:N]).solution.T
     torch.testing.assert_close(result.model[3].weight, expected[:, :-1], rtol=1e-7, atol=1e-9)
     assert result.complete
-    assert any("Frozen parameters are kept" in sentence for sentence in result.declared)
+    assert any("Frozen parameters are kept" in sentence for sentence in result.limitations)
 
 
 def test_classes_and_another_judge():

@@ -17,13 +17,12 @@ from unlearn.unlearning.request import Request
 from unlearn.unlearning.steps import AT_MINIMUM, Step
 
 
-def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike | None) -> IntArray:
+def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike) -> IntArray:
     """Rows of a data set that a criterion is evaluated on: a named slice, or row numbers."""
-    if evaluate_on is None or isinstance(evaluate_on, str):
-        name = evaluate_on or "validation"
-        if name not in ("validation", "test"):
-            raise InputError(f'evaluate_on: expected "validation", "test" or row numbers, got {name!r}.')
-        rows = dataset.split.validation if name == "validation" else dataset.split.test
+    if isinstance(evaluate_on, str):
+        if evaluate_on not in ("validation", "test"):
+            raise InputError(f'evaluate_on: expected "validation", "test" or row numbers, got {evaluate_on!r}.')
+        rows = dataset.split.validation if evaluate_on == "validation" else dataset.split.test
         if not len(rows):
             raise InputError(
                 'evaluate_on: this split has no validation rows; use a split with some, or pass evaluate_on="test" '
@@ -88,12 +87,12 @@ def why_incomplete(
     step: Step,
     form: str = "remain_gradient",
     ihvp: IhvpOptions | None = None,
-    judge: Criterion | None = None,
+    reweighted: bool = False,
 ) -> list[str]:
     """Say why the result is not complete forgetting; nothing said means that it is."""
     said = [*_still_there(model, request)]
     moved = 0
-    if judge is not None:
+    if reweighted:
         others = torch.from_numpy(np.setdiff1d(np.arange(len(step.weights)), request.positions))
         moved = int(((step.weights[others] != 1) & ~model.forgotten[others]).any(dim=1).sum())
     if moved:
@@ -114,12 +113,12 @@ def why_incomplete(
     residual = float(step.statistics["relative_residual"])
     if residual > 1e-8:
         said.append(f"{_INCOMPLETE} the linear solve ended with a relative residual of {residual:.1e}.")
-    if judge is None and form != "remain_gradient" and step.undone > AT_MINIMUM:
+    if not reweighted and form != "remain_gradient" and step.undone > AT_MINIMUM:
         said.append(
             f"{_INCOMPLETE} the parameters were {step.undone:.1e} (relative) away from the minimum of their training "
             "problem, and this form keeps that; form='remain_gradient' does not."
         )
-    if not earlier(model).get("complete_as_declared", True):
+    if not earlier(model).get("complete_as_given", True):
         said.append(f"{_INCOMPLETE} an earlier step on this model was not.")
     return said
 
@@ -131,7 +130,7 @@ def earlier(model: Forecaster) -> dict[str, bool]:
     last = model.card.forgotten[-1]
     return {
         "complete": last["complete"],
-        "complete_as_declared": last.get("complete_as_declared", last["complete"]),
+        "complete_as_given": last.get("complete_as_given", last["complete"]),
     }
 
 

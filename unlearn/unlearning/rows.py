@@ -14,9 +14,9 @@ from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY
-from unlearn.unlearning.complete import Forgotten, concluded
 from unlearn.unlearning.limitations import why_incomplete
 from unlearn.unlearning.request import Request, resolve
+from unlearn.unlearning.result import Forgotten, concluded
 from unlearn.unlearning.steps import require_trained, statistics_step
 
 TAKEN_AS_GIVEN = (
@@ -52,7 +52,7 @@ def forget_rows(
 
     Returns:
         As `forget`; that the data given is the data fitted on is the caller's word, so the result is
-        `complete_as_declared` and never `complete`. `forget` checks it, once it is called with the data set.
+        `complete_as_given` and never `complete`. `forget` checks it, once it is called with the data set.
 
     Raises:
         InputError: rows that are none, all, out of range, repeated, or forgotten before; features or

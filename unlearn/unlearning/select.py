@@ -51,7 +51,7 @@ def by_influence(
     kind: str = "helpful",
     *,
     grid: OperatingCost | GridCase | str | None = None,
-    evaluate_on: str | ArrayLike | None = None,
+    evaluate_on: str | ArrayLike = "validation",
     ihvp: IhvpOptions | None = None,
 ) -> IntArray:
     """Pick the rows whose removal should make a criterion worst ("helpful") or best ("harmful").
@@ -65,7 +65,7 @@ def by_influence(
         share: share of the rows that the head was fitted on and has not forgotten, between 0 and 1.
         kind: "helpful" or "harmful".
         grid: the grid that "cost" is priced on.
-        evaluate_on: rows that the criterion is taken on, as in `forget`.
+        evaluate_on: rows that the criterion is taken on, as in `reweight`.
         ihvp: how to solve with the Hessian.
 
     Returns:
@@ -77,11 +77,11 @@ def by_influence(
     """
     require_choice("kind", kind, KINDS)
     require_fraction("share", share)
-    judge = make_criterion(criterion, grid)
+    wanted = make_criterion(criterion, grid)
     model.require_match(dataset)
-    require_base(judge, dataset)
+    require_base(wanted, dataset)
     seen = evaluation_rows(dataset, evaluate_on)
-    slope = criterion_gradient(model, judge, dataset.features[seen], dataset.load_pu[seen]).gradient
+    slope = criterion_gradient(model, wanted, dataset.features[seen], dataset.load_pu[seen]).gradient
     remain = ~common_forgotten(model)
     influence = influence_scores(model.objective(dataset), model.theta, slope, remain.double(), ihvp).numpy()
     kept = np.flatnonzero(remain.numpy())

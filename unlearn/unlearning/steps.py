@@ -301,6 +301,6 @@ def common_forgotten(model: Forecaster) -> Tensor:
     if (model.forgotten != model.forgotten[:, :1]).any():
         raise InputError(
             "criterion: this model has forgotten single loads, so its outputs have different weights; re-weight before "
-            "forgetting single loads, or forget completely (criterion=None)."
+            "forgetting single loads, or use forget."
         )
     return model.forgotten[:, 0]

@@ -39,14 +39,14 @@ class ForgottenModule:
             step's quadratic model promised; of the removed rows' gradient, the share that the step `left`, and how
             large what training had left `undone` is beside it; relative change of the parameters; mean test loss before
             and after, where there are test rows.
-        declared: why it is not complete, and what else saw the removed rows, in sentences.
+        limitations: why it is not complete, and what else saw the removed rows, in sentences.
     """
 
     model: nn.Module
     unlearn_rows: IntArray
     complete: bool
     statistics: dict[str, float]
-    declared: list[str] = field(default_factory=list)
+    limitations: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         kind = "complete" if self.complete else "not complete"
@@ -187,9 +187,9 @@ class TrainedModule:
             statistics["test_loss_before"] = self._influence.mean_test_loss(theta)
             statistics["test_loss_after"] = self._influence.mean_test_loss(step.theta)
         complete = max(step.left, step.undone) <= AT_MINIMUM[theta.dtype]
-        return ForgottenModule(model, unlearn, complete, statistics, self._declared(complete, statistics))
+        return ForgottenModule(model, unlearn, complete, statistics, self._limitations(complete, statistics))
 
-    def _declared(self, complete: bool, statistics: dict[str, float]) -> list[str]:
+    def _limitations(self, complete: bool, statistics: dict[str, float]) -> list[str]:
         model = self._influence.model
         said: list[str] = []
         if not complete:

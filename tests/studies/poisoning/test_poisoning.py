@@ -87,12 +87,12 @@ def test_complete_unlearning_of_flags_equals_a_refit_without_them(study: Poisone
     assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
-def test_reweighted_remedies_are_those_of_forget(study: PoisonedStudy, cost: OperatingCost) -> None:
+def test_reweighted_remedies_are_those_of_reweight(study: PoisonedStudy, cost: OperatingCost) -> None:
     own, rows = study.study, np.flatnonzero(study.truth)
     for remedy in list(remedies(own, rows, OPTIONS))[1:]:
         hours = own.dataset.split.validation[np.linspace(0, 139, 48).round().astype(int)]
         criterion = str(remedy.columns["criterion"])
-        expected = unlearn.forget(own.model, own.dataset, rows, criterion, 0.05, cost, evaluate_on=hours)
+        expected = unlearn.reweight(own.model, own.dataset, rows, criterion, 0.05, grid=cost, evaluate_on=hours)
         np.testing.assert_allclose(remedy.theta, expected.model.theta, rtol=0, atol=1e-8)
         assert 0 < remedy.weights_differ < 1  # ε was taken at a model that has seen the flagged rows
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unlearn.checks import (
@@ -16,10 +18,19 @@ from unlearn.checks import (
     require_finite,
     require_not_negative,
 )
+from unlearn.criteria import Criterion, make_criterion
+from unlearn.data import LoadDataset
+from unlearn.data.hours import Rows
 from unlearn.errors import InputError, SolverError
-from unlearn.influence import influence_scores
+from unlearn.forecasters import Forecaster
+from unlearn.grid import GridCase, OperatingCost
+from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
-from unlearn.unlearning.newton import Update, remain_weights
+from unlearn.unlearning.limitations import evaluation_rows, require_base, why_incomplete
+from unlearn.unlearning.newton import Update, relative_distance, remain_weights
+from unlearn.unlearning.request import resolve
+from unlearn.unlearning.result import Forgotten, concluded
+from unlearn.unlearning.steps import Step, common_forgotten, require_trained, retrained_head, summed_up
 
 
 @dataclass(frozen=True)
@@ -126,3 +137,69 @@ class Reweighting:
         if problem.status != cp.OPTIMAL or epsilon.value is None:
             raise SolverError(f"re-weighting: CVXPY ended with status {problem.status}; use solver='closed_form'.")
         return np.maximum(np.asarray(epsilon.value), 0.0)
+
+
+def reweight(
+    model: Forecaster,
+    dataset: LoadDataset,
+    rows: Rows,
+    criterion: str | Criterion,
+    l1_budget: float,
+    *,
+    grid: OperatingCost | GridCase | str | None = None,
+    evaluate_on: str | ArrayLike = "validation",
+    linf_budget: float = 1.0,
+    ihvp: IhvpOptions | None = None,
+    compare_retrained: bool = False,
+) -> Forgotten:
+    """Remove training rows and re-weight the others for a criterion: PAMU, or TAMU for "cost" (eqs. 10-16).
+
+    The weights are found at the model that knows the removed rows, so the result depends on them through the weights:
+    with a budget above 0 it is not complete forgetting. `forget` is.
+
+    Args:
+        model: fitted forecaster.
+        dataset: the data set it was fitted on.
+        rows: what to forget, as in `forget`.
+        criterion: "mse" or "mape" is PAMU, "cost" is TAMU; or a criterion of your own.
+        l1_budget: λ₁ >= 0, how far the remaining weights may move in the mean; 0 is complete unlearning.
+        grid: the grid that "cost" is priced on.
+        evaluate_on: rows that the criterion's gradient is taken on: "validation", "test" (as published), or row
+            numbers of the data set.
+        linf_budget: λ_∞ in [0, 1].
+        ihvp: how to solve with the Hessian.
+        compare_retrained: also refit on what remains and report the distance.
+
+    Raises:
+        InputError: `rows` that `forget` refuses; NaN parameters; a budget below 0; "cost" without a grid; a model that
+            has forgotten single loads; no rows to evaluate on.
+        MismatchError: the model was not fitted on this data set, or its loads are per unit of another base.
+        SingularHessianError: too many weights fell to 0 for the parameters to be determined.
+
+    Re-weighting again starts from 1 on what remains.
+    """
+    start = time.perf_counter()
+    program = Reweighting(l1_budget, linf_budget)
+    wanted = make_criterion(criterion, grid)
+    model.require_match(dataset)
+    require_trained(model)
+    request = resolve(model, rows, dataset=dataset)
+    require_base(wanted, dataset)
+    seen = evaluation_rows(dataset, evaluate_on)
+    prepared = time.perf_counter()
+    slope = criterion_gradient(model, wanted, dataset.features[seen], dataset.load_pu[seen])
+    objective = model.objective(dataset)
+    gone = common_forgotten(model)
+    update = program.update(objective, model.theta, request.positions, slope.gradient, ihvp, gone)
+    weights = torch.where(request.forgotten(model), 0.0, update.weights[:, None])
+    step = Step(update.theta, weights, update.solution.statistics, 0.0, summed_up(objective, weights))
+    updated = time.perf_counter()
+    distance = None
+    if compare_retrained:
+        retrained = retrained_head(model, objective, request.positions, request.changed(model))
+        distance = relative_distance(step.theta, retrained)
+    said = why_incomplete(model, request, step, ihvp=ihvp, reweighted=True)
+    seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
+    overlap = len(np.intersect1d(seen, request.unlearn))
+    also = [f"{overlap} of the removed rows were among those that the criterion was evaluated on."] if overlap else []
+    return concluded(model, request, step, None, said, seconds, (), wanted.name, l1_budget, distance, also)
