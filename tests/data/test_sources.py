@@ -8,7 +8,7 @@ from unlearn.errors import InputError
 
 
 def test_unknown_source():
-    with pytest.raises(InputError, match="expected one of gefcom2012, .*; got 'gefcom'"):
+    with pytest.raises(InputError, match=r"expected one of gefcom2012, .*; got 'gefcom'"):
         load_dataset("gefcom")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from unlearn.data import StandardScaler
 from unlearn.errors import InputError
