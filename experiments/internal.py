@@ -5,14 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-_OWNER_ONLY = 0o700
-
-
-def only_for_owner(folder: Path) -> Path:
-    """Create a folder that its owner alone may enter, or close one that is there."""
-    folder.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
-    folder.chmod(_OWNER_ONLY)
-    return folder
+from unlearn.store import only_for_owner
 
 
 def is_closed(folder: Path) -> bool:

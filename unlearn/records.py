@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from unlearn.errors import DataError, InputError, UnlearnError, said
 from unlearn.limits import require_footer, require_json, require_parquet, require_safetensors, require_text
-from unlearn.store import BLANK_SEAL, MEND, digests, kept, read_verified, require_files, write
+from unlearn.store.files import BLANK_SEAL, MEND, digests, read_verified, require_files, write
+from unlearn.store.folders import kept
 
 if TYPE_CHECKING:
     from torch import Tensor

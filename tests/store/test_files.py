@@ -85,7 +85,7 @@ def test_bits_of_every_byte_of_a_small_file(tmp_path):
 def test_a_seal_is_found_wherever_it_stands(tmp_path_factory, before, after, chunk):
     path = tmp_path_factory.mktemp("kept") / "a"
     chunks = pytest.MonkeyPatch()
-    chunks.setattr(store, "_CHUNK", chunk)  # seals lie across the pieces that are read
+    chunks.setattr("unlearn.store.files._CHUNK", chunk)  # seals lie across the pieces that are read
     try:
         store.write(path, before + store.BLANK_SEAL + after, sealed=True)
         content = store.read_verified(path)
@@ -171,7 +171,15 @@ def test_a_cache_that_is_damaged_is_made_anew(tmp_path, caplog, damage):
     pd.testing.assert_frame_equal(kept_table(file, make), frame)
     assert len(calls) == 1 + (damage != "none")
     assert ("made anew" in caplog.text) == (damage not in ("none", "missing"))
-    assert list(tmp_path.iterdir()) == [file]
+    assert [left for left in tmp_path.iterdir() if left.suffix != ".lock"] == [file]
+
+
+def test_what_must_not_be_made_anew_is_refused(tmp_path):
+    path = sealed(tmp_path)
+    path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=f"privacy would be spent once more. Remove {path}"):
+        store.kept(path, lambda: store.read_verified(path), pytest.fail, remake=False)
+    assert path.read_bytes() == b"damaged"
 
 
 def test_of_many_that_want_a_cache_once_one_makes_it(tmp_path):

@@ -10,30 +10,18 @@ While a file or folder is written it has a temporary name (see `unlearn.temporar
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from errno import EEXIST, ENOTEMPTY
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import BinaryIO
 
 from unlearn.errors import DataError, InputError, StoreError, UnlearnError, system_reason
 from unlearn.temporary import prefix, sweep
 
-__all__ = [
-    "BLANK_SEAL", "MEND", "alone", "create_folder", "digests", "discard", "kept", "read_verified", "replace_folder",
-    "require_files", "sweep", "temporary_folder", "verify", "write",
-]  # fmt: skip
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
+__all__ = ["BLANK_SEAL", "MEND", "digests", "read_verified", "require_files", "sweep", "verify", "write"]
 
 _MARK = b"unlearn-sha256:"
 _SEAL = re.compile(re.escape(_MARK) + rb"([0-9a-f]{64})")
@@ -67,12 +55,12 @@ def write(
         StoreError: it cannot be written, such as on a full disk; what stood there is as it was.
     """
     path = Path(path)
-    with _in_words(path):
+    with in_words(path):
         with suppress(FileNotFoundError):
             path.lstat()  # a name that is too long is refused before the work
         if path.is_dir() and not path.is_symlink():
             raise StoreError(f"{path}: cannot be written, for a folder has this name. Choose another name.")
-        _make_parent(path, confidential)
+        make_parent(path, confidential)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix(path), suffix=f".tmp{path.suffix}")
         os.close(descriptor)
         temporary = Path(name)
@@ -159,150 +147,6 @@ def require_files(folder: Path, files: object, mend: str = MEND) -> None:
         verify(folder / name, str(sha256), mend)
 
 
-def kept(path: Path, read: Callable[[], T], make: Callable[[], object], *, once: bool = False) -> T:
-    """Return what is kept in a cache; where it is missing, or damaged, it is made first.
-
-    Args:
-        path: file or folder of the cache, removed if it is damaged.
-        read: reads it; a `DataError` says that it is damaged.
-        make: makes it.
-        once: whether of several processes one makes it while the others wait.
-    """
-    if os.path.lexists(path) and not once:
-        try:
-            return read()
-        except DataError as error:
-            logger.warning("%s It is made anew now.", error)
-            discard(path)
-    elif once:
-        # Another process may just be making it, so a file that is damaged is looked at again when nobody is.
-        with suppress(DataError):
-            return read()
-        with alone(path):
-            return kept(path, read, make)
-    make()
-    return read()
-
-
-def discard(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it; nothing if there is none."""
-    with _in_words(path):
-        if path.is_dir() and not path.is_symlink():
-            aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix(path)))
-            path.rename(aside / "old")
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def temporary_folder(path: Path, *, confidential: bool = False) -> Iterator[Path]:
-    """A folder beside `path` for what shall be there; it goes at the end, and is swept if the process is killed."""
-    _make_parent(path, confidential)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix(path)))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def create_folder(path: str | Path, fill: Callable[[Path], object], *, confidential: bool = False) -> bool:
-    """Let `fill` fill a temporary folder beside `path`, then rename it into place unless something is there.
-
-    Of several processes or machines that create the same folder at once, the first to finish wins; the others' work
-    is dropped, and no reader sees a mixture.
-
-    Args:
-        path: the folder.
-        fill: writes into the temporary folder that it is given.
-        confidential: whether it holds data of customers: mode 700 rather than 755.
-
-    Returns:
-        Whether this call created the folder.
-
-    Raises:
-        StoreError: it cannot be written; nothing is left.
-    """
-    path = Path(path)
-    with _in_words(path), temporary_folder(path, confidential=confidential) as temporary:
-        fill(temporary)
-        # mkdtemp makes private folders; results are for everyone who may read the folder above.
-        temporary.chmod(0o700 if confidential else 0o755)
-        try:
-            temporary.rename(path)
-        except OSError as error:
-            if error.errno not in (EEXIST, ENOTEMPTY):
-                raise
-            return False
-    return True
-
-
-def replace_folder(
-    path: str | Path,
-    fill: Callable[[Path], object],
-    require_free: Callable[[Path], object],
-    *,
-    confidential: bool = False,
-) -> Path:
-    """Let `fill` fill a temporary folder beside `path`, then let it take the place of what stood there.
-
-    Args:
-        path: the folder.
-        fill: writes into the temporary folder it is given.
-        require_free: raises if `path` holds what must not be replaced; asked before the work and again before the end.
-        confidential: whether it holds data of customers: mode 700 rather than 755.
-
-    Raises:
-        InputError: another process wrote to the folder meanwhile, or whatever `require_free` raises. The folder is then
-            as it was.
-        StoreError: it cannot be written; the folder is as it was.
-    """
-    path = Path(path).absolute()
-    require_free(path)
-    aside: list[Path] = []
-
-    def fill_and_clear(temporary: Path) -> None:
-        fill(temporary)
-        require_free(path)
-        if path.exists():
-            aside.append(Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix(path))))
-            path.rename(aside[0] / path.name)
-
-    try:
-        created = create_folder(path, fill_and_clear, confidential=confidential)
-    except BaseException:
-        if aside and not path.exists():
-            (aside[0] / path.name).rename(path)
-        raise
-    finally:
-        for old in aside:
-            shutil.rmtree(old, ignore_errors=True)
-    if not created:
-        raise InputError(f"{path}: another process has just written to this folder. Choose another.")
-    return path
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Keep other processes from fetching the same file (on `.NAME.lock` beside it, which stays); one that dies lets go.
-
-    Raises:
-        StoreError: the lock cannot be written.
-    """
-    with _in_words(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            logger.info("%s: another process is fetching it; waiting", path)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _seal(temporary: Path, path: Path) -> None:
     """Put the seal into a file that holds a blank one."""
     with temporary.open("r+b") as stream:
@@ -373,7 +217,7 @@ def _readable(path: Path, mend: str) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {system_reason(error)}. {mend}") from error
 
 
-def _make_parent(path: Path, confidential: bool) -> None:
+def make_parent(path: Path, confidential: bool) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         if confidential:
@@ -381,7 +225,7 @@ def _make_parent(path: Path, confidential: bool) -> None:
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def in_words(path: Path) -> Iterator[None]:
     """Say in one sentence why something cannot be written."""
     try:
         yield
