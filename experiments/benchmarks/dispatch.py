@@ -67,11 +67,11 @@ def _time_batched(table: RecordTable, case: GridCase, hours: Hours, rows: Tensor
             prepare()
         before = copy.deepcopy(costs[-1].statistics)
         gradient(costs[-1], forecast, load)
-        for book, after in costs[-1].statistics.items():
-            hits = (after.hits - before[book].hits) / (after.hours - before[book].hours)
-            table.add("regions", after.regions, "", book=book, **columns)
-            table.add("hit_rate", hits, "share", book=book, **columns)
-            table.add("kkt_residual", after.kkt_residual, "", book=book, **columns)
+        for program, after in costs[-1].statistics.items():
+            hits = (after.hits - before[program].hits) / (after.hours - before[program].hours)
+            table.add("regions", after.regions, "", program=program, **columns)
+            table.add("hit_rate", hits, "share", program=program, **columns)
+            table.add("kkt_residual", after.kkt_residual, "", program=program, **columns)
 
 
 def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours) -> None:

@@ -62,7 +62,7 @@ def scale_grids(config: Config, table: RecordTable) -> None:
         timing = repeat(lambda cost=cost, f=forecast, t=load: gradient(cost, f, t), config.benchmark.repeats)
         columns = {"grid": name, "method": "batched", "state": "warm", "buses": case.n_buses}
         add_timing(table, timing, len(load), "us/h", 1e6, what="grids", **columns)
-        table.add("regions", sum(book.regions for book in cost.statistics.values()), "", what="grids", **columns)
+        table.add("regions", sum(program.regions for program in cost.statistics.values()), "", what="grids", **columns)
         buses.append(case.n_buses)
         medians.append(timing.median / len(load))
     add_exponent(table, buses, medians, what="grids")
@@ -102,7 +102,7 @@ def stream_once(case: str, saved: Path, n: int) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - start,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "regions": sum(book.regions for book in cost.statistics.values()),
+        "regions": sum(program.regions for program in cost.statistics.values()),
         "mean_cost": money / n,
         "steepest": steepest,
     }

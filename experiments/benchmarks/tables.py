@@ -50,8 +50,8 @@ def _dispatch(records: pd.DataFrame) -> str:
             row[f"{what} [us/h]"] = _spread(times)
             row[f"{what}: published / this"] = "" if pd.isna(reference) else f"{reference / times['time_median']:,.0f}"
         row |= {name: _format(_value(facts, metric)) for name, metric in _AGREEMENT.items()}
-        row["regions"] = _by_book(facts, "regions", "{:.0f}")
-        row["hit rate"] = _by_book(facts, "hit_rate", "{:.4f}")
+        row["regions"] = _by_program(facts, "regions", "{:.0f}")
+        row["hit rate"] = _by_program(facts, "hit_rate", "{:.4f}")
         row["worst KKT residual"] = _format(facts.loc[facts["metric"] == "kkt_residual", "value"].max())
         rows.append(row)
     failed = records[records["metric"] == "failed"]
@@ -209,7 +209,7 @@ def _spread(times: pd.Series) -> str:
     return f"{times['time_median']:.3g} ({times['time_min']:.3g} to {times['time_max']:.3g})"
 
 
-def _by_book(records: pd.DataFrame, metric: str, pattern: str) -> str:
+def _by_program(records: pd.DataFrame, metric: str, pattern: str) -> str:
     values = records[records["metric"] == metric]
     return " + ".join(pattern.format(value) for value in values["value"])
 

@@ -244,7 +244,7 @@ def test_an_hour_beyond_the_first_chunk_is_named(grid, monkeypatch):
     forecast, load = draw(16, 7)
     cost(forecast, load)
     monkeypatch.setattr(batched, "CHUNK", 3)
-    monkeypatch.setattr("unlearn.grid.book.propose_active_sets", lambda *_: iter(()))
+    monkeypatch.setattr("unlearn.grid.region_cache.propose_active_sets", lambda *_: iter(()))
     monkeypatch.setattr(cost._pricer.dispatch._program, "tolerance", -1.0)
     forecast[5] = 9.0
     with pytest.raises(SolverError, match=r"dispatch: .*first is hour 2: .* Hours are counted from 3\."):
@@ -257,11 +257,11 @@ def test_a_cost_can_be_copied_and_pickled_with_what_it_learnt(grid, again):
     forecast, load = draw(17, 20)
     parts, gradient = ask(cost, forecast, load)
     copied = again(cost)
-    searched = {name: book.searched for name, book in copied.statistics.items()}
+    searched = {name: cache.searched for name, cache in copied.statistics.items()}
     found, slope = ask(copied, forecast, load)
     assert_close(found, parts, 1e-12, dim=0)
     assert_close(slope, gradient, 1e-9, dim=1)
-    assert {name: book.searched for name, book in copied.statistics.items()} == searched
+    assert {name: cache.searched for name, cache in copied.statistics.items()} == searched
     assert cost.statistics["dispatch"].hours == 20, "the copy learns for itself"
 
 

@@ -1,4 +1,4 @@
-"""Critical regions and the book that keeps them: exactness, edges, what is counted, what is forgotten."""
+"""Critical regions and the cache that keeps them: exactness, edges, what is counted, what is forgotten."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tests.grid.test_backends import EDGE, ask, assert_close, draw
 from unlearn.checks import FloatArray
 from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, ParametricQp, dispatch_qp, redispatch_qp
-from unlearn.grid.book import RegionBook
+from unlearn.grid.region_cache import RegionCache
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def with_ones(*blocks: FloatArray) -> FloatArray:
     return np.hstack([*blocks, np.ones((len(blocks[0]), 1))])
 
 
-def kkt_parts(program: ParametricQp, book: RegionBook, hours: FloatArray) -> tuple[FloatArray, FloatArray]:
+def kkt_parts(program: ParametricQp, cache: RegionCache, hours: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Whole KKT residual of every hour, and that without complementarity, multipliers rebuilt from the region."""
-    placed = book.place(hours)
+    placed = cache.place(hours)
     hours, n_equalities = hours[placed.order], program.n_equalities
     rows, curvature = program.constraint_matrix.toarray(), program.cost_matrix.diagonal()
-    regions = [book.regions[index] for index in placed.region]
+    regions = [cache.regions[index] for index in placed.region]
     primal = np.array([hour @ region.solution for hour, region in zip(hours, regions, strict=True)])
     checks = np.array([hour @ region.checks for hour, region in zip(hours, regions, strict=True)])
     dual = np.zeros((len(hours), len(rows)))
@@ -58,7 +58,7 @@ def test_every_hour_costs_what_the_exact_solution_costs(grid, many, bounds):
     inside = torch.from_numpy(oracle.margin > EDGE)
     assert inside.double().mean() > 0.9
     assert_close(gradient[inside], slope[inside], 1e-6, dim=1)
-    assert max(book.kkt_residual for book in cost.statistics.values()) < 1e-9
+    assert max(cache.kkt_residual for cache in cost.statistics.values()) < 1e-9
 
 
 @pytest.mark.parametrize("bounds", ["published", "shed_at_most_load"])
@@ -67,10 +67,10 @@ def test_the_reported_residual_bounds_the_true_one(grid, many, bounds):
     programs = dispatch_qp(grid, bounds), redispatch_qp(grid, bounds)
     p_gen = programs[0].variable(programs[0].solve(forecast).primal, 0)
     for program, hours in zip(programs, (with_ones(forecast), with_ones(p_gen, load)), strict=True):
-        book = RegionBook(program, lambda region: region.solution)
-        whole, bounded = kkt_parts(program, book, hours)
+        cache = RegionCache(program, lambda region: region.solution)
+        whole, bounded = kkt_parts(program, cache, hours)
         assert whole.max() <= 1e-9
-        assert bounded.max() <= book.statistics.kkt_residual <= 1e-9
+        assert bounded.max() <= cache.statistics.kkt_residual <= 1e-9
 
 
 @settings(max_examples=15)
@@ -91,7 +91,7 @@ def test_no_network_is_too_tight(grid, seed, closed, level):
         cost = OperatingCost(tight, bounds=bounds)
         _, gradient = ask(cost, forecast, load)
         assert torch.isfinite(gradient).all()
-        assert sum(book.solved for book in cost.statistics.values()) == 0
+        assert sum(cache.solved for cache in cost.statistics.values()) == 0
         pricer = cost._pricer
         placed = pricer.dispatch.place(with_ones(forecast.numpy()))
         hours = with_ones(placed.outputs.T, load.numpy()[placed.order])
@@ -147,8 +147,8 @@ def test_numbers_of_another_unit_are_priced_as_they_are(grid):
     """A forecaster that diverges, or kilowatts: rounding grows with the numbers, and so do the checks' tolerances."""
     forecast = 1e4 * draw(21, 4)[0].numpy()
     program = dispatch_qp(grid)
-    book = RegionBook(program, lambda region: region.solution)
-    assert kkt_parts(program, book, with_ones(forecast))[0].max() <= 1e-9 * forecast.max()
+    cache = RegionCache(program, lambda region: region.solution)
+    assert kkt_parts(program, cache, with_ones(forecast))[0].max() <= 1e-9 * forecast.max()
 
 
 # ---- edges
@@ -156,10 +156,10 @@ def test_numbers_of_another_unit_are_priced_as_they_are(grid):
 
 def kink(cost: OperatingCost, load: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A forecast on an edge of dispatch regions, and one to either side of it, found by bisection."""
-    book = cost._pricer.dispatch
+    cache = cost._pricer.dispatch
 
     def region(forecast: torch.Tensor) -> int:
-        return int(book.place(with_ones(forecast.numpy())).region[0])
+        return int(cache.place(with_ones(forecast.numpy())).region[0])
 
     low, high = 0.6 * load, 1.1 * load
     first = region(low)
@@ -192,7 +192,7 @@ def test_where_active_constraints_depend_on_each_other_the_derivative_is_that_of
     _, gradient = ask(cost, load, load)
     assert cost(load, load).degenerate.all()
     # The direction in which regions of hours on an edge are sought.
-    direction = torch.from_numpy(cost._pricer.dispatch._nudge[:14])
+    direction = torch.from_numpy(cost._pricer.dispatch._perturbation[:14])
     stepped = load + 1e-1 * direction
     quotient = (cost(stepped, load).total - cost(load, load).total) / 1e-1
     torch.testing.assert_close(gradient @ direction, quotient, rtol=1e-3, atol=0)
@@ -204,23 +204,23 @@ def test_where_active_constraints_depend_on_each_other_the_derivative_is_that_of
 def test_a_second_pass_hits_every_time_and_searches_nothing(grid, many):
     cost = OperatingCost(grid)
     cost(*many)
-    first = {name: (book.hours, book.hits, book.searched, book.regions) for name, book in cost.statistics.items()}
+    first = {name: (cache.hours, cache.hits, cache.searched, cache.regions) for name, cache in cost.statistics.items()}
     cost(*many)
-    for name, book in cost.statistics.items():
+    for name, cache in cost.statistics.items():
         hours, hits, searched, regions = first[name]
-        assert book.hours == 2 * hours == 600
-        assert book.hits - hits == 300
-        assert 0 < book.searched == searched
-        assert book.regions == regions
-        assert book.hit_rate == book.hits / 600
-        assert book.solved == 0
+        assert cache.hours == 2 * hours == 600
+        assert cache.hits - hits == 300
+        assert 0 < cache.searched == searched
+        assert cache.regions == regions
+        assert cache.hit_rate == cache.hits / 600
+        assert cache.solved == 0
 
 
 def test_a_full_book_forgets_the_regions_of_fewest_hours_and_prices_as_before(grid, many):
-    many = [hours[::3] for hours in many]  # each pass over a full book solves most hours anew
+    many = [hours[::3] for hours in many]  # each pass over a full cache solves most hours anew
     whole, small = OperatingCost(grid), OperatingCost(grid)
-    for book in (small._pricer.dispatch, small._pricer.redispatch):
-        book.capacity = 16
+    for cache in (small._pricer.dispatch, small._pricer.redispatch):
+        cache.capacity = 16
     expected, slope = ask(whole, *many)
     asked = many[0].clone().requires_grad_()
     early = small(asked, many[1]).total.sum()
@@ -229,7 +229,7 @@ def test_a_full_book_forgets_the_regions_of_fewest_hours_and_prices_as_before(gr
     assert_close(parts, expected, 1e-9, dim=0)
     inside = ~whole(*many).degenerate
     assert_close(gradient[inside], slope[inside], 1e-6, dim=1)
-    # Half of the book stays, and hours come eight at a time.
+    # Half of the cache stays, and hours come eight at a time.
     assert len(small._pricer.redispatch.regions) <= 16
     assert len(whole._pricer.redispatch.regions) > 16
     early.backward()
@@ -239,7 +239,7 @@ def test_a_full_book_forgets_the_regions_of_fewest_hours_and_prices_as_before(gr
 def test_an_hour_that_the_active_set_solver_gives_up_goes_to_the_interior_point_solver(grid, monkeypatch):
     forecast, load = draw(32, 5)
     expected, slope = ask(OperatingCost(grid), forecast, load)
-    monkeypatch.setattr("unlearn.grid.book.propose_active_sets", lambda *_: iter(()))
+    monkeypatch.setattr("unlearn.grid.region_cache.propose_active_sets", lambda *_: iter(()))
     cost = OperatingCost(grid)
     parts, gradient = ask(cost, forecast, load)
     assert_close(parts, expected, 1e-9, dim=0)
@@ -249,7 +249,7 @@ def test_an_hour_that_the_active_set_solver_gives_up_goes_to_the_interior_point_
 
 def test_an_hour_without_a_region_is_named_with_what_is_left(grid, monkeypatch):
     forecast, _ = draw(33, 3)
-    book = OperatingCost(grid)._pricer.dispatch
-    monkeypatch.setattr(book, "_active_sets", lambda *_: iter([(np.zeros(book._n_checks, dtype=bool), 1e-9)]))
+    cache = OperatingCost(grid)._pricer.dispatch
+    monkeypatch.setattr(cache, "_active_sets", lambda *_: iter([(np.zeros(cache._n_checks, dtype=bool), 1e-9)]))
     with pytest.raises(SolverError, match=r"dispatch: hour 0 has no acceptable solution: .* violates a check by \d"):
-        book.place(with_ones(forecast.numpy()))
+        cache.place(with_ones(forecast.numpy()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unlearn.grid import CompiledProgram, redispatch_program, redispatch_qp
-from unlearn.grid.book import RegionBook
+from unlearn.grid.region_cache import RegionCache
 
 P_GEN = [2.6929491694405003, 0.6308718671668845, 2.5591880302787106e-11, 1.2789570959165114e-11, 6.097421261073252e-12]
 LOAD = [
@@ -48,7 +48,7 @@ def test_an_hour_at_a_corner_of_almost_parallel_lines_has_a_region(grid):
         0.13116646183326758, 0.7271414035481605, 0.7932362516466397, 0.49805045434002665, 0.12224121346300876,
         0.047728752503390516, 0.08036068476801686, 0.2098016548672553, 0.13917318976049106,
     ]  # fmt: skip
-    book = RegionBook(redispatch_qp(grid), lambda region: region.solution)
-    placed = book.place(np.array([[*p_gen, *load, 1.0]]))
+    cache = RegionCache(redispatch_qp(grid), lambda region: region.solution)
+    placed = cache.place(np.array([[*p_gen, *load, 1.0]]))
     solved = redispatch_qp(grid).solve(np.array([p_gen + load]))
     np.testing.assert_allclose(placed.outputs.T, solved.primal, rtol=0, atol=1e-9)

@@ -102,13 +102,13 @@ def test_an_interruption_in_the_middle_of_a_batch_breaks_nothing(
     hours = batches(grid, 6, 4)
     fresh = OperatingCost(grid)
     expected = [priced(fresh, own) for own in hours]
-    for place in ("_count", "forget", "_learn", "_outputs"):
+    for place in ("_count", "make_room", "_learn", "_outputs"):
         cost = OperatingCost(grid)
         priced(cost, hours[0])
-        book = cost._pricer.redispatch  # type: ignore[union-attr]
+        cache = cost._pricer.redispatch  # type: ignore[union-attr]
         with monkeypatch.context() as patch:
-            patch.setattr(book, place, _interrupted)
-            patch.setattr(book, "capacity", len(book.regions))
+            patch.setattr(cache, place, _interrupted)
+            patch.setattr(cache, "capacity", len(cache.regions))
             with pytest.raises(KeyboardInterrupt):
                 _ = [priced(cost, own) for own in hours]
         assert n_wrong([priced(cost, own) for own in hours], expected) == 0
@@ -118,16 +118,16 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_books_stay_within_their_memory_and_price_as_before(grid: GridCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_stay_within_their_memory_and_price_as_before(grid: GridCase, monkeypatch: pytest.MonkeyPatch) -> None:
     hours = batches(grid, 30, 10)
     fresh = OperatingCost(grid)
     expected = [priced(fresh, own) for own in hours]
-    monkeypatch.setattr("unlearn.grid.book.BOOK_BYTES", 2**18)
+    monkeypatch.setattr("unlearn.grid.region_cache.CACHE_BYTES", 2**18)
     small = OperatingCost(grid)
     found = [priced(small, own) for own in hours]
-    books = small._pricer.dispatch, small._pricer.redispatch  # type: ignore[union-attr]
-    assert max(book.nbytes for book in books) <= 2**18
-    assert sum(book.nbytes for book in (fresh._pricer.dispatch, fresh._pricer.redispatch)) > 2 * 2**18  # type: ignore[union-attr]
+    caches = small._pricer.dispatch, small._pricer.redispatch  # type: ignore[union-attr]
+    assert max(cache.nbytes for cache in caches) <= 2**18
+    assert sum(cache.nbytes for cache in (fresh._pricer.dispatch, fresh._pricer.redispatch)) > 2 * 2**18  # type: ignore[union-attr]
     inside = [~fresh(*own).degenerate for own in hours]
     for (total, gradient), (true, slope), rows in zip(found, expected, inside, strict=True):
         torch.testing.assert_close(total, true, rtol=1e-9, atol=1e-9)

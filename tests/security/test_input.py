@@ -153,9 +153,9 @@ ATTACKS: dict[str, Callable[[Path], object]] = {
 
 
 def xlsx(folder: Path) -> object:
-    book = zeros_in_zip(folder / "d.xlsx", "xl/workbook.xml", size=1 << 30)
+    cache = zeros_in_zip(folder / "d.xlsx", "xl/workbook.xml", size=1 << 30)
     with Archive(folder) as archive:
-        return parse_climate(archive, book.name, 3)
+        return parse_climate(archive, cache.name, 3)
 
 
 def mat(folder: Path) -> Path:

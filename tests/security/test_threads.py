@@ -40,7 +40,7 @@ def test_without_its_guard_the_attack_finds_wrong_prices(monkeypatch: pytest.Mon
     def right(place: int) -> bool:
         try:
             return torch.allclose(shared(*hours[place]).total, expected[place], rtol=1e-8)
-        except Exception:  # whatever a torn book leads to
+        except Exception:  # whatever a torn cache leads to
             return False
 
     with ThreadPoolExecutor(8) as pool:
@@ -50,15 +50,15 @@ def test_without_its_guard_the_attack_finds_wrong_prices(monkeypatch: pytest.Mon
 
 
 def test_long_runs_stay_within_their_memory(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unlearn.grid.book.BOOK_BYTES", 2**25)
+    monkeypatch.setattr("unlearn.grid.region_cache.CACHE_BYTES", 2**25)
     case = load_case("ieee118")
     cost = OperatingCost(case)
-    books = cost._pricer.dispatch, cost._pricer.redispatch  # type: ignore[union-attr]
+    caches = cost._pricer.dispatch, cost._pricer.redispatch  # type: ignore[union-attr]
     most = 0
     for forecast, load in batches(case, 12, 6):
         cost(forecast, load)
-        most = max(most, *(book.nbytes for book in books))
+        most = max(most, *(cache.nbytes for cache in caches))
     attacked(
-        "12 batches of random hours on ieee118, books of 32 MiB", 12, "grew without end", f"{most / 2**20:.1f} MiB"
+        "12 batches of random hours on ieee118, caches of 32 MiB", 12, "grew without end", f"{most / 2**20:.1f} MiB"
     )
     assert most <= 2**25

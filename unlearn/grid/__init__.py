@@ -5,16 +5,21 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.grid.book import BookStatistics
     from unlearn.grid.case import GridCase, build_case, load_case
     from unlearn.grid.cost import CostBreakdown, OperatingCost, price_hours
-    from unlearn.grid.layers import CompiledProgram, ConvexLayer, MoreauLayer
-    from unlearn.grid.network import Network, build_network
-    from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+    from unlearn.grid.layers import CompiledProgram, ConvexLayer, LayerPricer, MoreauLayer
     from unlearn.grid.options import BACKENDS, CostOptions
-    from unlearn.grid.pricing import LayerPricer
-    from unlearn.grid.programs import Program, dispatch_program, redispatch_program
+    from unlearn.grid.programs import (
+        Network,
+        Program,
+        build_network,
+        dispatch_program,
+        dispatch_qp,
+        redispatch_program,
+        redispatch_qp,
+    )
     from unlearn.grid.qp import ParametricQp, QpSolutions
+    from unlearn.grid.region_cache import RegionStatistics
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -27,5 +32,5 @@ __all__ = [
     # the reference ways to solve and differentiate them
     "ConvexLayer", "LayerPricer", "MoreauLayer",
     # money
-    "BACKENDS", "BookStatistics", "CostBreakdown", "CostOptions", "OperatingCost", "price_hours",
+    "BACKENDS", "CostBreakdown", "CostOptions", "OperatingCost", "RegionStatistics", "price_hours",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """The batched engine: many hours priced at once through critical regions, with an exact gradient.
 
-Dispatch and redispatch each have a book of regions. Threads that share a pricer take turns, because a batch uses the
-books' memory and teaches them. Within a region everything is affine in the parameters, so
-an hour costs a few rows of a matrix product, its checks included, and the gradient is the region's own map:
-with p = p_gen(forecast) and C(p) the cost of redispatch, `dcost/dforecast = (dp/dforecast)' (c + 2 Q p + dC/dp)`.
+Dispatch and redispatch each have a cache of regions. Threads that share a pricer take turns, because a batch uses the
+caches' memory and adds to them. Within a region everything is affine in the parameters, so an hour costs a few rows of
+a matrix product, its checks included, and the gradient is the region's own map: with p = p_gen(forecast) and C(p) the
+cost of redispatch, `dcost/dforecast = (dp/dforecast)' (c + 2 Q p + dC/dp)`.
 
 On a region's edge, where a constraint is weakly active, the cost has a kink. The derivative returned there is that
 of the region which serves the hour: an element of the generalised (Bouligand) Jacobian, one-sided in general.
@@ -24,14 +24,14 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import UnlearnError, counted_from
-from unlearn.grid.book import BookFullError, BookStatistics, RegionBook, runs
 from unlearn.grid.case import GridCase
-from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
-from unlearn.grid.pricing import WEAK, Priced
-from unlearn.grid.regions import Region
+from unlearn.grid.critical_regions import Region
+from unlearn.grid.layers import DEGENERACY_TOLERANCE, Priced
+from unlearn.grid.programs import dispatch_qp, redispatch_qp
+from unlearn.grid.region_cache import CacheFullError, RegionCache, RegionStatistics, runs
 from unlearn.guard import Guard
 
-#: Hours that are in memory at once, with all of their checks; fewer where they are in more regions than a book holds.
+#: Hours that are in memory at once, with all of their checks; fewer where they are in more regions than a cache holds.
 CHUNK = 8192
 
 
@@ -39,28 +39,30 @@ class BatchedPricer:
     """Prices hours on one grid; learns its regions from the hours it sees."""
 
     def __init__(self, case: GridCase, bounds: str) -> None:
-        """Open the books.
+        """Start with empty caches.
 
         Raises:
             InputError: a generator without a quadratic cost.
         """
         self.case, self._bounds, self._guard = case, bounds, Guard()
-        self._open_books()
+        self._empty_caches()
 
-    def _open_books(self) -> None:
+    def _empty_caches(self) -> None:
         case = self.case
         #: Hours that are priced at once.
         self.chunk = CHUNK
-        self.dispatch = RegionBook(dispatch_qp(case, self._bounds), partial(_dispatch_outputs, case))
-        self.redispatch = RegionBook(redispatch_qp(case, self._bounds), partial(_redispatch_outputs, case), case.n_gens)
+        self.dispatch = RegionCache(dispatch_qp(case, self._bounds), partial(_dispatch_outputs, case))
+        self.redispatch = RegionCache(
+            redispatch_qp(case, self._bounds), partial(_redispatch_outputs, case), case.n_gens
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._guard:  # a copy of books that another thread is writing would be of none
+        with self._guard:  # a copy of caches that another thread is writing would be of none
             return copy.deepcopy(self.__dict__)
 
     @property
-    def statistics(self) -> dict[str, BookStatistics]:
-        """What each book did so far."""
+    def statistics(self) -> dict[str, RegionStatistics]:
+        """What each cache did so far."""
         return {"dispatch": self.dispatch.statistics, "redispatch": self.redispatch.statistics}
 
     def __call__(self, forecast: Tensor, load: Tensor) -> Priced:
@@ -78,28 +80,28 @@ class BatchedPricer:
     def price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None] | None:
         """Cost parts and flags of one chunk, shape (5, n), and if asked for, what its gradient needs.
 
-        None if the books have no room for all the regions of so many hours. They have made some, and `chunk` is
+        None if the caches have no room for all the regions of so many hours. They have made some, and `chunk` is
         smaller; it grows again as hours lie in regions that are known.
         """
         with self._guard, one_blas_thread():
-            books = self.dispatch, self.redispatch
-            before, known = [replace(book.statistics) for book in books], [len(book.regions) for book in books]
+            caches = self.dispatch, self.redispatch
+            before, known = [replace(cache.statistics) for cache in caches], [len(cache.regions) for cache in caches]
             try:
                 found = self._price(forecast, load, slopes)
-                if known == [len(book.regions) for book in books]:
+                if known == [len(cache.regions) for cache in caches]:
                     self.chunk = min(CHUNK, 2 * self.chunk)
                 return found
-            except BookFullError:
-                self.chunk = max(1, min(len(load) // 2, *(book.capacity // 2 for book in books)))
-                for book, statistics in zip(books, before, strict=True):
-                    book.forget()
-                    book.statistics = statistics
+            except CacheFullError:
+                self.chunk = max(1, min(len(load) // 2, *(cache.capacity // 2 for cache in caches)))
+                for cache, statistics in zip(caches, before, strict=True):
+                    cache.make_room()
+                    cache.statistics = statistics
                 return None
             except UnlearnError:
-                raise  # the books are whole
+                raise  # the caches are whole
             except BaseException:
-                # Interrupted in the middle of a page.
-                self._open_books()
+                # Interrupted half-way.
+                self._empty_caches()
                 raise
 
     def _price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None]:
@@ -117,9 +119,9 @@ class BatchedPricer:
         parts[1, second] = _penalty(shed, self.case.shedding_cost)
         parts[2, second] = _penalty(storage, self.case.storage_cost)
         # Above the accuracy of the maps, so that zero load and zero shedding do not count.
-        parts[3, second] = (shed > load.take(redispatched.order, axis=0).T + WEAK).any(axis=0)
-        parts[4, first] = dispatched.margin <= WEAK
-        parts[4, second] += redispatched.margin <= WEAK
+        parts[3, second] = (shed > load.take(redispatched.order, axis=0).T + DEGENERACY_TOLERANCE).any(axis=0)
+        parts[4, first] = dispatched.margin <= DEGENERACY_TOLERANCE
+        parts[4, second] += redispatched.margin <= DEGENERACY_TOLERANCE
         if not slopes:
             return parts, None
         by_p_gen = np.empty((2 * n_gens, n))
@@ -162,7 +164,7 @@ class Slopes(NamedTuple):
     """Slopes of the cost parts in p_gen, each (G, n), for hours in the order of their dispatch region (n,).
 
     `responses` holds the columns of each region, from and to, and its dp_gen/dforecast, shape (G, B): the maps
-    themselves, because the book may have forgotten the region when the gradient is asked for.
+    themselves, because the cache may have dropped the region when the gradient is asked for.
     """
 
     order: IntArray

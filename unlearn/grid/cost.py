@@ -13,13 +13,11 @@ from torch import Tensor
 from unlearn.checks import as_floats, require_choice, require_count
 from unlearn.errors import InputError, counted_from
 from unlearn.grid.batched import BatchedPricer
-from unlearn.grid.book import BookStatistics
 from unlearn.grid.case import GridCase, load_case
-from unlearn.grid.layers import ConvexLayer, MoreauLayer
-from unlearn.grid.network_qp import dispatch_qp, redispatch_qp
+from unlearn.grid.layers import ConvexLayer, LayerPricer, MoreauLayer
 from unlearn.grid.options import BACKENDS, BOUNDS, CostOptions
-from unlearn.grid.pricing import LayerPricer
-from unlearn.grid.programs import dispatch_program, redispatch_program
+from unlearn.grid.programs import dispatch_program, dispatch_qp, redispatch_program, redispatch_qp
+from unlearn.grid.region_cache import RegionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +114,7 @@ class OperatingCost:
         return f"OperatingCost({self.case!r}, backend={self.backend!r}, bounds={self.bounds!r})"
 
     @property
-    def statistics(self) -> dict[str, BookStatistics]:
+    def statistics(self) -> dict[str, RegionStatistics]:
         """Regions, hit rate and worst KKT residual of dispatch and redispatch so far; empty but for "batched"."""
         return self._pricer.statistics if isinstance(self._pricer, BatchedPricer) else {}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, require_choice, require_package
 from unlearn.errors import SolverError
+from unlearn.grid.case import GridCase
 from unlearn.grid.options import LAYER_DERIVATIVES
 from unlearn.grid.programs import Program
 from unlearn.grid.qp import REGULARIZATION, ParametricQp, stack_parameters
+from unlearn.guard import Guard
 
 
 class CompiledProgram(ParametricQp):
@@ -226,3 +229,56 @@ class MoreauLayer:
                 "use backend=batched."
             )
         return tuple(x[:, columns] for columns in self.qp.variables)
+
+
+#: A program as a function of batched parameters (n, k) that returns its variables, each (n, size).
+Layer = Callable[..., tuple[Tensor, ...]]
+
+#: Shedding and storage below this, per unit, count as none; so do checks of a region.
+DEGENERACY_TOLERANCE = 1e-6
+
+
+class Priced(NamedTuple):
+    """Parts of the cost of n hours, each (n,); the last two are bool and have no gradient."""
+
+    generation: Tensor
+    shedding: Tensor
+    storage: Tensor
+    shed_above_load: Tensor
+    degenerate: Tensor
+
+
+class LayerPricer:
+    """Prices hours by a dispatch layer on the forecast and a redispatch layer on the truth.
+
+    Threads that share it take turns: layers keep the parameters that they solve for.
+    """
+
+    def __init__(self, case: GridCase, dispatch: Layer, redispatch: Layer) -> None:
+        self.case = case
+        self._dispatch, self._redispatch = dispatch, redispatch
+        self._guard = Guard()
+
+    def __call__(self, forecast: Tensor, load: Tensor) -> Priced:
+        """Price n hours; forecast and load in per unit, float64, (n, B).
+
+        Raises:
+            SolverError: an hour that a layer does not solve; names it.
+        """
+        with self._guard:
+            p_gen, _ = self._dispatch(forecast.clamp(min=0))
+            shed, storage = self._redispatch(p_gen, load)
+        quadratic, linear = torch.from_numpy(self.case.generation_cost)
+        return Priced(
+            generation=p_gen.square() @ quadratic + p_gen @ linear,
+            shedding=_penalty(shed, self.case.shedding_cost),
+            storage=_penalty(storage, self.case.storage_cost),
+            shed_above_load=(shed.detach() > load + DEGENERACY_TOLERANCE).any(dim=1),
+            # Layers do not say where their derivative is one-sided.
+            degenerate=torch.zeros(len(load), dtype=torch.bool),
+        )
+
+
+def _penalty(amount: Tensor, cost: tuple[float, float]) -> Tensor:
+    quadratic, linear = cost
+    return quadratic * amount.square().sum(dim=1) + linear * amount.sum(dim=1)

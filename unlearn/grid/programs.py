@@ -1,4 +1,8 @@
-"""Dispatch and redispatch as programs (paper eqs. 17 to 20)."""
+"""Dispatch and redispatch as programs (paper eqs. 17 to 20), and the network matrices that they are made of.
+
+Each is there twice: as a CVXPY problem, and in PTDF form as matrices (appendix A, angles eliminated), which the batched
+engine needs and which spare a first result the second that CVXPY takes to import. Tests compare the two.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,65 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy.sparse as sp
+from pypower.makeBdc import makeBdc
+from pypower.makePTDF import makePTDF
 
-from unlearn.checks import FloatArray, IntArray, require_choice
-from unlearn.errors import InputError
+from unlearn.checks import FloatArray, require_choice
 from unlearn.grid.case import GridCase
-from unlearn.grid.network import Network, build_network
 from unlearn.grid.options import BOUNDS, FORMS
 from unlearn.grid.qp import ParametricQp
 
 if TYPE_CHECKING:
     import cvxpy as cp
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Matrices of a case with M buses, L lines, G generators, B loads; per unit.
+
+    Attributes:
+        bus_susceptance: B of `B θ = injection`, shape (M, M).
+        line_susceptance: B_f of `flow = B_f θ`, shape (L, M).
+        ptdf: flow per injection with the slack bus balancing, shape (L, M).
+        gen_incidence: C_g, shape (M, G).
+        load_incidence: C_l, shape (M, B).
+    """
+
+    bus_susceptance: FloatArray
+    line_susceptance: FloatArray
+    ptdf: FloatArray
+    gen_incidence: FloatArray
+    load_incidence: FloatArray
+
+    def __repr__(self) -> str:
+        (n_lines, n_buses), n_gens, n_loads = self.ptdf.shape, self.gen_incidence.shape[1], self.load_incidence.shape[1]
+        return f"Network({n_buses} buses, {n_lines} lines, {n_gens} generators, {n_loads} loads)"
+
+
+def build_network(case: GridCase) -> Network:
+    """Build the matrices; taps, shunts and line charging are zero in the DC model used here."""
+    bus = np.zeros((case.n_buses, 13))
+    bus[:, 0] = np.arange(case.n_buses)
+    bus[:, 1] = 1
+    bus[case.slack_bus, 1] = 3
+    branch = np.zeros((case.n_lines, 13))
+    branch[:, 0] = case.line_from
+    branch[:, 1] = case.line_to
+    branch[:, 3] = case.reactance_pu
+    branch[:, 10] = 1
+    bus_susceptance, line_susceptance, _, _ = makeBdc(case.base_mva, bus, branch)
+    gen_incidence = np.zeros((case.n_buses, case.n_gens))
+    gen_incidence[case.gen_bus, np.arange(case.n_gens)] = 1
+    load_incidence = np.zeros((case.n_buses, case.n_loads))
+    load_incidence[case.load_bus, np.arange(case.n_loads)] = 1
+    return Network(
+        bus_susceptance=bus_susceptance.toarray(),
+        line_susceptance=line_susceptance.toarray(),
+        ptdf=makePTDF(case.base_mva, bus, branch, case.slack_bus),
+        gen_incidence=gen_incidence,
+        load_incidence=load_incidence,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,118 +176,98 @@ def _network_constraints(case: GridCase, network: Network, injection: cp.Express
     return [*balance, flow <= limit, flow >= -limit]
 
 
-Pattern = NDArray[np.bool_]
-#: Growth of a constraint's slack along a step, relative to that without any active constraint among the same free
-#: variables, below which its row counts as dependent on the active ones.
-DEPENDENT = 1e-11
-#: Curvature, relative to the largest, below which a KKT system is scaled before it is solved.
-UNEVEN = 1e-8
-#: Largest unit of a multiplier, in those of the curvature along the constraint.
-FLAT = 1e5
-#: Share of a row that lies on the free variables below which it counts as none.
-NEGLIGIBLE = 1e-20
+def dispatch_qp(case: GridCase, bounds: str = "published") -> ParametricQp:
+    """Least-cost generation for a forecast load: x = (p_gen, shed), π = forecast, shape (n, B).
 
-
-class SeparableQp:
-    """The dense matrices of a `ParametricQp`, with bounds told apart from rows over several variables.
-
-    Attributes:
-        n_equalities: E.
-        curvature: diagonal of P, positive, shape (V,).
-        linear: q, shape (V,).
-        equalities: shape (E, V).
-        rows: inequalities, shape (I, V).
-        rhs_map: b as a map of [π, 1], shape (K + 1, E + I).
-        bounds: inequalities on one variable, shape (I,).
-        variable: the variable that each bound is on, shape (I,).
-        price: unit of the stationarity residual, the largest linear cost.
-        unit: unit of each inequality's multiplier, shape (I,): `price`, but where costs are so flat that a multiplier
-            of 1e-11 of it would stand for more than 1e-6 p.u. of x, which that x would cost.
+    Args:
+        case: the grid.
+        bounds: "published" leaves shedding unbounded above; "shed_at_most_load" adds `shed <= forecast`.
     """
+    require_choice("bounds", bounds, BOUNDS)
+    network = build_network(case)
+    n_gens, n_loads = case.n_gens, case.n_loads
+    quadratic, linear = case.generation_cost
+    shed_quadratic, shed_linear = case.shedding_cost
+    # Injections by x and by π.
+    by_x = np.hstack([network.gen_incidence, network.load_incidence])
+    by_parameter = -network.load_incidence
+    no_shed = np.zeros((n_loads, n_gens))
+    bound_rows = [
+        (-np.eye(n_gens + n_loads), np.zeros(n_gens + n_loads), np.zeros((n_gens + n_loads, n_loads))),
+        (np.eye(n_gens, n_gens + n_loads), case.p_gen_max_pu, np.zeros((n_gens, n_loads))),
+    ]
+    if bounds == "shed_at_most_load":
+        bound_rows.append((np.hstack([no_shed, np.eye(n_loads)]), np.zeros(n_loads), np.eye(n_loads)))
+    return _assemble(
+        "dispatch",
+        np.concatenate([2 * quadratic, np.full(n_loads, 2 * shed_quadratic)]),
+        np.concatenate([linear, np.full(n_loads, shed_linear)]),
+        _network_rows(case, network.ptdf, by_x, by_parameter),
+        bound_rows,
+        (slice(0, n_gens), slice(n_gens, n_gens + n_loads)),
+    )
 
-    def __init__(self, qp: ParametricQp) -> None:
-        """Take the matrices apart.
 
-        Raises:
-            InputError: the cost is not strictly convex and separable.
-        """
-        diagonal = qp.cost_matrix.diagonal()
-        if abs(qp.cost_matrix).sum() > np.abs(diagonal).sum() or (diagonal <= 0).any():
-            raise InputError(
-                f"{qp.name}: backend=batched needs strictly convex costs, got a smallest quadratic cost of "
-                f"{diagonal.min():g}; give every generator a quadratic cost above 0, or use backend=cvxpylayers."
-            )
-        rows = qp.constraint_matrix.toarray()
-        self.name = qp.name
-        self.n_equalities = qp.n_equalities
-        self.curvature, self.linear = diagonal, qp.cost_vector
-        self.equalities, self.rows = rows[: qp.n_equalities], rows[qp.n_equalities :]
-        self.rhs_map = np.vstack([qp.rhs_slope.T, qp.rhs_constant])
-        self.bounds = np.count_nonzero(self.rows, axis=1) == 1
-        self.variable = np.abs(self.rows).argmax(axis=1)
-        self.price = qp.price
-        give = self.rows**2 @ (1 / diagonal)  # of x along each row, per unit of its multiplier; 0 for an empty row
-        self.unit = np.minimum(qp.price, FLAT / np.maximum(give, 1e-200))
-        self._entry = self.rows[np.arange(len(self.rows)), self.variable]
+def redispatch_qp(case: GridCase, bounds: str = "published") -> ParametricQp:
+    """Least-cost shedding and storage: x = (load_shed, storage), π = (p_gen, load), shape (n, G + B).
 
-    @property
-    def is_uneven(self) -> bool:
-        """Whether some quadratic cost is next to nothing beside the largest."""
-        return bool(self.curvature.min() < UNEVEN * self.curvature.max())
+    Args:
+        case: the grid.
+        bounds: "published" leaves shedding unbounded above; "shed_at_most_load" adds `load_shed <= load`.
+    """
+    require_choice("bounds", bounds, BOUNDS)
+    network = build_network(case)
+    n_gens, n_loads = case.n_gens, case.n_loads
+    n_variables = n_loads + n_gens
+    shed_quadratic, shed_linear = case.shedding_cost
+    store_quadratic, store_linear = case.storage_cost
+    by_x = np.hstack([network.load_incidence, -network.gen_incidence])
+    by_parameter = np.hstack([network.gen_incidence, -network.load_incidence])
+    bound_rows = [(-np.eye(n_variables), np.zeros(n_variables), np.zeros((n_variables, n_variables)))]
+    if bounds == "shed_at_most_load":
+        own_load = np.hstack([np.zeros((n_loads, n_gens)), np.eye(n_loads)])
+        bound_rows.append((np.eye(n_loads, n_variables), np.zeros(n_loads), own_load))
+    return _assemble(
+        "redispatch",
+        np.concatenate([np.full(n_loads, 2 * shed_quadratic), np.full(n_gens, 2 * store_quadratic)]),
+        np.concatenate([np.full(n_loads, shed_linear), np.full(n_gens, store_linear)]),
+        _network_rows(case, network.ptdf, by_x, by_parameter),
+        bound_rows,
+        (slice(0, n_loads), slice(n_loads, n_variables)),
+    )
 
-    def too_uneven(self) -> str:
-        """What is wrong with such costs, and the remedy."""
-        return (
-            f"quadratic costs from {self.curvature.min() / 2:.3g} to {self.curvature.max() / 2:.3g} beside linear ones "
-            f"up to {np.abs(self.linear).max():.3g} (per unit) are too far apart for double precision. Raise the "
-            "smallest quadratic cost, such as to 1 % of its generator's linear cost."
-        )
 
-    def split(self, active: Pattern) -> tuple[IntArray, IntArray, Pattern]:
-        """Active bounds, active rows over several variables, and the variables left free."""
-        fixing = np.flatnonzero(active & self.bounds)
-        free = np.ones(len(self.curvature), dtype=bool)
-        free[self.variable[fixing]] = False
-        return fixing, np.flatnonzero(active & ~self.bounds), free
+#: Rows `A x <= b0 + S π`: A, b0 and S.
+Rows = tuple[FloatArray, FloatArray, FloatArray]
 
-    def entry(self, bounds: IntArray) -> FloatArray:
-        """The one coefficient of each of these bounds, +1 or -1."""
-        return self._entry[bounds]
 
-    def minimiser(self, rhs: FloatArray, active: Pattern) -> tuple[FloatArray, FloatArray]:
-        """Minimise with the active inequalities as equations: x (V,) and their multipliers (I,), 0 elsewhere."""
-        fixing, lines, free = self.split(active)
-        own = rhs[self.n_equalities :]
-        x = np.zeros(len(self.curvature))
-        x[self.variable[fixing]] = own[fixing] / self._entry[fixing]
-        general = np.vstack([self.equalities, self.rows[lines]])
-        target = np.concatenate([rhs[: self.n_equalities], own[lines]]) - general @ x
-        weighted = general[:, free] / self.curvature[free]
-        price = np.linalg.solve(weighted @ general[:, free].T, -target - weighted @ self.linear[free])
-        slope = self.linear + price @ general
-        x[free] = -slope[free] / self.curvature[free]
-        return x, self._multipliers(slope + self.curvature * np.where(free, 0.0, x), price, fixing, lines)
+def _network_rows(case: GridCase, ptdf: FloatArray, by_x: FloatArray, by_parameter: FloatArray) -> list[Rows]:
+    """Balance (an equality), and line limits in both directions, for `injection = by_x x + by_parameter π`."""
+    ones = np.ones((1, case.n_buses))
+    flow_x, flow_parameter = ptdf @ by_x, ptdf @ by_parameter
+    return [
+        (ones @ by_x, np.zeros(1), -ones @ by_parameter),
+        (flow_x, case.line_limit_pu, -flow_parameter),
+        (-flow_x, case.line_limit_pu, flow_parameter),
+    ]
 
-    def direction(self, active: Pattern, entering: int) -> tuple[FloatArray, FloatArray, float]:
-        """How x (V,) and the active multipliers (I,) move per unit of the entering constraint's multiplier.
 
-        Returns:
-            The change of x, that of the multipliers, and how fast the entering constraint's slack grows: 0 if
-            its row depends on the active ones, where rounding would decide what the multipliers do as well.
-        """
-        fixing, lines, free = self.split(active)
-        general = np.vstack([self.equalities, self.rows[lines]])
-        weighted = general[:, free] / self.curvature[free]
-        normal = self.rows[entering]
-        price = np.linalg.solve(weighted @ general[:, free].T, -weighted @ normal[free])
-        slope = normal + price @ general
-        dx = np.where(free, -slope / self.curvature, 0.0)
-        growth, alone = -float(normal @ dx), float(normal[free] ** 2 @ (1 / self.curvature[free]))
-        independent = growth > DEPENDENT * alone and alone > NEGLIGIBLE * float(normal**2 @ (1 / self.curvature))
-        return dx, self._multipliers(slope, price, fixing, lines), growth if independent else 0.0
-
-    def _multipliers(self, slope: FloatArray, price: FloatArray, fixing: IntArray, lines: IntArray) -> FloatArray:
-        multipliers = np.zeros(len(self.rows))
-        multipliers[fixing] = -slope[self.variable[fixing]] / self._entry[fixing]
-        multipliers[lines] = price[self.n_equalities :]
-        return multipliers
+def _assemble(
+    name: str,
+    diagonal: FloatArray,
+    linear: FloatArray,
+    network_rows: list[Rows],
+    bound_rows: list[Rows],
+    variables: tuple[slice, ...],
+) -> ParametricQp:
+    rows, constant, slope = (np.concatenate(parts) for parts in zip(*network_rows, *bound_rows, strict=True))
+    return ParametricQp(
+        name=name,
+        cost_matrix=sp.diags_array(diagonal, format="csc"),
+        cost_vector=linear,
+        constraint_matrix=sp.csc_matrix(rows),
+        rhs_constant=constant,
+        rhs_slope=slope,
+        n_equalities=1,
+        variables=variables,
+    )

@@ -1,8 +1,8 @@
-"""The book of regions: finds the critical region of every hour of a batch, learning as it goes.
+"""The region cache: finds the critical region of every hour of a batch, learning as it goes.
 
-An hour is first tried in the regions where hours with the same signature were found before, then in every region
-known; for what is left an active-set solver finds a new region, in which the others are tried too. Whatever
-proposed a region, an hour is served by it only if all of its checks hold.
+An hour is first tried in the regions where hours with the same signs were found before, then in every region known;
+for what is left an active-set solver finds a new region, in which the others are tried too. Whatever proposed a
+region, an hour is served by it only if all of its checks hold.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, SolverError
-from unlearn.grid.active_set import propose_active_sets
-from unlearn.grid.programs import Pattern, SeparableQp
+from unlearn.grid.active_sets import Pattern, SeparableQp, propose_active_sets
+from unlearn.grid.critical_regions import Region, SignTable, build_region, learn_sign_tables
 from unlearn.grid.qp import ParametricQp
-from unlearn.grid.regions import Region, build_region
-from unlearn.grid.signature import Cascade
 
 #: Smallest check (slack in per unit, multiplier in its `SeparableQp.unit`) that counts as held.
 TOLERANCE = 1e-11
@@ -30,25 +28,25 @@ TOLERANCE = 1e-11
 SOLVED_TOLERANCE = 1e-9
 
 #: Step (per unit) off an hour's parameters to a point whose region is sought first.
-NUDGE = 1e-7
+PERTURBATION_PU = 1e-7
 
-#: Memory that the regions of a book may take up, and as much again what it knows of signs: 7,500 regions of IEEE 14,
+#: Memory that the regions of a cache may take up, and as much again what it knows of signs: 7,500 regions of IEEE 14,
 #: 220 of IEEE 118.
-BOOK_BYTES = 2**28
+CACHE_BYTES = 2**28
 
 
-class BookFullError(Exception):
-    """A batch needs more regions than a book may hold; whoever asked makes room and asks for fewer hours at once."""
+class CacheFullError(Exception):
+    """A batch needs more regions than a cache may hold; whoever asked makes room and asks for fewer hours at once."""
 
 
 @dataclass
-class BookStatistics:
-    """What a book did so far.
+class RegionStatistics:
+    """What a region cache did so far.
 
     Attributes:
         hours: hours placed.
-        regions: regions that the book holds.
-        hits: hours placed in a region that the book held when their batch came.
+        regions: regions that the cache holds.
+        hits: hours placed in a region that the cache held when their batch came.
         searched: hours that an active-set search had to place.
         solved: those of them that needed the interior-point solver.
         kkt_residual: bound of any hour's stationarity and feasibility residuals, scaled as in
@@ -74,8 +72,8 @@ class Placement:
 
     Attributes:
         order: hour of each column, shape (n,).
-        region: region of each column, shape (n,); a number that holds until the book's next batch.
-        outputs: what was wanted of each hour, shape (O, n); memory that the book's next batch uses again.
+        region: region of each column, shape (n,); a number that holds until the cache's next batch.
+        outputs: what was wanted of each hour, shape (O, n); memory that the cache's next batch uses again.
         margin: smallest check of each column, shape (n,); near 0 the hour lies on a region's edge.
     """
 
@@ -85,16 +83,16 @@ class Placement:
     margin: FloatArray
 
 
-class RegionBook:
+class RegionCache:
     """Regions of one QP, and what is known about where hours lie.
 
-    Its memory is bounded: a batch that would need more than `capacity` regions is given up, and `forget` makes room.
+    Its memory is bounded: a batch that would need more than `capacity` regions is given up, and `make_room` drops half.
     """
 
     def __init__(
         self, qp: ParametricQp, outputs: Callable[[Region], FloatArray], differentiated: int | None = None
     ) -> None:
-        """Open a book.
+        """Start with the region of no active inequality.
 
         Args:
             qp: strictly convex QP with a diagonal cost.
@@ -104,27 +102,27 @@ class RegionBook:
         Raises:
             InputError: the cost is not strictly convex and separable, or too uneven for double precision.
         """
-        self.statistics = BookStatistics()
+        self.statistics = RegionStatistics()
         self.regions: list[Region] = []
         self.capacity = 1  # until it is known what a region takes
         self._program, self._qp = qp, SeparableQp(qp)
         self._outputs = outputs
         self._n_checks = len(self._qp.rows)
         # Upwards, because a load of 0 has nothing below; in no special direction, because of symmetries.
-        self._nudge = NUDGE * np.random.default_rng(0).uniform(0.5, 1.5, len(self._qp.rhs_map))
-        self._nudge[qp.rhs_slope.shape[1] if differentiated is None else differentiated :] = 0.0
+        self._perturbation = PERTURBATION_PU * np.random.default_rng(0).uniform(0.5, 1.5, len(self._qp.rhs_map))
+        self._perturbation[qp.rhs_slope.shape[1] if differentiated is None else differentiated :] = 0.0
         self._numbers: dict[bytes, int] = {}
         self._maps: list[FloatArray] = []
         self._values = np.empty((0, 0))
         self._residuals = np.zeros((0, len(self._qp.rhs_map)))
         self._used: IntArray = np.zeros(0, dtype=np.int64)
-        self._cascade = Cascade()
+        self._tables: list[SignTable] = []
         self._learnt_hours = 0
         # With no inequality active the equations always have a solution: a region to start searches from.
         if self._number(np.zeros(self._n_checks, dtype=bool)) is None:
             raise InputError(f"{qp.name}: {self._qp.too_uneven()}")
-        #: Regions that the book may hold; a search for one hour proposes up to seven.
-        self.capacity = max(16, BOOK_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
+        #: Regions that the cache may hold; a search for one hour proposes up to seven.
+        self.capacity = max(16, CACHE_BYTES // (self._maps[0].nbytes + self.regions[0].solution.nbytes))
 
     @property
     def nbytes(self) -> int:
@@ -140,24 +138,21 @@ class RegionBook:
             n_outputs: outputs wanted, the first ones; by default all O.
 
         Raises:
-            BookFullError: the batch needs more regions than the book has room for; it is as if it had not been tried.
+            CacheFullError: the batch needs more regions than the cache has room for; it is as if it had not been tried.
             SolverError: an hour that no solver can place; names it.
         """
         known = len(self.regions)
         likely = int(self._used.argmax()) if len(self._used) else 0
-        guess = self._cascade.propose(0, hours, likely)
+        guess = self._tables[0].propose(hours, likely) if self._tables else np.full(len(hours), likely)
         order = np.argsort(guess, kind="stable")
         trial = _Trial(hours.take(order, axis=0), order if names is None else names[order], guess[order])
         n_rows = len(self._maps[0]) if n_outputs is None else self._n_checks + n_outputs
         trial.values = self._evaluate(trial.hours, trial.region, self._workspace(n_rows, len(hours)))
         trial.margin = trial.values[: self._n_checks].min(axis=0)
-        failed = trial.failed()
-        for level in range(1, self._cascade.depth):
-            if not failed.size:
-                break
-            guess = self._cascade.propose(level, trial.hours.take(failed, axis=0), likely)
-            failed = self._try(trial, failed, guess)
-        failed = self._follow_candidates(trial, failed)
+        failed = np.flatnonzero(~(trial.margin >= -TOLERANCE))
+        for table in self._tables[1:]:
+            if failed.size:
+                failed = self._try(trial, failed, table.propose(trial.hours.take(failed, axis=0), likely))
         if failed.size:
             self._try_all(trial, failed)
         self._count(trial, known)
@@ -185,21 +180,6 @@ class RegionBook:
         values = self._evaluate(trial.hours.take(columns, axis=0), guess, np.empty((len(trial.values), len(columns))))
         worst = values[: self._n_checks].min(axis=0)
         return trial.settle(columns, guess, values, worst, worst >= -TOLERANCE)
-
-    def _follow_candidates(self, trial: _Trial, failed: IntArray) -> IntArray:
-        """Try all regions that the last signature has seen hours like these in; returns those that fit none."""
-        if not failed.size or not self._cascade.depth:
-            return failed
-        failed = np.sort(failed)
-        candidates = self._cascade.candidates(trial.hours.take(failed, axis=0))
-        left = failed
-        for rank in range(1, candidates.shape[1]):
-            rows = candidates[np.searchsorted(failed, left), rank]
-            if not (rows >= 0).any():
-                break
-            still = self._try(trial, left[rows >= 0], rows[rows >= 0])
-            left = np.sort(np.concatenate([still, left[rows < 0]]))
-        return left
 
     def _try_all(self, trial: _Trial, failed: IntArray) -> None:
         """Try every region, and search for new ones while hours are left; fills in all of them."""
@@ -246,7 +226,7 @@ class RegionBook:
         """What may be the hour's active set, and the largest violation of a check that it may have."""
         start, max_steps = self.regions[nearest].active, 10 * self._n_checks
         # On an edge the region must be one that hours nearby lie in, or its derivative would be nobody's.
-        for active in propose_active_sets(self._qp, (hour + self._nudge) @ self._qp.rhs_map, start, max_steps):
+        for active in propose_active_sets(self._qp, (hour + self._perturbation) @ self._qp.rhs_map, start, max_steps):
             yield active, TOLERANCE
         for active in propose_active_sets(self._qp, hour @ self._qp.rhs_map, start, max_steps):
             yield active, solved_tolerance
@@ -263,7 +243,7 @@ class RegionBook:
             if region is None:
                 return None
             if len(self.regions) >= self.capacity:
-                raise BookFullError
+                raise CacheFullError
             self._numbers[name] = len(self.regions)
             both = np.ascontiguousarray(np.hstack([region.checks, self._outputs(region)]).T)
             self._maps.append(both)
@@ -272,7 +252,7 @@ class RegionBook:
             self._residuals = np.vstack([self._residuals, region.residual])
         return self._numbers[name]
 
-    def forget(self) -> None:
+    def make_room(self) -> None:
         """Keep the regions that most hours were in, half as many as may be, and the first, where searches start."""
         used = np.zeros(len(self.regions), dtype=np.int64)
         used[: len(self._used)] = self._used
@@ -280,8 +260,8 @@ class RegionBook:
         self.regions, self._maps = [self.regions[k] for k in kept], [self._maps[k] for k in kept]
         self._residuals, self._used = self._residuals[kept], used[kept]
         self._numbers = {region.active.tobytes(): number for number, region in enumerate(self.regions)}
-        # Signatures name regions by their former numbers.
-        self._cascade, self._learnt_hours = Cascade(), 0
+        # Tables name regions by their former numbers.
+        self._tables, self._learnt_hours = [], 0
 
     def _count(self, trial: _Trial, known: int) -> None:
         used = np.bincount(trial.region, minlength=len(self.regions))
@@ -298,12 +278,14 @@ class RegionBook:
         statistics.kkt_residual = max(statistics.kkt_residual, residual)
 
     def _learn(self, trial: _Trial, failed: IntArray) -> None:
-        """Teach the last signature what it did not know; choose all of them anew as the book doubles."""
-        if self._cascade.depth and self.statistics.hours < 2 * self._learnt_hours and self._cascade.nbytes < BOOK_BYTES:
-            self._cascade.add(trial.hours[failed], trial.region[failed])
+        """Teach the last table what it did not know; choose all of them anew as the hours double."""
+        within = sum(table.nbytes for table in self._tables) < CACHE_BYTES
+        if self._tables and within and self.statistics.hours < 2 * self._learnt_hours:
+            self._tables[-1].learn(trial.hours[failed], trial.region[failed])
         else:
             self._learnt_hours = self.statistics.hours
-            self._cascade = Cascade.learn(trial.hours, trial.region, [region.checks for region in self.regions])
+            checks = [region.checks for region in self.regions]
+            self._tables = learn_sign_tables(trial.hours, trial.region, checks)
 
 
 class _Trial:
@@ -314,9 +296,6 @@ class _Trial:
 
     def __init__(self, hours: FloatArray, names: IntArray, region: IntArray) -> None:
         self.hours, self.names, self.region = hours, names, region
-
-    def failed(self) -> IntArray:
-        return np.flatnonzero(~(self.margin >= -TOLERANCE))
 
     def settle(
         self, columns: IntArray, region: IntArray, values: FloatArray, worst: FloatArray, held: NDArray[np.bool_]

@@ -2,22 +2,38 @@
 
 With the active constraints known, the KKT conditions are linear equations (Proposition 3), solved once per
 region for the whole map.
+
+Point location is the question in which region a point lies. A `SignTable` proposes an answer from the signs of a few
+linear functions of the parameters: the checks of the regions that hold most hours, as far as their sign differs
+between hours. Hours with the same signs mostly lie in the same region. It only proposes: the region's own checks
+decide.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import FloatArray
-from unlearn.grid.programs import UNEVEN, Pattern, SeparableQp
+from unlearn.checks import FloatArray, IntArray
+from unlearn.grid.active_sets import UNEVEN, Pattern, SeparableQp
 
 #: Condition number of a KKT system from which on its active constraints count as dependent.
 SINGULAR = 1e12
 
 #: Rounding of a product or sum relative to its terms.
 EPS = float(np.finfo(np.float64).eps)
+
+
+#: Regions whose checks make up the signs, and hours that are looked at to choose the checks.
+REFERENCES, SAMPLE = 4, 4096
+
+#: Memory of the counts of one set of signs, about.
+_SIGNS_BYTES = 512
+
+#: Sign tables asked one after the other.
+DEPTH = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,3 +121,62 @@ def _solve(kkt: FloatArray, right: FloatArray) -> FloatArray | None:
     if not condition < SINGULAR:
         return None
     return solved + inverse @ (right - kkt @ solved)
+
+
+class SignTable:
+    """Signs of S functions of [π, 1], and the region that most hours with the same signs were found in."""
+
+    def __init__(self, functions: FloatArray) -> None:
+        """Start without knowledge; `functions` has shape (S, K + 1)."""
+        # Single precision is enough for proposals, and half the work.
+        self._functions = functions.astype(np.float32)
+        # Integers whose sums a float32 holds exactly; a pair of sums names a set of signs.
+        largest = 2**24 // (len(functions) + 1)
+        self._weights = np.random.default_rng(0).integers(1, largest, (2, len(functions))).astype(np.float32)
+        self._seen: dict[float, Counter[int]] = {}
+        self._keys, self._regions = np.zeros(1), np.full(1, -1)
+
+    @classmethod
+    def choose(cls, hours: FloatArray, region: IntArray, checks: list[FloatArray]) -> SignTable:
+        """Choose the functions by hours (n, K + 1) whose regions are known; `checks` holds each region's map."""
+        common = [index for index, _ in Counter(region.tolist()).most_common(REFERENCES)]
+        functions = np.hstack([checks[index] for index in common]).T
+        negative = functions @ hours[:: max(1, len(hours) // SAMPLE)].T < 0
+        varies = negative.any(axis=1) & ~negative.all(axis=1)
+        return cls(np.ascontiguousarray(functions[varies]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what was seen, in bytes; about, because a count is a Python object."""
+        return len(self._seen) * _SIGNS_BYTES
+
+    def propose(self, hours: FloatArray, otherwise: int) -> IntArray:
+        """The most frequent region of earlier hours with the same signs, (n,); `otherwise` if there were none."""
+        names = self._name(hours)
+        place = np.minimum(np.searchsorted(self._keys, names), len(self._keys) - 1)
+        return np.where((self._keys[place] == names) & (self._regions[place] >= 0), self._regions[place], otherwise)
+
+    def learn(self, hours: FloatArray, region: IntArray) -> None:
+        """Count where these hours were found."""
+        pairs, counts = np.unique(np.stack([self._name(hours), region]), axis=1, return_counts=True)
+        for name, index, count in zip(pairs[0].tolist(), pairs[1].astype(int).tolist(), counts.tolist(), strict=True):
+            self._seen.setdefault(name, Counter())[index] += count
+        self._keys = np.array(sorted(self._seen))
+        self._regions = np.array([self._seen[name].most_common(1)[0][0] for name in self._keys.tolist()])
+
+    def _name(self, hours: FloatArray) -> FloatArray:
+        """A number for each hour's signs, shape (n,)."""
+        negative = self._functions @ hours.astype(np.float32).T < 0
+        high, low = self._weights @ negative.astype(np.float32)
+        return high.astype(np.float64) * 2**24 + low
+
+
+def learn_sign_tables(hours: FloatArray, region: IntArray, checks: list[FloatArray]) -> list[SignTable]:
+    """Tables from hours (n, K + 1) of known regions (n,), each learnt from the hours that those before it misplace."""
+    tables: list[SignTable] = []
+    while len(hours) and len(tables) < DEPTH:
+        tables.append(SignTable.choose(hours, region, checks))
+        tables[-1].learn(hours, region)
+        wrong = tables[-1].propose(hours, -1) != region
+        hours, region = hours[wrong], region[wrong]
+    return tables
