@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.grid.test_connection import case as three_buses
 from unlearn.errors import InputError, UnlearnError
-from unlearn.grid import GridCase, OperatingCost, build_case, cache
+from unlearn.grid import GridCase, OperatingCost, build_case, region_cache
 
 #: Largest relative error of a price.
 PRICE = 1e-5
@@ -114,6 +114,6 @@ def test_the_price_does_not_depend_on_the_hours_before():
 
 
 def test_costs_too_far_apart_are_refused_with_a_remedy(monkeypatch):
-    monkeypatch.setattr(cache, "build_region", lambda *_: None)
+    monkeypatch.setattr(region_cache, "build_region", lambda *_: None)
     with pytest.raises(InputError, match=r"quadratic costs from 1e-09 to .* Raise the smallest quadratic cost"):
         OperatingCost(build_case({**BASES["case9"], "generation_cost": {"quadratic": 1e-9}}))
