@@ -24,7 +24,7 @@ ROOT = Path(unlearn.__file__).parent
 
 #: Arguments and functions of others that messages advise, and files and languages that they speak of.
 OTHERS = {
-    "drop_last": DataLoader, "shuffle": DataLoader, "padding_mode": nn.Conv2d,
+    "drop_last": DataLoader, "shuffle": DataLoader, "padding_mode": nn.Conv2d, "reduction": nn.MSELoss,
     "maxiter": None, "savecase": None,
 }  # fmt: skip
 

@@ -67,7 +67,7 @@ def test_networks_learn_more_than_nothing(kind: str, panels: tuple[DayAheadPanel
 
 
 def test_unusable_input_is_refused(panels: tuple[DayAheadPanel, DayAheadPanel]) -> None:
-    with pytest.raises(InputError, match="kind: expected one of cnn, linear, mixer"):
+    with pytest.raises(InputError, match="forecaster: expected one of linear, cnn, mixer"):
         fit_household_forecaster(panels[0], "boosting")
     with pytest.raises(InputError, match="features: expected shape"):
         household_mean().forecast(np.zeros((2, 24, 3)))

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearn.checks import FloatArray, as_floats, require_choice, require_finite, require_shape
+from unlearn.checks import FloatArray, as_floats, require_finite, require_shape
 from unlearn.errors import InputError
-from unlearn.forecasters.network import EXTRACTORS, N_FEATURES
+from unlearn.forecasters.network import N_FEATURES
 from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import FORECASTERS, network_named
 from unlearn.forecasters.training import train_network
 from unlearn.households.day_ahead import CALENDAR, FEATURES, HOURS, DayAheadPanel
-
-KINDS = ("linear", *EXTRACTORS)
 
 #: Energy that counts as 1 inside the forecasters: a constant, so that scaling learns from no household.
 UNIT_KWH = 0.5
@@ -101,10 +100,10 @@ def untrained_network(kind: str, seed: int) -> nn.Module:
     Raises:
         InputError: not the kind of a network.
     """
-    require_choice("kind", kind, EXTRACTORS)
+    extractor = network_named(kind).extractor
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(EXTRACTORS[kind](HOURS, len(FEATURES)), nn.Linear(N_FEATURES, HOURS))
+        return nn.Sequential(extractor(HOURS, len(FEATURES)), nn.Linear(N_FEATURES, HOURS))
 
 
 def household_mean() -> HouseholdForecaster:
@@ -128,9 +127,8 @@ def fit_household_forecaster(
     Raises:
         InputError: an unknown kind, or a network with fewer than two households.
     """
-    require_choice("kind", kind, KINDS)
     card = {"kind": kind, "data": panel.name, "n_households": len(panel.members), "n_rows": len(panel), "private": None}
-    if kind == "linear":
+    if FORECASTERS[kind].exact:
         design = hourly_design(scaled_features(panel.features))
         root = torch.from_numpy(1 / np.sqrt(np.bincount(panel.household)[panel.household]))[:, None, None]
         target = scaled_targets(panel)[..., None]

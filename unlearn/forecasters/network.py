@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
-from unlearn.checks import require_choice
 from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import InputError
 from unlearn.forecasters.base import Forecaster, ModelCard, make_card
 from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import Network, network_named
 from unlearn.forecasters.training import train_network
 
 N_FEATURES = 64
@@ -76,10 +75,6 @@ class MixerExtractor(nn.Module):
         return torch.tanh(self.linear(mixed.flatten(start_dim=1)))
 
 
-#: Extractors by the name that configurations use; each is called with (n_loads, n_features).
-EXTRACTORS: dict[str, Callable[[int, int], nn.Module]] = {"cnn": CnnExtractor, "mixer": MixerExtractor}
-
-
 class NetworkForecaster(Forecaster):
     """`ŷ = W [φ(x), 1]` with a frozen extractor φ; only W has seen the sensitive rows (section IV-B)."""
 
@@ -121,8 +116,11 @@ def fit_network(
     Raises:
         SingularHessianError: extracted features are linearly dependent.
     """
-    require_choice("architecture", architecture, EXTRACTORS)
-    training = training or TrainingOptions()
+    return network_named(architecture)(l2, training or TrainingOptions()).fit(dataset, seed)
+
+
+def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Forecaster:
+    """Train the extractor of a spec, freeze it, fit the head; see `fit_network`."""
     core = dataset.split.core
     scaler = StandardScaler.fit(dataset.features[core], skip=len(CALENDAR_NAMES))
     target_scaler = StandardScaler.fit(dataset.load_pu[core])
@@ -130,17 +128,17 @@ def fit_network(
     targets = target_scaler(torch.from_numpy(dataset.load_pu[core])).float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        extractor = EXTRACTORS[architecture](dataset.n_loads, len(dataset.feature_names))
+        extractor = spec.extractor(dataset.n_loads, len(dataset.feature_names))
         network = nn.Sequential(extractor, nn.Linear(N_FEATURES, dataset.n_loads))
-    history = train_network(network, inputs, targets, training, seed)
+    history = train_network(network, inputs, targets, spec.training, seed)
     card = make_card(
-        architecture,
+        spec.name,
         dataset,
         head_rows="sensitive",
         scaler_rows="core",
         seed=seed,
-        l2=l2,
-        settings={"training": asdict(training)},
+        l2=spec.l2,
+        settings={"training": asdict(spec.training)},
         history=history,
     )
     model = NetworkForecaster(card, extractor, scaler)

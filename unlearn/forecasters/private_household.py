@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import IntArray, require_choice
+from unlearn.checks import IntArray
 from unlearn.dp.accounting import GaussianSteps, epsilon_by_prv, epsilon_by_rdp, epsilon_spent, noise_multiplier_for
 from unlearn.dp.ledger import EXACT, FLOATS, noise_claims, require_guarantee
 from unlearn.dp.noise import Noise, noise_source
 from unlearn.dp.options import SgdOptions
 from unlearn.dp.sgd import train_privately
 from unlearn.forecasters.household import (
-    KINDS,
     HourlyLinear,
     HouseholdForecaster,
     hourly_design,
@@ -25,6 +24,7 @@ from unlearn.forecasters.household import (
 )
 from unlearn.forecasters.options import PrivateForecastOptions
 from unlearn.forecasters.private_head import ClippedSums
+from unlearn.forecasters.specs import FORECASTERS
 from unlearn.households.day_ahead import DayAheadPanel
 
 
@@ -60,11 +60,11 @@ def fit_private_household_forecaster(
         InputError: an unknown kind, ε or δ out of range, a package that is not installed, or a seed of noise for a
             panel that may be real.
     """
-    require_choice("kind", kind, KINDS)
+    exact = FORECASTERS[kind].exact
     require_guarantee(epsilon, delta, len(panel.members))
     options = options or PrivateForecastOptions()
     source = noise_source(noise, panel)
-    if kind == "linear":
+    if exact:
         multiplier = noise_multiplier_for(epsilon, delta, 1.0, 1)
         head = linear_sums(panel, options.row_clip).release(multiplier, source, options.ridge)[0]
         card = _card(panel, kind, GaussianSteps(multiplier, 1.0, 1), delta, options, noise_claims(source, EXACT))

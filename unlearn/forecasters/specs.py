@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
+from unlearn.errors import InputError
 from unlearn.forecasters.options import TrainingOptions
 from unlearn.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from unlearn.data import LoadDataset, StandardScaler
     from unlearn.forecasters.base import Forecaster, ModelCard
 
@@ -24,6 +27,8 @@ class ForecasterSpec(Protocol):
     label: ClassVar[str]
     #: Criterion whose influence picks the rows to forget, unless one is named.
     select_by: ClassVar[str]
+    #: Whether all of it is solved in closed form: it has no extractor that is trained.
+    exact: ClassVar[bool]
 
     def fit(self, dataset: LoadDataset, seed: int = 0) -> Forecaster:
         """Fit on the training rows of a data set."""
@@ -45,6 +50,7 @@ class Linear:
     name: ClassVar[str] = "linear"
     label: ClassVar[str] = "Linear"
     select_by: ClassVar[str] = "mse"
+    exact: ClassVar[bool] = True
 
     l2: float = 0.0
 
@@ -61,8 +67,10 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class _Network:
-    """A frozen extractor under an analytic head; see `fit_network`.
+class Network:
+    """A frozen extractor under an analytic head: train the extractor on the core, fit the head to the sensitive rows.
+
+    A network of one's own is a subclass with `name`, `label` and `extractor`.
 
     Attributes:
         l2: regulariser of the head's summed loss, >= 0.
@@ -70,38 +78,69 @@ class _Network:
     """
 
     name: ClassVar[str]
+    label: ClassVar[str]
     select_by: ClassVar[str] = "cost"
+    exact: ClassVar[bool] = False
 
     l2: float = 0.0
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
     def fit(self, dataset: LoadDataset, seed: int = 0) -> Forecaster:
         """Train the extractor on the core rows, fit the head on the sensitive ones."""
-        from unlearn.forecasters.network import fit_network
+        from unlearn.forecasters.network import fit_extractor_and_head
 
-        return fit_network(dataset, self.name, self.training, seed, self.l2)
+        return fit_extractor_and_head(self, dataset, seed)
 
     def empty(self, card: ModelCard, scaler: StandardScaler) -> Forecaster:
-        from unlearn.forecasters.network import EXTRACTORS, NetworkForecaster
+        from unlearn.forecasters.network import NetworkForecaster
 
-        extractor = EXTRACTORS[self.name](len(card.load_names), len(card.feature_names))
-        return NetworkForecaster(card, extractor, scaler)
+        return NetworkForecaster(card, self.extractor(len(card.load_names), len(card.feature_names)), scaler)
+
+    @staticmethod
+    def extractor(n_loads: int, n_features: int) -> nn.Module:
+        """Maps scaled features (n, B, F) to (n, `network.N_FEATURES`) values."""
+        raise NotImplementedError("a network must define extractor()")
 
 
 @dataclass(frozen=True)
-class Cnn(_Network):
+class Cnn(Network):
     """Convolutions over the matrix of features, frozen, under an analytic head (paper appendix D3)."""
 
     name: ClassVar[str] = "cnn"
     label: ClassVar[str] = "CNN"
 
+    @staticmethod
+    def extractor(n_loads: int, n_features: int) -> nn.Module:
+        from unlearn.forecasters.network import CnnExtractor
+
+        return CnnExtractor(n_loads, n_features)
+
 
 @dataclass(frozen=True)
-class Mixer(_Network):
+class Mixer(Network):
     """MLP-Mixer over patches of the matrix of features, frozen, under an analytic head (paper appendix D4)."""
 
     name: ClassVar[str] = "mixer"
     label: ClassVar[str] = "MLP-Mixer"
 
+    @staticmethod
+    def extractor(n_loads: int, n_features: int) -> nn.Module:
+        from unlearn.forecasters.network import MixerExtractor
 
+        return MixerExtractor(n_loads, n_features)
+
+
+#: Forecasters by name.
 FORECASTERS: Registry[type[ForecasterSpec]] = Registry("forecaster", {own.name: own for own in (Linear, Cnn, Mixer)})
+
+
+def network_named(name: str) -> type[Network]:
+    """The network of that name.
+
+    Raises:
+        InputError: an unknown name, or that of a forecaster without an extractor; the message has the names.
+    """
+    networks = [known for known in FORECASTERS if not FORECASTERS[known].exact]
+    if name not in networks:
+        raise InputError(f"architecture: expected one of {', '.join(networks)}; got {name!r}.")
+    return cast(type[Network], FORECASTERS[name])

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from unlearn.checks import FloatArray, IntArray, require_choice, require_positive, short_repr
+from unlearn.checks import FloatArray, IntArray, require_positive, short_repr
 from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import InputError
 from unlearn.forecasters import HeadObjective, TrainingOptions, train_ensemble
-from unlearn.forecasters.network import EXTRACTORS, N_FEATURES
+from unlearn.forecasters.network import N_FEATURES
+from unlearn.forecasters.specs import network_named
 from unlearn.forecasters.training import n_watched
 from unlearn.influence import ModuleObjective
 from unlearn.influence.flat import SWAPPED
@@ -59,7 +60,7 @@ class NetworkProblem:
         Raises:
             InputError: more rows than there are, or a split without validation rows.
         """
-        require_choice("architecture", architecture, EXTRACTORS)
+        network_named(architecture)
         split = dataset.split
         if not 2 <= require_positive("full_network.rows", n_rows) <= len(split.train):
             raise InputError(f"full_network.rows: expected 2 to {len(split.train)} training rows, got {n_rows}.")
@@ -85,7 +86,7 @@ class NetworkProblem:
         """Extractor and linear layer with the initial weights of a seed, float32."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            extractor = EXTRACTORS[self.architecture](*self.inputs.shape[1:])
+            extractor = network_named(self.architecture).extractor(*self.inputs.shape[1:])
             return nn.Sequential(extractor, nn.Linear(N_FEATURES, self.targets.shape[1]))
 
     @cached_property

@@ -16,9 +16,10 @@ from unlearn.dp.ledger import PrivacyLedger, default_delta
 from unlearn.dp.noise import Noise, SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions
-from unlearn.forecasters.household import KINDS, HouseholdForecaster, fit_household_forecaster, household_mean
+from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
 from unlearn.forecasters.options import PrivateForecastOptions
 from unlearn.forecasters.private_household import fit_private_household_forecaster
+from unlearn.forecasters.specs import FORECASTERS
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
@@ -87,7 +88,7 @@ class HouseholdLoadOptions:
 
     def __post_init__(self) -> None:
         for kind in self.forecasters:
-            require_choice("forecast.forecasters", kind, KINDS)
+            require_choice("forecast.forecasters", kind, FORECASTERS)
         for name in ("customers", "shadows"):
             require_count(f"forecast.{name}", getattr(self, name))
 
