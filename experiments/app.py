@@ -31,13 +31,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from experiments import leave
 from experiments.endings import Ending, summary, tell
 from experiments.internal import only_for_owner
-from experiments.jobs import CARD, RECORDS, identity, is_complete, made_of, written_files
+from experiments.jobs import CARD, RECORDS, dependencies, identity, is_complete, written_files
 from experiments.refusals import CONF, explain, require_complete, require_known
 from experiments.schema import Config, register
 from unlearn.errors import InputError
 from unlearn.records import FILES, config_hash, provenance, write_json, write_parquet
 from unlearn.reporting.labels import TINY
 from unlearn.store import sweep
+from unlearn.store.dependencies import roots
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +74,13 @@ def experiment(
     if task is None:
         return functools.partial(experiment, keeps=keeps, owner_only=owner_only, releases=releases)
     name = Path(inspect.getfile(task)).stem
+    module = roots(task)[0]  # where this process runs it; another one may be sent the task without its module
     primary = name if Path(CONF, f"{name}.yaml").exists() else "config"
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name=primary)
     @functools.wraps(task)
     def program(raw: DictConfig) -> None:
-        _run(task, raw, keeps, owner_only=owner_only, releases=releases)
+        _run(task, raw, keeps, module, owner_only=owner_only, releases=releases)
 
     @functools.wraps(task)
     def main() -> None:
@@ -89,7 +91,7 @@ def experiment(
 
 
 def _run(
-    task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None, *, owner_only: bool, releases: bool
+    task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None, module: str, *, owner_only: bool, releases: bool
 ) -> None:
     """Run one job: a single run, or one of a sweep."""
     start = time.perf_counter()
@@ -100,8 +102,9 @@ def _run(
         config = to_config(raw)
         torch.set_num_threads(config.threads)
         _enter(Path(own.runtime.cwd))
-        made = {"config_hash": config_hash(identity(config)), "made_of": made_of(config)}
-        if sweeping and is_complete(folder, made):
+        # Nobody asks a single run whether it is complete.
+        depends = {"dependencies": dependencies(config, module)} if sweeping else {}
+        if sweeping and is_complete(folder, {"config_hash": config_hash(identity(config)), **depends}):
             log.info("complete already, not run again: %s", folder)
             return
         if owner_only:
@@ -113,7 +116,7 @@ def _run(
         # Bars make room for what is logged.
         with threadpool_limits(config.threads), logging_redirect_tqdm():
             ending = task(config, folder)
-        ran = {"seconds": round(time.perf_counter() - start, 1), "made_of": made["made_of"]}
+        ran = {"seconds": round(time.perf_counter() - start, 1), **depends}
         # Both depend on the data, which a folder that is handed over must not tell of: such a job of a sweep is run
         # again, with what is kept of it.
         write_card(config, folder, **({} if releases else ran), **summary(ending))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import unlearn
 from experiments.refusals import CONF
@@ -15,11 +15,11 @@ from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import CostOptions, OperatingCost
 from unlearn.households import HouseholdProfiles
-from unlearn.records import config_hash, provenance, source_fingerprint
-from unlearn.store import create_folder, kept
+from unlearn.store import Artefact, Store
 from unlearn.studies._shared.study import Study
 
-log = logging.getLogger(__name__)
+#: Kind of kept forecasters, and where each lies in its folder, which others look into that want nothing else there.
+KIND, MODEL = "forecaster", "model"
 
 
 def build_cost(config: Config) -> OperatingCost:
@@ -79,36 +79,42 @@ def build_model(config: Config, dataset: LoadDataset) -> Forecaster:
 
     Jobs that run at the same time may fit the same model; all go on with the one that was saved first.
     """
-    folder = model_folder(config, dataset)
-    if folder.exists():
-        if not (folder / "card.json").is_file():
-            raise InputError(f"{folder}: expected a model or nothing, got a folder without card.json. Delete it.")
-        log.info("model from %s", folder)
+    kind, l2 = config.forecaster.kind, config.forecaster.l2
 
-    def make() -> None:
+    def make(folder: Path) -> None:
         model: Forecaster
-        if config.forecaster.kind == "linear":
-            model = unlearn.fit_linear(dataset, config.forecaster.l2)
+        if kind == "linear":
+            model = unlearn.fit_linear(dataset, l2)
         else:
             training = unlearn.TrainingOptions(**asdict(config.training))
-            model = unlearn.fit_network(dataset, config.forecaster.kind, training, config.seed, config.forecaster.l2)
-        if create_folder(folder, lambda temporary: unlearn.save_forecaster(model, temporary), confidential=True):
-            log.info("model fitted and saved to %s", folder)
+            model = unlearn.fit_network(dataset, kind, training, config.seed, l2)
+        unlearn.save_forecaster(model, folder / MODEL)
 
-    return kept(folder, lambda: unlearn.load_forecaster(folder), make)
+    store = Store(config.models, confidential=True)
+    return store.get(
+        KIND,
+        kind,
+        make=make,
+        read=lambda folder: unlearn.load_forecaster(folder / MODEL),
+        **_dependencies(config, dataset),
+    )
 
 
-def model_folder(config: Config, dataset: LoadDataset) -> Path:
-    """Where the configured forecaster is kept, whether it is there or not."""
-    network = config.forecaster.kind != "linear"
-    identity = {
-        "kind": config.forecaster.kind,
-        "l2": config.forecaster.l2,
-        "fingerprint": dataset.fingerprint,
-        "made_of": [source_fingerprint(), provenance()["versions"]],
-        **({"training": asdict(config.training), "seed": config.seed} if network else {}),
+def kept_model(config: Config, dataset: LoadDataset) -> Artefact:
+    """What `build_model` keeps, whether it is there or not; the model lies in its folder `MODEL`."""
+    return Store(config.models).artefact(KIND, config.forecaster.kind, **_dependencies(config, dataset))
+
+
+def _dependencies(config: Config, dataset: LoadDataset) -> dict[str, Any]:
+    """What a fitted forecaster depends on."""
+    linear = config.forecaster.kind == "linear"
+    trained = {} if linear else {"training": config.training, "seed": config.seed}
+    return {
+        "options": {"l2": config.forecaster.l2, **trained},
+        "data": {"train": dataset},
+        "code": (unlearn.fit_linear if linear else unlearn.fit_network, unlearn.save_forecaster),
+        "packages": ("numpy", "scipy", "torch"),
     }
-    return Path(config.models) / f"{config.forecaster.kind}-{config_hash(identity)}"
 
 
 def build_study(config: Config, cost: OperatingCost | None = None, dataset: LoadDataset | None = None) -> Study:

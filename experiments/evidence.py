@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from unlearn.errors import InputError
 from unlearn.forecasters import destroy_forecaster, forecaster_files
 from unlearn.forecasters.checkpoint import CARD
 from unlearn.records import read_json, write_json
+from unlearn.store.artefacts import CARD as STORED
 from unlearn.studies._shared.study import Study
 from unlearn.unlearning import Forgotten
 
@@ -96,6 +98,9 @@ def write_evidence(
     _write(said, [], config, result, before, folder)
     if config.unlearning.destroy_old:
         destroy_forecaster(before.folder, before.sha256)
+        (before.folder.parent / STORED).unlink(missing_ok=True)  # says what the model was made from
+        with suppress(OSError):  # somebody else's files stay
+            before.folder.parent.rmdir()
         _write(said, [before.described()], config, result, before, folder)
     return said
 

@@ -1,4 +1,4 @@
-"""Jobs and their folders: what a job was made of, when it is complete, and gathering many of them once each.
+"""Jobs and their folders: what a job depends on, when it is complete, and gathering many of them once each.
 
 A job is complete when `run.json`, which is written last, stands beside its `records.parquet`, and every file that the
 card lists is there as it was written.
@@ -16,8 +16,8 @@ from typing import Any
 from experiments.schema import Config
 from unlearn.errors import DataError, InputError
 from unlearn.grid import load_case
-from unlearn.records import FILES, config_hash, provenance, read_json, read_parquet, source_fingerprint
-from unlearn.store import digests, require_files
+from unlearn.records import FILES, config_hash, provenance, read_json, read_parquet
+from unlearn.store import digests, require_files, sources
 
 CARD, RECORDS = "run.json", "records.parquet"
 
@@ -44,16 +44,18 @@ def identity(config: Config) -> dict[str, Any]:
     return settings
 
 
-def made_of(config: Config) -> str:
+def dependencies(config: Config, program: str) -> str:
     """Return 12 digits of what a job depends on besides its configuration.
 
-    These are the source of the library and of the experiments, the versions, the grid, and the files
-    that the configuration names.
+    These are the source that its program imports, the versions, the grid, and the files that the configuration names.
+
+    Args:
+        config: of the job.
+        program: name of the program's module.
     """
     files = {name: _digest(Path(name)) for name in _texts(identity(config)) if name and Path(name).exists()}
-    source = [source_fingerprint(), source_fingerprint(Path(__file__).parent)]
     grid = load_case(config.grid.case).fingerprint
-    return config_hash({"source": source, "versions": provenance()["versions"], "grid": grid, "files": files})
+    return config_hash({"source": sources(program), "versions": provenance()["versions"], "grid": grid, "files": files})
 
 
 def is_complete(folder: Path, wanted: dict[str, str]) -> bool:

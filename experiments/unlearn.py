@@ -6,7 +6,7 @@ from pathlib import Path
 
 import unlearn
 from experiments.app import experiment, write_records
-from experiments.build import build_study, model_folder
+from experiments.build import MODEL, build_study, kept_model
 from experiments.endings import Ending, number
 from experiments.evidence import OldModel, require_single_run, write_evidence
 from experiments.rows import refuse_loads_and_forms
@@ -32,7 +32,7 @@ def main(config: Config, folder: Path) -> Ending:
             f" or choose criterion={' or criterion='.join(CRITERIA)}."
         )
     study = build_study(config)
-    before = OldModel.at(model_folder(config, study.dataset))
+    before = OldModel.at(kept_model(config, study.dataset).folder / MODEL)
     rows = study.rows_to_unlearn(wanted.share)
     if name is None:
         result = unlearn.forget(

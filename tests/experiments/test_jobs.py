@@ -3,20 +3,22 @@
 import logging
 import shutil
 import stat
+from functools import wraps
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from experiments.app import CONF
-from experiments.build import build_cost, build_dataset, build_model
+from experiments.build import MODEL, build_cost, build_dataset, build_model, kept_model
 from experiments.collect import write_table
-from experiments.jobs import gather, is_complete, made_of, written_files
+from experiments.jobs import dependencies, gather, is_complete, written_files
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
-from unlearn import fit_linear, save_forecaster
+from unlearn import fit_linear
 from unlearn.errors import DataError, InputError
 from unlearn.records import RecordTable, read_json, write_json, write_parquet
+from unlearn.store import discard
 
 
 def job(folder: Path, config_hash: str, hour: int, experiment: str = "train", value: float = 1.0) -> Path:
@@ -126,7 +128,7 @@ def test_a_folder_without_jobs_is_named(tmp_path: Path) -> None:
         gather([tmp_path / "some", tmp_path / "none"])
 
 
-def test_what_a_job_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_job_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     own = ["data=tables", "data.load_csv=load", "+data.weather.temperature_c=t.csv", "grid.case=my.yaml"]
     grid = (Path(CONF).parent / "grids" / "ieee14.yaml").read_text()
@@ -141,18 +143,19 @@ def test_what_a_job_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("load/day2.csv", "1"),
     ):
         (tmp_path / name).write_text(text)
-        made.append(made_of(composed(*own)))
-    monkeypatch.setattr("experiments.jobs.source_fingerprint", lambda *_: "edited")
-    made.append(made_of(composed(*own)))
+        made.append(dependencies(composed(*own), "experiments.train"))
+    monkeypatch.setattr("experiments.jobs.sources", lambda *_: "edited")
+    made.append(dependencies(composed(*own), "experiments.train"))
     assert len(set(made)) == len(made)
 
 
-def test_a_job_is_not_made_of_what_changes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_does_not_depend_on_what_changes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made = made_of(composed())
+    found = dependencies(composed(), "experiments.train")
     for name in ("results/models/linear", "results/paper"):
         (tmp_path / name).mkdir(parents=True)
-    assert made_of(composed("threads=2", "models=results/models", "records=[results]")) == made
+    other = composed("threads=2", "models=results/models", "records=[results]")
+    assert dependencies(other, "experiments.train") == found
 
 
 def test_one_table_of_two_machines(run: Runner) -> None:
@@ -172,26 +175,30 @@ def test_the_model_that_was_saved_first_is_the_one_that_all_use(
     dataset = build_dataset(config, build_cost(config))
     first = fit_linear(dataset, l2=1.0)
 
+    @wraps(fit_linear)  # from the same module: the same key
     def overtaken(*arguments: object) -> object:
         """While this job fits, another one saves."""
-        (temporary,) = [save_forecaster(first, tmp_path / "other")]
-        temporary.rename(folder)
+        monkeypatch.undo()
+        monkeypatch.setattr("unlearn.fit_linear", wraps(fit)(lambda *_: first))
+        build_model(config, dataset)
         return fit(*arguments)
 
     fit = fit_linear
     build_model(config, dataset)
-    (folder,) = tmp_path.iterdir()
-    shutil.rmtree(folder)
+    folder = kept_model(config, dataset).folder
+    discard(folder)
     monkeypatch.setattr("unlearn.fit_linear", overtaken)
     model = build_model(config, dataset)
     assert (model.theta == first.theta).all()
-    assert list(tmp_path.iterdir()) == [folder]
+    assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_folder_of_models_that_holds_half_a_model_is_named(tmp_path: Path) -> None:
+def test_half_a_model_is_fitted_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = composed("experiment=tiny", "data.n_hours=300", f"models={tmp_path}")
     dataset = build_dataset(config, build_cost(config))
     build_model(config, dataset)
-    next(tmp_path.glob("*/card.json")).unlink()
-    with pytest.raises(InputError, match=r"linear-\w+: expected a model or nothing, got a folder without card.json"):
-        build_model(config, dataset)
+    card = kept_model(config, dataset).folder / MODEL / "card.json"
+    card.unlink()
+    build_model(config, dataset)
+    assert card.is_file()
+    assert str(card) in caplog.text
