@@ -29,11 +29,8 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-#: Modules of options that a study or a protocol takes. Those of two studies take the choices of attacks from them.
-OPTIONS = [
-    "unlearn.data.splits",
-    *(name for name in MODULES if name.endswith(".options") and name.split(".")[2] not in ("deletion", "leakage")),
-]
+#: Modules of options that a study or a protocol takes.
+OPTIONS = ["unlearn.data.splits", *(name for name in MODULES if name.endswith(".options"))]
 
 
 def test_options_are_imported_without_what_they_are_options_of():

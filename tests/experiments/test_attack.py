@@ -92,7 +92,7 @@ def test_the_memorising_faraday_never_stops_early_and_has_a_name_of_its_own() ->
     [
         ("attack.third=0", r"attack\.third"),
         ("attack.attributes=[shoes]", r"attribute: expected a column of the households"),
-        ("attack.attacks=[magic]", r"leakage\.attacks"),
+        ("attack.attacks=[magic]", "attack: expected one of distance"),
         ("attack.outliers.days=0", r"outliers\.days"),
     ],
 )

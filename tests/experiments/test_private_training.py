@@ -109,7 +109,7 @@ def test_the_configured_privacy_is_one_of_the_library() -> None:
         ("private_training.epsilons=[]", "at least one, each once"),
         ("private_training.epsilons=[1,1]", "at least one, each once"),
         ("private_training.epsilons=[1,-2]", r"privacy\.epsilon"),
-        ("private_training.attacks=[poetry]", r"leakage\.attacks"),
+        ("private_training.attacks=[poetry]", "attack: expected one of distance"),
         ("generator.clip=0", "clip"),
     ],
 )

@@ -6,8 +6,9 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.attacks.attributes import (
-        CLASSIFIERS,
+        BoostedTrees,
         Guesses,
+        NearestProfile,
         Trial,
         accuracy_of,
         gain_of,
@@ -15,10 +16,28 @@ if TYPE_CHECKING:
         leak_of,
         majority_guesses,
     )
-    from unlearn.attacks.membership import ATTACKS, Nearest, household_scores, membership_scores, nearest_records
-    from unlearn.attacks.outcome import Estimate, Outcome, measure_attack, require_enough_records
+    from unlearn.attacks.base import (
+        ATTACKS,
+        CLASSIFIERS,
+        Attack,
+        Classifier,
+        make_attack,
+        make_classifier,
+        require_attacks,
+    )
+    from unlearn.attacks.membership import (
+        Density,
+        Discriminator,
+        Distance,
+        Nearest,
+        RelativeDistance,
+        household_scores,
+        membership_scores,
+        nearest_records,
+    )
+    from unlearn.attacks.options import OutlierOptions, require_enough_records
+    from unlearn.attacks.outcome import Estimate, Outcome, measure_attack
     from unlearn.attacks.outliers import (
-        OutlierOptions,
         OutlierSets,
         draw_outliers,
         inject_outliers,
@@ -51,7 +70,8 @@ __all__ = [
     # shadow models of a forecaster's head
     "bootstrap_weights", "fit_heads", "random_subsets", "residuals_of",
     # membership in the training of a generator, from its release
-    "ATTACKS", "household_scores", "membership_scores",
+    "ATTACKS", "Attack", "Density", "Discriminator", "Distance", "RelativeDistance", "household_scores", "make_attack",
+    "membership_scores", "require_attacks",
     # outliers
     "OutlierOptions", "OutlierSets", "draw_outliers", "inject_outliers", "make_outliers",
     # reconstruction
@@ -59,7 +79,8 @@ __all__ = [
     # copies
     "Similarity", "Verdict", "exact_copies", "judge_copies", "most_similar",
     # attributes
-    "CLASSIFIERS", "Guesses", "Trial", "accuracy_of", "gain_of", "infer_attribute", "leak_of", "majority_guesses",
+    "CLASSIFIERS", "BoostedTrees", "Classifier", "Guesses", "NearestProfile", "Trial", "accuracy_of", "gain_of",
+    "infer_attribute", "leak_of", "majority_guesses", "make_classifier",
     # neighbours
     "Nearest", "nearest_records",
 ]  # fmt: skip

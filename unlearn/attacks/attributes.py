@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from unlearn.attacks.base import Classifier, make_classifier
 from unlearn.attacks.membership import nearest_records, profile_matrix
 from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate
-from unlearn.checks import FloatArray, IntArray, require_choice, require_shape
+from unlearn.checks import FloatArray, IntArray, require_shape
 from unlearn.errors import InputError
 
 
@@ -36,7 +37,7 @@ class Guesses:
 
 
 def infer_attribute(
-    kind: str,
+    classifier: str | Classifier,
     profiles: ArrayLike,
     values: ArrayLike,
     attacked: ArrayLike,
@@ -49,14 +50,8 @@ def infer_attribute(
     A day gives each value a score, and a household's guess is the value with the largest sum over its days. Values
     count alike, however frequent they are in what was learnt from.
 
-    Kinds:
-        nearest: minus the logarithm of the distance to the nearest profile of the value, of as many profiles of each;
-            profiles without energy are nobody's and left out. It finds copies.
-        trees: log probability of gradient-boosted trees over the value's share of what was learnt from. It finds what
-            is common to a value.
-
     Args:
-        kind: of the classifier.
+        classifier: by its name in `CLASSIFIERS` with its default settings, or an object.
         profiles: what the attacker learns from, such as a release, in kWh, shape (n, S).
         values: the attribute of each, as whole numbers of at least 0, shape (n,).
         attacked: days of the households attacked, shape (m, S).
@@ -68,9 +63,9 @@ def infer_attribute(
         Truth and guess of each household, in ascending order of the household.
 
     Raises:
-        InputError: an unknown kind, shapes that do not fit, NaN, or fewer than two values to learn from.
+        InputError: an unknown classifier, shapes that do not fit, NaN, or fewer than two values to learn from.
     """
-    require_choice("classifier", kind, CLASSIFIERS)
+    found = make_classifier(classifier)
     learnt, asked = profile_matrix("profiles", profiles), profile_matrix("attacked", attacked)
     known, who, real = np.asarray(values), np.asarray(household), np.asarray(truth)
     require_shape("values", known, (len(learnt),))
@@ -82,45 +77,65 @@ def infer_attribute(
             f"values: expected at least two values of the attribute to learn from, got {len(np.unique(known))}."
         )
     classes = np.unique(known)
-    score = CLASSIFIERS[kind](learnt, known, asked, seed)
+    score = found.score(learnt, known, asked, seed)
     order = np.argsort(who, kind="stable")
     start = np.unique(who[order], return_index=True)[1]
     guess = classes[np.add.reduceat(score[order], start, axis=0).argmax(axis=1)]
     return Guesses(real[order][start].astype(np.int64), guess.astype(np.int64))
 
 
-def _trees(learnt: FloatArray, known: IntArray, asked: FloatArray, seed: int) -> FloatArray:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    trees = HistGradientBoostingClassifier(early_stopping=False, max_iter=30, max_leaf_nodes=15, random_state=seed)
-    trees.fit(learnt, known)
-    # Weights of the classes would do the same, and make scikit-learn's binning ten times slower.
-    share = (known[:, None] == trees.classes_).mean(axis=0)
-    return np.log(np.maximum(trees.predict_proba(asked), 1e-12) / share)
-
-
-def _nearest(learnt: FloatArray, known: IntArray, asked: FloatArray, seed: int) -> FloatArray:
-    random = np.random.default_rng(seed)
-    used = learnt.any(axis=1)
-    classes = np.unique(known)
-    rows = [random.permutation(np.flatnonzero((known == value) & used)) for value in classes]
-    # The nearest of many is nearer: as many of each value. A value of days without energy alone is never guessed.
-    n = min((len(own) for own in rows if len(own)), default=0)
-    score = np.full((len(asked), len(classes)), np.log(_FAR_KWH))
-    for column, own in zip(score.T, rows, strict=True):
-        if len(own):
-            column[:] = np.log(nearest_records(asked, learnt[own[:n]]).distance + _RESOLUTION_KWH)
-    return -score
-
-
 #: kWh: what meters tell apart, so that the logarithm of a copy's distance stays finite, and further than any day.
 _RESOLUTION_KWH, _FAR_KWH = 1e-3, 1e6
 
-#: Classifiers by name: `classifier(learnt, known, asked, seed)` scores each value for each day, shape (m, values).
-CLASSIFIERS: dict[str, Callable[[FloatArray, IntArray, FloatArray, int], FloatArray]] = {
-    "nearest": _nearest,
-    "trees": _trees,
-}
+
+@dataclass(frozen=True)
+class BoostedTrees(Classifier):
+    """Log probability of gradient-boosted trees over the value's share of what was learnt from.
+
+    It finds what is common to a value.
+
+    Attributes:
+        max_iter: trees.
+        max_leaf_nodes: of a tree.
+        name: for records.
+    """
+
+    max_iter: int = 30
+    max_leaf_nodes: int = 15
+    name: str = "trees"
+
+    def score(self, profiles: FloatArray, values: IntArray, attacked: FloatArray, seed: int = 0) -> FloatArray:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        sizes = {"max_iter": self.max_iter, "max_leaf_nodes": self.max_leaf_nodes}
+        trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **sizes)
+        trees.fit(profiles, values)
+        # Weights of the classes would do the same, and make scikit-learn's binning ten times slower.
+        share = (values[:, None] == trees.classes_).mean(axis=0)
+        return np.log(np.maximum(trees.predict_proba(attacked), 1e-12) / share)
+
+
+@dataclass(frozen=True)
+class NearestProfile(Classifier):
+    """Minus the logarithm of the distance to the nearest profile of the value, of as many profiles of each.
+
+    It finds copies. Profiles without energy are nobody's and left out.
+    """
+
+    name: str = "nearest"
+
+    def score(self, profiles: FloatArray, values: IntArray, attacked: FloatArray, seed: int = 0) -> FloatArray:
+        random = np.random.default_rng(seed)
+        used = profiles.any(axis=1)
+        classes = np.unique(values)
+        rows = [random.permutation(np.flatnonzero((values == value) & used)) for value in classes]
+        # The nearest of many is nearer: as many of each value. A value of days without energy alone is never guessed.
+        n = min((len(own) for own in rows if len(own)), default=0)
+        score = np.full((len(attacked), len(classes)), np.log(_FAR_KWH))
+        for column, own in zip(score.T, rows, strict=True):
+            if len(own):
+                column[:] = np.log(nearest_records(attacked, profiles[own[:n]]).distance + _RESOLUTION_KWH)
+        return -score
 
 
 def majority_guesses(values: ArrayLike, truth: ArrayLike) -> Guesses:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, as_floats, require_choice, require_finite, require_shape
+from unlearn.attacks.base import Attack, make_attack
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
 from unlearn.errors import InputError
 
 #: Entries of a block of distances, which bounds memory (32 MB) and stays near the cache.
@@ -57,8 +57,6 @@ def profile_matrix(name: str, value: ArrayLike) -> FloatArray:
     return array
 
 
-#: Principal components in which densities are estimated, and profiles of a side that they are estimated on.
-N_COMPONENTS, MAX_KERNELS = 8, 4000
 #: Entries of a block of kernels by points.
 _BLOCK = 2_000_000
 #: kWh: distances below it count as it, so that ratios of copies stay finite.
@@ -66,32 +64,24 @@ _FLOOR_KWH = 1e-6
 
 
 def membership_scores(
-    kind: str, synthetic: ArrayLike, attacked: ArrayLike, reference: ArrayLike, seed: int = 0
+    attack: str | Attack, synthetic: ArrayLike, attacked: ArrayLike, reference: ArrayLike, seed: int = 0
 ) -> FloatArray:
     """Score each attacked profile; higher means "trained on".
 
-    Kinds:
-        discriminator: log-odds of gradient-boosted trees that were trained to tell the release from the reference.
-        distance: minus the distance to the nearest released profile.
-        relative_distance: log of the distance to the nearest reference profile over that to the nearest released
-            one; a day that is near to everybody's is no evidence.
-        density: log density of the release over that of the reference (DOMIAS: van Breugel et al. 2023), each a sum
-            of Gaussian kernels (Scott's bandwidth) over the first whitened principal components of the reference.
-
     Args:
-        kind: of the attack.
+        attack: by its name in `ATTACKS` with its default settings, or an object.
         synthetic: released profiles in kWh, shape (n, S).
         attacked: profiles to score, shape (m, S).
         reference: profiles of households that were neither trained on nor are attacked, shape (r, S).
-        seed: of trees and subsamples.
+        seed: of whatever is drawn.
 
     Returns:
         Scores, shape (m,).
 
     Raises:
-        InputError: an unknown kind, fewer than 2 profiles of release or reference, other steps, NaN.
+        InputError: an unknown attack, fewer than 2 profiles of release or reference, other steps, NaN.
     """
-    require_choice("attack", kind, ATTACKS)
+    found = make_attack(attack)
     made, wanted, known = (
         profile_matrix(name, value)
         for name, value in (("synthetic", synthetic), ("attacked", attacked), ("reference", reference))
@@ -100,7 +90,9 @@ def membership_scores(
         require_shape(name, side, (None, wanted.shape[1]))
         if len(side) < 2:
             raise InputError(f"{name}: expected at least 2 profiles, got {len(side)}.")
-    return ATTACKS[kind](made, wanted, known, seed)
+    scores = as_floats("scores", found.score(made, wanted, known, seed), ndim=1)
+    require_shape("scores", scores, (len(wanted),))
+    return scores
 
 
 def household_scores(scores: ArrayLike, household: ArrayLike, top: float = 1.0) -> tuple[FloatArray, IntArray]:
@@ -132,42 +124,88 @@ def household_scores(scores: ArrayLike, household: ArrayLike, top: float = 1.0) 
     return np.add.reduceat(own[order] * kept, start) / np.add.reduceat(kept.astype(np.float64), start), names
 
 
-def _discriminator(made: FloatArray, wanted: FloatArray, known: FloatArray, seed: int) -> FloatArray:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+@dataclass(frozen=True)
+class Distance(Attack):
+    """Minus the distance to the nearest released profile."""
 
-    random = np.random.default_rng(seed)
-    # As many of each side, so that trees do not learn which is larger.
-    n = min(len(made), len(known))
-    sides = [side[random.permutation(len(side))[:n]] for side in (made, known)]
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
-    trees.fit(np.concatenate(sides), np.repeat([1, 0], n))
-    return np.asarray(trees.decision_function(wanted), dtype=np.float64)
+    name: str = "distance"
+    label: ClassVar[str] = "distance"
+    score_of_a_copy: ClassVar[float | None] = 0.0
 
-
-def _distance(made: FloatArray, wanted: FloatArray, known: FloatArray, seed: int) -> FloatArray:
-    return -nearest_records(wanted, made).distance
+    def score(self, synthetic: FloatArray, attacked: FloatArray, reference: FloatArray, seed: int = 0) -> FloatArray:
+        return -nearest_records(attacked, synthetic).distance
 
 
-def _relative_distance(made: FloatArray, wanted: FloatArray, known: FloatArray, seed: int) -> FloatArray:
-    released, other = (np.maximum(nearest_records(wanted, side).distance, _FLOOR_KWH) for side in (made, known))
-    return np.log(other / released)
+@dataclass(frozen=True)
+class RelativeDistance(Attack):
+    """Log of the distance to the nearest reference profile over that to the nearest released one.
+
+    A day that is near to everybody's is no evidence.
+    """
+
+    name: str = "relative_distance"
+    label: ClassVar[str] = "relative distance"
+
+    def score(self, synthetic: FloatArray, attacked: FloatArray, reference: FloatArray, seed: int = 0) -> FloatArray:
+        sides = (synthetic, reference)
+        released, other = (np.maximum(nearest_records(attacked, side).distance, _FLOOR_KWH) for side in sides)
+        return np.log(other / released)
 
 
-def _density(made: FloatArray, wanted: FloatArray, known: FloatArray, seed: int) -> FloatArray:
-    from sklearn.decomposition import PCA
+@dataclass(frozen=True)
+class Density(Attack):
+    """Log density of the release over that of the reference (DOMIAS: van Breugel et al. 2023).
 
-    random = np.random.default_rng(seed)
-    n = min(len(made), len(known), MAX_KERNELS)
-    made, known = (side[random.permutation(len(side))[:n]] for side in (made, known))
-    # Whitened by the reference, and as many kernels of one width: densities differ by where the profiles are alone.
-    space = PCA(min(N_COMPONENTS, known.shape[1], n - 1), whiten=True, svd_solver="full").fit(known)
-    width = n ** (-1 / (space.n_components_ + 4))
-    released, other, asked = (space.transform(side) / width for side in (made, known, wanted))
-    return log_kernel_sum(asked, released) - log_kernel_sum(asked, other)
+    Each is a sum of Gaussian kernels (Scott's bandwidth) over the first whitened principal components of the reference.
+
+    Attributes:
+        n_components: principal components.
+        max_kernels: profiles of a side that densities are estimated on.
+        name: for records.
+    """
+
+    n_components: int = 8
+    max_kernels: int = 4000
+    name: str = "density"
+    label: ClassVar[str] = "density"
+
+    def score(self, synthetic: FloatArray, attacked: FloatArray, reference: FloatArray, seed: int = 0) -> FloatArray:
+        from sklearn.decomposition import PCA
+
+        random = np.random.default_rng(seed)
+        n = min(len(synthetic), len(reference), self.max_kernels)
+        made, known = (side[random.permutation(len(side))[:n]] for side in (synthetic, reference))
+        # Whitened by the reference, and as many kernels of one width: densities differ by where the profiles are alone.
+        n_components = min(self.n_components, known.shape[1], n - 1)
+        space = PCA(n_components, whiten=True, svd_solver="full").fit(known)
+        width = n ** (-1 / (space.n_components_ + 4))
+        released, other, asked = (space.transform(side) / width for side in (made, known, attacked))
+        return log_kernel_sum(asked, released) - log_kernel_sum(asked, other)
+
+
+@dataclass(frozen=True)
+class Discriminator(Attack):
+    """Log-odds of gradient-boosted trees that were trained to tell the release from the reference."""
+
+    name: str = "discriminator"
+    label: ClassVar[str] = "discriminator"
+
+    def score(self, synthetic: FloatArray, attacked: FloatArray, reference: FloatArray, seed: int = 0) -> FloatArray:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        random = np.random.default_rng(seed)
+        # As many of each side, so that trees do not learn which is larger.
+        n = min(len(synthetic), len(reference))
+        sides = [side[random.permutation(len(side))[:n]] for side in (synthetic, reference)]
+        trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+        trees.fit(np.concatenate(sides), np.repeat([1, 0], n))
+        return np.asarray(trees.decision_function(attacked), dtype=np.float64)
 
 
 def log_kernel_sum(points: FloatArray, kernels: FloatArray) -> FloatArray:
     """Logarithm of the sum of standard Gaussian kernels at each point, without their constant; shape (m,)."""
+    from scipy.special import logsumexp
+
     squared = (kernels**2).sum(axis=1) / 2
     found = np.empty(len(points))
     size = max(1, _BLOCK // len(kernels))
@@ -176,12 +214,3 @@ def log_kernel_sum(points: FloatArray, kernels: FloatArray) -> FloatArray:
         exponent = block @ kernels.T - squared
         found[start : start + size] = logsumexp(exponent, axis=1) - (block**2).sum(axis=1) / 2
     return found
-
-
-#: Attacks by name: `attack(synthetic, attacked, reference, seed)`.
-ATTACKS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, int], FloatArray]] = {
-    "distance": _distance,
-    "relative_distance": _relative_distance,
-    "density": _density,
-    "discriminator": _discriminator,
-}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta
 
-from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_fraction, require_shape
+from unlearn.attacks.options import require_enough_records
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
 from unlearn.errors import InputError
 
 #: Draws of the bootstrap, and the two-sided level of every interval.
@@ -57,21 +57,6 @@ class Outcome:
         """Every estimate by the name that records use."""
         named = {name: getattr(self, name) for name in ("auc", "advantage", "precision", "recall")}
         return {**named, **{f"tpr_at_fpr_{fpr:g}": found for fpr, found in self.tpr_at.items()}}
-
-
-def require_enough_records(n_others: int, fprs: Sequence[float]) -> None:
-    """Refuse false positive rates that so few records cannot show.
-
-    Raises:
-        InputError: a rate outside of (0, 1), or fewer than 1/rate records.
-    """
-    for fpr in fprs:
-        require_fraction("fpr", fpr)
-        if n_others < math.ceil(1 / fpr - 1e-9):
-            raise InputError(
-                f"attack: expected at least {math.ceil(1 / fpr - 1e-9)} records that are no members for a false "
-                f"positive rate of {fpr:g}, got {n_others}. Hold out more, or ask for a higher rate."
-            )
 
 
 def measure_attack(

@@ -12,43 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
+from unlearn.attacks.options import PATTERNS, OutlierOptions
+from unlearn.checks import FloatArray, require_choice
 from unlearn.data.origin import derived
 from unlearn.errors import InputError, MismatchError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
-
-#: Distributions of patterns.
-PATTERNS = ("pulses", "waves")
-
-
-@dataclass(frozen=True)
-class OutlierOptions:
-    """Outlier households.
-
-    Attributes:
-        households: outlier households of each set.
-        days: days of each of them, at most as many as the training days.
-        norm_kwh: Euclidean norm of a household's pattern over the day; real days have about 2.5.
-        noise: standard deviation of the logarithm of each step's noise from day to day.
-        share_on: share of the day's steps in which a household of pulses uses energy.
-        seen: distribution of the patterns that are trained on; the unseen ones of the other kind have the other.
-    """
-
-    households: int = 20
-    days: int = 10
-    norm_kwh: float = 10.0
-    noise: float = 0.05
-    share_on: float = 0.2
-    seen: str = "pulses"
-
-    def __post_init__(self) -> None:
-        for name in ("households", "days"):
-            require_count(f"outliers.{name}", getattr(self, name))
-        require_positive("outliers.norm_kwh", self.norm_kwh)
-        require_not_negative("outliers.noise", self.noise)
-        if not 0 < self.share_on <= 0.5:
-            raise InputError(f"outliers.share_on: expected a share above 0 and at most 0.5, got {self.share_on!r}.")
-        require_choice("outliers.seen", self.seen, PATTERNS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from unlearn.attacks.options import MIN_SHADOWS
 from unlearn.checks import (
     FloatArray,
     as_floats,
@@ -37,10 +38,6 @@ def loss_scores(residuals: ArrayLike) -> FloatArray:
         raise InputError(f"residuals: expected shape (n, B) or (k, n, B) with B > 0, got {errors.shape}.")
     require_finite("residuals", errors)
     return -np.square(errors).mean(axis=-1)
-
-
-#: Shadow models with and without a record that its distributions are fitted on, at least.
-MIN_SHADOWS = 8
 
 
 def likelihood_ratio_scores(observed: ArrayLike, shadow: ArrayLike, member: ArrayLike) -> FloatArray:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unlearn.attacks import Guesses, Trial, accuracy_of, gain_of, infer_attribute, leak_of, majority_guesses
+from unlearn.attacks import (
+    Classifier,
+    Guesses,
+    Trial,
+    accuracy_of,
+    gain_of,
+    infer_attribute,
+    leak_of,
+    majority_guesses,
+    make_classifier,
+)
 from unlearn.checks import IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.households.by_household import HouseholdProfiles
@@ -73,12 +83,12 @@ def add_attributes(
             note = f"fewer than two values that at least {options.min_households} households of every side have"
             table.add("leak", np.nan, "1", attacked="train", note=note, **columns)
             continue
-        for classifier in options.classifiers:
+        for classifier in map(make_classifier, options.classifiers):
             found = [
                 _attack_fold(made, fold, attribute, names, classifier, carried, options.redraws, seed)
                 for fold in halves
             ]
-            _add(table, [_pooled(parts) for parts in zip(*found, strict=True)], classifier, columns, seed)
+            _add(table, [_pooled(parts) for parts in zip(*found, strict=True)], classifier.name, columns, seed)
 
 
 def _sides(fold: Fold) -> tuple[HouseholdProfiles, HouseholdProfiles, HouseholdProfiles]:
@@ -110,7 +120,7 @@ def _attack_fold(
     fold: Fold,
     attribute: str,
     names: list[str],
-    classifier: str,
+    classifier: Classifier,
     carried: bool,
     redraws: int,
     seed: int,
@@ -184,7 +194,7 @@ def _released(made: DailyProfiles, names: list[str], n: int) -> _Known | None:
     return _Known(made.kwh[rows], values, rows) if len(np.unique(values)) > 1 else None
 
 
-def _self_trained(made: DailyProfiles, reference: _Known, n: int, classifier: str, seed: int) -> _Known:
+def _self_trained(made: DailyProfiles, reference: _Known, n: int, classifier: Classifier, seed: int) -> _Known:
     """The reference, and as many released profiles that it labels."""
     kwh = made.kwh[:n]
     each = np.arange(len(kwh))

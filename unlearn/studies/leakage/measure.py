@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unlearn.attacks import (
+    Attack,
     closeness_test,
     exact_copies,
     household_scores,
@@ -17,6 +18,7 @@ from unlearn.attacks import (
     measure_attack,
     membership_scores,
     most_similar,
+    require_attacks,
 )
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles
@@ -61,7 +63,7 @@ def measure_leakage(
     table, made = _start(release, train, holdout, options, seed, labels)
     halves = folds(train, holdout, options.max_profiles, seed)
     with tqdm(total=len(options.attacks) + 3, desc=f"attacks on {release.name}", leave=False) as bar:
-        for attack in options.attacks:
+        for attack in require_attacks(options.attacks):
             add_membership(table, attack, made, halves, options, seed)
             bar.update()
         add_reconstruction(table, made, train, holdout, options, seed)
@@ -111,7 +113,7 @@ def _start(
 
 
 def add_membership(
-    table: RecordTable, attack: str, made: DailyProfiles, halves: Sequence[Fold], options: LeakageOptions, seed: int
+    table: RecordTable, attack: Attack, made: DailyProfiles, halves: Sequence[Fold], options: LeakageOptions, seed: int
 ) -> None:
     """Record one attack for profiles, resampled by household, and for households."""
     scores: list[list[np.ndarray]] = [[], []]
@@ -123,22 +125,21 @@ def add_membership(
             own.append(part)
     members, others = (np.concatenate(own) for own in scores)
     groups = [_names([fold.members for fold in halves]), _names([fold.others for fold in halves])]
-    _add_outcome(table, attack, "profile", (members, others), groups, options, seed)
-    if attack == "distance":
-        _add_identical(table, others, len(members))
+    _add_outcome(table, attack.name, "profile", (members, others), groups, options, seed)
+    if attack.score_of_a_copy is not None:
+        columns = {"attack": attack.name, "unit_attacked": "profile", "n": len(members), "n_others": len(others)}
+        _add_identical(table, float((others >= attack.score_of_a_copy).mean()), columns)
     whole = [household_scores(own, who, options.top)[0] for own, who in zip((members, others), groups, strict=True)]
-    _add_outcome(table, attack, "household", (whole[0], whole[1]), None, options, seed)
+    _add_outcome(table, attack.name, "household", (whole[0], whole[1]), None, options, seed)
 
 
-def _add_identical(table: RecordTable, others: np.ndarray, n_members: int) -> None:
+def _add_identical(table: RecordTable, share: float, columns: dict[str, Any]) -> None:
     """Record which share of other records equals a released profile, such as days without energy.
 
     These have the highest score that there is, as copies of members have: a threshold that accuses fewer others
     accuses nobody, and the true positive rate at a lower false positive rate is 0 whatever was copied.
     """
-    share = float((others >= 0).mean())
     note = "identical to a released profile: at lower false positive rates nobody can be accused" if share else ""
-    columns = {"attack": "distance", "unit_attacked": "profile", "n": n_members, "n_others": len(others)}
     table.add("identical_others", share, "1", note=note, **columns)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unlearn.attacks import ATTACKS, CLASSIFIERS, OutlierOptions
-from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative
+from unlearn.attacks.base import Attack, Classifier, make_classifier, require_attacks
+from unlearn.attacks.options import OutlierOptions
+from unlearn.checks import require_count, require_fraction, require_not_negative
 from unlearn.errors import InputError
 
 
@@ -14,7 +15,7 @@ class LeakageOptions:
     """How leakage is measured.
 
     Attributes:
-        attacks: membership attacks, by the names of `unlearn.attacks.ATTACKS`.
+        attacks: membership attacks, by their names in `unlearn.attacks.ATTACKS` or as objects.
         max_profiles: attacked profiles a side, and reference profiles; of each household as many as of the others.
         max_released: released profiles that membership attacks look at, and real days that copies are looked for in.
         top: share of a household's highest record scores that its own is the mean of.
@@ -25,7 +26,7 @@ class LeakageOptions:
         shifts: half-hours by which a copy may be moved in time, either way.
         max_copies: share of copies, in excess of those of other households, that fails a release.
         attributes: columns of the households that an attacker wants to know, such as segment or ev.
-        classifiers: how they are guessed, by the names of `unlearn.attacks.CLASSIFIERS`.
+        classifiers: how they are guessed, by their names in `unlearn.attacks.CLASSIFIERS` or as objects.
         min_households: values of an attribute that fewer households have, of any that are attacked or learnt from at
             once, are left out.
         redraws: draws of the reference households that intervals of attribute inference rest on; below 2, they leave
@@ -35,7 +36,7 @@ class LeakageOptions:
         fits: generators that are fitted with outliers, each with its own.
     """
 
-    attacks: tuple[str, ...] = ("distance", "relative_distance", "density", "discriminator")
+    attacks: tuple[str | Attack, ...] = ("distance", "relative_distance", "density", "discriminator")
     max_profiles: int = 5000
     max_released: int = 20000
     fprs: tuple[float, ...] = (0.01, 0.001)
@@ -46,7 +47,7 @@ class LeakageOptions:
     shifts: int = 2
     max_copies: float = 0.001
     attributes: tuple[str, ...] = ("segment",)
-    classifiers: tuple[str, ...] = ("nearest", "trees")
+    classifiers: tuple[str | Classifier, ...] = ("nearest", "trees")
     min_households: int = 5
     redraws: int = 5
     ratios: tuple[float, ...] = tuple(i / 20 for i in range(21))
@@ -54,12 +55,9 @@ class LeakageOptions:
     fits: int = 3
 
     def __post_init__(self) -> None:
-        if not self.attacks or len(set(self.attacks)) < len(self.attacks):
-            raise InputError(f"leakage.attacks: expected at least one, each once, got {list(self.attacks)}.")
-        for attack in self.attacks:
-            require_choice("leakage.attacks", attack, ATTACKS)
+        require_attacks(self.attacks)
         for classifier in self.classifiers:
-            require_choice("leakage.classifiers", classifier, CLASSIFIERS)
+            make_classifier(classifier)
         for name in ("max_profiles", "max_released", "draws", "permutations", "fits", "min_households", "redraws"):
             require_count(f"leakage.{name}", getattr(self, name))
         if not 0 < self.top <= 1:

@@ -10,6 +10,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from unlearn.attacks import (
+    Discriminator,
+    Distance,
     compromised_shares,
     draw_outliers,
     household_scores,
@@ -28,7 +30,7 @@ from unlearn.studies.leakage.options import LeakageOptions
 Fit = Callable[[HouseholdProfiles, int], DailyProfiles]
 
 #: Attacks on outliers.
-OUTLIER_ATTACKS = ("distance", "discriminator")
+OUTLIER_ATTACKS = (Distance(), Discriminator())
 
 #: Between the seeds of one study and the next.
 _FITS_APART = 1009
@@ -123,7 +125,7 @@ def _add_scores(
     for attack in OUTLIER_ATTACKS:
         scores, names = household_scores(membership_scores(attack, release.kwh, days, known, seed), ids.astype(str))
         for who, value in zip(names, scores, strict=True):
-            table.add("score", value, "1", attack=attack, outliers=of_household[who], household=who)
+            table.add("score", value, "1", attack=attack.name, outliers=of_household[who], household=who)
 
 
 def pool_outliers(scores: pd.DataFrame, options: LeakageOptions, seed: int = 0) -> RecordTable:

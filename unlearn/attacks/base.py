@@ -1,0 +1,112 @@
+"""What an attack on a release is: one class with its settings that scores, and the names of those built in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from unlearn.checks import FloatArray, IntArray
+from unlearn.errors import InputError
+from unlearn.registry import Registry
+
+
+class Attack(Protocol):
+    """A membership attack: a frozen dataclass of plain settings, with the work as a method.
+
+    One of one's own inherits from this class, has a `name` for records and writes `score`.
+
+    Attributes:
+        name: what records call it.
+        label: what figures call it.
+        score_of_a_copy: the score of a profile that equals a released one, where there is no higher score; None where
+            copies are not told for certain. Strangers with this score cannot be told from copies.
+    """
+
+    name: str
+    label: ClassVar[str]
+    score_of_a_copy: ClassVar[float | None] = None
+
+    def score(self, synthetic: FloatArray, attacked: FloatArray, reference: FloatArray, seed: int = 0) -> FloatArray:
+        """Score each attacked profile; higher means "trained on". See `membership_scores`, which checks what is given.
+
+        Args:
+            synthetic: released profiles in kWh, shape (n, S).
+            attacked: profiles to score, shape (m, S).
+            reference: profiles of households that were neither trained on nor are attacked, shape (r, S).
+            seed: of whatever is drawn.
+
+        Returns:
+            Scores, shape (m,).
+        """
+        ...
+
+
+class Classifier(Protocol):
+    """How an attacker guesses an attribute of households from their days: a frozen dataclass with the work as a method.
+
+    One of one's own inherits from this class, has a `name` for records and writes `score`.
+    """
+
+    name: str
+
+    def score(self, profiles: FloatArray, values: IntArray, attacked: FloatArray, seed: int = 0) -> FloatArray:
+        """Score each value for each attacked day. Values count alike, however frequent they are.
+
+        Args:
+            profiles: what is learnt from, in kWh, shape (n, S).
+            values: the attribute of each, at least two values, shape (n,).
+            attacked: days, shape (m, S).
+            seed: of whatever is drawn.
+
+        Returns:
+            Scores in ascending order of the values, shape (m, values).
+        """
+        ...
+
+
+#: Attacks and classifiers by name. One's own need no name: whatever takes a name takes an object, too.
+ATTACKS: Registry[type[Attack]] = Registry(
+    "attack",
+    {
+        "distance": "unlearn.attacks.membership:Distance",
+        "relative_distance": "unlearn.attacks.membership:RelativeDistance",
+        "density": "unlearn.attacks.membership:Density",
+        "discriminator": "unlearn.attacks.membership:Discriminator",
+    },
+)
+CLASSIFIERS: Registry[type[Classifier]] = Registry(
+    "classifier",
+    {"nearest": "unlearn.attacks.attributes:NearestProfile", "trees": "unlearn.attacks.attributes:BoostedTrees"},
+)
+
+
+def make_attack(attack: str | Attack) -> Attack:
+    """An attack by its name with its default settings; an object is returned as it is.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    return ATTACKS[attack]() if isinstance(attack, str) else attack
+
+
+def make_classifier(classifier: str | Classifier) -> Classifier:
+    """The same of a classifier."""
+    return CLASSIFIERS[classifier]() if isinstance(classifier, str) else classifier
+
+
+def require_attacks(attacks: Sequence[str | Attack]) -> list[Attack]:
+    """Return attacks, and refuse those that cannot be told apart before anything is attacked.
+
+    Raises:
+        InputError: none, one name twice, or an unknown one.
+    """
+    found = [make_attack(attack) for attack in attacks]
+    names = [attack.name for attack in found]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"attacks: expected at least one, each name once, got {names}.")
+    return found
+
+
+def label_of(name: str) -> str:
+    """What figures and sentences call an attack; one without a name in the registry is called as in its records."""
+    return ATTACKS[name].label if name in ATTACKS else name
