@@ -116,12 +116,14 @@ def test_readings_of_another_name_are_scored_anew(tmp_path: Path) -> None:
 
 def test_scores_of_another_pyod_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = build_detection(composed("experiment=tiny", *QUICK, f"anomaly.folder={tmp_path}"))
-    keys = []
+    found = []
     for installed in ("2.0", "3.0"):
-        monkeypatch.setattr("unlearn.studies.detection.run.version", lambda _, installed=installed: installed)
-        keys.append([run.key(make_detector(name), 0) for name in ("lof", "level")])
-    assert keys[0][0] != keys[1][0]
-    assert keys[0][1] == keys[1][1]
+        monkeypatch.setattr(
+            "unlearn.store.artefacts.metadata.version", lambda name, own=installed: own if name == "pyod" else "1"
+        )
+        found.append([run.store.artefact(**run.depends(make_detector(name), 0)).key for name in ("lof", "level")])
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1]
 
 
 def lead_frame(series: BuildingSeries) -> pd.DataFrame:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-import unlearn
 from unlearn.detectors.base import Detector, require_detectors, settings_of
 from unlearn.detectors.storage import save_detector
 from unlearn.detectors.windows import Division, divide
@@ -22,16 +20,11 @@ from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries
 from unlearn.households.injection import inject
 from unlearn.households.options import InjectionOptions
-from unlearn.records import config_hash, kept_table, provenance, read_card, source_fingerprint, write_card
-from unlearn.store import create_folder, kept
+from unlearn.records import read_card, write_card
+from unlearn.store import Artefact, Store
 from unlearn.studies.detection.archive import ScoreArchive, load_archive, require_labels, save_archive, score_division
 from unlearn.studies.detection.measure import measure_detector, measure_thresholds
 from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
-
-log = logging.getLogger(__name__)
-
-#: Rooms of the library whose source scores depend on.
-SCORING = ("data", "households", "forecasters", "detectors")
 
 SCORES, MODELS = "anomaly_scores.npz", "models"
 
@@ -63,6 +56,7 @@ class DetectionStudy:
         self.options, self.series, self.injection = options or DetectionOptions(), series, injection
         self.detectors = require_detectors(self.options.detectors)
         self.folder = Path(self.options.folder)
+        self.store = Store(self.folder)
         if series.anomaly is None and injection is None:
             raise InputError(
                 f"{series.name}: expected labelled readings, got a table without the column anomaly. Name the labelled "
@@ -74,10 +68,10 @@ class DetectionStudy:
         """Every seed and detector, fitted, scored and measured, or taken from disk."""
         wanted = [(seed, detector) for seed in self.options.seeds for detector in self.detectors]
         for seed, detector in tqdm(wanted, desc="detectors", leave=False):
-            folder = self._scored(detector, seed)
-            archive, card = load_archive(folder / SCORES), read_card(folder)
+            scored = self._scored(detector, seed)
+            archive, card = load_archive(scored.folder / SCORES), read_card(scored.folder)
             archive = archive.with_readings(self.divided(seed).scaled.series)
-            yield Judged(archive, self._records(archive, card, folder), folder)
+            yield Judged(archive, self._records(archive, card, scored), scored.folder)
 
     def _divided(self, seed: int) -> Division:
         series = self.series if self.injection is None else inject(self.series, self.injection, seed)
@@ -85,29 +79,31 @@ class DetectionStudy:
         require_labels(division)
         return division
 
-    def key(self, detector: Detector, seed: int) -> dict[str, Any]:
-        """Everything that the scores of a detector depend on."""
+    def depends(self, detector: Detector, seed: int) -> dict[str, Any]:
+        """Everything that the scores of a detector depend on, as the store takes it."""
         own = type(detector)
-        key = {"settings": settings_of(detector), "class": f"{own.__module__}.{own.__qualname__}", "seed": seed}
-        key |= {"name": detector.name, "packages": {package: version(package) for package in detector.needs}}
-        key |= {"data": self.series.name, "series": self.series.fingerprint, "division": asdict(self.options.division)}
-        return key | {
-            "injection": None if self.injection is None else asdict(self.injection),
-            "dependencies": _dependencies(SCORING),
+        return {
+            "kind": "detectors",
+            "name": re.sub(r"\W+", "-", detector.name),
+            "options": {
+                "class": f"{own.__module__}.{own.__qualname__}",
+                "settings": settings_of(detector),
+                "seed": seed,
+                "division": self.options.division,
+                "injection": self.injection,
+            },
+            "data": {"readings": self.series},
+            "code": [own, score_division, divide, inject],
+            "packages": ["numpy", "scikit-learn", "torch", *detector.needs],
         }
 
-    def _scored(self, detector: Detector, seed: int) -> Path:
-        """The folder with scores and model of a detector; filled if it is not there."""
-        own = f"{detector.name}-{config_hash(self.key(detector, seed))}"
-        folder = self.folder / "detectors" / own
-
-        def make() -> None:
-            training = self.folder / "trainings" / own
-            create_folder(folder, lambda temporary: self._fit(detector, seed, temporary, training))
-            log.info("%s of seed %d scored, kept in %s", detector.name, seed, folder)
-
-        kept(folder, lambda: read_card(folder), make)
-        return folder
+    def _scored(self, detector: Detector, seed: int) -> Artefact:
+        """Scores and model of a detector, made if they are not there."""
+        depends = self.depends(detector, seed)
+        artefact = self.store.artefact(**depends)
+        training = self.folder / "trainings" / artefact.folder.name
+        self.store.get(make=lambda folder: self._fit(detector, seed, folder, training), read=read_card, **depends)
+        return artefact
 
     def _fit(self, detector: Detector, seed: int, folder: Path, training: Path) -> None:
         went_on = training.exists()
@@ -126,11 +122,8 @@ class DetectionStudy:
         models = [str(file.relative_to(folder)) for file in (folder / MODELS).iterdir()]
         write_card(card, folder, [SCORES, *models])
 
-    def _records(self, archive: ScoreArchive, card: dict[str, Any], folder: Path) -> pd.DataFrame:
+    def _records(self, archive: ScoreArchive, card: dict[str, Any], scored: Artefact) -> pd.DataFrame:
         rule, draws = self.options.rule, self.options.draws
-        key = {"scores": folder.name, "rule": asdict(rule), "draws": draws}
-        key |= {"dependencies": _dependencies((*SCORING, "studies"))}
-        file = self.folder / "records" / f"{archive.detector}-{config_hash(key)}.parquet"
 
         def measured() -> pd.DataFrame:
             table = measure_detector(archive, rule, draws)
@@ -140,14 +133,15 @@ class DetectionStudy:
                 table.add(name, card[name], "windows" if name == "training_windows" else "buildings")
             return table.to_frame()
 
-        return kept_table(file, measured)
-
-
-def _dependencies(rooms: tuple[str, ...]) -> dict[str, Any]:
-    """Versions, and the source of some rooms of the library."""
-    library = Path(unlearn.__file__).parent
-    sources = {room: source_fingerprint(library / room) for room in rooms}
-    return {"versions": provenance()["versions"], "sources": sources}
+        return self.store.table(
+            "records",
+            scored.name,
+            make=measured,
+            options={"rule": rule, "draws": draws},
+            data={"scores": scored, "readings": self.series},
+            code=[measure_detector],
+            packages=["numpy", "pandas"],
+        )
 
 
 def try_thresholds(options: ThresholdsOptions) -> pd.DataFrame:
