@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from experiments.schema import Config
-from unlearn.data.download import cache_dir
+from unlearn.data.files import cache_dir
 from unlearn.errors import InputError
 from unlearn.forecasters import destroy_forecaster, forecaster_files
 from unlearn.forecasters.checkpoint import CARD

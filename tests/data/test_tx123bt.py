@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.data import builders
-from unlearn.data import tx123bt, tx123bt_files
-from unlearn.data.features import WEATHER_NAMES
+from unlearn.data import tx123bt
+from unlearn.data.features import WEATHER_NAMES, least_correlated
 from unlearn.data.files import Archive
-from unlearn.data.stations import least_correlated
-from unlearn.data.tx123bt import read_tx123bt
-from unlearn.data.tx123bt_files import parse_load
+from unlearn.data.tx123bt import parse_load, read_tx123bt
 from unlearn.errors import DataError, InputError
 
 LOAD = "Data_public/load_2019/load_annual_D{}.txt"
@@ -82,7 +80,7 @@ def test_a_workbook_of_123_buses(tmp_path):
     load, climate = builders.tx_arrays(n_days=1, n_buses=123)
     files = builders.tx_files(load, climate)
     with Archive(builders.write_folder(files, tmp_path)) as archive:
-        parsed = tx123bt_files.parse_climate(archive, CLIMATE.format(1), 123)
+        parsed = tx123bt.parse_climate(archive, CLIMATE.format(1), 123)
     np.testing.assert_array_equal(parsed, climate)
 
 

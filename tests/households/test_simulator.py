@@ -13,11 +13,18 @@ from scipy import stats
 from unlearn.errors import InputError
 from unlearn.households import london_weather, simulate_households
 from unlearn.households.simulator import households as simulator
-from unlearn.households.simulator.appliances import APPLIANCES, run_appliance
-from unlearn.households.simulator.occupancy import ACTIVE, ASLEEP, AWAY, KINDS, _hazards, simulate_activity
-from unlearn.households.simulator.population import HEATING, SEGMENTS, draw_population
-from unlearn.households.simulator.technologies import charging_kwh, heating_kwh, solar_kwh
-from unlearn.households.simulator.weather import half_hours, summer_time
+from unlearn.households.simulator.appliances import APPLIANCES, charging_kwh, heating_kwh, run_appliance, solar_kwh
+from unlearn.households.simulator.households import HEATING, SEGMENTS, draw_population
+from unlearn.households.simulator.surroundings import (
+    ACTIVE,
+    ASLEEP,
+    AWAY,
+    KINDS,
+    _hazards,
+    half_hours,
+    simulate_activity,
+    summer_time,
+)
 
 ALPHA = 0.001
 

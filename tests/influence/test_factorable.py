@@ -15,7 +15,7 @@ from unlearn.influence import KFACInfluenceModule
 @pytest.fixture
 def without_package(monkeypatch):
     """Whatever is refused, is refused before curvlinops is asked for anything."""
-    monkeypatch.setattr("unlearn.influence.kfac.require_curvlinops", lambda: None)
+    monkeypatch.setattr("unlearn.influence.kronecker.require_curvlinops", lambda: None)
     monkeypatch.setitem(sys.modules, "curvlinops", None)
 
 

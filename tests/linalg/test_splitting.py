@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearn.linalg.splitting import split, split_gram, split_product, two_sum
+from unlearn.linalg.gram import split, split_gram, split_product, two_sum
 
 
 def rationals(matrix):

@@ -25,11 +25,11 @@ import unlearn
 from tests.security.conftest import Attacked
 from unlearn.data.files import Archive
 from unlearn.data.text_tables import open_table
-from unlearn.data.tx123bt_files import parse_climate
+from unlearn.data.tx123bt import parse_climate
 from unlearn.detectors.storage import load_checkpoint
 from unlearn.errors import InputError
 from unlearn.forecasters.checkpoint import load_forecaster
-from unlearn.households.io.npz import read_npz
+from unlearn.households.io.wide import read_npz
 from unlearn.records import read_card, read_json, read_parquet, read_safetensors, write_card, write_csv, write_parquet
 from unlearn.store import BLANK_SEAL, write
 from unlearn.studies.detection.archive import load_archive

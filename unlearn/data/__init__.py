@@ -6,8 +6,8 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
-    from unlearn.data.download import cache_dir, fetch, fetch_wheel
     from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
+    from unlearn.data.files import cache_dir, fetch, fetch_wheel
     from unlearn.data.gefcom2012 import read_gefcom2012
     from unlearn.data.poisoning import POISONS, Poisoned, poison
     from unlearn.data.sources import SOURCES, load_dataset

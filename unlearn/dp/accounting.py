@@ -9,6 +9,10 @@ Privacy loss distributions (PLD; Koskela et al. 2020, Doroshenko et al. 2022) gi
 Mironov et al. 2019, turned into ε by Balle et al. 2020, not by Mironov's looser rule) bounds it from above. All are at
 least 0. PRV bounds the removal of a household, which loses more than its addition. Gaussian DP's central limit is no
 bound for few steps and is not offered.
+
+The PRV sums stand here on opacus's discretisation: opacus multiplies `e^t` out, which overflows at losses of 709, and
+takes as many points as the error asked for would need. Written with `e^(ε - t) <= 1` they hold at any size of ε, and
+the error grows where the points would not fit.
 """
 
 from __future__ import annotations
@@ -23,9 +27,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtr
 
-from unlearn.checks import require_count, require_fraction, require_not_negative, require_package, require_positive
+from unlearn.checks import (
+    FloatArray,
+    require_count,
+    require_fraction,
+    require_not_negative,
+    require_package,
+    require_positive,
+)
 from unlearn.dp.options import require_sampling_rate
 from unlearn.errors import ConvergenceError, InputError
 
@@ -125,7 +136,7 @@ def epsilon_by_prv(parts: Sequence[GaussianSteps], delta: float, eps_error: floa
 @functools.lru_cache(maxsize=64)
 def _by_prv(parts: tuple[GaussianSteps, ...], delta: float, eps_error: float) -> Interval:
     require_opacus()
-    from unlearn.dp.prv import enclose_epsilon
+    from unlearn.dp.accounting import enclose_epsilon
 
     history = [(part.noise_multiplier, part.sampling_rate, part.steps) for part in parts]
     return Interval(*enclose_epsilon(history, delta, eps_error))
@@ -279,3 +290,63 @@ def require_opacus() -> None:
         MissingPackageError: it is not installed.
     """
     require_package("private training", "opacus", '"unlearn[private]"')
+
+
+#: Most points of the grid; 2 million take about a second.
+_GRID_POINTS = 2_000_000
+
+
+def enclose_epsilon(
+    parts: Sequence[tuple[float, float, int]], delta: float, eps_error: float
+) -> tuple[float, float, float]:
+    """Bounds of ε and what lies between them.
+
+    Args:
+        parts: noise multiplier, sampling rate and number of steps of each part.
+        delta: δ; its own error is a thousandth of it.
+        eps_error: how far the bounds may be from the estimate, if the points suffice.
+
+    Returns:
+        ε from below, estimated, and from above; each at least 0.
+    """
+    from opacus.accountants.analysis.prv import prvs as opacus
+    from opacus.accountants.analysis.prv.compose import compose_heterogeneous
+    from opacus.accountants.analysis.prv.domain import Domain, compute_safe_domain_size
+
+    class StablePrv(opacus.PoissonSubsampledGaussianPRV):
+        """The same distribution function, without `e^t`."""
+
+        def cdf(self, t: FloatArray) -> FloatArray:
+            q, sigma = self.sample_rate, self.noise_multiplier
+            if q == 1:
+                return ndtr(sigma * np.asarray(t) - 0.5 / sigma)
+            least = np.log1p(-q)
+            with np.errstate(divide="ignore"):  # at the least loss, where z is -inf
+                above = np.maximum(t, least)
+                z = above - np.log(q) + np.log1p(np.maximum((q - 1) * np.exp(-above), -1.0))
+            return q * ndtr(sigma * z - 0.5 / sigma) + (1 - q) * ndtr(sigma * z + 0.5 / sigma)
+
+    counts = [steps for _, _, steps in parts]
+    losses = [StablePrv(rate, noise) for noise, rate, _ in parts]
+    delta_error = delta / 1000
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Optimal order is the")  # of RDP, which only sizes the grid
+        reach = compute_safe_domain_size(losses, counts, eps_error, delta_error)
+    per_error = np.sqrt(sum(counts) * np.log(12 / delta_error) / 2)
+    # Each step may shift the grid by half a width to keep its mean, and there may be a million steps.
+    points = max(_GRID_POINTS, 2 * sum(counts))
+    width = max(eps_error / per_error, 2 * reach / (points - sum(counts)))
+    error, reach = width * per_error, reach + width * sum(counts) / 2
+    domain = Domain.create_aligned(-reach - error, reach + error, width)
+    truncated = [opacus.TruncatedPrivacyRandomVariable(loss, domain.t_min, domain.t_max) for loss in losses]
+    composed = compose_heterogeneous([opacus.discretize(loss, domain) for loss in truncated], counts)
+    t, p = composed.domain.ts, composed.pmf
+
+    def at(target: float) -> float:
+        def excess(epsilon: float) -> float:
+            first = int(np.searchsorted(t, epsilon))
+            return float(p[first:] @ -np.expm1(epsilon - t[first:])) - target
+
+        return float(brentq(excess, 0.0, float(t[-1]), xtol=1e-10)) if excess(0.0) > 0 else 0.0
+
+    return max(0.0, at(delta + delta_error) - float(error)), at(delta), at(delta - delta_error) + float(error)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         BuildingSplit,
         buildings_of,
         fill_gaps,
+        read_lead,
         split_buildings,
     )
     from unlearn.households.by_household import (
@@ -23,15 +24,13 @@ if TYPE_CHECKING:
     from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
     from unlearn.households.injection import inject
     from unlearn.households.io.lcl import convert_lcl, read_lcl
-    from unlearn.households.io.lead import read_lead
-    from unlearn.households.io.npz import read_npz
     from unlearn.households.io.parquet import load_profiles, save_profiles
     from unlearn.households.io.sources import HOUSEHOLD_SOURCES, load_buildings, load_households
-    from unlearn.households.io.wide import read_wide
+    from unlearn.households.io.wide import read_npz, read_wide
     from unlearn.households.options import KINDS, InjectionOptions
     from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
     from unlearn.households.simulator.households import simulate_households
-    from unlearn.households.simulator.weather import london_weather
+    from unlearn.households.simulator.surroundings import london_weather
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -9,9 +9,8 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.influence.base import BaseInfluenceModule
-    from unlearn.influence.cg import CGInfluenceModule
-    from unlearn.influence.direct import AutogradInfluenceModule
-    from unlearn.influence.kfac import KFACInfluenceModule
+    from unlearn.influence.cg import AutogradInfluenceModule, CGInfluenceModule
+    from unlearn.influence.kronecker import KFACInfluenceModule
     from unlearn.influence.lissa import LiSSAInfluenceModule
     from unlearn.influence.module import ModuleObjective, mean_squared_error
     from unlearn.influence.risk import BaseObjective

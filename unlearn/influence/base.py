@@ -20,17 +20,19 @@ from torch.utils.data import DataLoader
 from unlearn.checks import IntArray, require_not_negative, require_positive, require_rows
 from unlearn.errors import InputError
 from unlearn.influence.checkpoint import ScoreStore
-from unlearn.influence.curvature import RiskOperator
 from unlearn.influence.flat import FlatModel, dtypes_named
 from unlearn.influence.mean_loss import MeanLoss
 from unlearn.influence.module import as_tensor, require_device, require_module, require_objective
-from unlearn.influence.risk import BaseObjective, TrainingRisk
+from unlearn.influence.risk import BaseObjective, RiskOperator, TrainingRisk
 from unlearn.influence.samples import Samples, bytes_of, leaves
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
 
 #: Condition number up to which `damp="auto"` leaves a Hessian as it is: rounding costs a solution few of its digits.
 WELL_CONDITIONED = {torch.float64: 1e6, torch.float32: 1e4}
+
+#: Relative residual asked for where the caller names none.
+RTOL = {torch.float64: 1e-10, torch.float32: 1e-6}
 
 #: Condition number that it damps others to. Of 10 to 1e6, refits of whole networks were predicted best at 1e3
 #: (`python -m experiments.full_network`).

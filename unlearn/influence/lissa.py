@@ -15,9 +15,8 @@ from tqdm import tqdm
 from unlearn.checks import require_positive
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.influence.base import BaseInfluenceModule
-from unlearn.influence.curvature import RiskOperator, batch_product
 from unlearn.influence.mean_loss import PATIENCE
-from unlearn.influence.risk import BaseObjective
+from unlearn.influence.risk import BaseObjective, RiskOperator, batch_product
 from unlearn.linalg import Solution, lanczos_extremes, relative_residual
 
 #: Relative residual above which the series has diverged; the zero vector has 1.

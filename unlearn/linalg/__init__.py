@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.linalg.cg import solve_cg
+    from unlearn.linalg.cg import Objective, inverse_hvp, solve_cg
     from unlearn.linalg.gram import GramOperator
-    from unlearn.linalg.nystrom import nystrom_preconditioner
-    from unlearn.linalg.objective import Objective, inverse_hvp
     from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
     from unlearn.linalg.options import IhvpOptions
-    from unlearn.linalg.solvers import Preconditioner, Solution, relative_residual, solve_dense
+    from unlearn.linalg.solvers import Preconditioner, Solution, nystrom_preconditioner, relative_residual, solve_dense
     from unlearn.linalg.spectrum import (
         DampingChoice,
         Extremes,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearn.errors import DataError, InputError
-from unlearn.households.io.lead import read_lead
+from unlearn.households.buildings import read_lead
 from unlearn.households.io.sources import load_buildings
 
 HEADER = "timestamp,building_id,meter_reading,anomaly\n"

@@ -72,7 +72,7 @@ class Npz(_Chosen):
     path: str = field(metadata={"expected": "a NumPy archive of households, such as sample.npz"})
 
     def read(self) -> HouseholdProfiles:
-        return reader("unlearn.households.io.npz:read_npz")(self.path)
+        return reader("unlearn.households.io.wide:read_npz")(self.path)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Lead:
     date_format: str | None = None
 
     def read(self) -> BuildingSeries:
-        return reader("unlearn.households.io.lead:read_lead")(
+        return reader("unlearn.households.buildings:read_lead")(
             self.path, max_buildings=self.max_buildings, date_format=self.date_format
         )
 
