@@ -205,6 +205,12 @@ def read_card(folder: Path, mend: str = MEND) -> dict[str, Any]:
     return card
 
 
+def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Records of several tables in one, `COLUMNS` first; columns that are empty in a table do not count there."""
+    records = pd.concat([table.dropna(axis="columns", how="all") for table in tables], ignore_index=True)
+    return records.reindex(columns=[*COLUMNS, *(column for column in records if column not in COLUMNS)])
+
+
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Gather the records of many jobs into one table, in the order of their paths.
 

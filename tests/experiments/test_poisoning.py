@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments.jobs import identity
-from experiments.poisoning_stages import PoisoningRun
+from experiments.poisoning import measured, poisoning_options
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
@@ -33,15 +33,15 @@ def test_a_run_writes_its_records_figure_and_page_and_goes_on_where_it_stopped(
     assert (folder / "poisoning.png").stat().st_size > 20_000
     assert "found, unlearnt, priced" in (folder / "index.html").read_text()
 
-    before = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    before = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
     assert len(before) == 2 * 8  # attacks, parts
-    lost = next(file for file in before if file.name.startswith("residual"))
+    lost = next(file for file in before if file.parent.name.startswith("residual"))
     lost.unlink()  # as if interrupted
-    again = PoisoningRun(composed(*SMALL, f"models={run.folder / 'models'}", *QUICK)).records()
+    again = measured(composed(*SMALL, f"models={run.folder / 'models'}", *QUICK))
     pd.testing.assert_frame_equal(
         *(table.drop(columns=["config_hash", "tiny"], errors="ignore") for table in (again, records))
     )
-    after = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    after = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
     assert {file: time for file, time in before.items() if file != lost}.items() <= after.items()
 
 
@@ -59,21 +59,26 @@ def test_parts_of_other_settings_are_measured_anew(tmp_path: Path, monkeypatch: 
     common += ["poisoning.detectors=[residual]", "poisoning.shares=[0.1,0.2]"]
     common += ["poisoning.attacks=[{kind: ramp, strength: -0.5}]"]
     for changed in ([], [], ["poisoning.gan.epochs=2"], ["poisoning.rounds=1"]):
-        PoisoningRun(composed(*common, *changed)).records()
+        measured(composed(*common, *changed))
     once = ["residual", "median", "gan", "residual", "median"]  # the slow detector at one share
     assert asked == [*once, "gan", *once]
 
 
 def test_the_configured_options_are_the_librarys_default() -> None:
-    assert PoisoningRun(composed()).options == PoisoningOptions()
+    assert poisoning_options(composed()) == PoisoningOptions()
 
 
-def test_a_gan_that_no_share_asks_for_is_said_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    PoisoningRun(composed("poisoning.shares=[0.2]"))
+def test_a_gan_that_no_share_asks_for_is_said_to_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PoisonedStudy, "detected", lambda *_: pd.DataFrame({"metric": ["none"], "value": [0.0]}))
+    monkeypatch.setattr(PoisonedStudy, "models", lambda _: pd.DataFrame({"metric": ["none"], "value": [0.0]}))
+    common = [*SMALL, f"models={tmp_path / 'models'}", f"poisoning.folder={tmp_path / 'kept'}", "poisoning.seeds=[0]"]
+    measured(composed(*common, "poisoning.shares=[0.2]", "poisoning.gan.shares=[0.1]"))
     assert "the GAN is left out: none of poisoning.shares is among poisoning.gan.shares [0.1]" in caplog.text
     caplog.clear()
-    PoisoningRun(composed())
-    assert not caplog.text
+    measured(composed(*common, "poisoning.shares=[0.1]", "poisoning.gan.shares=[0.1]"))
+    assert "left out" not in caplog.text
 
 
 def test_where_parts_are_kept_changes_no_result() -> None:
@@ -100,5 +105,5 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path, override: str, messa
     kept = tmp_path / "kept"
     own = [f"poisoning.folder={kept}", f"models={tmp_path / 'models'}", "poisoning.shares=[0.1]", override]
     with pytest.raises(InputError, match=re.escape(message)):
-        PoisoningRun(composed(*SMALL, *own)).records()
+        measured(composed(*SMALL, *own))
     assert not kept.exists()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.audit_stages import audit_options, audited
 from experiments.jobs import identity
+from experiments.unlearning_audit import audit_options, audited
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
@@ -33,13 +33,13 @@ def test_an_audit_writes_its_evidence_and_goes_on_where_it_stopped(
     assert "Did the deletion happen?" in page
     assert_self_contained(page)
 
-    before = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
-    assert sorted(file.name.split("-")[0] for file in before) == sorted(PARTS)
-    lost = next(file for file in before if file.name.startswith("released"))
+    before = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
+    assert sorted(file.parent.name.split("-")[0] for file in before) == sorted(PARTS)
+    lost = next(file for file in before if file.parent.name.startswith("released"))
     lost.unlink()  # as if interrupted
     again = records_of(run("unlearning_audit", *QUICK))
     pd.testing.assert_frame_equal(again, records)
-    after = {file: file.stat().st_mtime_ns for file in Path("kept").iterdir()}
+    after = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
     assert {file: time for file, time in before.items() if file != lost}.items() <= after.items()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -100,6 +101,7 @@ class OperatingCost:
         self.case = load_case(case) if not isinstance(case, GridCase) else case
         self.backend = require_choice("backend", backend, BACKENDS)
         self.bounds = require_choice("bounds", bounds, BOUNDS)
+        self._settings = (backend, derivative, form, bounds)
         self._pricer: BatchedPricer | LayerPricer
         if backend == "batched":
             self._pricer = BatchedPricer(self.case, bounds)
@@ -112,6 +114,11 @@ class OperatingCost:
 
     def __repr__(self) -> str:
         return f"OperatingCost({self.case!r}, backend={self.backend!r}, bounds={self.bounds!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the grid and what prices its hours."""
+        return hashlib.sha256(repr((self.case.fingerprint, self._settings)).encode()).hexdigest()
 
     @property
     def statistics(self) -> dict[str, RegionStatistics]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from unlearn.studies._shared.measure import METRICS, HourlyMetrics, measure_fore
 from unlearn.studies._shared.options import PROTOCOLS
 from unlearn.unlearning import evaluation_rows, require_base, select
 from unlearn.unlearning.request import resolve
+
+#: Packages whose versions change what is fitted and measured.
+PACKAGES = ("clarabel", "cvxpylayers", "numpy", "scikit-learn", "scipy", "torch")
 
 #: How a share of rows to unlearn is picked; "given" rows are fixed.
 SELECTIONS = ("helpful", "harmful", "random", "given")
@@ -170,6 +174,14 @@ class Study:
             seed=self.seed,
             **self.labels,
         )
+
+    def dependencies(self) -> dict[str, Any]:
+        """What results of this study depend on beside their own options, as `unlearn.store.Store` takes it."""
+        own = ("protocol", "selection_label", "hours", "ihvp", "linf_budget", "cost", "gradient_cost", "seed", "labels")
+        options = {name: getattr(self, name) for name in own}
+        options |= {"theta": self.model.theta.numpy(), "zero_loads": self.mape.leave_out_zeros}
+        options |= {"criteria": [criterion.name for criterion in self.own_criteria], "rows": self.given_rows}
+        return {"options": options, "data": {"train": self.dataset}, "code": self.own_criteria, "packages": PACKAGES}
 
     @property
     def selection_label(self) -> str:

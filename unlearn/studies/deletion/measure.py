@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -9,7 +11,8 @@ from tqdm import tqdm
 from unlearn.attacks import measure_attack
 from unlearn.checks import IntArray
 from unlearn.data import remain_rows
-from unlearn.records import RecordTable
+from unlearn.records import RecordTable, joined
+from unlearn.store import Store
 from unlearn.studies._shared.study import Study
 from unlearn.studies.deletion.attackers import ATTACKS, Attacker, add_outcome, cross_fitted, measure_membership
 from unlearn.studies.deletion.options import AuditOptions
@@ -55,6 +58,16 @@ class Audit:
         table = self.study.records("unlearning_audit")
         {"released": self._released, "worlds": self._worlds, "forecaster": self._forecaster}[part](table)
         return table.to_frame().assign(proportion=self.share)
+
+    def kept_records(self, store: Store) -> pd.DataFrame:
+        """Records of all parts; those that were measured before are taken from the store."""
+        depends = self.study.dependencies()
+        own = {"study": depends["options"], "options": self.options, "rows": self.rows}
+        tables = []
+        for part in PARTS:
+            found = {**depends, "options": {**own, "part": part}, "code": (Audit, *depends["code"])}
+            tables.append(store.table("deletion", part, make=partial(self.records, part), **found))
+        return joined(tables)
 
     def attacker(self) -> Attacker:
         """Who knows the removed rows and the population of the others."""

@@ -6,9 +6,10 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.poisoning.measure import PoisonedStudy
-    from unlearn.studies.poisoning.options import PoisoningOptions
+    from unlearn.studies.poisoning.options import Poison, PoisonGan, PoisoningOptions
+    from unlearn.studies.poisoning.run import measure_poisoning
     from unlearn.studies.poisoning.verdict import summarise_poisoning
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["PoisonedStudy", "PoisoningOptions", "summarise_poisoning"]
+__all__ = ["Poison", "PoisonGan", "PoisonedStudy", "PoisoningOptions", "measure_poisoning", "summarise_poisoning"]

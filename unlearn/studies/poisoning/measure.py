@@ -30,15 +30,12 @@ from unlearn.studies.poisoning.detection import (
     nothing,
     quality,
 )
-from unlearn.studies.poisoning.options import PoisoningOptions
+from unlearn.studies.poisoning.options import DETECTORS, PoisoningOptions
 from unlearn.studies.poisoning.remedies import refitted, remedies
 from unlearn.unlearning import relative_distance, retrain
 
 #: Metrics of a forecaster that are recorded, of `METRICS`.
 KEPT = ("mse", "mape", "cost", "generation_cost", "shedding_cost", "storage_cost", "over_generated")
-
-#: Detectors that need nothing but the forecaster. "truth" knows the mask, "none" flags nothing.
-DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
 
 _Detect = Callable[[Study, PoisoningOptions], Detection]
 

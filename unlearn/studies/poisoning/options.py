@@ -3,18 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
 from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
 
+#: Detectors that need nothing but the forecaster. "truth" knows the mask, "none" flags nothing.
+DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
+
+
+@dataclass(frozen=True)
+class Poison:
+    """An attack; see `unlearn.data.poison`."""
+
+    kind: str
+    strength: float
+
+
+@dataclass(frozen=True)
+class PoisonGan:
+    """How the LSTM-GAN is trained and inverted on loads; see `unlearn.detectors.gan`. The rest is its default.
+
+    Attributes:
+        shares: poisoned shares at which it is asked; it takes minutes for each training set.
+        epochs: of training.
+        batch_size: of training.
+        steps: of the latent inversion.
+        learning_rate: of the latent inversion.
+    """
+
+    shares: Sequence[float] = (0.1,)
+    epochs: int = 10
+    batch_size: int = 32
+    steps: int = 30
+    learning_rate: float = 0.05
+
 
 @dataclass(frozen=True)
 class PoisoningOptions:
-    """Settings of detection and remedies, the same for every detector.
+    """Settings of a sweep over attacks, and of detection and remedies, the same for every detector.
 
     Attributes:
+        attacks: in this order; the last one shows what lifting loads does to the cost.
+        shares: of the head's training hours that are poisoned.
+        seeds: of intervals and noise, and of core, initial weights and detectors.
+        interval_hours: hours that are attacked in a row.
+        loads: names of the attacked ones; None: all.
+        detectors: of `DETECTORS`.
+        anomalies: detectors of anomalies on windows of loads, fitted on poisoned and clean hours.
+        gan: settings of the detector "gan".
         false_alarms: share of the validation hours, which are clean, that a threshold flags.
         rounds: how often the forecast residual is asked, each time of the model without what was flagged before.
         tails: candidates for k, median absolute deviations from which on an influence counts as harmful.
@@ -24,6 +62,19 @@ class PoisoningOptions:
         stride_hours: hours between the starts of windows.
     """
 
+    attacks: Sequence[Poison] = (
+        Poison("scaling", -0.5),
+        Poison("ramp", -0.5),
+        Poison("noise", 0.5),
+        Poison("scaling", 0.5),
+    )
+    shares: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.3)
+    seeds: Sequence[int] = (0, 1, 2)
+    interval_hours: int = 24
+    loads: Sequence[str] | None = None
+    detectors: Sequence[str] = DETECTORS
+    anomalies: Sequence[str] = ("median", "gan")
+    gan: PoisonGan = field(default_factory=PoisonGan)
     false_alarms: float = 0.01
     rounds: int = 3
     tails: Sequence[float] = (2.0, 3.0, 5.0, 8.0)
@@ -33,6 +84,16 @@ class PoisoningOptions:
     stride_hours: int = 48
 
     def __post_init__(self) -> None:
+        for name in ("attacks", "shares", "seeds"):
+            values = list(getattr(self, name))
+            if not values or any(value in values[:i] for i, value in enumerate(values)):
+                raise InputError(f"poisoning.{name}: expected at least one, each once, got {values}.")
+        for name in ("detectors", "anomalies"):
+            values = list(getattr(self, name))
+            if len(set(values)) < len(values):
+                raise InputError(f"poisoning.{name}: expected each once, got {values}.")
+        for detector in self.detectors:
+            require_choice("poisoning.detectors", detector, DETECTORS)
         require_fraction("poisoning: false_alarms", self.false_alarms)
         require_count("poisoning: rounds", self.rounds)
         if not self.tails:
