@@ -7,8 +7,8 @@ from unlearn.lazy import lazily
 if TYPE_CHECKING:
     from unlearn.studies.poisoning.measure import PoisonedStudy
     from unlearn.studies.poisoning.options import PoisoningOptions
-    from unlearn.studies.poisoning.verdict import summarise_poisoning
+    from unlearn.studies.poisoning.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["PoisonedStudy", "PoisoningOptions", "summarise_poisoning"]
+__all__ = ["PoisonedStudy", "PoisoningOptions", "summarise"]
