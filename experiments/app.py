@@ -36,7 +36,7 @@ from experiments.refusals import CONF, explain, require_complete, require_known
 from experiments.schema import Config, register
 from unlearn.errors import InputError
 from unlearn.records import FILES, config_hash, provenance, write_json, write_parquet
-from unlearn.reporting.labels import TINY
+from unlearn.reporting.style import TINY
 from unlearn.store import sweep
 from unlearn.store.dependencies import roots
 

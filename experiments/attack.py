@@ -12,8 +12,9 @@ from experiments.attack_stages import AttackRun
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
+from unlearn.reporting.style import ATTACK_NAMES
 from unlearn.studies.leakage.samples import COPIED
-from unlearn.studies.leakage.verdict import ATTACK_NAMES, headline_attack
+from unlearn.studies.leakage.verdict import headline_attack
 
 
 @experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)

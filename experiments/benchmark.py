@@ -19,7 +19,7 @@ from experiments.endings import Ending, number
 from experiments.schema import Config
 from unlearn.checks import require_choice
 from unlearn.records import RecordTable
-from unlearn.reporting.labels import NOT_A_RESULT
+from unlearn.reporting.style import NOT_A_RESULT
 from unlearn.store import write
 
 log = logging.getLogger(__name__)

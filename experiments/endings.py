@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from unlearn.reporting.labels import NOT_A_RESULT
+from unlearn.reporting.style import NOT_A_RESULT
 
 #: Units as records name them, and as people read them.
 _UNITS = {"percent": "%", "pu2": "p.u.²", "kwh": "kWh", "us/h": "µs", "1": "", "relative": ""}

@@ -11,11 +11,9 @@ from experiments.app import experiment
 from experiments.endings import Ending, Number
 from experiments.jobs import RECORDS, gather
 from experiments.schema import Config
-from experiments.together import TOGETHER, draw_together
+from experiments.together import draw_together
 from unlearn.errors import InputError
 from unlearn.records import collect, read_parquet
-from unlearn.studies.paper.report import save_all
-from unlearn.studies.paper.spread import is_spread, save_spread
 
 
 @experiment
@@ -24,13 +22,14 @@ def main(config: Config, folder: Path) -> Ending:
     folders = config.records or [config.paper.folder]
     jobs = gather(folders)
     before = set(folder.rglob("*.png"))
-    drawn = [name for name in TOGETHER if draw_together(name, jobs, folder)]
+    drawn = draw_together(jobs, folder)
     samples = [file for job in jobs for file in sorted(job.glob("samples*.parquet"))]
     if samples:
         _draw_paper(jobs, samples, folder / "figures")
     elif not drawn:
         raise InputError(
-            f"records: expected runs of paper, {', '.join(TOGETHER)} in {', '.join(folders)}, got none; run one first."
+            f"records: expected runs of paper, fidelity, utility or attack in {', '.join(folders)}, got none; run one "
+            "first."
         )
     numbers = [
         Number("Runs", len(jobs)),
@@ -41,11 +40,10 @@ def main(config: Config, folder: Path) -> Ending:
 
 
 def _draw_paper(jobs: Sequence[Path], samples: Sequence[Path], folder: Path) -> None:
+    from unlearn.studies.paper.report import save
+
     records = collect([job / RECORDS for job in jobs if (job / RECORDS).is_file()])
-    if is_spread(records):
-        save_spread(records, folder)
-    else:
-        save_all(records, pd.concat([read_parquet(file) for file in samples], ignore_index=True), folder)
+    save(records, folder, pd.concat([read_parquet(file) for file in samples], ignore_index=True))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from experiments.app import experiment, write_records
 from experiments.endings import Ending, number
 from experiments.full_network_stages import FullNetworkRun
 from experiments.schema import Config
-from unlearn.reporting.labels import NOT_A_RESULT
+from unlearn.reporting.style import NOT_A_RESULT
 from unlearn.store import write
-from unlearn.studies.full_network.report import save_full_network, write_full_network_page
+from unlearn.studies.full_network.report import save, write_page
 from unlearn.studies.full_network.verdict import at_chosen_condition, summary
 
 
@@ -22,8 +22,7 @@ from unlearn.studies.full_network.verdict import at_chosen_condition, summary
 def main(config: Config, folder: Path) -> Ending:
     """Write records, the figure, the page and `summary.md`, and print the summary."""
     records = write_records(config, FullNetworkRun(config).records(), folder)
-    save_full_network(records, folder / "full_network")
-    write_full_network_page(records, folder / "full_network.png", folder / "index.html")
+    write_page(records, save(records, folder / "full_network"), folder / "index.html")
     text = summary(records) + (f"\n{NOT_A_RESULT}\n" if config.tiny else "")
     write(folder / "summary.md", text.encode())
     sys.stdout.write(text)

@@ -13,8 +13,7 @@ from experiments.schema import Config
 from experiments.tradeoff import costs
 from unlearn.grid import load_case
 from unlearn.records import read_json, write_parquet
-from unlearn.studies.paper.report import save_all, write_report
-from unlearn.studies.paper.spread import is_spread, save_spread
+from unlearn.studies.paper.report import save, write_page
 
 
 @experiment(keeps=lambda config: config.paper.folder)
@@ -25,13 +24,11 @@ def main(config: Config, folder: Path) -> Ending:
     records, samples, stages = gather(run_all(config))
     records = write_records(config, records, target)
     write_parquet(samples, target / "samples.parquet")
-    draw = target / "figures"
-    figures = save_spread(records, draw) if is_spread(records) else save_all(records, samples, draw)
+    figures = save(records, target / "figures", samples)
     card = write_card(config, target, seconds=round(time.perf_counter() - start, 1), stages=stages)
     published = read_json(Path(__file__).with_name("published.json"), sealed=False)
-    write_report(
-        records, figures, published, card, deviations(config, load_case(config.grid.case)), target / "index.html"
-    )
+    differs = deviations(config, load_case(config.grid.case))
+    write_page(records, figures, target / "index.html", published, card, differs)
     kind, protocol = config.paper.forecasters[0], config.paper.protocols[-1]
     own = records[records["forecaster"].eq(kind) & records["protocol"].eq(protocol)]
     return Ending(costs(own), target / "index.html")

@@ -17,10 +17,9 @@ from experiments.synthetic_stages import MODEL, PROFILES, SyntheticRun, feeder_c
 from unlearn.generators.feeder import SyntheticDataPipeline
 from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.records import write_parquet
+from unlearn.studies.release import feeder_report, report
 from unlearn.studies.release.feeder_measure import describe_feeder
-from unlearn.studies.release.feeder_report import save_feeder, write_feeder_page
 from unlearn.studies.release.measure import REAL, describe_release
-from unlearn.studies.release.report import save_release, write_release_page
 
 #: Records that stand in the folder for the owner of the data.
 COMPARISON = "comparison.parquet"
@@ -50,8 +49,8 @@ def main(config: Config, folder: Path) -> Ending:
     compared = _compare(config, release, division.learnt, labels, internal, card)
     records = describe_release(release, None, labels, run.public(division, config.seed)).to_frame()
     records = write_records(config, records, folder)
-    png = save_release(records, folder / "release")
-    write_release_page(records, png, folder / "index.html", card, internal.name if compared else None)
+    png = report.save(records, folder / "release")
+    report.write_page(records, png, folder / "index.html", card, internal.name if compared else None)
     if isinstance(config.generator, FeederConfig):
         _write_feeder(config, config.generator, folder)
     log.info("%d profiles in %s", len(release), folder / PROFILES)
@@ -77,7 +76,7 @@ def _compare(
     records = mark_records(config, records)
     # Under another name than a run's records, so that no table of many runs takes them in.
     write_parquet(records, folder / COMPARISON)
-    write_release_page(records, save_release(records, folder / "release"), folder / "index.html", card)
+    report.write_page(records, report.save(records, folder / "release"), folder / "index.html", card)
     return True
 
 
@@ -86,9 +85,9 @@ def _write_feeder(config: Config, generator: FeederConfig, folder: Path) -> None
     outputs = pipeline.generate_all()
     pipeline.save_outputs(outputs)
     records = describe_feeder(outputs, {"data": "feeder", "seed": config.seed}).to_frame()
-    records = write_records(config, records, folder / "feeder_page")
-    save_feeder(records, folder / "feeder_page" / "feeder")
-    write_feeder_page(records, folder / "feeder_page" / "feeder.png", folder / "feeder_page" / "index.html")
+    shown = folder / "feeder_page"
+    records = write_records(config, records, shown)
+    feeder_report.write_page(records, feeder_report.save(records, shown / "feeder"), shown / "index.html")
 
 
 if __name__ == "__main__":

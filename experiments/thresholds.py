@@ -13,9 +13,9 @@ from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
 from unlearn.detectors.base import label_of
+from unlearn.reporting.style import rule_named
 from unlearn.studies.detection.options import ThresholdsOptions
 from unlearn.studies.detection.run import try_thresholds
-from unlearn.studies.detection.verdict import rule_named
 
 
 @experiment

@@ -1,10 +1,14 @@
-"""What `fidelity`, `utility`, `attack` show: each run its records, figure and page; several runs one for all."""
+"""What a study shows: each run its records, figure and page; several runs one for all. Studies are found by name."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -14,73 +18,87 @@ from experiments.jobs import RECORDS
 from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.records import read_parquet
-from unlearn.studies.deletion.report import save_deletion, write_deletion_page
-from unlearn.studies.deletion.verdict import summarise_deletion
-from unlearn.studies.detection.report import save_anomaly, write_anomaly_page
-from unlearn.studies.detection.thresholds_report import save_thresholds, write_thresholds_page
-from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
-from unlearn.studies.detection.verdict import summarise_anomaly
-from unlearn.studies.fidelity.report import save_fidelity, write_fidelity_page
-from unlearn.studies.fidelity.verdict import summarise_fidelity
-from unlearn.studies.leakage.report import save_leakage, write_leakage_page
-from unlearn.studies.leakage.verdict import summarise_leakage
-from unlearn.studies.poisoning.report import save_poisoning, write_poisoning_page
-from unlearn.studies.poisoning.verdict import summarise_poisoning
-from unlearn.studies.private_training.report import save_private_training, write_private_training_page
-from unlearn.studies.private_training.verdict import summarise_private_training
-from unlearn.studies.utility.report import save_utility, write_utility_page
-from unlearn.studies.utility.verdict import summarise_utility
 
-#: Of each experiment: figure, page, sentences.
-_SHOWN = {
-    "fidelity": (save_fidelity, write_fidelity_page, summarise_fidelity),
-    "attack": (save_leakage, write_leakage_page, summarise_leakage),
-    "utility": (save_utility, write_utility_page, summarise_utility),
-    "private_training": (save_private_training, write_private_training_page, summarise_private_training),
-    "anomaly": (save_anomaly, write_anomaly_page, summarise_anomaly),
-    "thresholds": (save_thresholds, write_thresholds_page, summarise_thresholds),
-    "poisoning": (save_poisoning, write_poisoning_page, summarise_poisoning),
-    "unlearning_audit": (save_deletion, write_deletion_page, summarise_deletion),
-}
+#: Studies whose records carry another name.
+_STUDIES = {"attack": "leakage", "anomaly": "detection", "unlearning_audit": "deletion"}
 
-#: Those whose runs can be drawn together.
-TOGETHER = ("fidelity", "utility", "attack")
+
+class Shown(NamedTuple):
+    """How a study shows its records.
+
+    Attributes:
+        report: its module `report`: `save(records, stem)`, `write_page(records, png, path)`, and `TOGETHER` where
+            several runs can be drawn together.
+        verdict: its module `verdict`: `summarise(records)`.
+    """
+
+    report: ModuleType
+    verdict: ModuleType
+
+
+def shown(name: str) -> Shown:
+    """Find how a study shows its records.
+
+    Args:
+        name: of a study in `unlearn.studies`, by its folder or as its records name it, or the path of any package with
+            the modules `report` and `verdict`, such as "my_package.my_study".
+
+    Raises:
+        InputError: no such study; says what is expected where.
+    """
+    package = name if "." in name else f"unlearn.studies.{_STUDIES.get(name, name)}"
+    if not is_shown(name):
+        raise InputError(f"study {name!r}: expected a package {package} with the modules report and verdict, got none.")
+    return Shown(import_module(f"{package}.report"), import_module(f"{package}.verdict"))
+
+
+def is_shown(name: str) -> bool:
+    """Whether there is such a study."""
+    package = name if "." in name else f"unlearn.studies.{_STUDIES.get(name, name)}"
+    try:
+        return find_spec(f"{package}.report") is not None and find_spec(f"{package}.verdict") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def publish(config: Config, name: str, records: pd.DataFrame, folder: Path) -> Path:
     """Write a run's records, figure and page, and print what they say; return the page."""
-    save, write_page, summarise = _SHOWN[name]
+    study = shown(name)
     records = write_records(config, records, folder)
     page = folder / "index.html"
-    write_page(records, save(records, folder / name), page)
-    sys.stdout.write("\n".join(summarise(records)) + "\n")
+    study.report.write_page(records, study.report.save(records, folder / name.rpartition(".")[-1]), page)
+    sys.stdout.write("\n".join(study.verdict.summarise(records)) + "\n")
     return page
 
 
-def draw_together(name: str, jobs: Sequence[Path], folder: Path) -> bool:
-    """Draw all runs of one experiment in one figure and page; what they share, such as real data, counts once.
+def draw_together(jobs: Sequence[Path], folder: Path) -> list[str]:
+    """Draw all runs of each study in one figure and page; what they share, such as real data, counts once.
 
     Runs with a release in steps of an hour measure real days in hours, too, whose numbers are others: beside runs in
     shorter steps they have a figure and page of their own, named after the steps of a day.
 
     Returns:
-        Whether there was any run of the experiment among the jobs.
+        The studies among the jobs whose runs can be drawn together.
 
     Raises:
         InputError: the runs measured the same thing with different results, so their settings differ.
     """
-    tables = [table for table in (read_parquet(job / RECORDS) for job in jobs) if (table["experiment"] == name).all()]
-    # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
-    steps = [int(table["n_steps"].max()) for table in tables]
-    save, write_page, _ = _SHOWN[name]
-    if tables:
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for table in (read_parquet(job / RECORDS) for job in jobs):
+        if table["experiment"].nunique() == 1:
+            tables.setdefault(str(table["experiment"].iloc[0]), []).append(table)
+    drawn = [name for name in tables if "." not in name and is_shown(name)]
+    drawn = [name for name in drawn if getattr(shown(name).report, "TOGETHER", False)]
+    for name in drawn:
         only_for_owner(folder)
-    for n_steps in set(steps):
-        records = _joined(name, [table for table, own in zip(tables, steps, strict=True) if own == n_steps])
-        stem = name if n_steps == max(steps) else f"{name}_{n_steps}_steps"
-        png = save(records, folder / stem)
-        write_page(records, png, folder / f"{stem}.html")
-    return bool(tables)
+        # Bus loads are in hours in every run: the steps of a run are those of its other numbers, where it has any.
+        steps = [int(table["n_steps"].max()) for table in tables[name]]
+        report = shown(name).report
+        for n_steps in set(steps):
+            records = _joined(name, [table for table, own in zip(tables[name], steps, strict=True) if own == n_steps])
+            stem = name if n_steps == max(steps) else f"{name}_{n_steps}_steps"
+            report.write_page(records, report.save(records, folder / stem), folder / f"{stem}.html")
+    return drawn
 
 
 def _joined(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

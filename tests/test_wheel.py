@@ -24,8 +24,8 @@ def test_the_wheel_finds_its_grids_and_templates(tmp_path: Path) -> None:
     for carried in (
         "py.typed",
         "grids/ieee14.yaml",
-        "reporting/layout.html",
-        "studies/paper/page.html",
+        "reporting/page.html",
+        "studies/thresholds/slider.html",
         "reporting/unlearn.mplstyle",
     ):
         assert f"unlearn/{carried}" in names

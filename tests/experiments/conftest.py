@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unlearn.records import read_json
-from unlearn.reporting.labels import NOT_A_RESULT
+from unlearn.reporting.style import NOT_A_RESULT
 
 SMALL = ["experiment=tiny", "data.n_hours=600", "evaluation.hours=24"]
 

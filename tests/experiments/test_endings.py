@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from experiments.endings import Ending, Number, number, tell
 from tests.experiments.conftest import Runner
 from unlearn.records import RecordTable
-from unlearn.reporting import page
 from unlearn.reporting.figure import save_figure
-from unlearn.reporting.labels import NOT_A_RESULT, TINY
-from unlearn.reporting.page import write_page
+from unlearn.reporting.page import fill
+from unlearn.reporting.style import NOT_A_RESULT, TINY
+from unlearn.reporting.verdict import Page
 
 
 def table() -> pd.DataFrame:
@@ -85,6 +85,6 @@ def test_figures_and_pages_say_it_wherever_a_record_does(tmp_path: Path, marks: 
     figure.subplots()
     save_figure(figure, tmp_path / "figure", records)
     drawn = [" ".join(text.get_text().split()) for text in figure.findobj() if hasattr(text, "get_text")]
-    written = write_page(Path(page.__file__).with_name("layout.html"), tmp_path / "page.html", records).read_text()
+    written = fill(Page("Why?", "yes", "so."), records, None, tmp_path / "page.html").read_text()
     tiny = bool(marks and marks[0])
     assert (NOT_A_RESULT in drawn, NOT_A_RESULT in written) == (tiny, tiny)

@@ -218,4 +218,4 @@ def test_a_sweep_over_generators_gives_one_table_and_a_page_for_each_length_of_s
     other.mkdir()
     write_parquet(records, other / RECORDS)
     with pytest.raises(InputError, match=r"with the same households and settings.*of shuffled_hours for seed 0"):
-        draw_together("fidelity", [job, other], run.folder)
+        draw_together([job, other], run.folder)

@@ -1,163 +1,212 @@
-"""Figures: one style, one way to write them, and panels that several studies draw."""
+"""Figures: one style, one way to write them, and what panels are made of: lines with bands, bars, marks, references."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from unlearn.checks import require_package
-from unlearn.errors import InputError
-from unlearn.reporting.labels import CRITERION_NAMES, METRIC_LABELS, NOT_A_RESULT, is_tiny
+from unlearn.reporting.aggregate import Spread
+from unlearn.reporting.style import GREY, NOT_A_RESULT, is_tiny
 from unlearn.store import write
 
 require_package("unlearn.reporting", "matplotlib", '"unlearn[experiments]"')
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: One colour per criterion, as in the paper: red MSE, blue MAPE, green cost.
-CRITERION_COLOURS = {"mse": "#c8403f", "mape": "#2b6ca3", "cost": "#2f8f4e"}
-SPLIT_COLOURS = {"remain": "#4c72b0", "unlearn": "#dd8452", "test": "#222222"}
-CASE_COLOURS = {True: "#2b6ca3", False: "#dd8452"}
-#: Real households are nearly black; releases have `RELEASE_COLOURS`.
-REAL_COLOUR = "#222222"
-NO_RESULT_COLOUR = "#b3372f"
+_NO_RESULT_COLOUR = "#b3372f"
 _SHEET = Path(__file__).with_name("unlearn.mplstyle")
-#: Decorator under which panels are drawn: lines, legends and fonts in the project's style.
+#: Decorator under which a study's figure is drawn: lines, legends and fonts in the project's style.
 styled = mpl.rc_context(fname=_SHEET)
 
 
-def new_figure(rows: int, columns: int, title: str) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a grid of axes in the project's style, without touching pyplot's state."""
-    with mpl.rc_context(fname=_SHEET):
-        figure = Figure(figsize=(3.4 * columns + (1.1 if columns > 1 else 0.6), 2.7 * rows + 0.4), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+def panels(
+    names: Sequence[Sequence[str]],
+    title: str = "",
+    size: tuple[float, float] | None = None,
+    heights: Sequence[float] | None = None,
+    legend: Mapping[str, str] | None = None,
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with named panels, without touching pyplot's state.
+
+    Args:
+        names: of the panels, row by row; a name that stands in several places covers them, "." leaves a place empty.
+            Rows of different lengths divide their width on their own.
+        title: of the figure.
+        size: width and height in inches; by default 3.4 by 2.7 a panel.
+        heights: of the rows, relative to each other.
+        legend: colour of each name; one legend for all panels, with the title above it.
+
+    Returns:
+        The figure, and its axes by name, which is also their label.
+    """
+    width = max(map(len, names))
+    size = size or (3.4 * width + (1.1 if width > 1 else 0.6), 2.7 * len(names) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    if len(set(map(len, names))) == 1:
+        axes = figure.subplot_mosaic([list(row) for row in names], height_ratios=heights)
+    else:
+        parts = figure.subfigures(len(names), 1, squeeze=False, height_ratios=heights)[:, 0]
+        drawn = [part.subplot_mosaic([list(row)]) for part, row in zip(parts, names, strict=True)]
+        axes = {name: axis for own in drawn for name, axis in own.items()}
+    if legend is None:
         figure.suptitle(title, fontsize=11)
-    return figure, axes.tolist()
+        return figure, axes
+    handles = [Line2D([], [], color=colour, linewidth=2.5, label=name) for name, colour in legend.items()]
+    columns = min(len(handles), 7) or 1
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=columns, fontsize=10, title=title, title_fontsize=12
+    )
+    return figure, axes
 
 
-def save_figure(figure: Figure, stem: Path, records: pd.DataFrame) -> list[Path]:
+def tiled(names: Sequence[str], columns: int) -> list[list[str]]:
+    """Names of panels in rows of at most so many; the last row is filled with empty places."""
+    columns = min(columns, len(names)) or 1
+    rows = [list(names[start : start + columns]) for start in range(0, len(names), columns)]
+    return [row + ["."] * (columns - len(row)) for row in rows]
+
+
+def saver(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame, Path], Path]:
+    """Make a study's `save(records, stem)`, which draws its figure, writes PNG and PDF, and returns the PNG."""
+
+    def save(records: pd.DataFrame, stem: Path) -> Path:
+        """Save the figure of some records as PNG and PDF; return the PNG."""
+        return save_figure(draw(records), stem, records)
+
+    return save
+
+
+@styled
+def save_figure(figure: Figure, stem: Path, records: pd.DataFrame) -> Path:
     """Write a figure of some records as PNG and PDF, each all or nothing; it says so if they are no result."""
     if is_tiny(records):
         said = textwrap.fill(NOT_A_RESULT, int(15 * figure.get_figwidth()))
-        figure.supxlabel(said, fontsize=9, color=NO_RESULT_COLOUR)
+        figure.supxlabel(said, fontsize=9, color=_NO_RESULT_COLOUR)
 
     def draw(file: Path) -> None:
         # Without a creation date, the same records give the same bytes.
         figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
         figure.set_layout_engine("none")  # what was laid out once stays
 
-    with mpl.rc_context(fname=_SHEET):
-        paths = [stem.with_suffix(suffix) for suffix in (".png", ".pdf")]
-        for path in paths:
-            write(path, draw)
-    return paths
+    for suffix in (".png", ".pdf"):
+        write(stem.with_suffix(suffix), draw)
+    return stem.with_suffix(".png")
 
 
-CRITERIA = ("mse", "mape", "cost")
+def line(
+    axis: Axes, points: Mapping[float, Spread], colour: str, label: str = "", form: str = "o-", **look: Any
+) -> None:
+    """Means by their place, joined, with a band from low to high."""
+    found = list(points.values())
+    axis.plot(list(points), [own.mean for own in found], form, color=colour, label=label or None, **look)
+    if any(own.high > own.low for own in found):
+        ends = [own.low for own in found], [own.high for own in found]
+        axis.fill_between(list(points), *ends, color=colour, alpha=0.14, linewidth=0)
 
 
-@styled
-def draw_completeness(axes: Sequence[Axes], records: pd.DataFrame) -> None:
-    """Each criterion against the share that is forgotten: original dotted, unlearnt solid, per split."""
-    chosen = _select(records, experiment="completeness")
-    for axis, metric in zip(axes, CRITERIA, strict=True):
-        for split, colour in SPLIT_COLOURS.items():
-            for method, line in (("original", ":"), ("unlearnt", "-")):
-                curve = chosen.query("metric == @metric and split == @split and method == @method")
-                curve = curve.sort_values("proportion")
-                marker = "o" if method == "unlearnt" else None
-                axis.plot(100 * curve["proportion"], curve["value"], line, color=colour, marker=marker, label=split)
-        axis.set(xlabel="share unlearnt [%]", ylabel=METRIC_LABELS[metric])
-    handles = [line for line in axes[-1].get_lines() if line.get_marker() == "o"]
-    _legend_beside(axes[-1], handles=handles, title="unlearnt\n(dotted: original)", title_fontsize=8)
+def marks(
+    axis: Axes,
+    points: Sequence[tuple[float, Spread]],
+    colour: str,
+    label: str = "",
+    form: str = "o",
+    across: bool = False,
+    **look: Any,
+) -> None:
+    """Means at their places with bars from low to high, upright; `across` puts places on the vertical axis."""
+    if not points:
+        return
+    places, found = zip(*points, strict=True)
+    means = np.array([own.mean for own in found])
+    reach = np.array([[own.mean - own.low for own in found], [own.high - own.mean for own in found]])
+    reach = np.maximum(np.nan_to_num(reach), 0)
+    ends = {"x": means, "y": places, "xerr": reach} if across else {"x": places, "y": means, "yerr": reach}
+    axis.errorbar(**ends, fmt=form, color=colour, label=label or None, capsize=2, markersize=4, **look)
 
 
-@styled
-def draw_sensitivity(axes: Sequence[Axes], records: pd.DataFrame, samples: pd.DataFrame) -> None:
-    """Influence of each drawn remaining sample on one criterion against another, with Pearson's r."""
-    correlations = _select(records, experiment="sensitivity", split="drawn").set_index("metric")["value"]
-    drawn = samples[samples["drawn"]]
-    for axis, (first, second) in zip(axes, combinations(CRITERIA, 2), strict=True):
-        for over, label in ((False, "under-generation"), (True, "over-generation")):
-            group = drawn[drawn["over_generated"] == over]
-            axis.scatter(
-                group[first], group[second], s=6, alpha=0.5, linewidths=0, color=CASE_COLOURS[over], label=label
-            )
-        axis.axhline(0, color="0.6", linewidth=0.6)
-        axis.axvline(0, color="0.6", linewidth=0.6)
-        axis.set(xlabel=_influence_label(first), ylabel=_influence_label(second))
-        axis.set_title(f"r = {correlations[f'pearson_{first}_{second}']:.3f}")
-        axis.ticklabel_format(scilimits=(-2, 3))
-    _legend_beside(axes[-1], markerscale=2)
+def bars(
+    axis: Axes,
+    ticks: Sequence[str],
+    series: Mapping[str, Sequence[Spread | None]],
+    colours: Mapping[str, str],
+    base: float = 0.0,
+    written: Callable[[float], str] | None = None,
+    **look: Any,
+) -> None:
+    """Groups of bars with their ranges.
+
+    Args:
+        axis: to draw on.
+        ticks: names of the groups.
+        series: of each bar in a group, its number in every group; None where there is none.
+        colours: of each bar.
+        base: where bars begin.
+        written: how a number is written above its bar; by default it is not.
+        look: of the bars.
+    """
+    width = 0.8 / max(len(series), 1)
+    for shift, (name, found) in enumerate(series.items()):
+        at = np.arange(len(ticks)) + (shift - (len(series) - 1) / 2) * width
+        own = [(place, spread) for place, spread in zip(at, found, strict=True) if spread]
+        places, means = [place for place, _ in own], [spread.mean - base for _, spread in own]
+        axis.bar(places, means, 0.92 * width, bottom=base, color=colours[name], label=name, **look)
+        ranged = [(place, spread) for place, spread in own if spread.high > spread.low]
+        marks(axis, ranged, "0.3", form="none", elinewidth=0.9)
+        for place, spread in own if written else ():
+            top = (place, max(spread.high, base))
+            axis.annotate(written(spread.mean), top, (0, 3), textcoords="offset points", ha="center", fontsize=7)  # type: ignore[misc]
+    axis.set_xticks(range(len(ticks)), ticks)
+    axis.grid(visible=False, axis="x")
 
 
-@styled
-def draw_tradeoff(axes: Sequence[Axes], records: pd.DataFrame) -> None:
-    """Each criterion on the test rows against λ₁, a curve per criterion that was balanced."""
-    chosen = _select(records, experiment="tradeoff", split="test")
-    for axis, metric in zip(axes, CRITERIA, strict=True):
-        here = chosen[chosen["metric"] == metric]
-        for criterion, colour in CRITERION_COLOURS.items():
-            curve = here[here["criterion"] == criterion].sort_values("l1_budget")
-            name = f"{'TAMU' if criterion == 'cost' else 'PAMU'} ({CRITERION_NAMES[criterion]})"
-            axis.plot(curve["l1_budget"], curve["value"], "o-", color=colour, label=name)
-        for method, line in (("original", ":"), ("retrained", "--")):
-            level = float(here.loc[here["method"] == method, "value"].iloc[0])
-            axis.axhline(level, linestyle=line, color="0.35", linewidth=1, label=method)
-        axis.set(xlabel="$\\lambda_1$", ylabel=METRIC_LABELS[metric])
-    _legend_beside(axes[-1])
+def rows(axis: Axes, names: Sequence[str]) -> None:
+    """A row for each name, the first on top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    axis.grid(visible=False, axis="y")
 
 
-@styled
-def draw_distance(axis: Axes, records: pd.DataFrame) -> None:
-    """Distance of TAMU's parameters to the retrained ones, and the operating cost, against λ₁."""
-    tamu = _select(records, experiment="tradeoff", criterion="cost")
-    distance = tamu[tamu["metric"] == "distance_to_retrained_2norm"].sort_values("l1_budget")
-    cost = tamu[tamu["metric"] == "cost"].sort_values("l1_budget")
-    axis.plot(distance["l1_budget"], distance["value"], "s-", color="#6b4c9a", label="parameter distance")
-    axis.set(xlabel="$\\lambda_1$", ylabel="2-norm distance to retrained")
-    right = axis.twinx()
-    right.spines["right"].set_visible(True)
-    right.grid(visible=False)
-    right.plot(cost["l1_budget"], cost["value"], "o-", color=CRITERION_COLOURS["cost"], label="operating cost")
-    right.set_ylabel(METRIC_LABELS["cost"])
-    lines = [*axis.get_lines(), *right.get_lines()]
-    axis.legend(lines, [str(line.get_label()) for line in lines], loc="upper center")
+def spread_out(place: float, n: int) -> list[float]:
+    """Places of several marks in one row."""
+    return [place + shift for shift in np.linspace(-0.36, 0.36, n + 2)[1:-1]]
 
 
-@styled
-def draw_derivative(axis: Axes, records: pd.DataFrame) -> None:
-    """Operating cost against λ₁ when TAMU follows the exact gradient and when it follows the published code's."""
-    cost = records[(records["metric"] == "cost") & (records["criterion"] == "cost")]
-    for experiment, line, name in (("tradeoff", "o-", "exact"), ("derivative", "s--", "cvxpylayers' default")):
-        curve = _select(cost, experiment=experiment).sort_values("l1_budget")
-        colour = CRITERION_COLOURS["cost"] if experiment == "tradeoff" else "0.45"
-        axis.plot(curve["l1_budget"], curve["value"], line, color=colour, label=name)
-    axis.set(xlabel="$\\lambda_1$", ylabel=METRIC_LABELS["cost"])
+def reference(
+    axis: Axes, value: float, label: str = "", form: str = "--", colour: str = GREY, upright: bool = False
+) -> None:
+    """A line at a value that marks are read against, such as guessing."""
+    draw = axis.axvline if upright else axis.axhline
+    draw(value, color=colour, linewidth=1.0, linestyle=form, label=label or None)
 
 
-def _influence_label(criterion: str) -> str:
-    return f"influence on {METRIC_LABELS[criterion].replace('Operating', 'operating')}"
+def per_cent(*axes: Any) -> None:
+    """Write shares as percentages, on axes such as `axis.yaxis`."""
+    for axis in axes:
+        axis.set_major_formatter(PercentFormatter(1.0))
 
 
-def _legend_beside(axis: Axes, **options: Any) -> None:
-    """Put the legend to the right of the last panel, where it covers no curve."""
+def legend_beside(axis: Axes, **options: Any) -> None:
+    """Put the legend to the right of a panel, where it covers no curve."""
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), **options)
 
 
-def _select(records: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    chosen = records
-    for column, value in wanted.items():
-        chosen = chosen[chosen[column] == value]
-    if chosen.empty:
-        raise InputError(f"figure: no records with {wanted}; run that experiment first.")
-    return chosen
+def legend_below(axis: Axes, distance: float = 0.2, **options: Any) -> None:
+    """Put the legend below a panel."""
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -distance), **{"ncols": 2, **options})
+
+
+def note(axis: Axes, text: str, at: tuple[float, float] = (0.5, 0.5)) -> None:
+    """Write on a panel why it is empty, or what to make of it."""
+    axis.text(*at, text, ha="center", va="center", transform=axis.transAxes, color=GREY)

@@ -10,10 +10,11 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.detection.report import save_anomaly, write_anomaly_page
-from unlearn.studies.detection.thresholds_report import save_thresholds, write_thresholds_page
-from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
-from unlearn.studies.detection.verdict import detector_table, event_table, summarise_anomaly
+from unlearn.studies.detection.report import figure, save, write_page
+from unlearn.studies.detection.verdict import detector_table, event_table, page, summarise
+from unlearn.studies.thresholds import report as thresholds_report
+from unlearn.studies.thresholds.verdict import page as thresholds_page
+from unlearn.studies.thresholds.verdict import summarise as summarise_thresholds
 
 RULE = "best_f1"
 
@@ -52,7 +53,7 @@ AHEAD = {"level": (0.5, 0.5, 0.5), "gan": (0.7, 0.6, 0.45)}
 
 
 def test_a_baseline_that_beats_the_gan_is_named() -> None:
-    said = "\n".join(summarise_anomaly(records_of(BEATEN)))
+    said = "\n".join(summarise(records_of(BEATEN)))
     assert (
         "A baseline beats the GAN-LSTM in F1 of windows, 0.450 in the mean: level (0.600; ahead in 2 of 3 seeds)"
         in said
@@ -68,16 +69,16 @@ def test_a_baseline_that_beats_the_gan_is_named() -> None:
 
 
 def test_a_gan_that_is_ahead_is_said_to_be_with_its_seeds() -> None:
-    said = "\n".join(summarise_anomaly(records_of(AHEAD)))
+    said = "\n".join(summarise(records_of(AHEAD)))
     assert "No baseline beats the GAN-LSTM in F1 of windows, 0.583 in the mean: the next, level" in said
     assert "behind in 2 of 3 seeds" in said
-    assert "beats the GAN" not in "\n".join(summarise_anomaly(records_of({"level": (0.5,)})))
+    assert "beats the GAN" not in "\n".join(summarise(records_of({"level": (0.5,)})))
 
 
 def test_who_flags_everything_is_not_praised_for_finding_events() -> None:
     records = records_of(BEATEN)
     blind = (records["detector"] == "linear") & (records["metric"] == "found_within_24h")
-    said = "\n".join(summarise_anomaly(records.assign(value=records["value"].mask(blind, 0.99))))
+    said = "\n".join(summarise(records.assign(value=records["value"].mask(blind, 0.99))))
     assert "Most events found within a day of their start: level, 0.600" in said
 
 
@@ -91,11 +92,15 @@ def test_tables_hold_every_detector_and_kind() -> None:
 
 def test_figure_and_page_are_drawn_from_records(tmp_path: Path) -> None:
     records = records_of(BEATEN)
-    png = save_anomaly(records, tmp_path / "anomaly")
-    page = read_page(write_anomaly_page(records, png, tmp_path / "index.html"))
-    assert png.stat().st_size > 20_000
-    assert_self_contained(page)
-    assert "GAN-LSTM" in page
+    written = read_page(write_page(records, save(records, tmp_path / "detection"), tmp_path / "index.html"))
+    assert_self_contained(written)
+    assert page(records).answer == "yes"
+    assert "level, has F1 0.600" in page(records).because
+    axes = {axis.get_label(): axis for axis in figure(records).axes}
+    assert [text.get_text() for text in axes["f1 window"].get_yticklabels()] == ["level", "linear forecast", "GAN-LSTM"]
+    lines = {line.get_label(): line for line in axes["recall_at_fpr"].get_lines()}
+    assert list(lines["GAN-LSTM"].get_xdata()) == [0, 0.25, 0.5, 0.75, 1]
+    assert axes["kinds"].images[0].get_array().shape == (3, 3)  # detectors; all kinds and each
 
 
 def threshold_records() -> pd.DataFrame:
@@ -118,8 +123,9 @@ def threshold_records() -> pd.DataFrame:
 
 def test_the_slider_has_counts_and_marks_what_validation_chose(tmp_path: Path) -> None:
     records = threshold_records()
-    page = read_page(write_thresholds_page(records, save_thresholds(records, tmp_path / "t"), tmp_path / "i.html"))
-    found = re.search(r'id="sweeps">(.*?)</script>', page, re.S)
+    png = thresholds_report.save(records, tmp_path / "t")
+    written = read_page(thresholds_report.write_page(records, png, tmp_path / "i.html"))
+    found = re.search(r'id="sweeps">(.*?)</script>', written, re.S)
     assert found is not None
     sweeps = json.loads(found.group(1))
     assert [sweep["level"] for sweep in sweeps] == ["window", "hour"]
@@ -127,8 +133,9 @@ def test_the_slider_has_counts_and_marks_what_validation_chose(tmp_path: Path) -
     assert sweeps[0]["test"] == {"tp": [10, 9, 8, 0], "fp": [90, 30, 4, 0], "anomalous": 10, "normal": 90}
     # As they are: at a rounded threshold other rows would be flagged than the page counts.
     assert sweeps[0]["thresholds"] == [1 / 3, 1.0, 2.0, 3.0]
-    assert "no result" in page
-    assert_self_contained(page)
+    assert "no result" in written
+    assert_self_contained(written)
+    assert thresholds_page(records).answer == "no"  # 0.500 on test, and 0.727 at the best threshold there
 
 
 def test_thresholds_say_what_test_would_pretend() -> None:
@@ -142,27 +149,27 @@ def test_seeds_may_stand_in_any_order() -> None:
     records = records_of(BEATEN)
     gan = records["detector"] == "gan"
     turned = pd.concat([records[~gan], records[gan][::-1]], ignore_index=True)
-    assert summarise_anomaly(turned) == summarise_anomaly(records)
+    assert summarise(turned) == summarise(records)
 
 
 def test_records_of_several_settings_are_refused_instead_of_mixed() -> None:
     records, swept = records_of(AHEAD), threshold_records()
     with pytest.raises(InputError, match=r"each number once for every seed, got f1 of level twice"):
-        summarise_anomaly(pd.concat([records, records.assign(value=0.1)]))
+        summarise(pd.concat([records, records.assign(value=0.1)]))
     with pytest.raises(InputError, match=r"each number once for every seed, got threshold of level twice"):
         summarise_thresholds(pd.concat([swept, swept.assign(value=0.1)]))
     lost = records.drop(records.index[(records["detector"] == "gan") & (records["seed"] == 1)])
     with pytest.raises(InputError, match=r"same seeds of every detector, got \[0, 2\] of gan and \[0, 1, 2\] of level"):
-        summarise_anomaly(lost)
-    for summarise, table in ((summarise_anomaly, records), (summarise_thresholds, swept)):
+        summarise(lost)
+    for told, table in ((summarise, records), (summarise_thresholds, swept)):
         other = table.assign(data="others", seed=table["seed"] + 5)
         with pytest.raises(InputError, match="one data set, got made up, others"):
-            summarise(pd.concat([table, other]))
+            told(pd.concat([table, other]))
 
 
 def test_records_of_something_else_are_refused() -> None:
     other = pd.DataFrame({"metric": ["mse"], "value": [1.0]})
     with pytest.raises(InputError, match="run anomaly first"):
-        summarise_anomaly(other)
+        summarise(other)
     with pytest.raises(InputError, match="run thresholds first"):
         summarise_thresholds(other)

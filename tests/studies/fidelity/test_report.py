@@ -12,12 +12,12 @@ from unlearn.errors import InputError
 from unlearn.generators import resampled, shuffled_hours
 from unlearn.households import split_households
 from unlearn.records import RecordTable
-from unlearn.reporting.figure import new_figure
+from unlearn.reporting.figure import panels
 from unlearn.studies.fidelity.measure import compare_fidelity
 from unlearn.studies.fidelity.records import REAL
-from unlearn.studies.fidelity.report import colours_of, draw_ratios, fidelity_figure, save_fidelity, write_fidelity_page
+from unlearn.studies.fidelity.report import colours_of, draw_ratios, figure, save, write_page
 from unlearn.studies.fidelity.samples import FidelityOptions
-from unlearn.studies.fidelity.verdict import METRICS, distance_table, headline_table, headlines, summarise_fidelity
+from unlearn.studies.fidelity.verdict import METRICS, distance_table, headline_table, headlines, page, summarise
 
 
 def made_up(
@@ -47,21 +47,21 @@ def made_up(
 
 
 def test_sentences_say_what_is_within_and_by_how_much_the_rest_is_not() -> None:
-    about, ratios, classifier = summarise_fidelity(made_up())
+    about, ratios, classifier = summarise(made_up())
     assert "1,234 profiles a side, 2 seeds" in about
     assert "0.5 to 2.5 times that floor" in about
     assert "within 2 x the floor are level (1.30 x, 1.10 to 1.50), peaks (1.00 x), clusters (2.00 x)" in ratios
     assert "not within it are autocorrelation (5.00 x), autocorrelation inside clusters (5.00 x)" in ratios
     assert "not measured are peaks inside clusters (not measured: too few)" in ratios
-    assert "Beside the mean floor of all divisions: level (1.30 x)" in ratios
+    assert "Against the mean floor of all divisions: level (1.30 x)" in ratios
     assert "The largest of all ratios is that of 95th percentile, KS: 7.50 x." in ratios
     assert "an AUC of 0.80 (0.75 to 0.85), the real training households with 0.55 (0.50 to 0.60)" in classifier
 
 
 def test_the_verdict_follows_the_mean_over_seeds() -> None:
-    assert "not within it are level (2.05 x, 1.10 to 3.00)" in summarise_fidelity(made_up((1.1, 3.0)))[1]
-    assert "within 2 x the floor are level (1.95 x, 0.90 to 3.00)" in summarise_fidelity(made_up((0.9, 3.0)))[1]
-    assert "mine: every metric is within 2 x the floor" in summarise_fidelity(made_up((1.0,), 1.5, 1.2, inside=1.2))[1]
+    assert "not within it are level (2.05 x, 1.10 to 3.00)" in summarise(made_up((1.1, 3.0)))[1]
+    assert "within 2 x the floor are level (1.95 x, 0.90 to 3.00)" in summarise(made_up((0.9, 3.0)))[1]
+    assert "mine: every metric is within 2 x the floor" in summarise(made_up((1.0,), 1.5, 1.2, inside=1.2))[1]
 
 
 def test_an_infinite_or_unmeasured_seed_is_not_averaged_away() -> None:
@@ -75,7 +75,7 @@ def test_an_infinite_or_unmeasured_seed_is_not_averaged_away() -> None:
 
 def test_bars_start_at_as_good_as_real() -> None:
     records = made_up()
-    _, [[axis]] = new_figure(1, 1, "")
+    axis = panels([["ratio"]])[1]["ratio"]
     draw_ratios(axis, records, colours_of(records))
     tops = [bar.get_y() + bar.get_height() for bar in axis.patches]
     np.testing.assert_allclose(tops, [1.3, 5.0, 1.0, 2.0, 1.3, 5.0])
@@ -100,8 +100,8 @@ def records() -> pd.DataFrame:
 
 
 def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
-    figure = fidelity_figure(records)
-    axes = {axis.get_label(): axis for axis in figure.axes}
+    drawn = figure(records)
+    axes = {axis.get_label(): axis for axis in drawn.axes}
     assert set(axes) == {
         *("mean", "p95", "acf", "timing", "magnitude", "occupancy", "auc", "ratio"),
         *(f"cluster {i}" for i in range(4)),
@@ -114,16 +114,16 @@ def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
     heights = sorted(bar.get_height() for bar in axes["occupancy"].patches)
     np.testing.assert_allclose(heights, sorted(occupancy["value"]))
     assert not axes["cluster 3"].axison  # three clusters, four places
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [REAL, "resampled", "shuffled hours"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [REAL, "resampled", "shuffled hours"]
 
 
 def test_the_page_holds_everything(records: pd.DataFrame, tmp_path: Path) -> None:
-    png = save_fidelity(records, tmp_path / "fidelity")
+    png = save(records, tmp_path / "fidelity")
     assert png.with_suffix(".pdf").exists()
-    page = read_page(write_fidelity_page(records, png, tmp_path / "fidelity.html"))
-    assert_self_contained(page)
-    for sentence in summarise_fidelity(records):
-        assert sentence in page
+    written = read_page(write_page(records, png, tmp_path / "fidelity.html"))
+    assert_self_contained(written)
+    for sentence in [*summarise(records), page(records).because]:
+        assert sentence in written
     rows = distance_table(records, inside=False)
     # 17 distances of features over all profiles and again over clusters, 2 of occupancy, for two generators.
     assert len(rows) == 2 * (17 + 2 + 17)
@@ -153,4 +153,4 @@ def test_other_records_say_what_to_run() -> None:
     other = RecordTable()
     other.add("mse", 1.0)
     with pytest.raises(InputError, match="run compare_fidelity first"):
-        summarise_fidelity(other.to_frame())
+        summarise(other.to_frame())

@@ -6,10 +6,14 @@ import pytest
 
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.full_network.report import full_network_figure
-from unlearn.studies.full_network.verdict import at_chosen_condition, noise_share, paragraph, summary
+from unlearn.studies.full_network.report import figure
+from unlearn.studies.full_network.verdict import at_chosen_condition, noise_share, page, summarise, summary
 
 SHARES = (0.05, 0.25)
+
+
+def paragraph(records: pd.DataFrame) -> str:
+    return " ".join(summarise(records))
 
 
 def made_up(left: float, rank: float = 0.5, absent: bool = False) -> pd.DataFrame:
@@ -70,6 +74,7 @@ def test_the_verdict_follows_the_records(left: float, said: str) -> None:
     network = text[text.index("The whole network, Gauss-Newton") :]
     assert said in network[: network.index("against warm ones")]
     assert "The head alone: the Newton step is exact (at most 1e-12 of" in text
+    assert page(made_up(left)).answer == {0.1: "yes", 1e-9: "yes", 0.6: "not clear"}.get(left, "no")
 
 
 def test_the_paragraph_gives_sizes_correlations_and_the_noise_floor() -> None:
@@ -100,8 +105,8 @@ def test_the_table_has_every_condition_chosen_or_not() -> None:
 def test_only_the_chosen_condition_is_drawn() -> None:
     records = made_up(0.6)
     assert set(at_chosen_condition(records).query("method == 'gauss_newton'")["condition"].dropna()) == {1e4}
-    figure = full_network_figure(records)
-    changes, left = figure.axes[1], figure.axes[3]
+    axes = {axis.get_label(): axis for axis in figure(records).axes}
+    changes, left = axes["network"], axes["left"]
     drawn = changes.collections[0].get_offsets()
     np.testing.assert_allclose(sorted(map(tuple, drawn)), [(-0.5, -1.0)] * 2 + [(0.5, 1.0)] * 2)
     lines = {line.get_label(): line for line in left.get_lines()}
@@ -110,7 +115,7 @@ def test_only_the_chosen_condition_is_drawn() -> None:
     assert [text.get_text().strip() for text in left.texts] == ["$10^{6}$"]
     np.testing.assert_allclose(lines["head: 1e-12"].get_ydata(), 0.05)
     np.testing.assert_allclose(lines["another batch order"].get_xydata(), [(5, 0.5), (25, 0.25)])
-    heights = [bar.get_height() for bar in figure.axes[2].patches]
+    heights = [bar.get_height() for bar in axes["scores"].patches]
     np.testing.assert_allclose(heights[0], 0.99)
     np.testing.assert_allclose(noise_share(records), [0.5, 0.25])
 

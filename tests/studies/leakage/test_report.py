@@ -8,9 +8,9 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.leakage.report import leakage_figure, save_leakage, write_leakage_page
+from unlearn.studies.leakage.report import figure, save, write_page
 from unlearn.studies.leakage.samples import COPIED, OTHERS
-from unlearn.studies.leakage.verdict import attack_table, calibration, findings, headline_attack, summarise_leakage
+from unlearn.studies.leakage.verdict import attack_table, calibration, findings, headline_attack, page, summarise
 
 AUC = {COPIED: {"distance": 0.995, "density": 0.6}, OTHERS: {"distance": 0.5, "density": 0.5}}
 
@@ -83,17 +83,20 @@ def test_answers_follow_intervals() -> None:
     one = records({"distance": 0.6, "density": 0.5})
     chosen = (one["generator"] == "ours") & (one["seed"] == 1) & (one["unit_attacked"].isin(["profile", "household"]))
     one.loc[chosen, "low"] = 0.4
-    assert answers(one)[0] == "unclear"
+    assert answers(one)[0] == "not clear"
 
 
 def test_figure_and_page_come_from_records_alone(tmp_path: Path) -> None:
     table = records({"distance": 0.6, "density": 0.5})
-    png = save_leakage(table, tmp_path / "attack")
-    assert png.stat().st_size > 20_000
-    page = read_page(write_leakage_page(table, png, tmp_path / "index.html"))
-    assert_self_contained(page)
-    assert "Who can tell that a household took part?" in page
-    for sentence in summarise_leakage(table)[1:]:
+    written = read_page(write_page(table, save(table, tmp_path / "leakage"), tmp_path / "index.html"))
+    assert_self_contained(written)
+    assert page(table).answer == "yes"
+    assert '<span class="bad">Yes</span>' in written  # a leak is bad news
+    axes = {axis.get_label(): axis for axis in figure(table).axes}
+    assert [text.get_text() for text in axes["profile"].get_yticklabels()] == ["distance", "density"]
+    assert len(axes["profile"].containers) == 2 * 2 * 3  # attacks, seeds, releases
+    assert axes["curve"].get_legend().get_texts()[0].get_text() == "trained on"
+    for sentence in summarise(table)[1:]:
         assert sentence.startswith("ours: ")
     rows = attack_table(table)
     assert rows[0]["AUC"] == "0.600 [0.570, 0.630]"
@@ -101,10 +104,10 @@ def test_figure_and_page_come_from_records_alone(tmp_path: Path) -> None:
     # A generator that was not fitted with outliers, such as a feeder's, has none.
     without = table[table["unit_attacked"] != "outlier household"].dropna(axis=1, how="all")
     assert len(findings(without)) == 4
-    notes = {text.get_text() for axis in leakage_figure(without).axes for text in axis.texts}
+    notes = {text.get_text() for axis in figure(without).axes for text in axis.texts}
     assert "no generator was fitted with outliers" in notes
 
 
 def test_records_of_something_else_are_refused() -> None:
     with pytest.raises(InputError, match="leakage: expected records with the metric auc"):
-        summarise_leakage(RecordTable(generator="x").to_frame())
+        summarise(RecordTable(generator="x").to_frame())

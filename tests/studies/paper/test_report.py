@@ -1,6 +1,7 @@
 """Figures and the page are drawn from records; claims and comparison say what the records say."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,10 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import read_json
-from unlearn.reporting.comparison import compare
-from unlearn.studies.paper.report import paper_figures, save_all, write_report
-from unlearn.studies.paper.verdict import check_claims, summarise
+from unlearn.reporting.style import CRITERIA
+from unlearn.studies.paper.report import figures, save, write_page
+from unlearn.studies.paper.verdict import check_claims, compare, summarise
 
-CRITERIA = ("mse", "mape", "cost")
 BUDGETS = np.array([0.0, 0.1, 0.2])
 PUBLISHED = read_json(Path(__file__).parents[3] / "experiments" / "published.json", sealed=False)
 
@@ -82,8 +82,8 @@ def test_a_claim_that_does_not_hold_is_reported(broken: str, index: int) -> None
 
 
 def test_the_summary_says_what_forgetting_cost() -> None:
-    sentence = summarise(made_up()[0])
-    assert "forgetting 25 %" in sentence
+    (sentence,) = summarise(made_up()[0])
+    assert "forgetting of 25 %" in sentence
     assert "from 1,000 to 2,000 an hour; with TAMU at λ₁ = 0.2 it is 1,800." in sentence
 
 
@@ -99,7 +99,7 @@ def test_comparison_puts_ratios_beside_the_published_ones() -> None:
 def test_figures_for_every_forecaster_and_protocol(tmp_path: Path) -> None:
     parts = [made_up(f, p) for f in ("linear", "mixer") for p in ("published", "fair")]
     records, samples = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
-    saved = save_all(records, samples, tmp_path)
+    saved = save(records, tmp_path, samples)
     names = {f"fig{n}_{p}" for n in (4, 5, 6, 7, 9) for p in ("published", "fair")}
     assert {name for name, _, _ in saved} == names
     assert {path.stem for path in tmp_path.glob("*.pdf")} == names
@@ -108,24 +108,24 @@ def test_figures_for_every_forecaster_and_protocol(tmp_path: Path) -> None:
 
 def test_the_curves_in_a_figure_are_the_records() -> None:
     records, samples = made_up()
-    figures = {name: figure for name, _, figure in paper_figures(records, samples)}
-    cost_axis = figures["fig6_published"].axes[2]
+    drawn_figures = {name: figure for name, _, figure in figures(records, samples)}
+    cost_axis = drawn_figures["fig6_published"].axes[2]
     drawn = {line.get_label(): line.get_ydata() for line in cost_axis.get_lines()}
     np.testing.assert_allclose(drawn["TAMU (Cost)"], 2000 * (1 - 0.5 * BUDGETS))
     np.testing.assert_allclose(drawn["original"], 1000)
-    assert [axis.get_title() for axis in figures["fig5_published"].axes] == ["r = 0.500"] * 3
+    assert [axis.get_title() for axis in drawn_figures["fig5_published"].axes] == ["r = 0.500"] * 3
 
 
 def test_missing_records_are_named() -> None:
     records, samples = made_up()
     with pytest.raises(InputError, match="completeness"):
-        list(paper_figures(records[records["experiment"] != "completeness"], samples))
+        figures(records[records["experiment"] != "completeness"], samples)
 
 
 def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None:
     records, samples = made_up()
     records.loc[records["metric"] == "distance_to_retrained", "value"] = 1.0
-    figures = save_all(records, samples, tmp_path / "figures")
+    saved = save(records, tmp_path / "figures", samples)
     card = {
         "config": {"unlearning": {"share": 0.25}, "data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
         | {"evaluation": {"hours": 12}, "paper": {"jobs": 2}},
@@ -139,17 +139,18 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
         "cpu_count": 2,
         "versions": {"torch": "2.13.0"},
     }
-    path = write_report(records, figures, PUBLISHED, card, ["Data: other <b>data</b>."], tmp_path / "index.html")
+    path = write_page(records, saved, tmp_path / "index.html", PUBLISHED, card, ["Data: other <b>data</b>."])
     page = read_page(path)
     assert page.count("data:image/png;base64,") == 4
     assert_self_contained(page)
-    assert '<td class="no">no</td>' in page
+    assert 'bad">no</td>' in page
+    assert page.index("with the largest λ₁, TAMU operates the grid at less cost") < page.index("<img")
     assert "a sample of 12 evenly spaced hours" in page
     assert "made &lt;up&gt;" in page
     assert "Data: other &lt;b&gt;data" in page
     assert "torch 2.13.0" in page
     assert "2 jobs at a time" in page
-    assert "<td>linear</td><td>1.5</td>" in page
+    assert re.search(r">linear</td><td[^>]*>1.5</td>", page)
 
 
 def test_a_single_budget_makes_no_claim_about_curves() -> None:

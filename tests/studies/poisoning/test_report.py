@@ -8,12 +8,12 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies.poisoning.report import poisoning_figure, save_poisoning, write_poisoning_page
-from unlearn.studies.poisoning.table import COMPLETE, Attack, PoisoningTable, Remedy
-from unlearn.studies.poisoning.verdict import cost_table, detection_table, summarise_poisoning, verdicts
+from unlearn.studies.poisoning.report import figure, save, write_page
+from unlearn.studies.poisoning.table import COMPLETE, Attack, Mitigation, PoisoningTable
+from unlearn.studies.poisoning.verdict import HARMLESS, cost_table, detection_table, page, summarise, verdicts
 
 DOWN, UP = Attack("scaling", -0.5), Attack("scaling", 0.5)
-TAMU = Remedy("reweighted", "cost", 0.1)
+TAMU = Mitigation("reweighted", "cost", 0.1)
 
 
 def swept(
@@ -48,11 +48,6 @@ def swept(
     return table.to_frame()
 
 
-@pytest.fixture(scope="module")
-def figure(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_poisoning(swept(slow=True), tmp_path_factory.mktemp("drawn") / "poisoning")
-
-
 def test_recovered_is_the_saved_share_of_the_damage() -> None:
     table = PoisoningTable(swept())
     assert table.attacks == [DOWN, UP]
@@ -71,11 +66,11 @@ def test_a_poison_that_makes_operation_cheaper_has_no_damage_to_recover() -> Non
     assert [table.direction(attack, 0.1) for attack in (DOWN, UP)] == [1, -1]
     assert table.direction(UP, 0.05) == -1
     assert table.recovered(UP, 0.1, "truth") is None
-    said = summarise_poisoning(swept())
+    said = summarise(swept())
     (found,) = (s for s in said if s.startswith("Scaling by +50 %: "))
     assert "makes operation cheaper, because forecasts are lifted" in found
     lowered = swept().assign(strength=-swept()["strength"])
-    (found,) = (s for s in summarise_poisoning(lowered) if s.startswith("Scaling by −50 %: "))
+    (found,) = (s for s in summarise(lowered) if s.startswith("Scaling by −50 %: "))
     assert "makes operation cheaper." in found
     assert "lifted" not in found
 
@@ -87,20 +82,20 @@ def test_a_change_that_is_small_or_not_of_one_sign_is_none() -> None:
     assert PoisoningTable(small).direction(DOWN, 0.1) == 0
     mixed = records.assign(value=records["value"].where(~(poisoned & (records["seed"] == 0)), 890.0))
     assert PoisoningTable(mixed).direction(DOWN, 0.1) == 0
-    assert any("no clear damage" in sentence for sentence in summarise_poisoning(mixed))
+    assert any("no clear damage" in sentence for sentence in summarise(mixed))
 
 
-@pytest.mark.parametrize(("recovered", "answer"), [(0.8, "yes"), (0.51, "unclear"), (0.3, "no"), (-0.4, "no")])
+@pytest.mark.parametrize(("recovered", "answer"), [(0.8, "yes"), (0.51, "not clear"), (0.3, "no"), (-0.4, "no")])
 def test_a_verdict_asks_for_half_of_the_damage_in_every_seed(recovered: float, answer: str) -> None:
-    found = {(row["attack"], row["detector"]): row["answer"] for row in verdicts(PoisoningTable(swept(recovered)))}
-    assert found["scaling by −50 %", "forecast residual"] == answer
-    assert found["scaling by −50 %", "seasonal median"] == "no"
-    assert found["scaling by +50 %", "forecast residual"] == "harmless"
-    assert ("scaling by −50 %", "the truth") not in found
+    found = {own.subject: own.answer for own in verdicts(PoisoningTable(swept(recovered)))}
+    assert found["scaling by −50 %, forecast residual"] == answer
+    assert found["scaling by −50 %, seasonal median"] == "no"
+    assert found["scaling by +50 %"] == HARMLESS
+    assert "scaling by −50 %, the truth" not in found
 
 
 def test_sentences_name_what_was_found_and_what_reweighting_does_to_clean_data() -> None:
-    said = summarise_poisoning(swept())
+    said = summarise(swept())
     assert said[0].startswith("Linear forecaster on synthetic: 5, 10, 30 % of the hours")
     assert "80 % (78 to 82) by forecast residual (precision 0.50, recall 0.50)" in said[1]
     assert "the clean model, treated likewise, goes from 900 to 850" in said[-1]
@@ -117,25 +112,34 @@ def test_a_slow_detector_may_be_asked_at_one_share_only() -> None:
     assert len(rows) == 3 * (2 + 3 * 2 + 1) + 2
 
 
-def test_a_figure_is_drawn_in_two_formats(figure: Path) -> None:
-    assert figure.stat().st_size > 20_000
-    assert figure.with_suffix(".pdf").is_file()
+def test_the_figure_draws_the_records() -> None:
+    drawn = figure(swept(slow=True))
+    axes = {axis.get_label(): axis for axis in drawn.axes}
+    assert list(axes)[:2] == ["detectors scaling by −50 %", "detectors scaling by +50 %"]
+    lines = {line.get_label(): line for line in axes["detectors scaling by −50 %"].get_lines()}
+    assert list(lines["clean"].get_ydata()) == [900, 900, 900]
+    assert lines["poisoned"].get_ydata() == pytest.approx([951, 1001, 1201])
+    assert list(lines["GAN-LSTM"].get_xdata()) == [10]
+    bars = {own.get_label(): own for own in axes["recovered scaling by −50 %"].containers}
+    assert [bar.get_height() for bar in bars["complete unlearning"]] == pytest.approx([100, 80, 10, 30, 0], abs=1e-6)
+    assert "nothing to recover" in axes["recovered scaling by +50 %"].texts[0].get_text()
 
 
-@pytest.mark.parametrize("forecaster", ["linear", "cnn"])
-def test_a_page_is_written(figure: Path, tmp_path: Path, forecaster: str) -> None:
-    records = swept(slow=True, forecaster=forecaster)
-    page = read_page(write_poisoning_page(records, figure, tmp_path / "index.html"))
-    assert_self_contained(page)
-    assert "What is not claimed" in page
-    assert ("core hours" in page) == (forecaster == "cnn")
+def test_the_page_opens_with_the_answer(tmp_path: Path) -> None:
+    records = swept(slow=True)
+    assert page(records).answer == "not clear"  # one of three detectors
+    written = read_page(write_page(records, save(records, tmp_path / "poisoning"), tmp_path / "index.html"))
+    assert_self_contained(written)
+    assert written.index(page(records).because) < written.index("<img")
+    about = [" ".join(page(swept(forecaster=kind)).measured) for kind in ("linear", "cnn")]
+    assert ["core hours" in text for text in about] == [False, True]
 
 
 def test_one_seed_has_no_range() -> None:
     records = swept(seeds=(0,))
-    assert "78 % by forecast residual" in summarise_poisoning(records)[1]
+    assert "78 % by forecast residual" in summarise(records)[1]
     assert PoisoningTable(records).recovered(DOWN, 0.1, "truth", COMPLETE) is not None
-    title = poisoning_figure(records[records["strength"] < 0]).get_suptitle()
+    title = figure(records[records["strength"] < 0]).get_suptitle()
     assert title.endswith("over 1 seed)")
 
 
@@ -147,4 +151,4 @@ def test_records_of_something_else_or_with_holes_are_refused() -> None:
     records = swept()
     hole = records.drop(records.index[(records["method"] == "poisoned") & (records["seed"] == 1)])
     with pytest.raises(InputError, match=r"each number once for every seed, got seeds \[0, 2\] of \[0, 1, 2\]"):
-        summarise_poisoning(hole)
+        summarise(hole)

@@ -8,12 +8,13 @@ import pytest
 
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.studies.private_training.report import save_private_training, write_private_training_page
+from unlearn.studies.private_training.report import figure, save, write_page
 from unlearn.studies.private_training.table import ASPECTS, PrivateTable, Way
 from unlearn.studies.private_training.verdict import (
     accounting_table,
     mechanism_table,
-    summarise_private_training,
+    page,
+    summarise,
     value_table,
 )
 
@@ -62,32 +63,32 @@ def test_ways_are_ordered_from_no_household_to_no_privacy() -> None:
     table = PrivateTable(made())
     assert [tuple(way) for way in table.ways] == WAYS
     assert table.tasks == ["load"]
-    found = table.mean_headline(Way("private", 8.0))
+    found = table.headline(Way("private", 8.0))
     assert found is not None
     assert (found.mean, found.low, found.high, found.n) == pytest.approx((2.05, 2.0, 2.1, 2))
 
 
 def test_learning_that_was_worth_it_is_told_from_learning_that_was_not() -> None:
-    better = " ".join(summarise_private_training(made(private_ratio=2.0)))
+    better = " ".join(summarise(made(private_ratio=2.0)))
     assert "At ε = 1, distances to real households are 2.05 (2 to 2.1) times the floor" in better
     assert "better than those of the start" in better
-    worse = " ".join(summarise_private_training(made(private_ratio=3.5)))
+    worse = " ".join(summarise(made(private_ratio=3.5)))
     assert "no better than those of the start" in worse
-    unclear = " ".join(summarise_private_training(made(private_ratio=2.92)))
+    unclear = " ".join(summarise(made(private_ratio=2.92)))
     assert "not clearly better than those of the start" in unclear
     assert "1.20 times real households" in better
 
 
 @pytest.mark.parametrize(("auc", "said"), [(0.5, "it no longer does (AUC 0.50"), (0.9, "it still does (AUC 0.90")])
 def test_outliers_are_told_as_they_were_found(auc: float, said: str) -> None:
-    sentences = " ".join(summarise_private_training(made(private_auc=auc)))
-    assert "tells 40 that were learnt by heart" in sentences
+    sentences = " ".join(summarise(made(private_auc=auc)))
+    assert "tells 40 that were overfit" in sentences
     assert said in sentences
 
 
 def test_a_promise_that_is_not_kept_is_told() -> None:
-    assert summarise_private_training(made())[0].startswith("Every promise is kept")
-    assert summarise_private_training(made(spent=1.01))[0].startswith("NOT every promise is kept")
+    assert summarise(made())[0].startswith("Every promise is kept")
+    assert summarise(made(spent=1.01))[0].startswith("NOT every promise is kept")
 
 
 def test_tables_have_a_row_for_each_way() -> None:
@@ -99,11 +100,17 @@ def test_tables_have_a_row_for_each_way() -> None:
 
 
 def test_figure_and_page_are_written_and_need_nothing_else(tmp_path: Path) -> None:
-    png = save_private_training(made(seeds=1), tmp_path / "figure")
-    assert png.stat().st_size > 20_000
-    page = read_page(write_private_training_page(made(), png, tmp_path / "index.html"))
-    assert_self_contained(page)
-    assert "0.0008" in page
+    axes = {axis.get_label(): axis for axis in figure(made(seeds=1)).axes}
+    assert list(axes) == ["fidelity", "classifier", "load", "attacks", "outliers"]
+    assert axes["attacks"].get_xlabel() == "ε"
+    private, alone = axes["classifier"].containers
+    assert [list(own[0].get_xdata()) for own in (private, alone)] == [[1, 2], [0, 3, 4]]
+    written = read_page(write_page(made(), save(made(), tmp_path / "figure"), tmp_path / "index.html"))
+    assert_self_contained(written)
+    assert "0.0008" in written
+    # Fidelity is better than that of the start at both ε; costs of forecasts are the same.
+    assert page(made()).answer == "not clear"
+    assert "in 2 of 4 comparisons" in page(made()).because
 
 
 def test_other_records_are_refused() -> None:

@@ -11,8 +11,8 @@ from tests.studies.feeders import made_feeder
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.studies.release.feeder_measure import describe_feeder
-from unlearn.studies.release.feeder_report import feeder_figure, save_feeder, write_feeder_page
-from unlearn.studies.release.feeder_verdict import anomaly_table, class_table, month_table, summarise_feeder
+from unlearn.studies.release.feeder_report import figure, save, write_page
+from unlearn.studies.release.feeder_verdict import anomaly_table, class_table, month_table, summarise
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def records() -> pd.DataFrame:
 
 
 def test_sentences_follow_the_numbers(records: pd.DataFrame) -> None:
-    about, uses, anomalies = summarise_feeder(records)
+    about, uses, anomalies = summarise(records)
     assert about == (
         "60 meters at 5 transformers of 500 kVA in all, on 2 feeders in 2 barangays; 4 months, 2022-11 to 2023-02."
     )
@@ -31,14 +31,14 @@ def test_sentences_follow_the_numbers(records: pd.DataFrame) -> None:
     assert f"commercial {mean['commercial']:,.0f} kWh a month (33.3 % of meters)" in uses
     assert "10 anomalous meters (16.67 % of all)" in anomalies
     assert "0.50 times as much as in the first, normal meters 1.00 times" in anomalies
-    few = summarise_feeder(describe_feeder(made_feeder(12, 1)).to_frame())
+    few = summarise(describe_feeder(made_feeder(12, 1)).to_frame())
     assert "1 month, 2022-11 to 2022-11" in few[0]
-    none = summarise_feeder(describe_feeder(made_feeder(anomalous=False)).to_frame())
+    none = summarise(describe_feeder(made_feeder(anomalous=False)).to_frame())
     assert none[-1] == "No meter is anomalous."
 
 
 def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
-    axes = {axis.get_label(): axis for axis in feeder_figure(records).axes}
+    axes = {axis.get_label(): axis for axis in figure(records).axes}
     points = axes["map"].collections[0]
     meters = records[records["metric"] == "transformer_meters"]
     np.testing.assert_allclose(points.get_offsets(), meters[["lon", "lat"]])
@@ -72,11 +72,11 @@ def test_tables_hold_the_records(records: pd.DataFrame) -> None:
 @pytest.mark.parametrize(("anomalous", "n_months"), [(True, 12), (False, 4), (True, 1)])
 def test_the_page_holds_everything(anomalous: bool, n_months: int, tmp_path: Path) -> None:
     records = describe_feeder(made_feeder(60, n_months, anomalous)).to_frame()
-    png = save_feeder(records, tmp_path / "feeder")
+    png = save(records, tmp_path / "feeder")
     assert png.with_suffix(".pdf").exists()
-    page = read_page(write_feeder_page(records, png, tmp_path / "f.html", {"num_meters": 60} if anomalous else None))
+    page = read_page(write_page(records, png, tmp_path / "f.html", {"num_meters": 60} if anomalous else None))
     assert_self_contained(page)
-    for sentence in summarise_feeder(records):
+    for sentence in summarise(records):
         assert sentence in page
     assert ("Anomalous meters" in page) == anomalous
     assert ("num_meters" in page) == anomalous
@@ -86,6 +86,6 @@ def test_bad_records_are_refused(records: pd.DataFrame) -> None:
     other = RecordTable()
     other.add("mse", 1.0)
     with pytest.raises(InputError, match="run describe_feeder first"):
-        feeder_figure(other.to_frame())
+        figure(other.to_frame())
     with pytest.raises(InputError, match="described once"):
-        summarise_feeder(pd.concat([records, records]))
+        summarise(pd.concat([records, records]))

@@ -16,15 +16,20 @@ from unlearn.records import RecordTable
 from unlearn.reporting.page import FOR_THE_OWNER
 from unlearn.studies.release.measure import PUBLIC, describe_release
 from unlearn.studies.release.report import (
+    figure,
+    save,
+    training_figure,
+    write_page,
+)
+from unlearn.studies.release.verdict import (
     MOST_SEGMENTS,
-    release_figure,
-    save_release,
+    label_table,
+    page,
     segments_of,
     settings_rows,
-    training_figure,
-    write_release_page,
+    summarise,
+    whole_table,
 )
-from unlearn.studies.release.verdict import label_table, summarise_release, whole_table
 from unlearn.studies.utility.measure import REAL
 
 REAL_PROFILES = households(24, 40)
@@ -47,7 +52,7 @@ def records() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def png(records: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_release(records, tmp_path_factory.mktemp("drawn") / "release")
+    return save(records, tmp_path_factory.mktemp("drawn") / "release")
 
 
 def half(profiles: DailyProfiles) -> DailyProfiles:
@@ -56,7 +61,7 @@ def half(profiles: DailyProfiles) -> DailyProfiles:
 
 def test_sentences_follow_the_numbers() -> None:
     whole = REAL_PROFILES.unlabelled()
-    sentences = summarise_release(describe_release(half(whole), REAL_PROFILES, {"data": "made"}).to_frame())
+    sentences = summarise(describe_release(half(whole), REAL_PROFILES, {"data": "made"}).to_frame())
     about, energy, steps, labels, furthest = sentences
     assert about == "half: 960 daily profiles in steps of 30 minutes, 2 segments; 960 real ones beside them."
     day = whole.kwh.sum(axis=1).mean()
@@ -69,7 +74,7 @@ def test_sentences_follow_the_numbers() -> None:
     assert "segment +0.0" in labels
     assert "kWh released" in furthest
     early = whole.take((whole.segment == 1) & (whole.month != 6))
-    sentences = summarise_release(describe_release(early, REAL_PROFILES, {"data": "made"}).to_frame())
+    sentences = summarise(describe_release(early, REAL_PROFILES, {"data": "made"}).to_frame())
     assert "1 segment;" in sentences[0]
     assert "a year" not in sentences[1]
     assert "segment -50.0 (late)" in sentences[3] or "segment +50.0 (early)" in sentences[3]
@@ -80,34 +85,35 @@ def test_the_furthest_step_is_named() -> None:
     kwh = whole.kwh.copy()
     kwh[whole.segment == 0, 37] += 5
     changed = replace(whole, name="changed", kwh=kwh)
-    sentence = summarise_release(describe_release(changed, REAL_PROFILES).to_frame())[-1]
+    sentence = summarise(describe_release(changed, REAL_PROFILES).to_frame())[-1]
     real = whole.kwh[whole.segment == 0, 37].mean()
     assert f"in late at 18:30: {real + 5:.3f} kWh released, {real:.3f} real" in sentence
 
 
 def test_a_release_alone_says_nothing_of_real_profiles(png: Path, tmp_path: Path) -> None:
     records = describe_release(RELEASE, None, {"data": "made"}).to_frame()
-    assert len(summarise_release(records)) == 3
-    page = read_page(write_release_page(records, png, tmp_path / "r.html"))
-    assert "(real" not in page
-    assert "none was measured on the real ones" in page
-    assert "The generator" not in page
-    assert FOR_THE_OWNER not in page
+    assert len(summarise(records)) == 3
+    written = read_page(write_page(records, png, tmp_path / "r.html"))
+    assert "(real" not in written
+    assert page(records).answer == "yes"  # it may be handed over
+    assert "none was measured on the real ones" in written
+    assert "The generator" not in written
+    assert FOR_THE_OWNER not in written
 
 
 def test_a_private_release_stands_beside_its_public_start(tmp_path: Path) -> None:
     records = describe_release(RELEASE, None, {"data": "made"}, half(REAL_PROFILES.unlabelled())).to_frame()
-    about, energy, _, labels, furthest = summarise_release(records)
+    about, energy, _, labels, furthest = summarise(records)
     assert about.endswith("960 of its public start beside them.")
     day = REAL_PROFILES.kwh.sum(axis=1).mean() / 2
     assert f"(public start {day:.2f}, ratio" in energy
     assert "shares to profiles of the public start" in labels
     assert furthest.endswith("public start.")
-    drawn = save_release(records, tmp_path / "release")
-    page = read_page(write_release_page(records, drawn, tmp_path / "r.html", CARD, "there-internal"))
-    assert "which was known before any household was looked at" in page
-    assert "stands in the folder there-internal beside this one" in page
-    assert FOR_THE_OWNER not in page
+    drawn = save(records, tmp_path / "release")
+    written = read_page(write_page(records, drawn, tmp_path / "r.html", CARD, "there-internal"))
+    assert page(records).answer == "yes"
+    assert "the folder there-internal" in written
+    assert FOR_THE_OWNER not in written
     assert label_table(records, "month")[0]["public start profiles"]
     assert whole_table(records)[0][PUBLIC] == "960"
 
@@ -118,22 +124,22 @@ def test_of_ten_real_households_no_quantile_is_shown(tmp_path: Path) -> None:
     kwh[real.household == 0] += 100  # so that no value has all ten households on either side
     records = describe_release(RELEASE, replace(real, kwh=kwh), {"data": "made"}).to_frame()
     assert "day_quantile" not in set(records.loc[records["generator"] == REAL, "metric"])
-    write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html")
+    write_page(records, save(records, tmp_path / "r"), tmp_path / "r.html")
     assert {row[REAL] for row in whole_table(records) if "quantile" in row["of all profiles"]} == {"–"}
 
 
 def test_of_few_real_households_nothing_is_drawn(tmp_path: Path) -> None:
     real = REAL_PROFILES.take((REAL_PROFILES.segment == 0) | (REAL_PROFILES.household < 8))
     records = describe_release(RELEASE, real, {"data": "made"}).to_frame()
-    assert summarise_release(records)[-1].startswith("No segment is described in both")
-    page = read_page(write_release_page(records, save_release(records, tmp_path / "r"), tmp_path / "r.html"))
-    assert "groups of fewer than 10 households" in page
+    assert summarise(records)[-1].startswith("No segment is described in both")
+    written = read_page(write_page(records, save(records, tmp_path / "r"), tmp_path / "r.html"))
+    assert "groups of fewer than 10 households" in written
     assert label_table(records, "segment")[0].get("real profiles", "–") == "–"
 
 
 def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
-    figure = release_figure(records)
-    axes = {axis.get_label(): axis for axis in figure.axes}
+    drawn = figure(records)
+    axes = {axis.get_label(): axis for axis in drawn.axes}
     assert [name for name in axes if name.startswith("segment")] == ["segment 0", "segment 1"]
     release, real = axes["segment 0"].get_lines()
     segment = segments_of(records)[0]
@@ -146,9 +152,9 @@ def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
     shares = records[(records["metric"] == "share") & (records["label"] == "month")]
     np.testing.assert_allclose(heights, shares["value"])
     example = records[(records["metric"] == "example") & (records["number"] == 4)]
-    drawn = axes["example resampled 4"].get_lines()[0].get_ydata()
-    np.testing.assert_allclose(drawn[:-1], example["value"])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["resampled", REAL]
+    kwh = axes["example resampled 4"].get_lines()[0].get_ydata()
+    np.testing.assert_allclose(kwh[:-1], example["value"])
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["resampled", REAL]
 
 
 @pytest.mark.parametrize("n_segments", [1, 3, 5, 10])
@@ -156,22 +162,23 @@ def test_any_number_of_segments_has_its_panels(n_segments: int, png: Path, tmp_p
     names = tuple(f"<{i}>" for i in range(n_segments))
     release = replace(RELEASE, segment=np.arange(500) % n_segments, segments=names)
     records = describe_release(release, None, {"data": "made"}).to_frame()
-    shown = [axis for axis in release_figure(records).axes if axis.get_label().startswith("segment") and axis.axison]
+    shown = [axis for axis in figure(records).axes if axis.get_label().startswith("segment") and axis.axison]
     assert len(shown) == min(n_segments, MOST_SEGMENTS)
-    page = read_page(write_release_page(records, png, tmp_path / "r.html"))
-    assert ("most frequent of 10 segments" in page) == (n_segments == 10)
-    assert "&lt;0&gt;" in page
+    written = read_page(write_page(records, png, tmp_path / "r.html"))
+    assert ("most frequent of 10 segments" in written) == (n_segments == 10)
+    assert "&lt;0&gt;" in written
 
 
 def test_the_page_holds_everything(records: pd.DataFrame, png: Path, tmp_path: Path) -> None:
     assert png.with_suffix(".pdf").exists()
-    page = read_page(write_release_page(records, png, tmp_path / "release.html", CARD))
-    assert page.count('src="data:image/png;base64,iVBOR') == 2  # self-contained; the second is the training record
-    assert_self_contained(page)
-    for sentence in summarise_release(records):
-        assert sentence in page
-    assert FOR_THE_OWNER in page
-    assert "options.vae.learning_rate" in page
+    written = read_page(write_page(records, png, tmp_path / "release.html", CARD))
+    assert written.count('src="data:image/png;base64,iVBOR') == 2  # self-contained; the second is the training record
+    assert_self_contained(written)
+    for sentence in summarise(records):
+        assert sentence in written
+    assert page(records).answer == "no"
+    assert FOR_THE_OWNER in written
+    assert "options.vae.learning_rate" in written
     (row,) = [row for row in label_table(records, "month") if row["month"] == "Mar"]
     members = RELEASE.take(RELEASE.month == 3)
     assert row["profiles"] == str(len(members))
@@ -189,9 +196,9 @@ def test_a_card_becomes_rows_and_curves() -> None:
     assert rows["n_households"] == "–"
     assert rows["training.stopped_early"] == "yes"
     assert not any("log_posterior" in name or name.endswith(".train") for name in rows)
-    figure = training_figure(CARD)
-    assert figure is not None
-    losses, posterior = figure.axes
+    drawn = training_figure(CARD)
+    assert drawn is not None
+    losses, posterior = drawn.axes
     np.testing.assert_allclose(losses.get_lines()[1].get_xydata(), [[1, 3.1], [2, 2.4], [3, 2.5]])
     assert losses.get_lines()[2].get_xdata()[0] == 2  # epoch 1, counted from 0
     np.testing.assert_allclose(posterior.get_lines()[0].get_ydata(), [-12, -11])
@@ -205,11 +212,11 @@ def test_bad_records_are_refused(records: pd.DataFrame) -> None:
     other = RecordTable()
     other.add("mse", 1.0)
     with pytest.raises(InputError, match="run describe_release first"):
-        release_figure(other.to_frame())
+        figure(other.to_frame())
     second = describe_release(half(RELEASE)).to_frame()
     with pytest.raises(InputError, match=r"one release, described once; got \['half', 'resampled'\]"):
-        summarise_release(pd.concat([records, second]))
+        summarise(pd.concat([records, second]))
     with pytest.raises(InputError, match="described once"):
-        summarise_release(pd.concat([records, records]))
+        summarise(pd.concat([records, records]))
     with pytest.raises(InputError, match="one release"):
-        summarise_release(records[records["generator"] == REAL])
+        summarise(records[records["generator"] == REAL])

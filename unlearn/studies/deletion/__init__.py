@@ -7,8 +7,8 @@ from unlearn.lazy import lazily
 if TYPE_CHECKING:
     from unlearn.studies.deletion.measure import PARTS, Audit
     from unlearn.studies.deletion.options import AuditOptions
-    from unlearn.studies.deletion.verdict import summarise_deletion
+    from unlearn.studies.deletion.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["Audit", "AuditOptions", "PARTS", "summarise_deletion"]
+__all__ = ["Audit", "AuditOptions", "PARTS", "summarise"]

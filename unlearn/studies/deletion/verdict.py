@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.reporting.labels import CRITERION_NAMES, FORECASTER_NAMES
+from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
+from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named, program
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows
 
-#: Models against which the two worlds are told apart.
+#: Shadow models that never saw the rows; ALIKE are re-weighted as the released model is.
 PLAIN, ALIKE = "never saw", "never saw, re-weighted"
 #: The attack that decides: it uses all parameters, and is the only one that is also fair to a single released model.
 DECIDING = "parameters"
-ATTACK_NAMES = {"loss": "loss", "likelihood_ratio": "likelihood ratio", "parameters": "parameters"}
-METHOD_NAMES = {
-    "original": "original",
-    "first_order": "first-order update",
-    "unlearnt": "complete unlearning",
-    "retrained": "retrained",
-}
 #: Relative distance of parameters up to which a model counts as the retrained one: rounding, and nothing else.
 SAME = 1e-8
-YES, NO, UNCLEAR = "yes", "no", "unclear"
-
-
-class Found(NamedTuple):
-    """A measured number with its interval, NaN where it has none."""
-
-    value: float
-    low: float
-    high: float
+ANSWERS = {YES: "Forgotten", NO: "Not forgotten", UNCLEAR: "Not shown"}
 
 
 @dataclass(frozen=True)
@@ -46,120 +33,160 @@ class Model:
     @property
     def name(self) -> str:
         """How it is called in text."""
-        if self.criterion is None:
-            return METHOD_NAMES[self.method]
-        program = "TAMU" if self.criterion == "cost" else f"PAMU {CRITERION_NAMES[self.criterion]}"
-        return f"{program}, λ₁ = {self.l1_budget:g}"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a model has forgotten, and why."""
-
-    model: Model
-    answer: str
-    reason: str
+        return f"{program(self.criterion)}, λ₁ = {self.l1_budget:g}" if self.criterion else METHOD_NAMES[self.method]
 
 
 class DeletionTable:
-    """Numbers of one audit by model."""
+    """Numbers of one audit by model.
+
+    Attributes:
+        records: of `Audit`.
+        about: what the audit is of: data, forecaster, protocol, selection, proportion, seed.
+        criteria: that models are re-weighted for.
+        budgets: values of λ₁, ascending.
+        models: every model that could be released.
+
+    Raises:
+        InputError: records of something else, or of several audits.
+    """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        """Take the records of `Audit`.
-
-        Raises:
-            InputError: records of something else, or of several audits.
-        """
-        if not (records["experiment"] == "unlearning_audit").all() or "against" not in records:
-            raise InputError("deletion: expected records of unlearning_audit with the column against; run it first.")
-        audits = records[["data", "forecaster", "protocol", "selection", "proportion", "seed"]].drop_duplicates()
-        if len(audits) != 1:
-            raise InputError(
-                f"deletion: expected records of one audit, got {len(audits)}; a page is about one deletion."
-            )
-        self.records, self.about = records, audits.iloc[0]
+        if not (records["experiment"] == "unlearning_audit").all():
+            raise InputError("deletion: expected records of unlearning_audit; run it first.")
+        require_columns("deletion", records, "against", run="unlearning_audit")
+        columns = ["data", "forecaster", "protocol", "selection", "proportion", "seed"]
+        self.records, self.about = records, require_one("deletion", records, columns, "audit")
+        self.criteria = [str(name) for name in records["criterion"].dropna().unique()]
+        self.budgets = sorted(float(budget) for budget in records["l1_budget"].dropna().unique())
+        self.models = [*map(Model, METHOD_NAMES), *(one for c in self.criteria for one in self.reweighted(c))]
 
     @property
-    def criteria(self) -> list[str]:
-        """Criteria that models are re-weighted for."""
-        return [str(name) for name in self.records["criterion"].dropna().unique()]
+    def forecaster(self) -> str:
+        """The forecaster's name."""
+        return named(str(self.about["forecaster"]), FORECASTER_NAMES)
 
     @property
-    def budgets(self) -> list[float]:
-        """Values of λ₁, ascending."""
-        return sorted(float(budget) for budget in self.records["l1_budget"].dropna().unique())
+    def rates(self) -> list[float]:
+        """Rates of false alarms at which rows of the forecaster were looked for, ascending."""
+        metrics = select(self.records, scope="forecaster")["metric"].unique()
+        return sorted(float(m.removeprefix("tpr_at_fpr_")) for m in metrics if m.startswith("tpr_at_fpr_"))
 
-    @property
-    def models(self) -> list[Model]:
-        """Every model that could be released."""
-        kept = [Model(method) for method in METHOD_NAMES]
-        return kept + [Model("reweighted", c, budget) for c in self.criteria for budget in self.budgets]
+    def reweighted(self, criterion: str) -> list[Model]:
+        """Models that are re-weighted for a criterion, by λ₁."""
+        return [Model("reweighted", criterion, budget) for budget in self.budgets]
 
     def count(self, metric: str) -> int:
         """A number of rows."""
-        return int(self._one(self.records[self.records["metric"] == metric]).value)
+        return int(self._one(metric=metric).mean)
 
-    def released(self, model: Model, metric: str) -> float:
+    def released(self, model: Model | str, metric: str) -> float:
         """A number of the released model itself: a criterion on the test rows, a distance, a p-value."""
-        own = self._of(model)
-        return self._one(own[(own["metric"] == metric) & own["against"].isna() & own["scope"].isna()]).value
+        return self._one(model, metric=metric, against=None, scope=None).mean
 
-    def worlds(self, model: Model, metric: str, against: str = PLAIN) -> float:
-        """A number of the two worlds that no attack has measured."""
-        own = self._of(model)
-        own = own[(own["metric"] == metric) & (own["against"] == against) & own["attack"].isna()]
-        return self._one(own).value
+    def shadows(self, model: Model, metric: str, against: str = ALIKE) -> float:
+        """A number of the shadow models that no attack has measured."""
+        return self._one(model, metric=metric, against=against, attack=None).mean
 
-    def attack(self, model: Model, attack: str, metric: str = "auc", scope: str = "set", against: str = PLAIN) -> Found:
-        """What an attack on the models of the worlds achieved."""
-        own = self._of(model)
-        own = own[(own["metric"] == metric) & (own["attack"] == attack) & (own["scope"] == scope)]
-        return self._one(own[own["against"] == against])
+    def attack(self, model: Model | str, attack: str, scope: str = "set", against: str = PLAIN) -> Spread:
+        """AUC of an attack on the shadow models, with its interval."""
+        return self._one(model, metric="auc", attack=attack, scope=scope, against=against)
 
-    def forecaster(self, attack: str, metric: str) -> Found:
+    def rows(self, attack: str, metric: str) -> Spread:
         """What an attack on the forecaster's training rows achieved."""
-        own = self.records[(self.records["scope"] == "forecaster") & (self.records["attack"] == attack)]
-        return self._one(own[own["metric"] == metric])
+        return self._one(metric=metric, scope="forecaster", attack=attack)
 
-    def leak(self, model: Model, attack: str = DECIDING) -> Found:
+    def leak(self, model: Model | str) -> Spread:
         """AUC by which it is told whether a model had ever seen the removed rows, all else alike."""
-        return self.attack(model, attack, against=ALIKE if model.criterion else PLAIN)
+        alike = isinstance(model, Model) and model.criterion
+        return self.attack(model, DECIDING, against=ALIKE if alike else PLAIN)
 
-    def verdict(self, model: Model) -> Verdict:
+    def verdict(self, model: Model) -> Answer:
         """Whether a model has forgotten.
 
         Yes: its parameters are those of the retrained model, to rounding. No: `DECIDING` tells models of the method
-        that saw the rows from others. Otherwise unclear: no trace was found, which is not proof of none.
+        that saw the rows from others. Otherwise not clear: no trace was found, which is not proof of none.
         """
-        distance = self.released(model, "distance_to_retrained")
+        distance, leak = self.released(model, "distance_to_retrained"), self.leak(model)
+        found = f"AUC {between(leak)}"
         if distance <= SAME:
-            return Verdict(model, YES, f"the same parameters as the retrained model (relative distance {distance:.1g})")
-        auc = self.leak(model)
-        found = f"AUC {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f})"
-        if auc.low > 0.5:
-            return Verdict(model, NO, f"models that saw the rows are told from models that never did, {found}")
-        if self.leak(Model("original")).low <= 0.5:
-            return Verdict(model, UNCLEAR, f"the attack does not even recognise the original model: {found}")
-        return Verdict(model, UNCLEAR, f"not the retrained model, but the attack finds no trace of the rows: {found}")
+            answer, why = YES, f"the same parameters as the retrained model (relative distance {distance:.1g})"
+        elif leak.low > 0.5:
+            answer, why = NO, f"models that saw the rows are told from models that never did, {found}"
+        elif self.leak("original").low <= 0.5:
+            answer, why = UNCLEAR, f"the attack does not even recognise the original model: {found}"
+        else:
+            answer, why = UNCLEAR, f"not the retrained model, but the attack finds no trace of the rows: {found}"
+        return Answer(model.name, answer, why)
 
-    def _of(self, model: Model) -> pd.DataFrame:
-        own = self.records[self.records["method"] == model.method]
-        if model.criterion is None:
-            return own
-        return own[(own["criterion"] == model.criterion) & (own["l1_budget"] == model.l1_budget)]
-
-    def _one(self, rows: pd.DataFrame) -> Found:
-        if len(rows) != 1:
-            raise InputError(f"deletion: expected each number once, got {len(rows)} of one; run unlearning_audit anew.")
-        value, low, high = rows[["value", "low", "high"]].astype(float).to_numpy()[0]
-        return Found(value, low, high)
+    def _one(self, model: Model | str = "", **wanted: Any) -> Spread:
+        if isinstance(model, str):
+            own = select(self.records, **({"method": model} if model else {}), **wanted)
+        else:
+            weights = {"criterion": model.criterion, "l1_budget": model.l1_budget} if model.criterion else {}
+            own = select(self.records, method=model.method, **weights, **wanted)
+        if len(own) != 1:
+            raise InputError(f"deletion: expected each number once, got {len(own)} of one; run unlearning_audit anew.")
+        return Spread.at(*(float(own[name].iloc[0]) for name in ("value", "low", "high")))
 
 
-ANSWERS = {YES: "Forgotten", NO: "Not forgotten", UNCLEAR: "Not shown"}
+def page(records: pd.DataFrame) -> Page:
+    """The page's contents."""
+    table = DeletionTable(records)
+    verdict = table.verdict(Model("unlearnt"))
+    about, *sentences = summarise(records)
+    network = str(table.about["forecaster"]) != "linear"
+    attacks = attack_table(table)
+    return Page(
+        "Did the deletion happen?",
+        verdict.answer,
+        f"after complete unlearning, {verdict.reason}.",
+        f"{about} Priced on {records['grid'].iloc[0]}.",
+        "Attacks on each model with intervals; leak, operating cost and parameter distance as the budget grows",
+        [
+            Block(
+                "Each model that could be released", rows=answer_rows(answers(table)), texts=3,
+                note="Yes: the parameters are those of a model retrained without the rows, up to rounding (a relative "
+                f"distance of at most {SAME:g}). No attack can tell the two apart. No: an attack tells models that "
+                "saw the rows from models that never did; the interval of its AUC lies above 0.5. Not clear: "
+                "retraining gives another model, and the attack found no trace of the rows. A better attack may.",
+            ),
+            Block("What was found", points=sentences),
+            Block("Every model", rows=model_table(table), texts=2),
+            Block(rows=attacks, texts=4, folded=f"{len(attacks)} attacks on shadow models"),
+        ],
+        measured=[
+            "Shadow models: many training sets are drawn at random from the rows that remain. From each set, one "
+            "model (in) is trained together with the removed rows, then made to forget them; another (out) is trained "
+            "without them. The attacker knows the removed rows, the method, and both kinds of models from half of the "
+            "sets. He is asked about the models of the other half.",
+            "AUC is how often he ranks a model that saw the rows above one that never did: 0.5 is guessing, 1 is "
+            "certainty. Below 0.5 he is misled, as when re-weighting makes a model do worse on rows that it saw.",
+            f'Against "{PLAIN}": the others are trained without the rows and never changed. A re-weighted model '
+            f'differs from these in any case. All else alike ("{ALIKE}"): the others are re-weighted in the same way, '
+            "with weights computed at a model that never saw the rows. What is told apart is knowledge of the removed "
+            "rows. For complete unlearning and a budget of 0 both are the same.",
+            "Attacks use the mean loss on the removed rows; the likelihood ratio of the residuals of some of them; all "
+            "parameters, with a linear discriminant. The last one decides, whatever the others say.",
+            "The released model: the same discriminant scores it against models trained on bootstraps of the "
+            "remaining rows. p is the share of these that look at least as much as if they had seen the rows. The "
+            "retrained model stands in their middle. A re-weighted model carries its trace of the rows in another "
+            "direction than the original does, so a low score does not clear it: the shadow models decide.",
+        ],
+        limits=[
+            "A shadow model is trained on fewer rows than the released one. The removed rows weigh more in it, and "
+            "the rest varies more. An attacker who knows every remaining row does better: he repeats both histories, "
+            "and any difference of parameters tells him.",
+            "An AUC near 0.5 is no proof that nothing is left; equal parameters are.",
+            "Rows were removed from the forecaster's head as trained here. Scaling constants, the choice of weather "
+            "stations, backups, logs and earlier forecasts are not touched.",
+            *(["The extractor was trained on other rows, whose deletion is not audited here."] if network else []),
+            "Intervals are 95 %, from resampling models; for each attack by itself, not for all of them together.",
+        ],
+    )  # fmt: skip
 
 
-def summarise_deletion(records: pd.DataFrame) -> list[str]:
-    """Say what was removed, what the forecaster gives away, and of each model whether it has forgotten.
+def summarise(records: pd.DataFrame) -> list[str]:
+    """Say what was removed, of each model whether it has forgotten, and what the forecaster gives away.
 
     Args:
         records: of `Audit`, one deletion.
@@ -167,106 +194,88 @@ def summarise_deletion(records: pd.DataFrame) -> list[str]:
     Raises:
         InputError: records of something else, or of several deletions.
     """
-    table = DeletionTable(records)
-    parts = [about(table), complete(table), first_order(table)]
-    parts += [reweighted(table, criterion) for criterion in table.criteria]
-    return [*parts, forecaster(table)]
-
-
-def about(table: DeletionTable) -> str:
-    """What was removed from what."""
-    own = table.about
-    name = FORECASTER_NAMES.get(str(own["forecaster"]), str(own["forecaster"]))
-    return (
-        f"{name} forecaster on {own['data']}: {table.count('unlearnt_rows'):,} of "
-        f"{table.count('unlearnt_rows') + table.count('remaining_rows'):,} training rows removed "
+    table, own = DeletionTable(records), DeletionTable(records).about
+    removed, kept = table.count("unlearnt_rows"), table.count("remaining_rows")
+    about = (
+        f"{table.forecaster} forecaster on {own['data']}: {removed:,} of {removed + kept:,} training rows removed "
         f"({100 * own['proportion']:.0f} %, {own['selection']}; protocol {own['protocol']})."
     )
+    weighted = [_reweighted(table, criterion) for criterion in table.criteria]
+    return [about, _complete(table), _first_order(table), *weighted, _single_rows(table)]
 
 
-def complete(table: DeletionTable) -> str:
-    """Complete unlearning beside retraining and the original."""
-    original, unlearnt = (table.attack(Model(name), DECIDING) for name in ("original", "unlearnt"))
-    alone = table.attack(Model("original"), "likelihood_ratio", scope="row")
-    if original.low > 0.5:
-        power = f"models that still hold the rows are recognised with an AUC of {between(original)}"
-    else:
+def _complete(table: DeletionTable) -> str:
+    """Complete unlearning, retraining and the original."""
+    original, unlearnt = (table.attack(name, DECIDING) for name in ("original", "unlearnt"))
+    alone = table.attack("original", "likelihood_ratio", scope="row")
+    power = f"models that still hold the rows are recognised with an AUC of {between(original)}"
+    if original.low <= 0.5:
         power = f"even models that hold the rows are not recognised (AUC {between(original)}): the test has no power"
-    scores = [table.released(Model(name), "standard_score") for name in ("unlearnt", "retrained")]
+    scores = [table.released(name, "standard_score") for name in ("unlearnt", "retrained")]
     return (
-        f"Complete unlearning: {table.released(Model('unlearnt'), 'distance_to_retrained'):.1g} relative distance to "
-        f"the retrained model; {power} by all rows together ({between(alone)} by the residuals of one of them), "
-        f"after the deletion with {between(unlearnt)}. The released models score {scores[0]:.4f} (unlearnt) and "
-        f"{scores[1]:.4f} (retrained), which differ by {abs(scores[0] - scores[1]):.1g}; the original scores "
-        f"{table.released(Model('original'), 'standard_score'):.1f} standard deviations (p = "
-        f"{p_value(table.released(Model('original'), 'p_value'))})."
+        f"Complete unlearning: {table.released('unlearnt', 'distance_to_retrained'):.1g} relative distance to the "
+        f"retrained model; {power} by all rows together ({between(alone)} by the residuals of one of them), after the "
+        f"deletion with {between(unlearnt)}. The released models score {scores[0]:.4f} (unlearnt) and {scores[1]:.4f} "
+        f"(retrained), which differ by {abs(scores[0] - scores[1]):.1g}; the original scores "
+        f"{table.released('original', 'standard_score'):.1f} standard deviations (p = "
+        f"{table.released('original', 'p_value'):.2g})."
     )
 
 
-def first_order(table: DeletionTable) -> str:
+def _first_order(table: DeletionTable) -> str:
     """Whether the incomplete variant is caught."""
-    model = Model("first_order")
-    found = table.attack(model, DECIDING)
-    caught = "is caught" if found.low > 0.5 else "is not caught"
+    found = table.attack("first_order", DECIDING)
     return (
-        f"The first-order update {caught} (by an interval above 0.5): AUC {between(found)}; released, p = "
-        f"{p_value(table.released(model, 'p_value'))} at a distance of "
-        f"{table.released(model, 'distance_to_retrained'):.2g} to the retrained model."
+        f"The first-order update {'is' if found.low > 0.5 else 'is not'} caught (by an interval above 0.5): AUC "
+        f"{between(found)}; released, p = {table.released('first_order', 'p_value'):.2g} at a distance of "
+        f"{table.released('first_order', 'distance_to_retrained'):.2g} to the retrained model."
     )
 
 
-def reweighted(table: DeletionTable, criterion: str) -> str:
+def _reweighted(table: DeletionTable, criterion: str) -> str:
     """What re-weighting for a criterion leaks as λ₁ grows, and what it changes in money."""
-    models = [Model("reweighted", criterion, budget) for budget in table.budgets]
-    leaking = [model for model in models if table.leak(model).low > 0.5]
-    last = models[-1]
-    name = last.name.split(",")[0]
-    if not leaking:
-        leak = f"no leak was measured up to λ₁ = {last.l1_budget:g} (AUC {between(table.leak(last))})"
-    else:
+    models = table.reweighted(criterion)
+    last, leaking = models[-1], [model for model in models if table.leak(model).low > 0.5]
+    if leaking:
         first = leaking[0]
         leak = f"leaks from λ₁ = {first.l1_budget:g} on (AUC {between(table.leak(first))}"
         leak += f"; {between(table.leak(last))} at {last.l1_budget:g})" if first != last else ")"
-    costs = [table.released(model, "cost") for model in (Model("retrained"), last, Model("original"))]
-    differ = table.worlds(last, "weights_differ", ALIKE)
+    else:
+        leak = f"no leak was measured up to λ₁ = {last.l1_budget:g} (AUC {between(table.leak(last))})"
+    costs = [table.released(model, "cost") for model in (last, "retrained", "original")]
     return (
-        f"{name}: {leak}. At λ₁ = {last.l1_budget:g}, {100 * differ:.1f} % of the weights depend on whether the rows "
-        f"were ever seen, and parameters by {table.worlds(last, 'distance_between_worlds', ALIKE):.2g}, relatively; "
-        f"forecasts cost {costs[1]:.0f} money/h, after complete unlearning {costs[0]:.0f}, originally {costs[2]:.0f}."
+        f"{program(criterion)}: {leak}. At λ₁ = {last.l1_budget:g}, {100 * table.shadows(last, 'weights_differ'):.1f} "
+        "% of the weights depend on whether the rows were ever seen, and parameters by "
+        f"{table.shadows(last, 'distance_between_worlds'):.2g}, relatively; forecasts cost {costs[0]:.0f} money/h, "
+        f"after complete unlearning {costs[1]:.0f}, originally {costs[2]:.0f}."
     )
 
 
-def forecaster(table: DeletionTable) -> str:
+def _single_rows(table: DeletionTable) -> str:
     """What a trained forecaster gives away of single rows."""
-    own = table.records[table.records["scope"] == "forecaster"]
-    rates = sorted({str(metric) for metric in own["metric"] if str(metric).startswith("tpr_at_fpr_")})
     parts = []
     for attack in ("loss", "likelihood_ratio"):
         found = [
-            f"{100 * table.forecaster(attack, rate).value:.2f} % found at {100 * float(rate.split('_')[-1]):g} % false "
-            "alarms"
-            for rate in rates
+            f"{100 * table.rows(attack, f'tpr_at_fpr_{rate:g}').mean:.2f} % found at {100 * rate:g} % false alarms"
+            for rate in table.rates
         ]
-        auc = table.forecaster(attack, "auc")
-        interval = f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})"
-        parts.append(f"{ATTACK_NAMES[attack]} AUC {interval}, {', '.join(found)}")
+        parts.append(f"{ATTACK_NAMES[attack]} AUC {table.rows(attack, 'auc').text('.3f')}, {', '.join(found)}")
     return f"Single training rows of the forecaster, no deletion involved: {'; '.join(parts)}."
 
 
-def answer_list(table: DeletionTable) -> list[dict[str, str]]:
-    """Model, answer and reason of each method; values of λ₁ that follow each other with one answer are one entry."""
+def answers(table: DeletionTable) -> list[Answer]:
+    """The answer for each method; values of λ₁ that follow each other with one answer are one entry."""
     found = [table.verdict(Model(method)) for method in ("unlearnt", "first_order")]
-    entries = [{"model": v.model.name, "answer": v.answer, "reason": v.reason} for v in found]
     for criterion in table.criteria:
-        verdicts = [table.verdict(Model("reweighted", criterion, budget)) for budget in table.budgets]
-        for _, run in itertools.groupby(verdicts, key=lambda verdict: verdict.answer):
-            first, *rest = run
-            entry = {"model": first.model.name, "answer": first.answer, "reason": first.reason}
+        pairs = [(model, table.verdict(model)) for model in table.reweighted(criterion)]
+        for answer, run in itertools.groupby(pairs, key=lambda pair: pair[1].answer):
+            (_, first), *rest = run
+            subject, reason = first.subject, first.reason
             if rest:
-                entry["model"] += f" to {rest[-1].model.l1_budget:g}"
-                entry["reason"] += f", at the first λ₁; at the last: {rest[-1].reason}"
-            entries.append(entry)
-    return entries
+                subject += f" to {rest[-1][0].l1_budget:g}"
+                reason += f", at the first λ₁; at the last: {rest[-1][1].reason}"
+            found.append(Answer(subject, answer, reason))
+    return found
 
 
 def model_table(table: DeletionTable) -> list[dict[str, str]]:
@@ -274,46 +283,40 @@ def model_table(table: DeletionTable) -> list[dict[str, str]]:
     rows = []
     for model in table.models:
         retrained = model.method == "retrained"
-        plain = None if retrained else table.attack(model, DECIDING)
-        leak = None if retrained else table.leak(model)
+        numbers = {
+            "score [sd]": ("standard_score", ".2f"),
+            "p": ("p_value", ".2g"),
+            "MSE [p.u.²]": ("mse", ".4g"),
+            "MAPE [%]": ("mape", ".3g"),
+            "cost [money/h]": ("cost", ".1f"),
+        }
         rows.append(
             {
                 "model": model.name,
                 "answer": "never saw them" if retrained else ANSWERS[table.verdict(model).answer],
                 "distance to retrained": f"{table.released(model, 'distance_to_retrained'):.2g}",
-                "AUC, beside never saw": between(plain) if plain else "–",
-                "AUC, all else alike": between(leak) if leak else "–",
-                "score [sd]": f"{table.released(model, 'standard_score'):.2f}",
-                "p": p_value(table.released(model, "p_value")),
-                "MSE [p.u.²]": f"{table.released(model, 'mse'):.4g}",
-                "MAPE [%]": f"{table.released(model, 'mape'):.3g}",
-                "cost [money/h]": f"{table.released(model, 'cost'):.1f}",
+                f"AUC, {PLAIN}": "–" if retrained else between(table.attack(model, DECIDING)),
+                "AUC, all else alike": "–" if retrained else between(table.leak(model)),
+                **{title: format(table.released(model, metric), form) for title, (metric, form) in numbers.items()},
             }
         )
     return rows
 
 
 def attack_table(table: DeletionTable) -> list[dict[str, str]]:
-    """Every attack on the models of the worlds."""
-    own = table.records[table.records["against"].notna() & table.records["attack"].notna()]
+    """Every attack on the shadow models."""
     keys = ["method", "criterion", "l1_budget", "attack", "scope", "against"]
     rows = []
-    for _, found in own.groupby(keys, sort=False, dropna=False):
+    for _, found in select(table.records, against=..., attack=...).groupby(keys, sort=False, dropna=False):
         first = found.iloc[0]
-        reweighted = first["method"] == "reweighted"
-        model = Model(first["method"], *((first["criterion"], first["l1_budget"]) if reweighted else ()))
-        row = {"model": model.name, "attack": ATTACK_NAMES[first["attack"]]}
-        row |= {"by": {"set": "all rows", "row": "one row"}[first["scope"]], "beside": str(first["against"])}
+        weights = (first["criterion"], first["l1_budget"]) if first["method"] == "reweighted" else ()
+        row = {"model": Model(first["method"], *weights).name, "attack": ATTACK_NAMES[first["attack"]]}
+        row |= {"by": {"set": "all rows", "row": "one row"}[first["scope"]], "against": str(first["against"])}
         numbers = found[["metric", "value", "low", "high"]].itertuples(index=False)
-        rows.append(row | {str(m).replace("_", " "): between(Found(*estimate)) for m, *estimate in numbers})
+        rows.append(row | {str(m).replace("_", " "): between(Spread.at(*map(float, one))) for m, *one in numbers})
     return rows
 
 
-def between(found: Found) -> str:
-    """A number with its interval."""
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
-
-
-def p_value(value: float) -> str:
-    """A p-value, two digits."""
-    return f"{value:.2g}"
+def between(found: Spread) -> str:
+    """A number with its interval, two digits."""
+    return found.text(".2f")

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from unlearn.studies.detection.measure import measure_detector, measure_thresholds
     from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
     from unlearn.studies.detection.run import DetectionStudy, Judged, try_thresholds
-    from unlearn.studies.detection.thresholds_verdict import summarise_thresholds
-    from unlearn.studies.detection.verdict import summarise_anomaly
+    from unlearn.studies.detection.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -20,5 +19,5 @@ __all__ = [
     # scores and what they are worth
     "ScoreArchive", "load_archive", "measure_detector", "measure_thresholds", "save_archive", "score_division",
     # sentences
-    "summarise_anomaly", "summarise_thresholds",
+    "summarise",
 ]  # fmt: skip

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from unlearn.detectors.base import label_of
-from unlearn.detectors.gan.options import Gan
-from unlearn.errors import InputError
+from unlearn.reporting.aggregate import Spread, counted, require_columns, require_one_setting, text, write
+from unlearn.reporting.style import GAN, rule_named
+from unlearn.reporting.verdict import NO, YES, Block, Page
 
 #: The rule that looks at the labels it is reported on; shown only to say how much that would pretend.
 UNFAIR = "best F1 on test"
-#: The detector of the published work.
-GAN = Gan.name
+#: A kind of which no detector finds more events in time.
+_HARDLY = 0.2
+_LEVELS = ("window", "hour")
 _KEY = ["detector", "metric", "level", "split", "rule", "kind"]
 
 
@@ -25,26 +26,6 @@ class _Row(NamedTuple):
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number over seeds.
-
-    Attributes:
-        mean: over seeds.
-        low: lowest end of the seeds' 95 % intervals over buildings, or the least value where there are none.
-        high: highest end of them.
-        values: of each seed, by seed.
-    """
-
-    mean: float
-    low: float
-    high: float
-    values: pd.Series
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 class AnomalyTable:
@@ -61,9 +42,8 @@ class AnomalyTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        if not {"detector", "level", "rule"} <= set(records):
-            raise InputError("anomaly: expected records with the columns detector, level and rule; run anomaly first.")
-        require_one_setting("anomaly", records)
+        require_columns("anomaly", records, "detector", "level", "rule")
+        require_one_setting("anomaly", records, [*_KEY, "at"])
         missing = sorted({"kind", "low", "high", "at"} - set(records))
         self._records = records.reindex(columns=[*records.columns, *missing])
         numbers = self._records[self._records["at"].isna()]
@@ -82,30 +62,37 @@ class AnomalyTable:
         self,
         detector: str,
         metric: str,
-        level: str | None = None,
+        level: str = "",
         *,
-        split: str | None = "test",
-        rule: str | None = None,
+        split: str = "test",
+        rule: str = "",
         kind: str | None = None,
-    ) -> Number | None:
-        """A number over seeds; None where there is none."""
-        own = self._numbers.get((detector, metric, level or "", split or "", rule or "", kind or ""), [])
-        values = pd.Series({row.seed: row.value for row in own}, dtype=np.float64).sort_index()
-        if values.isna().all():
-            return None
-        ends = np.array([(row.value, row.low, row.high) for row in own], dtype=np.float64)
-        return Number(float(values.mean()), float(np.nanmin(ends)), float(np.nanmax(ends)), values)
+    ) -> Spread | None:
+        """A number over seeds, from the lowest to the highest end of their 95 % intervals; None where there is none."""
+        return Spread.of_intervals(
+            pd.DataFrame(self._numbers[detector, metric, level, split, rule, kind or ""], columns=_Row._fields)
+        )
 
-    def fair(self, detector: str, metric: str, level: str, kind: str | None = None) -> Number | None:
+    def values(self, detector: str, metric: str, level: str, rule: str = "") -> pd.Series:
+        """A number on test by seed."""
+        own = self._numbers[detector, metric, level, "test", rule, ""]
+        return pd.Series({row.seed: row.value for row in own}, dtype=np.float64).sort_index()
+
+    def fair(self, detector: str, metric: str, level: str, kind: str | None = None) -> Spread | None:
         """A number on test at the threshold that validation chose."""
         return self.number(detector, metric, level, rule=self.rule, kind=kind)
 
     def everything(self, level: str) -> float:
         """F1 on test of flagging every row, mean over seeds: `2 p / (1 + p)` with p the share of anomalous rows."""
-        found = self.number(self.detectors[0], "prevalence", level)
-        if found is None:
-            return np.nan
-        return float((2 * found.values / (1 + found.values)).mean())
+        share = self.values(self.detectors[0], "prevalence", level)
+        return float((2 * share / (1 + share)).mean())
+
+    def ranked(self, metric: str, level: str) -> dict[str, pd.Series]:
+        """Values by seed of each detector, the best mean first."""
+        rule = self.rule if metric == "f1" else ""
+        found = {name: self.values(name, metric, level, rule) for name in self.detectors}
+        known = {name: values for name, values in found.items() if values.notna().any()}
+        return dict(sorted(known.items(), key=lambda pair: -pair[1].mean()))
 
     def curve(self, detector: str, metric: str, level: str) -> pd.Series:
         """Mean over seeds of a curve on test, by what it is kept at."""
@@ -119,42 +106,50 @@ class AnomalyTable:
         return "; ".join(sorted(map(str, own.unique())))
 
 
-def require_one_setting(experiment: str, records: pd.DataFrame) -> None:
-    """Refuse records that hold a number twice for a seed, detectors with other seeds than the others, or several data.
+def page(records: pd.DataFrame) -> Page:
+    """The page's contents."""
+    table = AnomalyTable(records)
+    best, values = next(iter(table.ranked("f1", "window").items()))
+    everything = table.everything("window")
+    return Page(
+        "Does a detector find anomalies in meter readings?",
+        YES if values.mean() > everything else NO,
+        f"the best, {label_of(best)}, has F1 {text(table.fair(best, 'f1', 'window'), '.3f')} of windows. Flagging "
+        f"every window has {everything:.3f}.",
+        f"{records['data'].iloc[0]}. Detectors are fitted to normal windows of training buildings, and score windows "
+        "of other buildings. Each building is scaled by its own training time. Thresholds come from validation "
+        "buildings.",
+        "F1, areas and curves of each detector, and the kinds of anomalies each finds",
+        [
+            Block("What was found", points=summarise(records)),
+            Block(
+                "Windows", rows=detector_table(records, "window"), texts=2,
+                note="Means over seeds; in brackets from the lowest to the highest end of the seeds' 95 % intervals, "
+                'each from redraws of whole buildings with the threshold as it is. "Best on test" is the highest F1 '
+                "that any threshold had on test: no result, it only says how much choosing there would pretend. "
+                "Variants (lag; own score, mean or highest hour of a window) were chosen by the area under the "
+                "precision-recall curve of validation windows, among the same ways for every detector.",
+            ),
+            Block("Hours", rows=detector_table(records, "hour"), texts=2),
+            Block("Events", rows=event_table(records), texts=2),
+        ],
+        measured=[
+            "A window is anomalous where any of its hours is. An hour's score is the mean over all windows that it "
+            "lies in. Hours that were missing and filled do not count.",
+            "An event is a run of labelled hours of one kind, at most a day apart. It is found once one of the hours "
+            "from its first to its last is flagged. A detector that flags much finds much: read it with specificity.",
+            '"Day or week before" and the forecasts also look at earlier hours of the same building; the others see '
+            "the window alone.",
+        ],
+        limits=[
+            "Scores of an hour rest on windows that may end after it: a detector in operation knows them that much "
+            "later.",
+            "Kinds of anomalies that are not in these labels were not tried.",
+        ],
+    )  # fmt: skip
 
-    Raises:
-        InputError: names the experiment, and what differs.
-    """
-    data = [str(name) for name in records["data"].unique()]
-    if len(data) > 1:
-        raise InputError(f"{experiment}: expected records of one data set, got {', '.join(data)}.")
-    twice = records[records.duplicated([name for name in (*_KEY, "at", "seed") if name in records])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise InputError(
-            f"{experiment}: expected each number once for every seed, got {first['metric']} of {first['detector']} "
-            f"twice for seed {first['seed']}. Name the folder of one run."
-        )
-    seeds = {str(name): sorted(own["seed"].unique().tolist()) for name, own in records.groupby("detector", sort=False)}
-    most = max(seeds, key=lambda name: len(seeds[name]))
-    for name, own in seeds.items():
-        if own != seeds[most]:
-            raise InputError(
-                f"{experiment}: expected the same seeds of every detector, got {own} of {name} and {seeds[most]} of "
-                f"{most}. Run {experiment} anew."
-            )
 
-
-def rule_named(rule: str) -> str:
-    """A rule as people call it."""
-    return "best F1 on validation" if rule == "best_f1" else rule
-
-
-#: A kind of which no detector finds more events in time.
-_HARDLY = 0.2
-
-
-def summarise_anomaly(records: pd.DataFrame) -> list[str]:
+def summarise(records: pd.DataFrame) -> list[str]:
     """Sentences on who is best, whether a baseline beats the GAN, what an unfair threshold pretends, kinds not found.
 
     Args:
@@ -165,10 +160,10 @@ def summarise_anomaly(records: pd.DataFrame) -> list[str]:
     """
     table = AnomalyTable(records)
     sentences = [_judged(table)]
-    for level in ("window", "hour"):
+    for level in _LEVELS:
         sentences += [_best(table, level), _against_gan(table, level, "f1"), _against_gan(table, level, "pr_auc")]
         sentences.append(_no_better_than_everything(table, level))
-    sentences += [_unfair(table, level) for level in ("window", "hour")]
+    sentences += [_unfair(table, level) for level in _LEVELS]
     sentences += [_events(table), _missed(table), _left_out(table)]
     return [sentence for sentence in sentences if sentence]
 
@@ -179,16 +174,16 @@ def detector_table(records: pd.DataFrame, level: str) -> list[dict[str, str]]:
     rows = []
     for name in table.detectors:
         row = {"detector": label_of(name), "chosen on validation": table.variants(name)}
-        row["F1"] = str(table.fair(name, "f1", level) or "–")
+        row["F1"] = text(table.fair(name, "f1", level), ".3f")
         unfair = table.number(name, "f1", level, rule=UNFAIR)
-        row["best on test"] = "–" if unfair is None else f"{unfair.mean:.3f}"
+        row["best on test"] = write(unfair, ".3f")
         for metric, title in (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC")):
-            row[title] = str(table.number(name, metric, level) or "–")
+            row[title] = text(table.number(name, metric, level), ".3f")
         for metric in ("precision", "recall", "specificity", "accuracy"):
-            row[metric] = str(table.fair(name, metric, level) or "–")
+            row[metric] = text(table.fair(name, metric, level), ".3f")
         for metric, title in (("fit_seconds", "fit [s]"), ("score_seconds", "score [s]")):
-            found = table.number(name, metric, split=None)
-            row[title] = "–" if found is None else f"{found.mean:.3g}"
+            found = table.number(name, metric, split="")
+            row[title] = write(found)
         rows.append(row)
     return rows
 
@@ -202,17 +197,16 @@ def event_table(records: pd.DataFrame) -> list[dict[str, str]]:
             events = table.fair(name, "events", "event", kind)
             if events is None:
                 continue
-            delay = table.fair(name, "median_delay", "event", kind)
-            found = table.fair(name, "found", "event", kind)
+            delay, found = (table.fair(name, metric, "event", kind) for metric in ("median_delay", "found"))
             rows.append(
                 {
                     "kind": "all" if kind is None else kind.replace("_", " "),
                     "detector": label_of(name),
                     "events a seed": f"{events.mean:.0f}",
-                    "found within 24 h": str(table.fair(name, "found_within_24h", "event", kind) or "–"),
-                    "found at all": "–" if found is None else f"{found.mean:.3f}",
-                    "median delay [h]": "–" if delay is None else f"{delay.mean:.3g}",
-                    "recall of hours": str(table.fair(name, "recall", "hour", kind) or "–"),
+                    "found within 24 h": text(table.fair(name, "found_within_24h", "event", kind), ".3f"),
+                    "found at all": write(found, ".3f"),
+                    "median delay [h]": write(delay),
+                    "recall of hours": text(table.fair(name, "recall", "hour", kind), ".3f"),
                 }
             )
     return rows
@@ -220,43 +214,26 @@ def event_table(records: pd.DataFrame) -> list[dict[str, str]]:
 
 def _judged(table: AnomalyTable) -> str:
     first = table.detectors[0]
-    windows = {level: table.number(first, "prevalence", level) for level in ("window", "hour")}
+    window, hour = (table.number(first, "prevalence", level) for level in _LEVELS)
     buildings = table.fair(first, "buildings", "window")
-    if buildings is None or windows["window"] is None or windows["hour"] is None:
+    if not (buildings and window and hour):
         return ""
     return (
-        f"{len(table.detectors)} detectors, {table.n_seeds} seed{'s' * (table.n_seeds > 1)}: judged on "
+        f"{counted(len(table.detectors), 'detector')}, {counted(table.n_seeds, 'seed')}: judged on "
         f"{buildings.mean:.0f} buildings that no detector was fitted to, after training time, at thresholds chosen on "
-        f"other buildings ({rule_named(table.rule)}). {100 * windows['window'].mean:.0f} % of their windows and "
-        f"{100 * windows['hour'].mean:.1f} % of their hours are anomalous."
+        f"other buildings ({rule_named(table.rule)}). {100 * window.mean:.0f} % of their windows and "
+        f"{100 * hour.mean:.1f} % of their hours are anomalous."
     )
 
 
-def _ranked(table: AnomalyTable, metric: str, level: str) -> list[tuple[str, pd.Series]]:
-    """Detectors with the values of their seeds, the best mean first."""
-    found = []
-    for name in table.detectors:
-        number = table.fair(name, metric, level) if metric == "f1" else table.number(name, metric, level)
-        if number is not None:
-            found.append((name, number.values))
-    return sorted(found, key=lambda pair: -pair[1].mean())
-
-
 def _best(table: AnomalyTable, level: str) -> str:
-    ranked = _ranked(table, "f1", level)
-    if not ranked:
-        return ""
-    best, _ = ranked[0]
-    said = f"Best F1 of {level}s: {label_of(best)}, {table.fair(best, 'f1', level)}"
-    if len(ranked) == 1:
-        return f"{said}."
-    second, _ = ranked[1]
-    return f"{said}; then {label_of(second)}, {table.fair(second, 'f1', level)}."
+    told = [f"{label_of(name)}, {text(table.fair(name, 'f1', level), '.3f')}" for name in table.ranked("f1", level)]
+    return f"Best F1 of {level}s: {'; then '.join(told[:2])}." if told else ""
 
 
 def _against_gan(table: AnomalyTable, level: str, metric: str) -> str:
     """Whether baselines beat the GAN, each seed against itself."""
-    ranked = dict(_ranked(table, metric, level))
+    ranked = table.ranked(metric, level)
     gan = ranked.pop(GAN, None)
     if gan is None or not ranked:
         return ""
@@ -264,11 +241,10 @@ def _against_gan(table: AnomalyTable, level: str, metric: str) -> str:
     ahead = {name: (values > gan).sum() for name, values in ranked.items() if values.mean() > gan.mean()}
     own = f"{title} of {level}s, {gan.mean():.3f} in the mean"
     if not ahead:
-        second = max(ranked, key=lambda name: ranked[name].mean())
-        always = int((gan > ranked[second]).sum())
+        second, values = next(iter(ranked.items()))
         return (
-            f"No baseline beats the {label_of(GAN)} in {own}: the next, {label_of(second)}, has "
-            f"{ranked[second].mean():.3f} and is behind in {always} of {len(gan)} seeds."
+            f"No baseline beats the {label_of(GAN)} in {own}: the next, {label_of(second)}, has {values.mean():.3f} "
+            f"and is behind in {int((gan > values).sum())} of {len(gan)} seeds."
         )
     told = ", ".join(
         f"{label_of(name)} ({ranked[name].mean():.3f}; ahead in {count} of {len(gan)} seeds)"
@@ -280,18 +256,16 @@ def _against_gan(table: AnomalyTable, level: str, metric: str) -> str:
 
 def _no_better_than_everything(table: AnomalyTable, level: str) -> str:
     everything = table.everything(level)
-    poor = [label_of(name) for name, values in _ranked(table, "f1", level) if values.mean() <= everything]
-    if not poor:
-        return ""
-    return f"No better than flagging every {level} (F1 {everything:.3f}): {', '.join(poor)}."
+    poor = [label_of(name) for name, values in table.ranked("f1", level).items() if values.mean() <= everything]
+    return f"No better than flagging every {level} (F1 {everything:.3f}): {', '.join(poor)}." if poor else ""
 
 
 def _unfair(table: AnomalyTable, level: str) -> str:
-    gaps = {}
-    for name in table.detectors:
-        fair, unfair = table.fair(name, "f1", level), table.number(name, "f1", level, rule=UNFAIR)
-        if fair and unfair:
-            gaps[name] = float((unfair.values - fair.values).mean())
+    gaps = {
+        name: float((table.values(name, "f1", level, UNFAIR) - values).mean())
+        for name, values in table.ranked("f1", level).items()
+        if table.number(name, "f1", level, rule=UNFAIR)
+    }
     if not gaps:
         return ""
     most = max(gaps, key=lambda name: gaps[name])
@@ -303,18 +277,15 @@ def _unfair(table: AnomalyTable, level: str) -> str:
 
 def _events(table: AnomalyTable) -> str:
     # Who flags everything finds every event: only those that do better than that are looked at.
-    better = [name for name, values in _ranked(table, "f1", "hour") if values.mean() > table.everything("hour")]
-    found = {name: table.fair(name, "found_within_24h", "event") for name in better}
-    known = {name: number for name, number in found.items() if number is not None}
+    ranked, everything = table.ranked("f1", "hour"), table.everything("hour")
+    found = {name: table.fair(name, "found_within_24h", "event") for name in ranked if ranked[name].mean() > everything}
+    known = {name: number for name, number in found.items() if number}
     if not known:
         return ""
     best = max(known, key=lambda name: known[name].mean)
     specificity = table.fair(best, "specificity", "hour")
-    alarms = "" if specificity is None else f" while {100 * (1 - specificity.mean):.1f} % of normal hours are flagged"
-    return (
-        f"Most events found within a day of their start: {label_of(best)}, {known[best]}{alarms}. Scores of an hour "
-        "rest on windows that may end after it; a detector in operation knows them that much later."
-    )
+    alarms = f" while {100 * (1 - specificity.mean):.1f} % of normal hours are flagged" if specificity else ""
+    return f"Most events found within a day of their start: {label_of(best)}, {known[best].text('.3f')}{alarms}."
 
 
 def _missed(table: AnomalyTable) -> str:
@@ -330,8 +301,8 @@ def _missed(table: AnomalyTable) -> str:
 
 
 def _left_out(table: AnomalyTable) -> str:
-    counts = [table.number(table.detectors[0], name, split=None) for name in ("few_readings", "constant")]
-    few, constant = (0 if number is None else int(number.values.max()) for number in counts)
+    numbers = [table.number(table.detectors[0], name, split="") for name in ("few_readings", "constant")]
+    few, constant = (int(number.high) if number else 0 for number in numbers)
     if not few + constant:
         return ""
     return f"Left out: {few} buildings with too few readings in training time, {constant} of nearly one value only."

@@ -7,8 +7,8 @@ from unlearn.lazy import lazily
 if TYPE_CHECKING:
     from unlearn.studies.fidelity.measure import compare_fidelity, measure_fidelity
     from unlearn.studies.fidelity.samples import FidelityOptions
-    from unlearn.studies.fidelity.verdict import summarise_fidelity
+    from unlearn.studies.fidelity.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["FidelityOptions", "compare_fidelity", "measure_fidelity", "summarise_fidelity"]
+__all__ = ["FidelityOptions", "compare_fidelity", "measure_fidelity", "summarise"]

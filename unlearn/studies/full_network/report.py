@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.figure import new_figure, save_figure, styled
-from unlearn.reporting.labels import FORECASTER_NAMES
-from unlearn.reporting.page import embedded, write_page
-from unlearn.studies.full_network.verdict import (
-    METHOD_NAMES,
-    NOTE,
-    TITLE,
-    at_chosen_condition,
-    conditions_table,
-    noise_share,
-    sentences_of,
-)
+from unlearn.reporting.aggregate import Spread, seeds_of, select
+from unlearn.reporting.figure import bars, legend_below, line, panels, reference, saver, styled
+from unlearn.reporting.page import page_writer
+from unlearn.reporting.style import BLUE, FORECASTER_NAMES, GREEN, GREY, ORANGE, PURPLE
+from unlearn.studies.full_network.verdict import METHOD_NAMES, at_chosen_condition, noise_share, page, steps_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-METHOD_COLOURS = {"head": "#2f8f4e", "gauss_newton": "#2b6ca3", "hessian": "#6b4c9a", "other seeds": "0.6"}
+METHOD_COLOURS = {"head": GREEN, "gauss_newton": BLUE, "hessian": PURPLE, "other seeds": "0.6"}
 #: Bars: metric, use, truth of the network, label.
 SCORES = (
     ("spearman", "single", "scratch", "single\nrows"),
@@ -39,87 +31,68 @@ SMALLEST_SHARE = 0.05
 FAR = 1.2
 
 
-def full_network_figure(records: pd.DataFrame) -> Figure:
+@styled
+def figure(records: pd.DataFrame) -> Figure:
     """Draw predicted against true changes, their correlations, and the distance that Newton steps leave."""
     own = at_chosen_condition(records)
     name = FORECASTER_NAMES[str(own["forecaster"].iloc[0])]
-    seeds = own["seed"].nunique()
-    figure, axes = new_figure(
-        2, 2, f"Leaving rows out of a whole {name} and of its head alone ({seeds} seed{'s' * (seeds > 1)})"
-    )
-    draw_changes(axes[0][0], own, "head", "exact")
-    draw_changes(axes[0][1], own, "gauss_newton", "scratch")
-    draw_scores(axes[1][0], own)
-    draw_left(axes[1][1], records)
-    return figure
+    title = f"Leaving rows out of a whole {name} and of its head alone ({seeds_of(own)})"
+    drawn, axes = panels([["head", "network"], ["scores", "left"]], title)
+    draw_changes(axes["head"], own, "head", "exact")
+    draw_changes(axes["network"], own, "gauss_newton", "scratch")
+    draw_scores(axes["scores"], own)
+    draw_left(axes["left"], records)
+    return drawn
 
 
-def save_full_network(records: pd.DataFrame, stem: Path) -> Path:
-    """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(full_network_figure(records), stem, records)
-    return png
+save = saver(figure)
+write_page = page_writer(page)
 
 
-@styled
 def draw_changes(axis: Axes, records: pd.DataFrame, method: str, truth: str) -> None:
     """Predicted change of the test MSE of each group against the true one; the band is the noise floor."""
     keys = ["seed", "group"]
-    groups = records[records["use"] == "group"]
-    true = groups[(groups["metric"] == "true_change") & (groups["truth"] == truth)].set_index(keys)["value"]
-    predicted = groups[(groups["metric"] == "predicted_change") & (groups["method"] == method)]
-    for predictor, marker in (("influence", "o"), ("newton", "x")):
-        values = predicted[predicted["predictor"] == predictor].set_index(keys)["value"]
-        both = pd.concat({"true": true, "predicted": values}, axis=1).dropna()
-        axis.scatter(
-            1e3 * both["true"],
-            1e3 * both["predicted"],
-            s=12,
-            marker=marker,
-            linewidths=0.8,
-            alpha=0.7,
-            color=METHOD_COLOURS[method] if marker == "x" else "#dd8452",
-            label={"influence": "influence", "newton": "Newton step"}[predictor],
-        )
-    ends = 1e3 * np.array([min(true.min(), 0.0), max(true.max(), 0.0)])
-    axis.plot(ends, ends, color="0.35", linewidth=0.8, linestyle="--", label="exact")
+    groups = select(records, use="group")
+    true = 1e3 * select(groups, metric="true_change", truth=truth).set_index(keys)["value"]
+    predicted = select(groups, metric="predicted_change", method=method)
+    for predictor, marker, label, colour in (
+        ("influence", "o", "influence", ORANGE),
+        ("newton", "x", "Newton step", METHOD_COLOURS[method]),
+    ):
+        values = 1e3 * select(predicted, predictor=predictor).set_index(keys)["value"]
+        both = pd.concat([true, values], axis=1, join="inner").to_numpy().T
+        axis.scatter(both[0], both[1], s=12, marker=marker, linewidths=0.8, alpha=0.7, color=colour, label=label)
+    ends = [min(true.min(), 0.0), max(true.max(), 0.0)]
+    axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="exact")
     axis.legend(loc="upper left")
-    noise = records[
-        (records["use"] == "noise") & (records["selection"] == "order") & (records["metric"] == "true_change")
-    ]
+    noise = select(records, use="noise", selection="order", metric="true_change")["value"]
     if truth == "scratch" and len(noise):
-        spread = 1e3 * float(np.sqrt((noise["value"] ** 2).mean()))
+        spread = 1e3 * float(np.sqrt((noise**2).mean()))
         band = axis.axvspan(-spread, spread, color="0.5", alpha=0.15, linewidth=0, label="another batch order")
-        # The other marks mean the same as in the panel beside.
-        axis.legend(handles=[band], loc="upper left")
+        axis.legend(handles=[band], loc="upper left")  # the other marks mean the same as in the panel to the left
     unit = "[10$^{-3}$ p.u.$^2$]"
     axis.set(xlabel=f"true change of the test MSE {unit}", ylabel=f"predicted {unit}")
     axis.set_title("head alone" if method == "head" else f"whole network, {METHOD_NAMES[method]}")
 
 
-@styled
 def draw_scores(axis: Axes, records: pd.DataFrame) -> None:
     """Correlation of influence with refits: mean over seeds, and the range over seeds."""
-    width = 0.2
-    for shift, method in enumerate(METHOD_NAMES):
-        for place, (metric, use, truth, _) in enumerate(SCORES):
-            own = records[(records["metric"] == metric) & (records["use"] == use) & (records["over"] == "seed")]
-            own = own[(own["method"] == method) & (own["truth"] == ("exact" if method == "head" else truth))]
-            values = own[own["predictor"].isin(["influence", "refit"])]["value"]
-            if values.empty:
-                continue
-            at, mean = place + (shift - 1.5) * width, values.mean()
-            reach = [[mean - values.min()], [values.max() - mean]]
-            label = METHOD_NAMES[method] if place == 0 else None
-            axis.bar(at, mean, width, color=METHOD_COLOURS[method], label=label)
-            axis.errorbar(at, mean, reach, color="0.2", linewidth=0.9, capsize=2)
-    axis.axhline(0, color="0.35", linewidth=0.8)
-    axis.set_xticks(range(len(SCORES)), [label for *_, label in SCORES])
+    own = select(records, over="seed", predictor=["influence", "refit"])
+    series = {}
+    for method, name in METHOD_NAMES.items():
+        truths = ["exact" if method == "head" else truth for _, _, truth, _ in SCORES]
+        found = [
+            select(own, metric=metric, use=use, method=method, truth=truth)["value"]
+            for (metric, use, _, _), truth in zip(SCORES, truths, strict=True)
+        ]
+        series[name] = [Spread.of(values) if len(values) else None for values in found]
+    colours = {name: METHOD_COLOURS[method] for method, name in METHOD_NAMES.items()}
+    bars(axis, [label for *_, label in SCORES], series, colours)
+    reference(axis, 0, form="-")
     axis.set(ylabel="rank correlation of\ninfluence with refits", ylim=(None, 1.05))
-    axis.grid(visible=False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    legend_below(axis)
 
 
-@styled
 def draw_left(axis: Axes, records: pd.DataFrame) -> None:
     """Share of the distance to the refit that a Newton step leaves, by the share of rows: median and quartiles.
 
@@ -127,60 +100,40 @@ def draw_left(axis: Axes, records: pd.DataFrame) -> None:
     """
     chosen = at_chosen_condition(records)
     other = records.drop(chosen.index)
-    for method, truth, line in (
-        ("head", "exact", "o-"),
-        ("gauss_newton", "scratch", "o-"),
-        ("hessian", "scratch", "o-"),
-    ):
-        low, middle, high = (_left(chosen, method, truth).quantile(q) for q in (0.25, 0.5, 0.75))
-        label = METHOD_NAMES[method]
-        if (middle < SMALLEST_SHARE).all():
-            label += f": {middle.max():.0e}"
-        at = 100 * np.asarray(middle.index, dtype=float)
-        drawn = [np.maximum(curve, SMALLEST_SHARE) for curve in (low, middle, high)]
-        axis.plot(at, drawn[1], line, color=METHOD_COLOURS[method], label=label, markersize=3)
-        axis.fill_between(at, drawn[0], drawn[2], color=METHOD_COLOURS[method], alpha=0.15, linewidth=0)
+    for method, truth in (("head", "exact"), ("gauss_newton", "scratch"), ("hessian", "scratch")):
+        points = _left(chosen, method, truth)
+        most = max((own.mean for own in points.values()), default=1.0)
+        label = METHOD_NAMES[method] + (f": {most:.0e}" if most < SMALLEST_SHARE else "")
+        shown = {
+            place: Spread.at(*(max(end, SMALLEST_SHARE) for end in (own.mean, own.low, own.high)))
+            for place, own in points.items()
+        }
+        line(axis, shown, METHOD_COLOURS[method], label, markersize=3)
     for method in ("gauss_newton", "hessian"):
-        warm = _left(chosen, method, "warm").median()
-        label = f"{METHOD_NAMES[method]}, warm"
-        axis.plot(100 * warm.index, warm, "s--", color=METHOD_COLOURS[method], label=label, markersize=3)
-        for number, condition in enumerate(sorted(other.loc[other["method"] == method, "condition"].dropna().unique())):
-            middle = _left(other[other["condition"] == condition], method, "scratch").median()
-            name = f"{METHOD_NAMES[method]}, other $\\kappa$" if not number else None
-            axis.plot(100 * middle.index, middle, ":", color=METHOD_COLOURS[method], label=name, linewidth=1)
-            if middle.iloc[-1] > FAR:
-                axis.text(100 * middle.index[-1], middle.iloc[-1], f" $10^{{{np.log10(condition):.0f}}}$", va="center")
+        colour, name = METHOD_COLOURS[method], METHOD_NAMES[method]
+        _median(axis, _left(chosen, method, "warm"), "s--", color=colour, label=f"{name}, warm", markersize=3)
+        conditions = sorted(select(other, method=method)["condition"].dropna().unique())
+        for number, condition in enumerate(conditions):
+            points = _left(select(other, condition=condition), method, "scratch")
+            label = "" if number else f"{name}, other $\\kappa$"
+            _median(axis, points, ":", color=colour, label=label or None, linewidth=1)
+            place, last = list(points.items())[-1]
+            if last.mean > FAR:
+                axis.text(place, last.mean, f" $10^{{{np.log10(condition):.0f}}}$", va="center")
     floor = noise_share(records)
     axis.plot(100 * floor.index, floor, "-", color="0.6", label="another batch order", linewidth=1)
-    axis.axhline(1, color="0.35", linewidth=0.8)
+    reference(axis, 1, form="-")
     axis.set(
         xlabel="share of rows left out [%]", ylabel="share of the distance to the\nrefit that is left", yscale="log"
     )
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    legend_below(axis)
 
 
-def _left(records: pd.DataFrame, method: str, truth: str) -> Any:
-    """Shares that are left, grouped by the share of rows."""
-    own = records[(records["metric"] == "distance_to_refit") & (records["use"] == "group")]
-    return own[(own["method"] == method) & (own["truth"] == truth)].groupby("proportion")["value"]
+def _left(records: pd.DataFrame, method: str, truth: str) -> dict[float, Spread]:
+    """Median and quartiles of the shares that are left, by the share of rows."""
+    by_share = steps_of(records, method, truth).groupby("proportion")["value"]
+    return {100 * float(str(share)): Spread.at(own.median(), *own.quantile([0.25, 0.75])) for share, own in by_share}
 
 
-def write_full_network_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
-    """Write the page.
-
-    Args:
-        records: of the study.
-        figure: its PNG file.
-        path: where the page goes.
-    """
-    return write_page(
-        Path(__file__).with_name("page.html"),
-        path,
-        records,
-        title=TITLE,
-        note=NOTE,
-        source=records["data"].iloc[0],
-        sentences=sentences_of(records),
-        rows=conditions_table(records),
-        png=embedded(figure),
-    )
+def _median(axis: Axes, points: dict[float, Spread], form: str, **look: Any) -> None:
+    axis.plot(list(points), [own.mean for own in points.values()], form, **look)

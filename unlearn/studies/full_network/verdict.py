@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.reporting.labels import FORECASTER_NAMES
+from unlearn.reporting.aggregate import counted, seeds_of, select
+from unlearn.reporting.style import FORECASTER_NAMES
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Block, Page
 
 METHOD_NAMES = {
     "head": "head",
@@ -31,30 +35,58 @@ RANKED = (
     ("spearman", "group", "groups"),
     ("lds", "subset", "random halves (LDS)"),
 )
+#: What a step does, by the median share of the distance that it leaves.
+_WAYS = {YES: "goes most of the way", UNCLEAR: "goes part of the way", NO: "is no better than leaving the network"}
+
+
+def page(records: pd.DataFrame) -> Page:
+    """The page's contents."""
+    own = at_chosen_condition(records)
+    left = {method: steps_of(own, method, "scratch")["value"].median() for method in ("gauss_newton", "hessian")}
+    method, least = min(left.items(), key=lambda pair: pair[1] if pd.notna(pair[1]) else float("inf"))
+    return Page(
+        "Can one Newton step unlearn rows from a whole network?",
+        way(least),
+        f"the better of the two curvatures, {METHOD_NAMES[method]}, leaves {100 * least:.0f} % of the distance to a "
+        f"refit from scratch in the median: it {_WAYS[way(least)]}.",
+        f"{records['data'].iloc[0]} loads. A row or a group of rows is left out and the network is refitted. What "
+        "influence and one Newton step had predicted is compared with that.",
+        "Predicted against true changes, rank correlations, and what a Newton step leaves",
+        [
+            Block("What was found", points=summarise(records)),
+            Block("All dampings, chosen or not", rows=conditions_table(records), texts=3, note=NOTE),
+        ],
+        measured=[
+            '"Median left" is the share of the distance between network and refit that the Newton step leaves: 0 is '
+            "exact, 1 is no better than leaving the network as it was."
+        ],
+        limits=["Conditions are chosen per method on these refits. Other architectures and data were not tried."],
+    )
+
+
+def way(left: float) -> str:
+    """Whether a step that leaves so much of the distance unlearns."""
+    return YES if left < MOST else UNCLEAR if left < SOME else NO
 
 
 def summary(records: pd.DataFrame) -> str:
-    """The paragraph and the table as Markdown."""
-    parts = [f"# {TITLE}", paragraph(records), _markdown(conditions_table(records)), NOTE]
-    return "\n\n".join(parts) + "\n"
+    """The sentences and the table as Markdown."""
+    rows = conditions_table(records)
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])] if rows else []
+    table = "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])
+    return "\n\n".join([f"# {TITLE}", " ".join(summarise(records)), table, NOTE]) + "\n"
 
 
-def paragraph(records: pd.DataFrame) -> str:
-    """The sentences as one paragraph."""
-    return " ".join(sentences_of(records))
-
-
-def sentences_of(records: pd.DataFrame) -> list[str]:
+def summarise(records: pd.DataFrame) -> list[str]:
     """Say how good influence and Newton steps are for the head and for the whole network, as it came out."""
     own = at_chosen_condition(records)
     name = FORECASTER_NAMES[str(own["forecaster"].iloc[0])]
-    rows, n_seeds = int(own[own["metric"] == "rows"]["value"].iloc[0]), own["seed"].nunique()
-    seeds = f"{n_seeds} seed{'s' * (n_seeds > 1)}"
-    groups = own[own["use"] == "group"]
+    rows = int(select(own, metric="rows")["value"].iloc[0])
+    groups = select(own, use="group")
     shares = 100 * groups["proportion"]
     sentences = [
-        f"A {name} trained on {rows} hours, {seeds}, {groups['group'].nunique()} groups of {shares.min():.0f} to "
-        f"{shares.max():.0f} % of the rows left out and refitted.",
+        f"A {name} trained on {rows} hours, {seeds_of(own)}, {counted(groups['group'].nunique(), 'group')} of "
+        f"{shares.min():.0f} to {shares.max():.0f} % of the rows left out and refitted.",
         f"The head alone: {_step(own, 'head', 'exact')}; {_ranks(own, 'head', 'exact')}.",
     ]
     for method in ("gauss_newton", "hessian"):
@@ -74,46 +106,41 @@ def sentences_of(records: pd.DataFrame) -> list[str]:
     return [sentence.strip() for sentence in sentences]
 
 
+def steps_of(records: pd.DataFrame, method: str, truth: str) -> pd.DataFrame:
+    """Shares of the distance to the refit that the Newton steps of groups leave."""
+    return select(records, metric="distance_to_refit", use="group", method=method, truth=truth)
+
+
 def _step(records: pd.DataFrame, method: str, truth: str) -> str:
     """What the Newton step leaves of the distance to the refit, and the verdict."""
-    own = records[(records["use"] == "group") & (records["method"] == method)]
-    left = own[(own["metric"] == "distance_to_refit") & (own["truth"] == truth)]["value"]
-    absent = int(own[own["metric"] == "indefinite"]["value"].sum())
+    left = steps_of(records, method, truth)["value"]
+    absent = int(select(records, metric="indefinite", use="group", method=method)["value"].sum())
     if left.empty:
         return "no Newton step exists"
     middle = left.median()
     if middle <= EXACT:
         said = f"the Newton step is exact (at most {left.max():.0e} of the distance to the refit is left)"
     else:
-        verdict = "most of the way" if middle < MOST else "part of the way" if middle < SOME else None
-        verdict = (
-            f"the Newton step goes {verdict}" if verdict else "the Newton step is no better than leaving the network"
-        )
         said = (
-            f"{verdict} (in the median {100 * middle:.0f} % of the distance is left, quartiles "
-            f"{100 * left.quantile(0.25):.0f} to {100 * left.quantile(0.75):.0f} %, and less than all of it for "
-            f"{100 * (left < 1).mean():.0f} % of the groups)"
+            f"the Newton step {_WAYS[way(middle)]} (in the median {100 * middle:.0f} % of the distance is left, "
+            f"quartiles {100 * left.quantile(0.25):.0f} to {100 * left.quantile(0.75):.0f} %, and less than all of it "
+            f"for {100 * (left < 1).mean():.0f} % of the groups)"
         )
-    return f"{said}, and does not exist for {absent} groups" if absent else said
+    return f"{said}, and does not exist for {counted(absent, 'group')}" if absent else said
 
 
 def _elsewhere(records: pd.DataFrame, method: str) -> str:
     """What Newton steps leave at the conditions that were not chosen."""
-    own = records[(records["metric"] == "distance_to_refit") & (records["use"] == "group")]
-    own = own[(own["method"] == method) & (own["truth"] == "scratch")]
-    medians = own.groupby("condition")["value"].median()
+    medians = steps_of(records, method, "scratch").groupby("condition")["value"].median()
     parts = [f"{100 * left:.0f} % at {condition:.0e}" for condition, left in medians.items()]
     return f"At the conditions that were not chosen it leaves {', '.join(parts)}." if parts else ""
 
 
 def _ranks(records: pd.DataFrame, method: str, truth: str) -> str:
-    parts = []
-    for metric, use, label in RANKED:
-        values = _correlations(records, metric, use, method, truth)
-        if len(values):
-            parts.append(f"{label} at {values.mean():.2f} ({values.min():.2f} to {values.max():.2f})")
+    found = [(label, _correlations(records, metric, use, method, truth)) for metric, use, label in RANKED]
+    parts = [f"{label} at {own.mean():.2f} ({own.min():.2f} to {own.max():.2f})" for label, own in found if len(own)]
     ranker = "one seed's refits rank another's" if method == "other seeds" else "influence ranks"
-    return f"{ranker} {', '.join(parts)}" if parts else f"{ranker} nothing (one seed)"
+    return f"{ranker} {', '.join(parts) or 'nothing (one seed)'}"
 
 
 def _correlations(
@@ -122,52 +149,40 @@ def _correlations(
     use: str,
     method: str,
     truth: str,
-    predictors: tuple[str, ...] = ("influence", "refit"),
+    predictors: Sequence[str] = ("influence", "refit"),
 ) -> pd.Series:
-    own = records[(records["metric"] == metric) & (records["use"] == use) & (records["over"] == "seed")]
-    own = own[(own["method"] == method) & (own["truth"] == truth) & own["predictor"].isin(predictors)]
-    return own["value"]
+    wanted = {"metric": metric, "use": use, "method": method, "truth": truth, "predictor": predictors}
+    return select(records, over="seed", **wanted)["value"]
 
 
 def conditions_table(records: pd.DataFrame) -> list[dict[str, str]]:
     """Rows of all conditions, chosen or not: correlations of both predictors, and what Newton steps leave."""
     rows = []
-    predicted = records[records["metric"] == "predicted_change"]
-    for (method, condition), _ in predicted.groupby(["method", "condition"]):
-        own = records[(records["condition"] == condition)]
-        for truth in TRUTH_NAMES:
-            steps = own[(own["metric"] == "distance_to_refit") & (own["use"] == "group") & (own["method"] == method)]
-            left = steps[steps["truth"] == truth]["value"]
+    for (method, condition), _ in select(records, metric="predicted_change").groupby(["method", "condition"]):
+        own, kind = select(records, condition=condition), str(method)
+        for truth, name in TRUTH_NAMES.items():
+            left = steps_of(own, kind, truth)["value"]
             if left.empty:
                 continue
             cells = {
-                "Newton: groups": _correlations(own, "spearman", "group", str(method), truth, ("newton",)),
-                "influence: groups": _correlations(own, "spearman", "group", str(method), truth),
-                "single rows": _correlations(own, "spearman", "single", str(method), truth),
-                "LDS": _correlations(own, "lds", "subset", str(method), truth),
+                "Newton: groups": _correlations(own, "spearman", "group", kind, truth, ["newton"]),
+                "influence: groups": _correlations(own, "spearman", "group", kind, truth),
+                "single rows": _correlations(own, "spearman", "single", kind, truth),
+                "LDS": _correlations(own, "lds", "subset", kind, truth),
             }
-            row = {
-                "method": METHOD_NAMES[str(method)],
-                "condition": f"{condition:.0e}" if condition else "–",
-                "truth": TRUTH_NAMES[truth],
-                "median left": f"{left.median():.3g}",
-            }
-            text = {
+            row = {"method": METHOD_NAMES[kind], "condition": f"{condition:.0e}" if condition else "–", "truth": name}
+            row["median left"] = f"{left.median():.3g}"
+            said = {
                 name: f"{cell.mean():.2f} ± {cell.std(ddof=0):.2f}" if len(cell) else "–"
                 for name, cell in cells.items()
             }
-            rows.append(row | text)
+            rows.append(row | said)
     return rows
-
-
-def _markdown(rows: list[dict[str, str]]) -> str:
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])] if rows else []
-    return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])
 
 
 def at_chosen_condition(records: pd.DataFrame) -> pd.DataFrame:
     """Records without the predictions of conditions that were not chosen."""
-    marks = records[records["metric"] == "chosen_condition"]
+    marks = select(records, metric="chosen_condition")
     if marks.empty:
         raise InputError("full network: expected records with the metric chosen_condition; run full_network first.")
     chosen = records["method"].map(dict(zip(marks["method"], marks["value"], strict=True)))
@@ -176,6 +191,6 @@ def at_chosen_condition(records: pd.DataFrame) -> pd.DataFrame:
 
 def noise_share(records: pd.DataFrame) -> pd.Series:
     """Distance between refits on all rows in two batch orders, as a share of that to the refits of each share."""
-    distance = records[(records["metric"] == "refit_distance") & (records["truth"] == "scratch")]
-    floor = distance[(distance["use"] == "noise") & (distance["selection"] == "order")]["value"].median()
-    return floor / distance[distance["use"] == "group"].groupby("proportion")["value"].median()
+    distance = select(records, metric="refit_distance", truth="scratch")
+    floor = select(distance, use="noise", selection="order")["value"].median()
+    return floor / select(distance, use="group").groupby("proportion")["value"].median()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unlearn.studies.leakage.options import LeakageOptions
     from unlearn.studies.leakage.outliers import measure_outliers, pool_outliers, score_outliers
     from unlearn.studies.leakage.samples import known_releases
-    from unlearn.studies.leakage.verdict import summarise_leakage
+    from unlearn.studies.leakage.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -21,5 +21,5 @@ __all__ = [
     "measure_outliers",
     "pool_outliers",
     "score_outliers",
-    "summarise_leakage",
+    "summarise",
 ]

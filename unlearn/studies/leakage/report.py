@@ -2,62 +2,68 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
-from unlearn.reporting.figure import save_figure, styled
-from unlearn.reporting.labels import RELEASE_COLOURS
-from unlearn.reporting.page import embedded, write_page
-from unlearn.studies.leakage.samples import COPIED, OTHERS
-from unlearn.studies.leakage.verdict import (
-    ATTACK_NAMES,
-    attack_table,
-    calibration,
-    findings,
-    generators_of,
-    headline_leaks,
+from unlearn.reporting.aggregate import Spread, over_seeds, seeds_of, select
+from unlearn.reporting.figure import (
+    bars,
+    line,
+    marks,
+    note,
+    panels,
+    per_cent,
+    reference,
+    rows,
+    saver,
+    spread_out,
+    styled,
 )
+from unlearn.reporting.page import page_writer
+from unlearn.reporting.style import ATTACK_NAMES, BLUE, FAINT, INK, RED, coloured
+from unlearn.studies.leakage.samples import COPIED, OTHERS
+from unlearn.studies.leakage.verdict import generators_of, headline_leaks, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-#: Releases whose leakage is known are grey and nearly black: they are the scale, not what is judged.
-KNOWN_COLOURS = {COPIED: "#222222", OTHERS: "#9a9a9a"}
-OUTLIER_COLOURS = {"seen": "#c8403f", "unseen": "#2b6ca3", "unseen_other": "#9a9a9a"}
-OUTLIER_NAMES = {
-    "seen": "trained on",
-    "unseen": "not trained on, same kind",
-    "unseen_other": "not trained on, other kind",
+#: Several runs can be drawn together.
+TOGETHER = True
+#: Controls are grey and nearly black: they are the scale, not what is judged.
+KNOWN_COLOURS = {COPIED: INK, OTHERS: FAINT}
+#: Outliers: name, colour.
+OUTLIERS = {
+    "seen": ("trained on", RED),
+    "unseen": ("not trained on, same kind", BLUE),
+    "unseen_other": ("not trained on, other kind", FAINT),
 }
 LINES = ("-", "--", ":", "-.")
+_NO_OUTLIERS = "no generator was fitted with outliers"
 
 
 def colours_of(records: pd.DataFrame) -> dict[str, str]:
-    """A colour for each generator, then those of the releases whose leakage is known."""
-    names = generators_of(records)
-    known = {name: colour for name, colour in KNOWN_COLOURS.items() if name in set(records["generator"])}
-    return {name: RELEASE_COLOURS[i % len(RELEASE_COLOURS)] for i, name in enumerate(names)} | known
+    """A colour for each generator, then those of the controls."""
+    known = [name for name in KNOWN_COLOURS if name in set(records["generator"])]
+    return coloured([*generators_of(records), *known], KNOWN_COLOURS)
 
 
 @styled
-def leakage_figure(records: pd.DataFrame) -> Figure:
+def figure(records: pd.DataFrame) -> Figure:
     """Draw every attack of all seeds."""
     colours = colours_of(records)
-    figure = Figure(figsize=(14.5, 11.5), layout="constrained")
-    axes = figure.subplot_mosaic(
-        [["profile", "household", "tpr"], ["curve", "curve", "outliers"], ["reconstruction", "copies", "attributes"]],
-        height_ratios=[1.25, 1.1, 0.9],
-    )
-    draw_attacks(axes["profile"], records, colours, "auc", "profile")
-    axes["profile"].set_title("did this day take part?")
-    draw_attacks(axes["household"], records, colours, "auc", "household")
-    axes["household"].set_title("did this household take part?")
+    names = [
+        ["profile", "household", "tpr"],
+        ["curve", "curve", "outliers"],
+        ["reconstruction", "copies", "attributes"],
+    ]
+    title = f"What releases give away of the households they were learnt from ({seeds_of(records)})"
+    drawn, axes = panels(names, title, (14.5, 11.5), [1.25, 1.1, 0.9], colours)
+    for unit in ("profile", "household"):
+        draw_attacks(axes[unit], records, colours, "auc", unit)
+        axes[unit].set_title(f"did this {'day' if unit == 'profile' else unit} take part?")
     draw_attacks(axes["tpr"], records, colours, "tpr_at_fpr_0.01", "profile")
     axes["tpr"].set_title("days found while 1 % of others are accused")
     draw_compromised(axes["curve"], records)
@@ -65,184 +71,110 @@ def leakage_figure(records: pd.DataFrame) -> Figure:
     draw_reconstruction(axes["reconstruction"], records, colours)
     draw_copies(axes["copies"], records, colours)
     draw_attributes(axes["attributes"], records, colours)
-    handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in colours.items()]
-    seeds = records["seed"].nunique()
-    title = f"What releases give away of the households they were learnt from ({seeds} seed{'s' * (seeds > 1)})"
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), fontsize=10, title=title, title_fontsize=12
-    )
-    return figure
+    return drawn
 
 
-def save_leakage(records: pd.DataFrame, stem: Path) -> Path:
-    """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(leakage_figure(records), stem, records)
-    return png
+save = saver(figure)
+write_page = page_writer(page)
 
 
-@styled
 def draw_attacks(axis: Axes, records: pd.DataFrame, colours: dict[str, str], metric: str, unit: str) -> None:
     """A metric of each membership attack with its 95 % interval, one mark a seed."""
-    own = records[(records["metric"] == metric) & (records["unit_attacked"] == unit)].dropna(subset=["value"])
+    own = select(records, metric=metric, unit_attacked=unit).dropna(subset=["value"])
     attacks = [name for name in ATTACK_NAMES if name in set(own["attack"])]
-    for place, attack in enumerate(attacks):
-        rows = own[own["attack"] == attack]
-        marks = [(name, row) for name in colours for _, row in rows[rows["generator"] == name].iterrows()]
-        for shift, (name, row) in zip(_places(len(marks)), marks, strict=True):
-            _mark(axis, row, place + shift, colours[name])
-    axis.set_yticks(range(len(attacks)), [ATTACK_NAMES[name] for name in attacks])
-    axis.set_ylim(max(len(attacks), 1) - 0.5, -0.5)
-    chance = 0.5 if metric == "auc" else 0.01
-    axis.axvline(chance, color="0.35", linewidth=0.8, linestyle="--")
-    axis.grid(visible=False, axis="y")
+    _marked(axis, [select(own, attack=attack) for attack in attacks], colours)
+    rows(axis, [ATTACK_NAMES[name] for name in attacks])
+    reference(axis, 0.5 if metric == "auc" else 0.01, upright=True)
     if metric == "auc":
         axis.set(xlim=(min(0.35, own["low"].min() - 0.02), 1.02), xlabel="AUC (dashed: guessing)")
     else:
         axis.set(xlabel="true positive rate (dashed: guessing)", xlim=(-0.02, 1.02))
-        axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+        per_cent(axis.xaxis)
 
 
-@styled
 def draw_compromised(axis: Axes, records: pd.DataFrame) -> None:
     """Share of outliers with a released day within a radius, by that radius, with its 95 % interval."""
-    own = records[records["metric"] == "compromised"] if "ratio" in records else records.head(0)
+    own = select(records, metric="compromised")
     generators = list(dict.fromkeys(own["generator"]))
-    for line, generator in zip(LINES * len(generators), generators, strict=False):
-        for name, colour in OUTLIER_COLOURS.items():
-            rows = own[(own["generator"] == generator) & (own["outliers"] == name)].sort_values("ratio")
-            label = OUTLIER_NAMES[name] + (f" ({generator})" if len(generators) > 1 else "")
-            axis.plot(rows["ratio"], rows["value"], line, color=colour, label=label)
-            axis.fill_between(rows["ratio"], rows["low"], rows["high"], color=colour, alpha=0.13, linewidth=0)
+    for form, generator in zip(LINES * len(generators), generators, strict=False):
+        for kind, (name, colour) in OUTLIERS.items():
+            found = select(own, generator=generator, outliers=kind).sort_values("ratio")
+            columns = (found[column] for column in ("ratio", "value", "low", "high"))
+            points = {ratio: Spread.at(*one) for ratio, *one in zip(*columns, strict=True)}
+            line(axis, points, colour, name + (f" ({generator})" if len(generators) > 1 else ""), form)
     axis.set(
         xlabel="radius as a ratio of the outlier's norm", ylabel="share of outliers compromised", ylim=(-0.02, 1.02)
     )
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    per_cent(axis.yaxis)
     axis.set_title("implausible households: is a released day that near to one of theirs?")
-    _legend_or_note(axis, bool(generators), "no generator was fitted with outliers")
+    if generators:
+        axis.legend(loc="upper left")
+    else:
+        note(axis, _NO_OUTLIERS)
 
 
-@styled
 def draw_outliers(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> None:
     """AUC of telling outliers that were trained on from others."""
-    own = records[records["metric"] == "auc"]
-    own = own[own["against"].notna()] if "against" in own else own.head(0)
-    kinds = [(a, b) for a in dict.fromkeys(own["attack"]) for b in ("unseen", "unseen_other")]
-    for place, (attack, against) in enumerate(kinds):
-        rows = own[(own["attack"] == attack) & (own["against"] == against)]
-        for shift, (_, row) in zip(_places(len(rows)), rows.iterrows(), strict=True):
-            _mark(axis, row, place + shift, colours[row["generator"]])
-    words = {"unseen": "same kind", "unseen_other": "other kind"}
-    axis.set_yticks(range(len(kinds)), [f"{ATTACK_NAMES[a]},\n{words[b]}" for a, b in kinds])
-    axis.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
-    axis.axvline(0.5, color="0.35", linewidth=0.8, linestyle="--")
-    axis.grid(visible=False, axis="y")
+    own = select(records, metric="auc", against=...)
+    kinds = [
+        (attack, against, kind)
+        for attack in dict.fromkeys(own["attack"])
+        for against, kind in (("unseen", "same kind"), ("unseen_other", "other kind"))
+    ]
+    _marked(axis, [select(own, attack=attack, against=against) for attack, against, _ in kinds], colours)
+    rows(axis, [f"{ATTACK_NAMES[attack]},\n{kind}" for attack, _, kind in kinds])
+    reference(axis, 0.5, upright=True)
     lowest = own["low"].min() if kinds else 0.5
-    axis.set(xlim=(min(0.35, lowest - 0.02), 1.02), xlabel="AUC (dashed: guessing)")
-    axis.set_title("which outliers took part?")
-    _legend_or_note(axis, bool(kinds), "no generator was fitted with outliers", legend=False)
+    axis.set(xlim=(min(0.35, lowest - 0.02), 1.02), xlabel="AUC (dashed: guessing)", title="which outliers took part?")
+    if not kinds:
+        note(axis, _NO_OUTLIERS)
 
 
-@styled
 def draw_reconstruction(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> None:
     """p-value of each draw: is the release closer to training households than chance would have it?"""
-    own = records[records["metric"] == "permutation_p_value"]
+    own = select(records, metric="permutation_p_value")
     names = [name for name in colours if name in set(own["generator"])]
     for place, name in enumerate(names):
-        values = own.loc[own["generator"] == name, "value"].to_numpy()
-        axis.plot(values, place + _places(len(values)), "o", color=colours[name])
-    axis.axvline(0.05, color="0.35", linewidth=0.8, linestyle="--")
-    axis.set_yticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names], fontsize=8)
-    axis.set(xscale="log", xlim=(min(0.003, 0.8 * own["value"].min()), 1.2), ylim=(len(names) - 0.5, -0.5))
-    axis.set(xlabel="p-value of exchanging households (dashed: 5 %)")
-    axis.grid(visible=False, axis="y")
-    axis.set_title("closer to training households?")
+        values = select(own, generator=name)["value"]
+        axis.plot(values, spread_out(place, len(values)), "o", color=colours[name])
+    reference(axis, 0.05, upright=True)
+    rows(axis, [name.replace(" ", "\n", 1) for name in names])
+    axis.set(xscale="log", xlim=(min(0.003, 0.8 * own["value"].min()), 1.2), title="closer to training households?")
+    axis.set_xlabel("p-value of exchanging households (dashed: 5 %)")
 
 
-@styled
 def draw_copies(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> None:
-    """Share of the release that copies days of training households, and, hollow, of other households."""
-    own = records[records["metric"].isin(["exact_copies", "near_copies"])]
-    labels = {"exact_copies": "exact copies", "near_copies": "near copies"}
-    width = 0.8 / (2 * len(colours))
-    for place, metric in enumerate(labels):
-        for i, (name, colour) in enumerate(colours.items()):
-            for j, against in enumerate(("train", "holdout")):
-                rows = own[(own["metric"] == metric) & (own["generator"] == name) & (own["against"] == against)]
-                at = place + (2 * i + j - len(colours) + 0.5) * width
-                look: dict[str, Any] = {"color": colour} if j == 0 else {"fill": False, "edgecolor": colour}
-                axis.bar(at, rows["value"].mean(), 0.9 * width, **look)
-                axis.annotate(
-                    f"{100 * rows['value'].mean():.1f}",
-                    (at, rows["value"].mean()),
-                    (0, 2),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7,
-                )
-    axis.set_xticks(range(len(labels)), list(labels.values()))
-    axis.set(ylabel="share of the release", ylim=(0, 1.1))
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.grid(visible=False, axis="x")
-    axis.set_title("copies of training days (hollow: of others')")
+    """Share of the release that copies days of training households, and, pale, of other households."""
+    own = select(records, metric=["exact_copies", "near_copies"])
+    series, looks = {}, {}
+    for name, colour in colours.items():
+        for against, shade in (("train", ""), ("holdout", "55")):
+            found = [select(own, metric=m, generator=name, against=against) for m in ("exact_copies", "near_copies")]
+            shares = [over_seeds(rows) for rows in found]
+            series[f"{name} {against}"] = [Spread.at(share.mean) if share else None for share in shares]
+            looks[f"{name} {against}"] = colour + shade
+    bars(axis, ["exact copies", "near copies"], series, looks, written=lambda share: f"{100 * share:.1f}")
+    axis.set(ylabel="share of the release", ylim=(0, 1.1), title="copies of training days (pale: of others')")
+    per_cent(axis.yaxis)
 
 
-@styled
 def draw_attributes(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) -> None:
     """What the release adds to guessing an attribute of training households beyond that of others, a mark a seed."""
     own = headline_leaks(records)
     kinds = list(dict.fromkeys(zip(own["attribute"], own["label"], strict=True)))
-    names = [f"{attribute}\n({label})" for attribute, label in kinds]
-    for place, (attribute, label) in enumerate(kinds):
-        rows = own[(own["attribute"] == attribute) & (own["label"] == label)]
-        marks = [(name, row) for name in colours for _, row in rows[rows["generator"] == name].iterrows()]
-        for shift, (name, row) in zip(_places(len(marks)), marks, strict=True):
-            _mark(axis, row, place + shift, colours[name])
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    axis.axvline(0, color="0.35", linewidth=0.8, linestyle="--")
-    axis.grid(visible=False, axis="y")
-    axis.set(xlabel="gain in balanced accuracy beyond that of other households")
-    axis.set_title("attributes of training households")
-    _legend_or_note(axis, bool(names), "too few households of each value", legend=False)
-
-
-def _mark(axis: Axes, row: pd.Series, at: float, colour: str) -> None:
-    reach = np.maximum([[row["value"] - row["low"]], [row["high"] - row["value"]]], 0)
-    axis.errorbar(row["value"], at, xerr=reach, fmt="o", color=colour, markersize=4.5, capsize=2)
-
-
-def _places(n: int) -> np.ndarray:
-    return np.linspace(-0.36, 0.36, n + 2)[1:-1]
-
-
-def _legend_or_note(axis: Axes, drawn: bool, note: str, legend: bool = True) -> None:
-    if not drawn:
-        axis.text(0.5, 0.5, note, ha="center", va="center", transform=axis.transAxes, color="0.35")
-    elif legend:
-        axis.legend(loc="upper left")
-
-
-def write_leakage_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
-    """Write the page: verdicts, figure and every membership attack.
-
-    Args:
-        records: of `measure_leakage` and `pool_outliers`.
-        figure: PNG file of `save_leakage`.
-        path: where the page goes.
-
-    Raises:
-        InputError: records without attacks.
-    """
-    answered = findings(records)
-    return write_page(
-        Path(__file__).with_name("page.html"),
-        path,
-        records,
-        internal=True,
-        source=records["data"].iloc[0],
-        seeds=records["seed"].nunique(),
-        calibration=calibration(records),
-        findings=answered,
-        attacks=attack_table(records),
-        png=embedded(figure),
+    _marked(axis, [select(own, attribute=attribute, label=label) for attribute, label in kinds], colours)
+    rows(axis, [f"{attribute}\n({label})" for attribute, label in kinds])
+    reference(axis, 0, upright=True)
+    axis.set(
+        xlabel="gain in balanced accuracy beyond that of other households", title="attributes of training households"
     )
+    if not kinds:
+        note(axis, "too few households of each value")
+
+
+def _marked(axis: Axes, groups: Sequence[pd.DataFrame], colours: dict[str, str]) -> None:
+    """A row of marks for each group, generators in the order of their colours."""
+    for place, group in enumerate(groups):
+        found = [(name, row) for name in colours for _, row in select(group, generator=name).iterrows()]
+        for at, (name, row) in zip(spread_out(place, len(found)), found, strict=True):
+            marks(axis, [(at, Spread(row["value"], row["low"], row["high"]))], colours[name], across=True)

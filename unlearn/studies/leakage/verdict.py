@@ -3,81 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from unlearn.errors import InputError
+from unlearn.reporting.aggregate import Spread, require_columns, seeds_of, select
+from unlearn.reporting.style import ATTACK_NAMES, named
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, agreed, answer_rows, overall
 from unlearn.studies.leakage.samples import COPIED, OTHERS
-
-ATTACK_NAMES = {
-    "distance": "distance",
-    "relative_distance": "relative distance",
-    "density": "density",
-    "discriminator": "discriminator",
-}
-
-YES, NO, UNCLEAR = "yes", "no", "unclear"
 
 #: An attack works if it finds copies with at least this AUC, and strangers with a mean within these bounds.
 COPIED_AUC, STRANGER_AUC = 0.99, (0.45, 0.55)
-
-_PER_CENT = 100
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A question about a release, the answer "yes", "no" or "unclear", and why. "yes" is a leak."""
-
-    generator: str
-    question: str
-    answer: str
-    reason: str
+#: The share of draws that may be that improbable by chance.
+_SMALL, _FEW = 0.05, 0.1
+MEMBERSHIP = "Can anybody tell from the release that a household took part?"
 
 
-def headline_attack(records: pd.DataFrame) -> str:
-    """The membership attack that finds copies best: chosen on a release whose leakage is known, not on those judged.
+def page(records: pd.DataFrame) -> Page:
+    """The page's contents."""
+    found, attack = findings(records), ATTACK_NAMES[headline_attack(records)]
+    took_part = [own for own in found if own.question == MEMBERSHIP]
+    of = ", ".join(f"{own.subject} {own.answer}" for own in took_part)
+    attacks = attack_table(records)
+    return Page(
+        "Can anybody tell that a household took part?",
+        overall(own.answer for own in took_part),
+        f"answers by the {attack} attack are, for each release: {of or 'none was judged'}.",
+        f"{records['data'].iloc[0]}; {seeds_of(records)}. Households were divided at random: generators learnt from "
+        "one part (train), and attacks had to tell its households from those of the other (holdout).",
+        "Attacks on releases with intervals, outliers, copies and attributes",
+        [
+            Block("Every question", calibration(records), rows=answer_rows(found, "release"), texts=4),
+            Block(
+                "Every membership attack", rows=attacks, texts=4, folded=f"{len(attacks)} attacks",
+                note='Means over seeds, with the lowest and highest ends of the 95 % intervals. \"Too few\": fewer '
+                "records that took no part than a false positive rate needs.",
+            ),
+        ],
+        measured=[
+            "AUC is the chance that a day, or household, that took part scores higher than one that did not; 0.5 is "
+            "guessing. Bars are 95 % intervals over households.",
+            "Answers follow intervals; yes is a leak. Who took part: yes where on every seed an interval of the "
+            "deciding attack lies above 0.5, no where none does. Closer: yes where every p-value is at most 0.05, no "
+            "where at most one draw in ten has such a one. Copies: yes or no on every seed. Implausible households "
+            "and attributes: yes where every interval lies above guessing, no where none does. All else is not clear.",
+            "Controls: copied training days are the positive control, days of third households the negative control. "
+            "They are attacked alike, and are the ends of the scale: all given away, and nothing.",
+            "Attacks look at the release and at reference households that neither took part nor are attacked. "
+            "Thresholds of advantage, precision and recall are chosen on other households than they are measured on. "
+            "The distance attack asks for the nearest released day; the relative distance, how much nearer it is than "
+            "the nearest reference day; the density attack compares densities of release and reference (DOMIAS); the "
+            "discriminator is trained to tell the release from the reference.",
+            "Implausible households have the same meaningless pattern day after day. Some are put among few training "
+            "households, others are not. One is compromised at a radius if a released day lies that near to one of its "
+            "own; the radius is a ratio of the day's Euclidean norm. Patterns of another kind are nearer to or further "
+            "from any release because of their kind, so who took part is told by comparing the same kind.",
+            "Attributes are guessed of every household. A leak is what the release adds about training households "
+            "beyond what it adds about others; values that few households have are left out. An attribute is "
+            '\"released\" if the generator was given it as its segment.',
+            "Near copies are within the stated relative distance of a real day, also moved by a few half-hours around "
+            "the clock. They count in excess of copies of other households' days.",
+        ],
+        limits=[
+            "No means that these attacks found nothing at this number of households, not that nothing is there. Only a "
+            "formal guarantee covers attacks that nobody has thought of.",
+            "A day that equals a released one, such as a day without energy, cannot be told from a copy. Where more "
+            "other days do so than a false positive rate allows, the distance attack finds nobody at that rate, even "
+            "among copies.",
+        ],
+        alarm=True,
+        internal=True,
+    )  # fmt: skip
 
-    Attacks that find them alike, to a hundredth, are told apart by how narrow their intervals are on strangers.
-    """
-    auc = _auc(records, unit="profile")
-    known = auc[auc["generator"].isin([COPIED, OTHERS])]
-    if not len(known):
-        return str(auc["attack"].iloc[0])
-    found = known[known["generator"] == COPIED].groupby("attack", sort=False)["value"].min()
-    strangers = known[known["generator"] == OTHERS]
-    width = (strangers["high"] - strangers["low"]).groupby(strangers["attack"]).mean()
-    best = [attack for attack in found.index if found[attack] >= found.max() - 0.01]
-    return str(min(best, key=lambda attack: width.get(attack, 1.0)))
 
-
-def calibration(records: pd.DataFrame) -> str:
-    """Say whether the headline attack finds what it should and nothing else."""
-    attack = headline_attack(records)
-    auc = _auc(records, unit="profile", attack=attack)
-    copied, others = (auc[auc["generator"] == name] for name in (COPIED, OTHERS))
-    if not len(copied) or not len(others):
-        return "No releases whose leakage is known were attacked, so it is not shown that the attacks work."
-    finds = copied["value"].min() >= COPIED_AUC
-    mean = others["value"].mean()
-    misled = ~((others["low"] <= 0.5) & (others["high"] >= 0.5))
-    honest = STRANGER_AUC[0] <= mean <= STRANGER_AUC[1] and not misled.any()
-    words = "The attacks work" if finds and honest else "The attacks are not shown to work"
-    return (
-        f"{words}: of the four, {ATTACK_NAMES[attack]} tells days that were copied from others with an AUC of "
-        f"{_range(copied['value'])} (at least {COPIED_AUC:g} counts as working), and days of households that had "
-        f"nothing to do with the release with {_range(others['value'])}, {mean:.3f} in the mean (a mean within "
-        f"{STRANGER_AUC[0]:g} to {STRANGER_AUC[1]:g} and no interval without 0.5 count as working; "
-        f"{int(misled.sum())} of {len(others)} intervals are without it). It is the attack that verdicts rest on."
-    ).replace("of the four", f"of the {_count(len(set(_auc(records)['attack'].dropna()) & set(ATTACK_NAMES)))}")
-
-
-def findings(records: pd.DataFrame) -> list[Finding]:
-    """Answer every question for every generator."""
-    return [found for name in generators_of(records) for ask in _QUESTIONS if (found := ask(records, name))]
-
-
-def summarise_leakage(records: pd.DataFrame) -> list[str]:
+def summarise(records: pd.DataFrame) -> list[str]:
     """Say who can tell that a household took part, and by which attack.
 
     Args:
@@ -86,26 +85,70 @@ def summarise_leakage(records: pd.DataFrame) -> list[str]:
     Raises:
         InputError: records without attacks.
     """
-    generators_of(records)
-    said = [calibration(records)]
-    return said + [
-        f"{own.generator}: {own.question} {own.answer.capitalize()}. {own.reason}" for own in findings(records)
-    ]
+    found = findings(records)
+    return [calibration(records), *map(str, found)]
+
+
+def generators_of(records: pd.DataFrame) -> list[str]:
+    """Generators that are judged, in their order."""
+    require_columns("leakage", records, "unit_attacked", metric="auc", run="measure_leakage")
+    return [str(name) for name in records["generator"].dropna().unique() if name not in (COPIED, OTHERS)]
+
+
+def headline_attack(records: pd.DataFrame) -> str:
+    """The membership attack that finds copies best: chosen on a release whose leakage is known, not on those judged.
+
+    Attacks that find them alike, to a hundredth, are told apart by how narrow their intervals are on strangers.
+    """
+    auc = _auc(records, unit_attacked="profile")
+    found = select(auc, generator=COPIED).groupby("attack", sort=False)["value"].min()
+    if not len(select(auc, generator=[COPIED, OTHERS])):
+        return str(auc["attack"].iloc[0])
+    strangers = select(auc, generator=OTHERS)
+    width = (strangers["high"] - strangers["low"]).groupby(strangers["attack"]).mean()
+    best = [attack for attack in found.index if found[attack] >= found.max() - 0.01]
+    return str(min(best, key=lambda attack: width.get(attack, 1.0)))
+
+
+def calibration(records: pd.DataFrame) -> str:
+    """Say whether the headline attack finds what it should and nothing else."""
+    attack = headline_attack(records)
+    auc = _auc(records, unit_attacked="profile", attack=attack)
+    copied, others = (select(auc, generator=name) for name in (COPIED, OTHERS))
+    if not len(copied) or not len(others):
+        return "No releases whose leakage is known were attacked, so it is not shown that the attacks work."
+    mean = others["value"].mean()
+    misled = ~((others["low"] <= 0.5) & (others["high"] >= 0.5))
+    honest = STRANGER_AUC[0] <= mean <= STRANGER_AUC[1] and not misled.any()
+    works = "work" if copied["value"].min() >= COPIED_AUC and honest else "are not shown to work"
+    count = len(set(_auc(records)["attack"].dropna()) & set(ATTACK_NAMES))
+    return (
+        f"The attacks {works}: of the {('none', 'one', 'two', 'three', 'four')[count]}, {ATTACK_NAMES[attack]} tells "
+        f"days that were copied (positive control) from others with an AUC of {_range(copied['value'])} (at least "
+        f"{COPIED_AUC:g} counts as working), and days of households that had nothing to do with the release (negative "
+        f"control) with {_range(others['value'])}, {mean:.3f} in the mean (a mean within {STRANGER_AUC[0]:g} to "
+        f"{STRANGER_AUC[1]:g} and no interval without 0.5 count as working; {int(misled.sum())} of {len(others)} "
+        "intervals are without it). Verdicts rest on this attack."
+    )
+
+
+def findings(records: pd.DataFrame) -> list[Answer]:
+    """Answer every question for every generator; yes is a leak."""
+    return [found for name in generators_of(records) for ask in _QUESTIONS if (found := ask(records, name))]
 
 
 def attack_table(records: pd.DataFrame) -> list[dict[str, str]]:
     """Every membership attack: means over seeds, with the least and largest ends of the intervals."""
+    own = select(records, unit_attacked=..., metric=_SHOWN)
+    own = own.assign(against=own["against"].fillna("") if "against" in own else "")
     rows = []
-    own = records[records["unit_attacked"].notna() & records["metric"].isin(_SHOWN)]
-    own = own[~own["metric"].isin(["score", "relative_radius"])]
-    against = own["against"].fillna("") if "against" in own else pd.Series("", index=own.index)
-    keys = ["generator", "unit_attacked", "attack", against.rename("against")]
-    for (generator, unit, attack, other), group in own.groupby(keys, sort=False):
-        cells = {"release": str(generator), "unit": str(unit), "attack": ATTACK_NAMES.get(str(attack), str(attack))}
+    for (generator, unit, attack, other), group in own.groupby(
+        ["generator", "unit_attacked", "attack", "against"], sort=False
+    ):
+        cells = {"release": str(generator), "unit": str(unit), "attack": named(str(attack), ATTACK_NAMES)}
         cells["against"] = str(other).replace("_", ", ")
-        for metric, label in _SHOWN.items():
-            cells[label] = _cell(group[group["metric"] == metric])
-        cells["members"], cells["others"] = (f"{int(group[name].max()):,}" for name in ("n", "n_others"))
+        cells |= {label: _cell(select(group, metric=metric)) for metric, label in _SHOWN.items()}
+        cells |= {title: f"{int(group[name].max()):,}" for title, name in (("members", "n"), ("others", "n_others"))}
         rows.append(cells)
     return rows
 
@@ -121,135 +164,112 @@ _SHOWN = {
 
 
 def _cell(rows: pd.DataFrame) -> str:
-    values = rows.dropna(subset=["value"])
-    if not len(values):
-        return "too few" if len(rows) else ""
-    return f"{values['value'].mean():.3f} [{values['low'].min():.3f}, {values['high'].max():.3f}]"
+    found = Spread.of_intervals(rows)
+    return _bracket(found) if found else "too few" if len(rows) else ""
 
 
-def _membership(records: pd.DataFrame, name: str) -> Finding:
+def _bracket(found: Spread, form: str = ".3f") -> str:
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+
+
+def _membership(records: pd.DataFrame, name: str) -> Answer:
     attack = headline_attack(records)
-    own = _auc(records, generator=name, attack=attack)
+    every = _auc(records, generator=name)
+    own, rest = every[every["attack"] == attack], every[every["attack"] != attack]
     above = own["low"] > 0.5
-    answer = YES if _every_seed(own, above) else UNCLEAR if above.any() else NO
-    parts = [
-        f"{_range(own.loc[own['unit_attacked'] == unit, 'value'])} for a {unit}" for unit in ("profile", "household")
-    ]
-    rest = _auc(records, generator=name)
-    rest = rest[rest["attack"] != attack]
-    odd = rest["low"] > 0.5
-    return Finding(
+    every_seed = bool(len(own)) and bool(above.groupby(own["seed"]).any().all())
+    parts = [f"{_range(select(own, unit_attacked=unit)['value'])} for a {unit}" for unit in ("profile", "household")]
+    return Answer(
         name,
-        "Can anybody tell from the release that a household took part?",
-        answer,
+        YES if every_seed else UNCLEAR if above.any() else NO,
         f"The AUC of the {ATTACK_NAMES[attack]} attack is {', '.join(parts)}; {int(above.sum())} of {len(own)} "
-        f"intervals lie above 0.5. Of the other attacks {int(odd.sum())} of {len(rest)} do; chance alone puts "
-        "about one in forty there.",
+        f"intervals lie above 0.5. Of the other attacks {int((rest['low'] > 0.5).sum())} of {len(rest)} do; chance "
+        "alone puts about one in forty there.",
+        MEMBERSHIP,
     )
 
 
-def _every_seed(own: pd.DataFrame, above: pd.Series) -> bool:
-    """Whether each seed has an interval of some unit that lies above guessing."""
-    return bool(len(own)) and bool(above.groupby(own["seed"]).any().all())
-
-
-def _closeness(records: pd.DataFrame, name: str) -> Finding | None:
-    own = records[(records["generator"] == name) & (records["metric"] == "permutation_p_value")]["value"]
-    if not len(own):
+def _closeness(records: pd.DataFrame, name: str) -> Answer | None:
+    own = select(records, generator=name, metric="permutation_p_value")["value"]
+    if own.empty:
         return None
-    small = own <= 0.05
-    answer = YES if small.all() else NO if small.mean() <= 0.1 or not small.any() else UNCLEAR
-    closer = records[(records["generator"] == name) & (records["metric"] == "closer")]["value"].mean()
-    return Finding(
+    small = own <= _SMALL
+    closer = select(records, generator=name, metric="closer")["value"].mean()
+    return Answer(
         name,
+        YES if small.all() else NO if small.mean() <= _FEW else UNCLEAR,
+        f"{100 * closer:.1f} % of released days are nearer to a training household's day than to one of as many "
+        f"others; exchanging households at random gives p-values of {_range(own, 3)}, {int(small.sum())} of "
+        f"{len(own)} draws at most {_SMALL:g}.",
         "Is the release closer to training households than to others?",
-        answer,
-        f"{_PER_CENT * closer:.1f} % of released days are nearer to a training household's day than to one of as many "
-        f"others; exchanging households at random gives p-values of {_range(own, 3)}, {int(small.sum())} of {len(own)} "
-        "draws at most 0.05.",
     )
 
 
-def _copies(records: pd.DataFrame, name: str) -> Finding | None:
-    own = records[records["generator"] == name]
-    passed = own[own["metric"] == "passed"]
-    if not len(passed):
+def _copies(records: pd.DataFrame, name: str) -> Answer | None:
+    own = select(records, generator=name)
+    passed = select(own, metric="passed")
+    if passed.empty:
         return None
-    shares = {
-        (metric, against): own.loc[(own["metric"] == metric) & (own["against"] == against), "value"].mean()
+    exact, near = (
+        [100 * select(own, metric=metric, against=against)["value"].mean() for against in ("train", "holdout")]
         for metric in ("exact_copies", "near_copies")
-        for against in ("train", "holdout")
-    }
-    fails = passed["value"] == 0
-    reasons = " ".join(dict.fromkeys(note for note in passed["note"].dropna() if note)) if "note" in passed else ""
-    return Finding(
-        name,
-        "Does it contain copies of training days, so that it fails?",
-        YES if fails.all() else UNCLEAR if fails.any() else NO,
-        reasons
-        or (
-            f"{_PER_CENT * shares['exact_copies', 'train']:.2f} % are exact copies and "
-            f"{_PER_CENT * shares['near_copies', 'train']:.2f} % near ones, against "
-            f"{_PER_CENT * shares['exact_copies', 'holdout']:.2f} % and "
-            f"{_PER_CENT * shares['near_copies', 'holdout']:.2f} % of other households' days."
-        ),
     )
+    notes = " ".join(dict.fromkeys(note for note in passed["note"].dropna() if note)) if "note" in passed else ""
+    shares = (
+        f"{exact[0]:.2f} % are exact copies and {near[0]:.2f} % near ones, against {exact[1]:.2f} % and {near[1]:.2f} "
+        "% of other households' days."
+    )
+    question = "Does it contain copies of training days, so that it fails?"
+    return Answer(name, agreed(passed["value"] == 0), notes or shares, question)
 
 
-def _outliers(records: pd.DataFrame, name: str) -> Finding | None:
-    own = records[(records["metric"] == "auc") & (records["generator"] == name)]
-    own = own[own["against"] == "unseen"] if "against" in own else own.head(0)
-    if not len(own):
+def _outliers(records: pd.DataFrame, name: str) -> Answer | None:
+    own = select(records, metric="auc", generator=name, against="unseen")
+    if own.empty:
         return None
-    above = own["low"] > 0.5
     each = "; ".join(
-        f"{ATTACK_NAMES[row['attack']]} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        f"{ATTACK_NAMES[str(row['attack'])]} {_bracket(Spread(row['value'], row['low'], row['high']), '.2f')}"
         for _, row in own.iterrows()
     )
-    return Finding(
+    return Answer(
         name,
-        "Can anybody tell which implausible households it was trained on?",
-        YES if above.all() else UNCLEAR if above.any() else NO,
+        agreed(own["low"] > 0.5),
         f"AUC of those trained on against unseen ones of the same kind, fitted on few households: {each} "
         f"({int(own['n'].iloc[0])} of each).",
+        "Can anybody tell which implausible households it was trained on?",
     )
 
 
-def _attributes(records: pd.DataFrame, name: str) -> Finding | None:
-    own = headline_leaks(records)
-    own = own[own["generator"] == name]
-    if not len(own):
+def _attributes(records: pd.DataFrame, name: str) -> Answer | None:
+    own = select(headline_leaks(records), generator=name)
+    if own.empty:
         return None
-    above = own["low"] > 0
-    each = ", ".join(
-        f"{attribute} ({label} by the release) {rows['value'].mean():+.2f} [{rows['low'].min():+.2f}, "
-        f"{rows['high'].max():+.2f}]".replace("guessed by the release", "not released")
+    each = [
+        f"{attribute} ({'released' if label == 'released' else 'not released'}) "
+        f"{_bracket(Spread(rows['value'].mean(), rows['low'].min(), rows['high'].max()), '+.2f')}"
         for (attribute, label), rows in own.groupby(["attribute", "label"], sort=False)
-    )
-    gains = records[(records["metric"] == "gain") & (records["generator"] == name)]
-    added = gains[gains["classifier"].isin(own["classifier"])].groupby("attacked")["value"].mean()
-    return Finding(
+    ]
+    gains = select(records, metric="gain", generator=name, classifier=own["classifier"].unique())
+    added = gains.groupby("attacked")["value"].mean()
+    return Answer(
         name,
+        agreed(own["low"] > 0),
+        "What it adds to the balanced accuracy about training households, less what it adds about others: "
+        f"{', '.join(each)}. To an attacker with labelled real households it adds "
+        f"{added.get('train', float('nan')):+.2f} about training households and "
+        f"{added.get('holdout', float('nan')):+.2f} about others, by the classifier {own['classifier'].iloc[0]}.",
         "Does it help to guess attributes of training households?",
-        YES if above.all() else UNCLEAR if above.any() else NO,
-        f"What it adds to the balanced accuracy about training households, less what it adds about others: {each}. "
-        f"Beside an attacker with labelled real households instead, it adds {added.get('train', float('nan')):+.2f} "
-        f"about training households and {added.get('holdout', float('nan')):+.2f} about others, by the classifier "
-        f"{own['classifier'].iloc[0]}.",
     )
 
 
-_QUESTIONS: tuple[Callable[[pd.DataFrame, str], Finding | None], ...] = (
+_QUESTIONS: tuple[Callable[[pd.DataFrame, str], Answer | None], ...] = (
     _membership, _closeness, _copies, _outliers, _attributes,
 )  # fmt: skip
 
 
-def _auc(records: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+def _auc(records: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """AUCs of attacks on releases, without those on outliers."""
-    chosen = (records["metric"] == "auc") & records["unit_attacked"].isin(["profile", "household"])
-    for name, value in wanted.items():
-        chosen &= records["unit_attacked" if name == "unit" else name] == value
-    return records[chosen]
+    return select(records, metric="auc", **{"unit_attacked": ["profile", "household"], **wanted})
 
 
 def _range(values: pd.Series, digits: int = 2) -> str:
@@ -257,21 +277,10 @@ def _range(values: pd.Series, digits: int = 2) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _count(n: int) -> str:
-    return ("no attacks", "one attack", "two", "three", "four")[n] if n < 5 else str(n)
-
-
-def generators_of(records: pd.DataFrame) -> list[str]:
-    """Generators that are judged, in their order."""
-    if "unit_attacked" not in records or "auc" not in set(records["metric"]):
-        raise InputError("leakage: expected records with the metric auc; run measure_leakage first.")
-    return [str(name) for name in records["generator"].dropna().unique() if name not in (COPIED, OTHERS)]
-
-
 def headline_leaks(records: pd.DataFrame) -> pd.DataFrame:
     """Leaks of attributes by the classifier that finds copies best; by the first where no copies were attacked."""
-    own = records[records["metric"] == "leak"].dropna(subset=["value"])
-    if not len(own):
+    own = select(records, metric="leak").dropna(subset=["value"])
+    if own.empty:
         return own.assign(attribute="", label="", classifier="")
-    copied = own[own["generator"] == COPIED].groupby("classifier", sort=False)["value"].mean()
-    return own[own["classifier"] == (copied.idxmax() if len(copied) else own["classifier"].iloc[0])]
+    copied = select(own, generator=COPIED).groupby("classifier", sort=False)["value"].mean()
+    return select(own, classifier=copied.idxmax() if len(copied) else own["classifier"].iloc[0])

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from unlearn.studies.poisoning.measure import PoisonedStudy
     from unlearn.studies.poisoning.options import Poison, PoisonGan, PoisoningOptions
     from unlearn.studies.poisoning.run import measure_poisoning
-    from unlearn.studies.poisoning.verdict import summarise_poisoning
+    from unlearn.studies.poisoning.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["Poison", "PoisonGan", "PoisonedStudy", "PoisoningOptions", "measure_poisoning", "summarise_poisoning"]
+__all__ = ["Poison", "PoisonGan", "PoisonedStudy", "PoisoningOptions", "measure_poisoning", "summarise"]

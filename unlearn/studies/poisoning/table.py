@@ -1,4 +1,4 @@
-"""Reading the records of poisoned training data: costs over seeds, damage, and how much of it a remedy recovers."""
+"""Reading the records of poisoned training data: costs over seeds, damage, and how much of it a mitigation recovers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pandas as pd
 
 from unlearn.detectors.base import label_of
 from unlearn.errors import InputError
-from unlearn.studies.utility.seeds import Spread
+from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
+from unlearn.reporting.style import FORECASTER_NAMES, POISON_DETECTOR_NAMES, program
 
 #: Poisoned share that answers are given for.
 REPORTED = 0.1
@@ -21,18 +22,10 @@ DAMAGE = 0.02
 #: Share of the damage that unlearning is asked to recover.
 ASKED = 0.5
 
-DETECTOR_NAMES = {
-    "truth": "the truth",
-    "residual": "forecast residual",
-    "influence_mse": "influence on MSE",
-    "influence_cost": "influence on cost",
-    "none": "no detector",
-}
-
 
 def named(detector: str) -> str:
     """What a detector is called in text: one of this study, or of anomalies."""
-    return DETECTOR_NAMES.get(detector) or label_of(detector)
+    return POISON_DETECTOR_NAMES.get(detector) or label_of(detector)
 
 
 class Attack(NamedTuple):
@@ -50,7 +43,7 @@ class Attack(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Remedy:
+class Mitigation:
     """What is done about what a detector flags."""
 
     method: str
@@ -62,11 +55,10 @@ class Remedy:
         """How it is called in text."""
         if self.criterion is None:
             return "complete unlearning"
-        program = "TAMU" if self.criterion == "cost" else f"PAMU {self.criterion.upper()}"
-        return f"{program}, λ₁ = {self.l1_budget:g}"
+        return f"{program(self.criterion)}, λ₁ = {self.l1_budget:g}"
 
 
-COMPLETE = Remedy("unlearnt")
+COMPLETE = Mitigation("unlearnt")
 
 
 class _Key(NamedTuple):
@@ -83,7 +75,7 @@ class _Key(NamedTuple):
 
 
 class PoisoningTable:
-    """Numbers of one forecaster by attack, share, detector and remedy, each over seeds."""
+    """Numbers of one forecaster by attack, share, detector and mitigation, each over seeds."""
 
     def __init__(self, records: pd.DataFrame) -> None:
         """Take the records of `PoisonedStudy` over attacks, shares and seeds.
@@ -91,18 +83,23 @@ class PoisoningTable:
         Raises:
             InputError: records of something else, or of several forecasters or data sets.
         """
-        if not (records["experiment"] == "poisoning").all() or "detector" not in records:
-            raise InputError("poisoning: expected records of poisoning with the column detector; run it first.")
-        about = records[["data", "grid", "forecaster", "protocol"]].drop_duplicates()
-        if len(about) != 1:
-            raise InputError(f"poisoning: expected records of one forecaster and data set, got {len(about)}.")
-        self.records, self.about = records, about.iloc[0]
+        if not (records["experiment"] == "poisoning").all():
+            raise InputError("poisoning: expected records of poisoning; run it first.")
+        require_columns("poisoning", records, "detector")
+        about = require_one("poisoning", records, ["data", "grid", "forecaster", "protocol"], "forecaster and data set")
+        self.records, self.about = records, about
         self._numbers: dict[_Key, list[tuple[int, float]]] = {}
         texts = records[["method", "metric", "detector", "criterion"]].astype(object).fillna("")
         columns = [records["kind"], records["strength"], records["share"], *(texts[name] for name in texts)]
         columns += [records["l1_budget"].astype(float).fillna(0.0), records["seed"], records["value"]]
         for *key, seed, value in zip(*columns, strict=True):
             self._numbers.setdefault(_Key(*key), []).append((int(seed), float(value)))
+
+    @property
+    def forecaster(self) -> str:
+        """The forecaster's name."""
+        kind = str(self.about["forecaster"])
+        return FORECASTER_NAMES.get(kind, kind)
 
     @cached_property
     def attacks(self) -> list[Attack]:
@@ -128,9 +125,9 @@ class PoisoningTable:
     @cached_property
     def detectors(self) -> list[str]:
         """Detectors that were asked at the reported share, "truth" first, "none" last."""
-        own = self.records[(self.records["method"] == "detection") & (self.records["share"] == self.share)]
+        own = select(self.records, method="detection", share=self.share)
         found = own["detector"].unique()
-        known = [name for name in DETECTOR_NAMES if name in found]
+        known = [name for name in POISON_DETECTOR_NAMES if name in found]
         others = [str(name) for name in found if name not in known]
         return [*(n for n in known if n != "none"), *others, *(n for n in known if n == "none")]
 
@@ -144,22 +141,30 @@ class PoisoningTable:
         return [s for s in self.shares if _Key(*attack, s, "detection", "recall", detector) in self._numbers]
 
     @cached_property
-    def remedies(self) -> list[Remedy]:
+    def mitigations(self) -> list[Mitigation]:
         """Complete unlearning, then every re-weighting."""
-        own = self.records[(self.records["method"] == "reweighted")]
+        own = select(self.records, method="reweighted")
         kept = own[["criterion", "l1_budget"]].drop_duplicates().itertuples(index=False)
-        return [COMPLETE, *(Remedy("reweighted", str(c), float(budget)) for c, budget in kept)]
+        return [COMPLETE, *(Mitigation("reweighted", str(c), float(budget)) for c, budget in kept)]
 
     def model(self, attack: Attack, share: float, method: str, metric: str = "cost") -> pd.Series:
         """A number of the method "clean" or "poisoned", by seed."""
         return self._by_seed(_Key(*attack, share, method, metric))
 
-    def mended(
-        self, attack: Attack, share: float, detector: str, remedy: Remedy = COMPLETE, metric: str = "cost"
+    def mitigated(
+        self, attack: Attack, share: float, detector: str, mitigation: Mitigation = COMPLETE, metric: str = "cost"
     ) -> pd.Series:
-        """A number after a remedy of what a detector flags, by seed; "clean": of the clean model, re-weighted."""
+        """A number after a mitigation of what a detector flags, by seed; "clean": of the clean model, re-weighted."""
         return self._by_seed(
-            _Key(*attack, share, remedy.method, metric, detector, remedy.criterion or "", remedy.l1_budget or 0.0)
+            _Key(
+                *attack,
+                share,
+                mitigation.method,
+                metric,
+                detector,
+                mitigation.criterion or "",
+                mitigation.l1_budget or 0.0,
+            )
         )
 
     def detection(self, attack: Attack, share: float, detector: str, metric: str) -> Spread:
@@ -177,11 +182,13 @@ class PoisoningTable:
             return 0
         return 1 if (damage > 0).all() else -1 if (damage < 0).all() else 0
 
-    def recovered(self, attack: Attack, share: float, detector: str, remedy: Remedy = COMPLETE) -> Spread | None:
-        """Share of the damage that a remedy takes back, 1 being the clean model's cost; None without damage."""
+    def recovered(
+        self, attack: Attack, share: float, detector: str, mitigation: Mitigation = COMPLETE
+    ) -> Spread | None:
+        """Share of the damage that a mitigation takes back, 1 being the clean model's cost; None without damage."""
         if self.direction(attack, share) != 1:
             return None
-        saved = self.model(attack, share, "poisoned") - self.mended(attack, share, detector, remedy)
+        saved = self.model(attack, share, "poisoned") - self.mitigated(attack, share, detector, mitigation)
         return Spread.of((saved / self.damage(attack, share)).to_numpy())
 
     def _by_seed(self, key: _Key) -> pd.Series:

@@ -6,8 +6,8 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.private_training.household_load import HouseholdLoadOptions, measure_household_load
-    from unlearn.studies.private_training.verdict import summarise_private_training
+    from unlearn.studies.private_training.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["HouseholdLoadOptions", "measure_household_load", "summarise_private_training"]
+__all__ = ["HouseholdLoadOptions", "measure_household_load", "summarise"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from unlearn.errors import InputError
+from unlearn.reporting.aggregate import Spread, intervals, over_seeds, require_columns, select, text
 from unlearn.studies.fidelity.records import HEADLINES
 from unlearn.studies.private_training.household_load import MEAN
 from unlearn.studies.utility.bus_forecasts import NOTHING, WEEK_BEFORE
 from unlearn.studies.utility.measure import REAL
-from unlearn.studies.utility.seeds import Spread
 
 
 class ForecastTable:
@@ -23,7 +23,7 @@ class ForecastTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        self.records = records[records["part"] == "household_load"]
+        self.records = select(records, part="household_load")
         #: Infinity, without privacy, comes last.
         self.epsilons = sorted({float(epsilon) for epsilon in self.records["epsilon"]})
         kinds = self.records.loc[self.records["forecaster"] != MEAN, "forecaster"]
@@ -34,16 +34,12 @@ class ForecastTable:
 
     def value(self, kind: str, metric: str, epsilon: float | None = None) -> Spread | None:
         """A metric over seeds; of the forecast that needs no training without ε."""
-        own = self.records[(self.records["forecaster"] == kind) & (self.records["metric"] == metric)]
-        own = own if epsilon is None else own[own["epsilon"] == epsilon]
-        by_seed = own.groupby("seed")["value"].mean()
-        return Spread.of(by_seed.to_numpy(dtype=np.float64)) if len(by_seed) else None
+        at = {} if epsilon is None else {"epsilon": epsilon}
+        return over_seeds(select(self.records, forecaster=kind, metric=metric, **at))
 
-    def attacks(self, kind: str, epsilon: float) -> pd.DataFrame:
-        """AUC of each attack: mean over seeds, lowest and highest end of the intervals; indexed by attack."""
-        own = self.records[(self.records["forecaster"] == kind) & (self.records["metric"] == "auc")]
-        own = own[own["epsilon"] == epsilon]
-        return own.groupby("attack", sort=False).agg(value=("value", "mean"), low=("low", "min"), high=("high", "max"))
+    def attacks(self, kind: str, epsilon: float) -> dict[str, Spread]:
+        """AUC of each attack: mean over seeds, lowest and highest end of the intervals."""
+        return intervals(select(self.records, forecaster=kind, metric="auc", epsilon=epsilon))
 
 
 def forecast_sentences(records: pd.DataFrame) -> list[str]:
@@ -59,18 +55,24 @@ def forecast_rows(records: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
     for kind in table.kinds:
         for epsilon in table.epsilons:
-            attacks = table.attacks(kind, epsilon)
             spent = [table.value(kind, f"epsilon_{by}", epsilon) for by in ("pld", "prv_low", "prv_high", "rdp")]
             row = {"forecaster": kind, "trained": _way(epsilon)}
             row |= {
-                f"{metric} [{unit}]": _ranged(table.value(kind, metric, epsilon))
-                for metric, unit in (("cost", "money/h"), ("mape", "%"))
+                f"{m} [{unit}]": text(table.value(kind, m, epsilon), ".4g")
+                for m, unit in (("cost", "money/h"), ("mape", "%"))
             }
-            named = [f"{attack} {_interval(found)}" for attack, found in attacks.sort_values("value").iterrows()]
-            row["strongest attack"] = named[-1] if named else "–"
+            row["strongest attack"] = strongest(table.attacks(kind, epsilon))
             row["ε by PLD; PRV from, to; RDP"] = ", ".join(f"{s.mean:.4f}" for s in spent if s) or "–"
             rows.append(row)
     return rows
+
+
+def strongest(attacks: Mapping[str, Spread]) -> str:
+    """The attack with the largest AUC."""
+    if not attacks:
+        return "–"
+    name = max(attacks, key=lambda attack: attacks[attack].mean)
+    return f"{name.replace('_', ' ')} {attacks[name].text('.3f')}"
 
 
 def _told(table: ForecastTable, kind: str, mean: Spread) -> str:
@@ -88,10 +90,10 @@ def _told(table: ForecastTable, kind: str, mean: Spread) -> str:
         else "never cheaper than that"
     )
     caught = [
-        f"{attack} {_interval(row)} ({_way(epsilon)})"
+        f"{attack} {found.text('.2f')} ({_way(epsilon)})"
         for epsilon in costs
-        for attack, row in table.attacks(kind, epsilon).iterrows()
-        if row["low"] > 0.5
+        for attack, found in table.attacks(kind, epsilon).items()
+        if found.low > 0.5
     ]
     leak = "; ".join(caught) if caught else "no attack tells trained households from others at any of them"
     return (
@@ -102,16 +104,6 @@ def _told(table: ForecastTable, kind: str, mean: Spread) -> str:
 
 def _way(epsilon: float) -> str:
     return f"ε = {epsilon:g}" if np.isfinite(epsilon) else "not private"
-
-
-def _ranged(found: Spread | None) -> str:
-    if found is None:
-        return "–"
-    return f"{found.mean:.4g}" if found.n == 1 else f"{found.mean:.4g} ({found.low:.4g} to {found.high:.4g})"
-
-
-def _interval(row: pd.Series) -> str:
-    return f"{row['value']:.2f}, {row['low']:.2f} to {row['high']:.2f}"
 
 
 #: Metrics of fidelity as a whole, in the order of the figure.
@@ -150,8 +142,7 @@ class PrivateTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        if "part" not in records or "method" not in records:
-            raise InputError("private training: expected records with the columns part and method; run it first.")
+        require_columns("private training", records, "part", "method", run="private_training")
         self.records = records
         order = {"start": 0, "private": 1, "without noise": 2, "not private": 3}
         swept = records[~records["part"].isin(("outliers", "household_load"))]
@@ -161,72 +152,46 @@ class PrivateTable:
         tasks = set(self._of("utility")["task"].dropna()) if "task" in records else set()
         self.tasks = [task for task in TASKS if task in tasks]
 
-    def headline(self, way: Way, aspect: str) -> Spread | None:
-        """Ratio of a metric of fidelity to its floor."""
-        own = self._of("fidelity", way)
-        own = own[(own["metric"] == "headline") & (own["aspect"] == aspect) & (own["scope"] == "all")]
-        return _spread(own[(own["reference"] == "floor") & (own["generator"] == way.method)])
-
-    def mean_headline(self, way: Way) -> Spread | None:
-        """The mean of all metrics of fidelity, by seed."""
-        own = self._of("fidelity", way)
-        own = own[(own["metric"] == "headline") & (own["scope"] == "all") & (own["reference"] == "floor")]
-        return _spread(own[own["generator"] == way.method])
+    def headline(self, way: Way, aspect: str = "") -> Spread | None:
+        """Ratio of a metric of fidelity to its floor; by default the mean of all metrics, by seed."""
+        own = {"metric": "headline", "scope": "all", "reference": "floor", **({"aspect": aspect} if aspect else {})}
+        return over_seeds(self._of("fidelity", way, generator=way.method, **own))
 
     def discriminator(self, way: Way) -> Spread | None:
         """AUC of a classifier that tells released days from real ones."""
-        own = self._of("fidelity", way)
-        return _spread(own[(own["metric"] == "auc") & (own["generator"] == way.method)])
+        return over_seeds(self._of("fidelity", way, metric="auc", generator=way.method))
 
     def task(self, task: str, way: Way) -> Spread | None:
         """The number that stands for a task after training on a release."""
-        own = self._task(task)
-        own = own[(own["method"] == way.method) & (own["epsilon"] == way.epsilon)]
-        return _spread(own[own["generator"] == way.method])
+        return over_seeds(self._of("utility", way, task=task, metric=TASKS[task][0], generator=way.method))
 
-    def beside(self, task: str) -> dict[str, Spread | None]:
+    def baselines(self, task: str) -> dict[str, Spread | None]:
         """The same after training on real households, and with no training at all."""
-        own = self._task(task)
-        week = own[(own["generator"] == NOTHING) & (own["forecaster"] == WEEK_BEFORE)]
-        return {"real households": _spread(own[own["generator"] == REAL]), "a week before": _spread(week)}
+        own = self._of("utility", task=task, metric=TASKS[task][0])
+        week = select(own, generator=NOTHING, forecaster=WEEK_BEFORE)
+        return {"real households": over_seeds(select(own, generator=REAL)), "a week before": over_seeds(week)}
 
-    def attacks(self, way: Way, metric: str = "auc") -> pd.DataFrame:
-        """Mean value, lowest and highest end of the interval of each attack on households; indexed by attack."""
-        own = self._of("attack", way)
-        own = own[(own["metric"] == metric) & (own["unit_attacked"] == "household")]
-        return own.groupby("attack", sort=False).agg(value=("value", "mean"), low=("low", "min"), high=("high", "max"))
+    def attacks(self, way: Way) -> dict[str, Spread]:
+        """AUC of each attack on households: mean, lowest and highest end of the intervals."""
+        return intervals(self._of("attack", way, metric="auc", unit_attacked="household"))
 
     def outliers(self) -> pd.DataFrame:
         """AUC of seen against unseen outliers of the same kind, by method and attack; empty where not measured."""
-        own = self._of("outliers")
-        if own.empty:
-            return own
-        own = own[(own["metric"] == "auc") & (own["against"] == "unseen")]
-        return own[["method", "epsilon", "attack", "value", "low", "high", "n"]].reset_index(drop=True)
+        return self._of("outliers", metric="auc", against="unseen").reset_index(drop=True)
 
     def spent(self, way: Way) -> dict[str, float]:
         """What the accountants say, and δ and N, by metric; of all seeds the first."""
-        own = self._of("accounting", way)
-        own = own[own["mechanism_of"].isna() & (own["seed"] == own["seed"].min())]
+        own = self._first(way, mechanism_of=None)
         return dict(zip(own["metric"], own["value"], strict=True))
 
     def mechanisms(self, way: Way) -> pd.DataFrame:
         """Settings of each part of one training: a row per part."""
-        own = self._of("accounting", way)
-        own = own[own["mechanism_of"].notna() & (own["seed"] == own["seed"].min())]
-        return own.pivot_table("value", "mechanism_of", "metric", sort=False)
+        return self._first(way, mechanism_of=...).pivot_table("value", "mechanism_of", "metric", sort=False)
 
-    def _of(self, part: str, way: Way | None = None) -> pd.DataFrame:
-        own = self.records[self.records["part"] == part]
-        return own if way is None else own[(own["method"] == way.method) & (own["epsilon"] == way.epsilon)]
+    def _first(self, way: Way, **wanted: Any) -> pd.DataFrame:
+        own = self._of("accounting", way, **wanted)
+        return own[own["seed"] == own["seed"].min()]
 
-    def _task(self, task: str) -> pd.DataFrame:
-        own = self._of("utility")
-        return own[(own["task"] == task) & (own["metric"] == TASKS[task][0])]
-
-
-def _spread(rows: pd.DataFrame) -> Spread | None:
-    """Over seeds; what a seed measured several times, such as real training beside every ε, counts once."""
-    by_seed = rows.groupby("seed")["value"].mean() if len(rows) else pd.Series(dtype=float)
-    values = by_seed.to_numpy(dtype=np.float64)
-    return Spread.of(values[np.isfinite(values)]) if np.isfinite(values).any() else None
+    def _of(self, part: str, way: Way | None = None, **wanted: Any) -> pd.DataFrame:
+        at = {} if way is None else {"method": way.method, "epsilon": way.epsilon}
+        return select(self.records, part=part, **at, **wanted)

@@ -4,14 +4,82 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearn.studies.private_training.table import ASPECTS, TASKS, PrivateTable, Way, forecast_sentences
-from unlearn.studies.utility.seeds import Spread
+from unlearn.reporting.aggregate import Spread, text
+from unlearn.reporting.verdict import Block, Page, agreed, capital
+from unlearn.studies.private_training.table import (
+    ASPECTS,
+    TASKS,
+    PrivateTable,
+    Way,
+    forecast_rows,
+    forecast_sentences,
+    strongest,
+)
 
 #: What is known before any household is looked at.
 START = Way("start", 0.0)
 
 
-def summarise_private_training(records: pd.DataFrame) -> list[str]:
+def page(records: pd.DataFrame) -> Page:
+    """The page's contents."""
+    table = PrivateTable(records)
+    pairs = [
+        (own, start, better)
+        for way in table.private
+        for own, start, better in (
+            (table.headline(way), table.headline(START), "lower"),
+            *((table.task(task, way), table.task(task, START), TASKS[task][2]) for task in table.tasks),
+        )
+        if own and start
+    ]
+    won = [_against_start(*pair).startswith("better") for pair in pairs]
+    return Page(
+        "Is it worth training on households privately?",
+        agreed(won),
+        f"in {sum(won)} of {len(won)} comparisons of fidelity and tasks over all ε, private training is better than "
+        "the start that has seen no household.",
+        f"{records['data'].iloc[0]}. A generator of daily profiles is trained so that one household more or less "
+        "changes what it releases by no more than ε and δ allow. A smaller ε promises more and learns less.",
+        "Fidelity, use and leakage of releases against epsilon, with real training and guessing",
+        [
+            Block("What was found", points=summarise(records)),
+            Block(
+                "What was spent", rows=accounting_table(records), texts=0,
+                note="Three independent accountants. Privacy loss distributions (PLD) give the number that is "
+                "reported. PRV encloses it, RDP lies above.",
+            ),
+            Block(
+                rows=mechanism_table(records), texts=2,
+                note="σ is the noise over the clip, q the chance of a household to take part in a step. Noise comes "
+                "from the operating system and cannot be drawn again. With noise=simulated it comes from a seed, on "
+                "simulated data, and protects nobody.",
+            ),
+            Block(
+                "Every number", rows=value_table(records),
+                note='"No household seen" is the start of private training, fitted on simulated households or not at '
+                'all: it needs no privacy, and can win. "No noise" is the same training without noise, "not private" '
+                "the generator as it is otherwise fitted, on these households alone.",
+            ),
+            Block("Forecasters of households", rows=forecast_rows(records), texts=2),
+        ],
+        measured=[
+            "Neighbours differ by one household with all its days, more or less. Households are drawn for each step by "
+            "Poisson sampling.",
+            "Better and no better are said of means; over several seeds, better only where every seed is better than "
+            "every seed of the start. An attack tells households from others where its interval lies above 0.5.",
+            "Forecasters: day-ahead forecasts of single households, trained privately, are summed up to the buses of "
+            "the grid and priced there, for customers and weeks that nothing was trained on. A linear forecaster is "
+            "private by noise on its sums, a network by DP-SGD. Each household counts once.",
+        ],
+        limits=[
+            "The number of households, the names of segments and the first and last date count as public. Settings "
+            "count as chosen without these households.",
+        ],
+        internal=True,
+    )  # fmt: skip
+
+
+def summarise(records: pd.DataFrame) -> list[str]:
     """One sentence each on what was promised, fidelity, each task, attacks and outliers; "no better" where it is so.
 
     Args:
@@ -72,13 +140,10 @@ def value_table(records: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
     for way in table.ways:
         row = {"trained": _said(way)}
-        row |= {aspect: _short(table.headline(way, aspect)) for aspect in ASPECTS}
-        row["AUC against real days"] = _short(table.discriminator(way))
-        row |= {f"{task}: {TASKS[task][0]}".replace("_", " "): _short(table.task(task, way)) for task in table.tasks}
-        attacks = table.attacks(way)
-        row["strongest attack"] = (
-            "–" if attacks.empty else f"{attacks['value'].idxmax()} {attacks['value'].max():.3f}".replace("_", " ")
-        )
+        row |= {aspect: text(table.headline(way, aspect)) for aspect in ASPECTS}
+        row["AUC against real days"] = text(table.discriminator(way))
+        row |= {f"{task}: {TASKS[task][0]}".replace("_", " "): text(table.task(task, way)) for task in table.tasks}
+        row["strongest attack"] = strongest(table.attacks(way))
         rows.append(row)
     return rows
 
@@ -87,14 +152,6 @@ def _said(way: Way) -> str:
     if way.method == "private":
         return f"ε = {way.epsilon:g}"
     return {"start": "no household seen", "without noise": "no noise", "not private": "not private"}[way.method]
-
-
-def _short(found: Spread | None) -> str:
-    return "–" if found is None else f"{found.mean:.3g}" if found.n == 1 else _ranged(found)
-
-
-def _ranged(found: Spread) -> str:
-    return f"{found.mean:.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
 def _promised(table: PrivateTable) -> str:
@@ -110,18 +167,18 @@ def _promised(table: PrivateTable) -> str:
 
 
 def _fidelity(table: PrivateTable, way: Way) -> str:
-    own, start = table.mean_headline(way), table.mean_headline(START)
+    own, start = table.headline(way), table.headline(START)
     if own is None:
         return ""
-    said = f"At {_said(way)}, distances to real households are {_short(own)} times the floor on average"
+    said = f"At {_said(way)}, distances to real households are {text(own)} times the floor on average"
     if start is None:
         return f"{said}."
     return (
-        f"{said}: {_beside_start(own, start, 'lower')} those of the start that has seen no household, {_short(start)}."
+        f"{said}: {_against_start(own, start, 'lower')} those of the start that has seen no household, {text(start)}."
     )
 
 
-def _beside_start(own: Spread, start: Spread, better: str) -> str:
+def _against_start(own: Spread, start: Spread, better: str) -> str:
     """Whether learning from households privately was worth it; over several seeds only where all agree."""
     sign = 1 if better == "lower" else -1
     gap = sorted(sign * (a - b) for a, b in ((own.low, start.high), (own.high, start.low)))
@@ -133,16 +190,12 @@ def _beside_start(own: Spread, start: Spread, better: str) -> str:
 
 def _used(table: PrivateTable, task: str) -> list[str]:
     _, title, better = TASKS[task]
-    real, start = table.beside(task)["real households"], table.task(task, START)
-    sentences = [
-        f"{title[0].upper()}{title[1:]} ({better} is better): after training on real households {_short(real)}."
-    ]
+    real, start = table.baselines(task)["real households"], table.task(task, START)
+    sentences = [f"{capital(title)} ({better} is better): after training on real households {text(real)}."]
     for way in table.private:
         own = table.task(task, way)
         if own and start:
-            said = (
-                f"{_said(way)}: {_short(own)}, {_beside_start(own, start, better)} no household seen, {_short(start)}"
-            )
+            said = f"{_said(way)}: {text(own)}, {_against_start(own, start, better)} no household seen, {text(start)}"
             times = f"; {own.mean / real.mean:.2f} times real households" if real else ""
             sentences.append(f"{said}{times}.")
     return [" ".join(sentences)]
@@ -150,18 +203,16 @@ def _used(table: PrivateTable, task: str) -> list[str]:
 
 def _attacked(table: PrivateTable, way: Way) -> str:
     attacks = table.attacks(way)
-    found = attacks[attacks["low"] > 0.5]
-    who = f"Trained with {_said(way)}" if way.method == "private" else f"{_said(way)[0].upper()}{_said(way)[1:]}"
-    if found.empty:
+    found = {name: own for name, own in attacks.items() if own.low > 0.5}
+    who = f"Trained with {_said(way)}" if way.method == "private" else capital(_said(way))
+    if not found:
         none = "the attack tells no" if len(attacks) == 1 else f"none of {len(attacks)} attacks tells"
         return (
             f"{who}: {none} trained households from others better than guessing (highest AUC "
-            f"{attacks['value'].max():.3f}; intervals reach down to 0.5)."
+            f"{max(own.mean for own in attacks.values()):.3f}; intervals reach down to 0.5)."
         )
-    named = ", ".join(
-        f"{name} {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})" for name, row in found.iterrows()
-    )
-    return f"{who}: trained households are told from others by {named.replace('_', ' ')}."
+    named = ", ".join(f"{name.replace('_', ' ')} {own.text('.3f')}" for name, own in found.items())
+    return f"{who}: trained households are told from others by {named}."
 
 
 def _outliers(table: PrivateTable) -> list[str]:
@@ -177,7 +228,7 @@ def _outliers(table: PrivateTable) -> list[str]:
         same = f" The same training without noise: AUC {_interval(noiseless)}." if noiseless is not None else ""
         sentences.append(
             f"Outliers among few households: the attack {str(attack).replace('_', ' ')} {found} {before['n']:.0f} that "
-            f"were learnt by heart from others of their kind (AUC {_interval(before)}); after private training at ε = "
+            f"were overfit from others of their kind (AUC {_interval(before)}); after private training at ε = "
             f"{after['epsilon']:g} it {then} (AUC {_interval(after)}).{same}"
         )
     return sentences

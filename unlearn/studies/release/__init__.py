@@ -6,10 +6,9 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.release.feeder_measure import describe_feeder
-    from unlearn.studies.release.feeder_verdict import summarise_feeder
     from unlearn.studies.release.measure import describe_release
-    from unlearn.studies.release.verdict import summarise_release
+    from unlearn.studies.release.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["describe_feeder", "describe_release", "summarise_feeder", "summarise_release"]
+__all__ = ["describe_feeder", "describe_release", "summarise"]

@@ -6,8 +6,8 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.utility.measure import UtilityOptions, measure_utility, training_part
-    from unlearn.studies.utility.verdict import summarise_utility
+    from unlearn.studies.utility.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["UtilityOptions", "measure_utility", "summarise_utility", "training_part"]
+__all__ = ["UtilityOptions", "measure_utility", "summarise", "training_part"]

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import lcm
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 
-from unlearn.reporting.figure import REAL_COLOUR, save_figure, styled
-from unlearn.reporting.labels import FORECASTER_NAMES, RELEASE_COLOURS
-from unlearn.reporting.page import embedded, write_page
+from unlearn.reporting.aggregate import write
+from unlearn.reporting.figure import bars, legend_below, panels, reference, saver, styled
+from unlearn.reporting.page import page_writer
+from unlearn.reporting.style import FORECASTER_NAMES, INK, coloured, named
 from unlearn.studies.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
 from unlearn.studies.utility.measure import REAL, REDRAWN
-from unlearn.studies.utility.seeds import UtilityTable, short
-from unlearn.studies.utility.verdict import (
-    ANSWERS,
-    CHANCE,
-    COST_LIMIT,
-    summarise_utility,
-    utility_table,
-    verdict_text,
-    verdicts,
-)
+from unlearn.studies.utility.seeds import UtilityTable
+from unlearn.studies.utility.verdict import CHANCE, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-REDRAWN_COLOUR = "#8a9299"
+#: Several runs can be drawn together.
+TOGETHER = True
 #: Lines of what needs no training: forecaster, line style, name.
 LINES = {
     WEEK_BEFORE: (":", "load of a week before"),
@@ -51,6 +41,11 @@ class Panel:
     label: str
     base: str | float = 0.0
 
+    @property
+    def name(self) -> str:
+        """As its axes are labelled."""
+        return f"{self.task} {self.metric}"
+
 
 #: Panels in rows.
 PANELS = (
@@ -68,90 +63,49 @@ PANELS = (
 
 def colours_of(generators: Iterable[str]) -> dict[str, str]:
     """A colour for each training set; real households are nearly black, redrawn ones grey."""
-    colours = {REAL: REAL_COLOUR, REDRAWN: REDRAWN_COLOUR}
-    releases = 0
-    for name in generators:
-        if name not in colours:
-            colours[name] = RELEASE_COLOURS[releases % len(RELEASE_COLOURS)]
-            releases += 1
-    return {name: colours[name] for name in generators}
+    return coloured(generators, {REAL: INK, REDRAWN: "#8a9299"})
 
 
 @styled
-def utility_figure(records: pd.DataFrame) -> Figure:
-    """Draw means over seeds with their range, in a panel for each metric that the records hold.
-
-    Args:
-        records: of `measure_utility`, any number of seeds.
-
-    Raises:
-        InputError: records without utility.
-    """
+def figure(records: pd.DataFrame) -> Figure:
+    """Draw means over seeds with their range, in a panel for each metric that the records hold."""
     table = UtilityTable(records)
-    rows = [[panel for panel in row if table.forecasters(panel.task, panel.metric)] for row in PANELS]
-    rows = [row for row in rows if row]
-    n_columns = lcm(*map(len, rows))
-    mosaic: list[Any] = [[f"{p.task} {p.metric}" for p in row for _ in range(n_columns // len(row))] for row in rows]
-    widest = max(map(len, rows))
-    figure = Figure(figsize=(2.0 + 3.8 * widest, 1.2 + 3.4 * len(rows)), layout="constrained")
-    axes = figure.subplot_mosaic(mosaic)
-    colours = colours_of(table.generators)
-    for row in rows:
-        for panel in row:
-            draw_panel(axes[f"{panel.task} {panel.metric}"], table, panel, colours)
-    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    shown = [[panel for panel in row if table.forecasters(panel.task, panel.metric)] for row in PANELS]
+    shown = [row for row in shown if row]
+    names, widest = [[panel.name for panel in row] for row in shown], max(map(len, shown))
     seeds = f"mean and range over {table.n_seeds} seeds" if table.n_seeds > 1 else "1 seed"
     title = f"Utility: trained on a set, tested on other real households in other weeks ({seeds}); trained on"
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=min(len(handles), 7),
-        fontsize=10,
-        title=title,
-        title_fontsize=11,
-    )
-    return figure
+    colours = colours_of(table.generators)
+    drawn, axes = panels(names, title, (2.0 + 3.8 * widest, 1.2 + 3.4 * len(shown)), legend=colours)
+    for panel in (panel for row in shown for panel in row):
+        draw_panel(axes[panel.name], table, panel, colours)
+    return drawn
 
 
-def save_utility(records: pd.DataFrame, stem: Path) -> Path:
-    """Save the figure as PNG and PDF; return the PNG."""
-    png, _ = save_figure(utility_figure(records), stem, records)
-    return png
+save = saver(figure)
+write_page = page_writer(page)
 
 
-@styled
 def draw_panel(axis: Axes, table: UtilityTable, panel: Panel, colours: dict[str, str]) -> None:
     """Bars by forecaster, a colour for each training set, and lines for what needs no training."""
     task, metric = panel.task, panel.metric
-    kinds = table.forecasters(task, metric)
-    base = _base(table, panel)
-    names = [name for name in colours if any(table.value(task, metric, (name, kind)) for kind in kinds)]
-    width = 0.8 / len(names)
-    ends = [base]
-    for place, kind in enumerate(kinds):
-        for shift, name in enumerate(names):
-            found = table.value(task, metric, (name, kind))
-            if found is None:
-                continue
-            at = place + (shift - (len(names) - 1) / 2) * width
-            axis.bar(at, found.mean - base, 0.92 * width, bottom=base, color=colours[name])
-            if found.n > 1:
-                reach = [[found.mean - found.low], [found.high - found.mean]]
-                axis.errorbar(at, found.mean, reach, color="0.55", linewidth=1, capsize=2)
-            top = max(found.high, base)
-            text = axis.annotate(
-                short(found.mean), (at, top), (0, 3), textcoords="offset points", ha="center", fontsize=7, zorder=4
-            )
-            text.set_path_effects([withStroke(linewidth=2, foreground="white")])
-            ends += [found.low, found.high]
+    kinds, base = table.forecasters(task, metric), _base(table, panel)
+    series = {name: [table.value(task, metric, (name, kind)) for kind in kinds] for name in colours}
+    series = {name: found for name, found in series.items() if any(found)}
+    bars(
+        axis,
+        [named(kind, FORECASTER_NAMES) for kind in kinds],
+        series,
+        colours,
+        base,
+        lambda mean: write(mean, "short"),
+    )
+    ends = [base, *(end for found in series.values() for own in found if own for end in (own.low, own.high))]
     ends += _draw_lines(axis, table, panel)
     low, high = min(ends), max(ends)
     room = 0.12 * (high - low)
     axis.set(ylim=(low - room if base > 0 else 0.0, high + room or 1.0), xlim=(-0.55, len(kinds) - 0.45))
-    axis.set_xticks(range(len(kinds)), [FORECASTER_NAMES.get(kind, kind) for kind in kinds])
-    axis.set_ylabel(panel.label)
-    axis.grid(visible=False, axis="x")
-    axis.set_title(panel.title)
+    axis.set(ylabel=panel.label, title=panel.title)
 
 
 def _base(table: UtilityTable, panel: Panel) -> float:
@@ -163,53 +117,15 @@ def _base(table: UtilityTable, panel: Panel) -> float:
 
 def _draw_lines(axis: Axes, table: UtilityTable, panel: Panel) -> list[float]:
     """Draw what needs no training and return where; a perfect forecast has no error worth a line."""
-    handles = []
-    if panel.task == "season":
-        handles.append(axis.axhline(CHANCE, color="0.25", linewidth=1.2, linestyle=":", label=f"chance, {CHANCE:g}"))
-    drawn = []
+    lines = [(CHANCE, f"chance, {CHANCE:g}", ":")] if panel.task == "season" else []
     for kind in table.forecasters(panel.task, panel.metric, untrained=True):
         found = table.value(panel.task, panel.metric, (NOTHING, kind))
-        if found is None or found.mean == 0:
-            continue
-        style, name = LINES.get(kind, ("-.", kind))
-        label = f"{name}, {short(found.mean)}"
-        handles.append(axis.axhline(found.mean, color="0.25", linewidth=1.2, linestyle=style, label=label))
-        drawn.append(found.mean)
-    if handles:
-        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
-    return drawn
-
-
-def write_utility_page(records: pd.DataFrame, figure: Path, path: Path) -> Path:
-    """Write the page: the answer, sentences, figure, every number, and what was trained on what.
-
-    Args:
-        records: of `measure_utility`, any number of seeds.
-        figure: PNG file of `save_utility`.
-        path: where the page goes.
-
-    Raises:
-        InputError: records without utility, or numbers that occur twice for a seed.
-    """
-    table = UtilityTable(records)
-    answered = verdicts(table)
-    about, *sentences = summarise_utility(records)
-    said = set(map(verdict_text, answered))
-    grids = [str(name) for name in records["grid"].dropna().unique()]
-    return write_page(
-        Path(__file__).with_name("page.html"),
-        path,
-        records,
-        internal=True,
-        source=records["data"].iloc[0],
-        grid=", ".join(grids),
-        about=about,
-        tasks=table.tasks,
-        verdicts=answered,
-        answers=ANSWERS,
-        limit=COST_LIMIT,
-        sentences=[sentence for sentence in sentences if sentence not in said],
-        rows=utility_table(records),
-        parts=utility_table(records, main=False),
-        png=embedded(figure),
-    )
+        if found and found.mean:
+            form, name = LINES.get(kind, ("-.", kind))
+            lines.append((found.mean, f"{name}, {write(found.mean, 'short')}", form))
+    for value, label, form in lines:
+        reference(axis, value, label, form, "0.25")
+    if lines:
+        handles = [handle for handle in axis.get_lines() if not str(handle.get_label()).startswith("_")]
+        legend_below(axis, 0.1, handles=handles)
+    return [value for value, *_ in lines]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import FloatArray
 from unlearn.errors import InputError
+from unlearn.reporting.aggregate import Spread, require_columns, require_once
 from unlearn.studies.utility.bus_forecasts import NOTHING
 from unlearn.studies.utility.measure import REAL, REDRAWN
 
@@ -17,36 +16,6 @@ from unlearn.studies.utility.measure import REAL, REDRAWN
 Source: TypeAlias = tuple[str, str]
 
 _KEY = ["task", "generator", "forecaster", "metric", "seed"]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean, least and largest value over seeds.
-
-    Attributes:
-        mean: over seeds.
-        low: least.
-        high: largest.
-        sd: standard deviation over seeds (n − 1 in the denominator); NaN for one seed.
-        n: seeds.
-    """
-
-    mean: float
-    low: float
-    high: float
-    sd: float
-    n: int
-
-    @classmethod
-    def of(cls, values: FloatArray) -> Self:
-        sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-        low, high = float(values.min()), float(values.max())
-        # The mean of equal numbers may differ from them in the last digit; error bars must not be negative.
-        return cls(float(values.mean().clip(low, high)), low, high, sd, len(values))
-
-    def leaves_out(self, value: float) -> bool:
-        """Whether all of several seeds lie on the same side of a value."""
-        return self.n > 1 and not self.low <= value <= self.high
 
 
 class UtilityTable:
@@ -66,18 +35,11 @@ class UtilityTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        if not {"task", "generator"} <= set(records) or records["task"].dropna().empty:
-            raise InputError(
-                "utility: expected records with the columns task and generator; run measure_utility first."
-            )
+        require_columns("utility", records, "task", "generator", run="measure_utility")
         own = records[records["task"].notna()]
-        twice = own.duplicated(_KEY)
-        if twice.any():
-            first = own.loc[twice, _KEY].iloc[0].tolist()
-            raise InputError(
-                f"utility: expected each number once a seed, got {' / '.join(map(str, first))} again "
-                f"({int(twice.sum())} such records). Gather the records of one run per seed."
-            )
+        if own.empty:
+            raise InputError("utility: expected records with a task; run measure_utility first.")
+        require_once("utility", own, _KEY[:-1])
         self._values = own.set_index(_KEY)["value"].sort_index()
         self._units = own.groupby(_KEY[:-1], sort=False)["unit"].first()
         found = [str(name) for name in own["generator"].unique() if name != NOTHING]
@@ -118,10 +80,3 @@ class UtilityTable:
     def _seeds(self, task: str, metric: str, source: Source) -> pd.Series:
         key = (task, *source, metric)
         return self._values.loc[key] if key in self._units.index else pd.Series(dtype=np.float64)
-
-
-def short(value: float) -> str:
-    """A number with three digits that matter, or all before the point."""
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -2,37 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.labels import FORECASTER_NAMES
+from unlearn.reporting.aggregate import Spread, write
+from unlearn.reporting.style import FORECASTER_NAMES, named
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, capital, overall
 from unlearn.studies.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
 from unlearn.studies.utility.measure import REAL, REDRAWN
-from unlearn.studies.utility.seeds import Source, Spread, UtilityTable, short
+from unlearn.studies.utility.seeds import Source, UtilityTable
 
 #: A release is good enough if its forecasts cost at most this many times what those of real training cost.
 COST_LIMIT = 1.05
-YES, NO, UNCLEAR = "yes", "no", "unclear"
+#: Balanced accuracy of guessing one of four seasons.
+CHANCE = 0.25
+TASK_NAMES = {"season": "season", "next_step": "next step", "load": "bus loads"}
+UNIT_NAMES = {"pu2": "p.u.²", "percent": "%", "share": ""}
+METRIC_NAMES = {"macro_f1": "macro F1", "rmse": "RMSE", "mae": "MAE", "mse": "MSE", "mape": "MAPE"}
+#: Metrics of the first table; the parts of the cost and what was clipped or shed stand in another.
+MAIN_METRICS = ("balanced_accuracy", "macro_f1", "rmse", "mae", "mse", "mape", "cost")
+#: What was measured in each task.
+_MEASURED = {
+    "season": "Season: a classifier learns the season of single daily profiles. Balanced accuracy weighs the four "
+    "seasons alike.",
+    "next_step": "Next step: a regression forecasts a profile's next step from the steps before it within the same "
+    "day. Persistence repeats the last step.",
+    "load": "Bus loads: profiles are added up to the hourly loads of the grid's buses, each with the same mix of "
+    "customer segments whatever the source. A forecaster that knows the calendar and the loads of a day and of a week "
+    "before is trained on them. It then forecasts the buses of the test households in the test weeks. The grid is "
+    "dispatched on its forecast and redispatched once the load is known.",
+}
+_BASELINES = (
+    'Training on "real": the training households, each itself all year. "Real redrawn": their days again, but each '
+    "customer takes a day of another household of the same month, day of the week and segment every day, which is all "
+    "that a release without households and dates allows. What real redrawn loses against real is the order of days. "
+    "What a release loses against real redrawn is in its profiles, or in there being fewer of them.",
+    "Baselines without training: errors are counted from a perfect forecast. A forecaster that is not cheaper than "
+    "the load of a week before is of no use.",
+)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The answer for one release.
+def page(records: pd.DataFrame) -> Page:
+    """The page's contents."""
+    table = UtilityTable(records)
+    found = verdicts(table)
+    about, *sentences = summarise(records)
+    said, parts = set(map(str, found)), utility_table(records, main=False)
+    grids = ", ".join(str(name) for name in records["grid"].dropna().unique())
+    told = ", ".join(f"{own.subject} {own.answer}" for own in found)
+    return Page(
+        "Is the release good enough to run a grid on?",
+        overall(own.answer for own in found),
+        f"by the cost of forecasts, {told}." if told else "no release was tried on the grid.",
+        f"{records['data'].iloc[0]}{f' on {grids}' if grids else ''}. {about}",
+        "Scores of each training set and forecaster in each task, and of forecasts that need no training",
+        [
+            Block(
+                "Each release", rows=answer_rows(found, "release"), texts=4,
+                note="Yes: on every seed, forecasts cost less than the load of a week before and at most "
+                f"{COST_LIMIT:g} times what forecasts cost after training on real households. No: every seed says the "
+                "contrary of one of the two.",
+            ),
+            Block("What each task says", points=[sentence for sentence in sentences if sentence not in said]),
+            Block(
+                "Every number", rows=utility_table(records), texts=4,
+                note="Means and standard deviations over seeds. Ratios are of the same seed, their mean and range. For "
+                "accuracy and F1 a ratio below 1 is a loss, for errors and costs one above 1.",
+            ),
+            Block(rows=parts, texts=4, folded=f"{len(parts)} parts of the cost and shares of hours"),
+        ],
+        measured=[
+            "Households are divided into train and holdout. Generators and forecasters learn from one, tests are on "
+            "the other. Every few weeks a whole calendar week is a test week, and nothing learns from it in either "
+            "group, so that no forecaster knows a test day's weather from other households.",
+            *(_MEASURED[task] for task in table.tasks),
+            *(_BASELINES if "load" in table.tasks else ()),
+        ],
+        limits=["Other grids, forecasters and years were not tried."],
+        internal=True,
+    )  # fmt: skip
 
-    Attributes:
-        generator: name of the release.
-        answer: "yes", "no" or "unclear".
-        reason: a sentence.
-    """
 
-    generator: str
-    answer: str
-    reason: str
-
-
-def verdicts(table: UtilityTable) -> list[Verdict]:
+def verdicts(table: UtilityTable) -> list[Answer]:
     """Answer for each release, by the operating cost of the forecaster that is cheapest after real training.
 
     The choice of the forecaster does not look at releases. A release is refused if its forecasts cost no less than
@@ -49,29 +100,37 @@ def deciding_forecaster(table: UtilityTable) -> str | None:
     return min(means, key=lambda kind: means[kind]) if means else None
 
 
-def _verdict(table: UtilityTable, name: str) -> Verdict:
+def _verdict(table: UtilityTable, name: str) -> Answer:
     kind = deciding_forecaster(table)
     if kind is None or (real := table.ratio("load", "cost", (name, kind), (REAL, kind))) is None:
-        return Verdict(name, UNCLEAR, "no forecaster was trained on real households of the same seed to compare with.")
-    who = f"{FORECASTER_NAMES.get(kind, kind)}, the forecaster that is cheapest after real training,"
-    reach = between(real).replace(")", f" over {real.n} seeds)")
-    times = f"costs {real.mean:.2f} times what real training costs{reach}"
+        why = "no forecaster was trained on real households of the same seed to compare with."
+        return Answer(name, UNCLEAR, why, _QUESTION)
     week = table.ratio("load", "cost", (name, kind), (NOTHING, WEEK_BEFORE))
-    beside = f" {beside_week(week)}" if week else ""
-    once = " One seed only." if real.n == 1 else ""
-    if week and week.low >= 1:
-        return Verdict(name, NO, f"{who} {times}.{beside}{once}")
-    if real.low > COST_LIMIT:
-        return Verdict(name, NO, f"{who} {times}, above the limit of {COST_LIMIT:g}.{beside}{once}")
+    if (week and week.low >= 1) or real.low > COST_LIMIT:
+        answer = NO
+    else:
+        answer = UNCLEAR if real.high > COST_LIMIT or (week and week.high >= 1) else YES
+    limit = f", within the limit of {COST_LIMIT:g}"
     if real.high > COST_LIMIT:
-        return Verdict(name, UNCLEAR, f"{who} {times}; the limit of {COST_LIMIT:g} is within that range.{beside}")
-    answer = UNCLEAR if week and week.high >= 1 else YES
-    return Verdict(name, answer, f"{who} {times}, within the limit of {COST_LIMIT:g}.{beside}{once}")
+        limit = (
+            f", above the limit of {COST_LIMIT:g}"
+            if real.low > COST_LIMIT
+            else f"; the limit of {COST_LIMIT:g} is within that range"
+        )
+    reason = (
+        f"{named(kind, FORECASTER_NAMES)}, the forecaster that is cheapest after real training, costs {real.mean:.2f} "
+        f"times what real training costs{real.range('.2f').replace(')', f' over {real.n} seeds)')}{limit}."
+    )
+    reason += f" {beside_week(week)}" if week else ""
+    return Answer(name, answer, reason + (" One seed only." if real.n == 1 else ""), _QUESTION)
+
+
+_QUESTION = "Is it good enough to run a grid on?"
 
 
 def beside_week(ratio: Spread) -> str:
     """Say whether forecasts beat the load of a week before, from the ratio of their costs."""
-    cost = f"{ratio.mean:.2f} times its cost{between(ratio)}"
+    cost = f"{ratio.mean:.2f} times its cost{ratio.range('.2f')}"
     if ratio.low >= 1:
         return f"That is no better than the load of a week before: {cost}."
     if ratio.high >= 1:
@@ -79,25 +138,7 @@ def beside_week(ratio: Spread) -> str:
     return f"That is better than the load of a week before: {cost}."
 
 
-def between(found: Spread, digits: int | None = 2) -> str:
-    """The range over seeds in brackets, empty for one seed; without digits, as many as matter."""
-    if found.n < 2:
-        return ""
-    low, high = (short(value) if digits is None else f"{value:.{digits}f}" for value in (found.low, found.high))
-    return f" ({low} to {high})"
-
-
-#: Balanced accuracy of guessing one of four seasons.
-CHANCE = 0.25
-TASK_NAMES = {"season": "season", "next_step": "next step", "load": "bus loads"}
-UNIT_NAMES = {"pu2": "p.u.²", "percent": "%", "share": ""}
-METRIC_NAMES = {"macro_f1": "macro F1", "rmse": "RMSE", "mae": "MAE", "mse": "MSE", "mape": "MAPE"}
-#: Metrics of the first table; the parts of the cost and what was clipped or shed stand in another.
-MAIN_METRICS = ("balanced_accuracy", "macro_f1", "rmse", "mae", "mse", "mape", "cost")
-ANSWERS = {"yes": "Yes", "no": "No", UNCLEAR: "Not shown either way"}
-
-
-def summarise_utility(records: pd.DataFrame) -> list[str]:
+def summarise(records: pd.DataFrame) -> list[str]:
     """Say what was compared, whether each release is good enough, and what each task says of it.
 
     Args:
@@ -108,19 +149,14 @@ def summarise_utility(records: pd.DataFrame) -> list[str]:
         InputError: records without utility, or numbers that occur twice for a seed.
     """
     table = UtilityTable(records)
-    sentences = [_about(table), *map(verdict_text, verdicts(table))]
+    sentences = [_about(table), *map(str, verdicts(table))]
     for name in table.releases:
         sentences += [*_season(table, name), *_next_step(table, name), *_load(table, name)]
     return sentences + _untrained(table)
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """The question and its answer in one line."""
-    return f"Is {verdict.generator} good enough to run a grid on? {ANSWERS[verdict.answer]}: {verdict.reason}"
-
-
 def _about(table: UtilityTable) -> str:
-    tasks = ", ".join(TASK_NAMES.get(task, task) for task in table.tasks)
+    tasks = ", ".join(named(task, TASK_NAMES) for task in table.tasks)
     if table.n_seeds == 1:
         return f"Tasks: {tasks}. One seed, so what chance adds is not known: small differences mean nothing."
     chance = 0.5 ** (table.n_seeds - 1)
@@ -132,14 +168,14 @@ def _about(table: UtilityTable) -> str:
 
 
 def _compared(ratio: Spread, other: str) -> str:
-    text = f"{ratio.mean:.2f} times {other}{between(ratio)}"
+    text = f"{ratio.mean:.2f} times {other}{ratio.range('.2f')}"
     if ratio.n > 1 and not ratio.leaves_out(1.0):
         text += ", no difference beyond the spread over seeds"
     return text
 
 
 def _valued(found: Spread, unit: str) -> str:
-    return f"{short(found.mean)}{' ' + unit if unit else ''}"
+    return f"{write(found.mean, 'short')}{' ' + unit if unit else ''}"
 
 
 def _season(table: UtilityTable, name: str) -> list[str]:
@@ -155,7 +191,7 @@ def _season(table: UtilityTable, name: str) -> list[str]:
             guess = f"; not on every seed better than chance, {CHANCE:g}"
         sentences.append(
             f"Season: a classifier trained on {name} finds the season of real test days with a balanced accuracy of "
-            f"{_valued(found, '')}{between(found, None)}{beside}{guess}."
+            f"{_valued(found, '')}{found.range('short')}{beside}{guess}."
         )
     return sentences
 
@@ -171,7 +207,7 @@ def _next_step(table: UtilityTable, name: str) -> list[str]:
         beside = [_compared(ratio, "real training")] if ratio else []
         beside += [_compared(still, "persistence")] if still else []
         parts.append(f"{kind} errs by {_valued(found, 'kWh')} (RMSE): {'; '.join(beside) or 'nothing to compare with'}")
-    return [f"Next step, trained on {name}: {'. '.join(_capital(part) for part in parts)}."] if parts else []
+    return [f"Next step, trained on {name}: {'. '.join(capital(part) for part in parts)}."] if parts else []
 
 
 def _load(table: UtilityTable, name: str) -> list[str]:
@@ -185,7 +221,7 @@ def _cost(table: UtilityTable, name: str, kind: str) -> str | None:
     found = table.value("load", "cost", own)
     if found is None:
         return None
-    said = FORECASTER_NAMES.get(kind, kind)
+    said = named(kind, FORECASTER_NAMES)
     text = f"Bus loads: {said} trained on {name} costs {_valued(found, 'money/h')} in real test weeks"
     real, redrawn = (table.ratio("load", "cost", own, (other, kind)) for other in (REAL, REDRAWN))
     order = table.ratio("load", "cost", (REDRAWN, kind), (REAL, kind))
@@ -197,7 +233,7 @@ def _cost(table: UtilityTable, name: str, kind: str) -> str | None:
     week = table.ratio("load", "cost", own, (NOTHING, WEEK_BEFORE))
     text += f" {beside_week(week)}" if week else ""
     error = table.value("load", "mape", own)
-    return text + (f" MAPE {short(error.mean)} %{between(error, None)}." if error else "")
+    return text + (f" MAPE {write(error.mean, 'short')} %{error.range('short')}." if error else "")
 
 
 def _loss(real: Spread | None, redrawn: Spread | None, order: Spread | None) -> str:
@@ -223,7 +259,7 @@ def _untrained(table: UtilityTable) -> list[str]:
         return []
     found = {kind: table.value("load", "cost", (NOTHING, kind)) for kind in (WEEK_BEFORE, PERFECT)}
     costs = [
-        f"the {name} costs {short(cost.mean)} money/h{between(cost, None)}"
+        f"the {name} costs {write(cost.mean, 'short')} money/h{cost.range('short')}"
         for name, cost in (("load of a week before", found[WEEK_BEFORE]), ("perfect forecast", found[PERFECT]))
         if cost
     ]
@@ -232,8 +268,8 @@ def _untrained(table: UtilityTable) -> list[str]:
         source = (REAL, kind)
         own, week = table.value("load", "cost", source), table.ratio("load", "cost", source, (NOTHING, WEEK_BEFORE))
         if own and week:
-            said = FORECASTER_NAMES.get(kind, kind)
-            cost = f"{_valued(own, 'money/h')}{between(own, None)}"
+            said = named(kind, FORECASTER_NAMES)
+            cost = f"{_valued(own, 'money/h')}{own.range('short')}"
             sentences.append(f"Bus loads: {said} trained on real households costs {cost}. {beside_week(week)}")
     return sentences
 
@@ -257,12 +293,12 @@ def utility_table(records: pd.DataFrame, main: bool = True) -> list[dict[str, st
         unit = UNIT_NAMES.get(table.unit(task, metric, own), table.unit(task, metric, own))
         rows.append(
             {
-                "task": TASK_NAMES.get(task, task),
-                "metric": METRIC_NAMES.get(metric, metric.replace("_", " ")) + (f" [{unit}]" if unit else ""),
-                "forecaster": FORECASTER_NAMES.get(kind, kind),
+                "task": named(task, TASK_NAMES),
+                "metric": named(metric, METRIC_NAMES) + (f" [{unit}]" if unit else ""),
+                "forecaster": named(kind, FORECASTER_NAMES),
                 "trained on": name,
-                "mean": _number(found.mean),
-                "sd": _number(found.sd),
+                "mean": write(found.mean, ".4g"),
+                "sd": write(found.sd, ".4g"),
                 "seeds": str(found.n),
                 "ratio to real": _ratio(table, task, metric, own, REAL),
                 "ratio to real redrawn": _ratio(table, task, metric, own, REDRAWN),
@@ -277,15 +313,4 @@ def _ratio(table: UtilityTable, task: str, metric: str, own: Source, other: str)
     found = table.ratio(task, metric, own, (other, own[1])) if own[0] not in (other, NOTHING) else None
     if found is None or np.isnan(found.mean):
         return "–"
-    spread = f" ({_number(found.low, 3)}–{_number(found.high, 3)})" if found.n > 1 else ""
-    return f"{_number(found.mean, 3)}{spread}"
-
-
-def _number(value: float, digits: int = 4) -> str:
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞"
-    return f"{value:.{digits}g}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return found.text(".3g")

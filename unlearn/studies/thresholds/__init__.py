@@ -1,0 +1,1 @@
+"""Other thresholds for detectors that were judged, from their kept scores."""
