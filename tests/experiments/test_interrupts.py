@@ -67,7 +67,7 @@ def test_a_program_that_still_loads_its_modules_ends_at_once(tmp_path: Path) -> 
     ("name", "part", "said"),
     [
         ("train", "build_study", "the same command starts it again."),
-        ("poisoning", "PoisoningRun", "the same command goes on where it stopped, with what is finished in kept."),
+        ("poisoning", "measured", "the same command goes on where it stopped, with what is finished in kept."),
     ],
 )
 def test_a_single_run_says_whether_it_goes_on(

@@ -228,7 +228,7 @@ def test_a_program_starts_from_its_own_configuration(
     run: Runner, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
     found: list[Config] = []
-    monkeypatch.setattr("experiments.app._run", lambda task, raw, keeps, **_: found.append(to_config(raw)))
+    monkeypatch.setattr("experiments.app._run", lambda task, raw, *_, **__: found.append(to_config(raw)))
     monkeypatch.setattr(sys, "argv", [name, f"hydra.run.dir={run.folder / 'out'}"])
     importlib.import_module(f"experiments.{name}").main()
     assert [config.generator.kind for config in found] == [kind]

@@ -14,7 +14,7 @@ from unlearn.detectors.base import State, label_of
 from unlearn.errors import InputError, MissingPackageError
 from unlearn.households.options import InjectionOptions
 from unlearn.records import read_json
-from unlearn.studies.detection import DetectionOptions, DetectionStudy, summarise_anomaly
+from unlearn.studies.detection import DetectionOptions, DetectionStudy, summarise
 from unlearn.studies.detection.outputs import write_outputs
 from unlearn.studies.detection.report import anomaly_figure
 
@@ -61,7 +61,7 @@ def test_an_object_is_fitted_scored_kept_and_told(tmp_path: Path, monkeypatch: p
     records = pd.concat([own.records, level.records])
     f1 = records.query("metric == 'f1' and level == 'hour' and split == 'test' and rule == 'best_f1'")
     assert f1.set_index("detector")["value"]["jumps"] > 0.4
-    assert any("jumps" in sentence for sentence in summarise_anomaly(records))
+    assert any("jumps" in sentence for sentence in summarise(records))
     write_outputs(own, DetectionOptions().rule, tmp_path / "run")
     history = pd.read_csv(tmp_path / "run" / "jumps" / "seed_0" / "training_history.csv")
     assert history["loss"].tolist() == [2.0, 1.0]
