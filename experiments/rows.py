@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from experiments.schema import Config
 from unlearn.checks import IntArray, require_choice
+from unlearn.criteria import CRITERIA
 from unlearn.data import LoadDataset
 from unlearn.data.files import foreign_errors
 from unlearn.data.hours import rows_between
 from unlearn.errors import InputError
-from unlearn.studies._shared.study import PROTOCOLS
-from unlearn.unlearning import select
+from unlearn.studies._shared.study import PROTOCOLS, Study
+from unlearn.unlearning import Forgotten, forget, reweight, select
 
 SHARES = ("helpful", "harmful", "random")
 GIVEN = ("time_range", "mask")
@@ -36,6 +39,36 @@ def refuse_loads_and_forms(config: Config, experiment: str) -> None:
             f"{experiment} forgets whole rows in every form; unlearning.loads and .form are for unlearn with "
             "criterion=none."
         )
+
+
+def refuse_other_options(config: Config) -> None:
+    """Refuse options of complete unlearning beside a criterion, and the other way round."""
+    if config.criterion.name is not None:
+        refuse_loads_and_forms(config, "re-weighting")
+    elif config.unlearning.l1_budget:
+        raise InputError(
+            f"unlearning.l1_budget={config.unlearning.l1_budget:g}: criterion=none forgets completely; leave it at 0, "
+            f" or choose criterion={' or criterion='.join(CRITERIA)}."
+        )
+
+
+def forgotten(config: Config, study: Study) -> Forgotten:
+    """Forget the rows that the configuration names: completely, or re-weighted for its criterion."""
+    wanted, name = config.unlearning, config.criterion.name
+    rows = study.rows_to_unlearn(wanted.share)
+    common: dict[str, Any] = {"ihvp": study.ihvp, "compare_retrained": True}
+    if name is None:
+        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, **common)
+    return reweight(
+        study.model,
+        study.dataset,
+        rows,
+        study.criteria[name],
+        wanted.l1_budget,
+        evaluate_on=PROTOCOLS[config.protocol],
+        linf_budget=wanted.linf_budget,
+        **common,
+    )
 
 
 def given_rows(config: Config, dataset: LoadDataset) -> tuple[IntArray | None, str]:

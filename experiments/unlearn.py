@@ -9,11 +9,8 @@ from experiments.app import experiment, write_records
 from experiments.build import MODEL, build_study, kept_model
 from experiments.endings import Ending, number
 from experiments.evidence import OldModel, require_single_run, write_evidence
-from experiments.rows import refuse_loads_and_forms
+from experiments.rows import forgotten, refuse_other_options
 from experiments.schema import Config
-from unlearn.criteria import CRITERIA
-from unlearn.errors import InputError
-from unlearn.studies._shared.study import PROTOCOLS
 
 
 @experiment
@@ -24,38 +21,10 @@ def main(config: Config, folder: Path) -> Ending:
     """
     require_single_run(config)
     wanted, name = config.unlearning, config.criterion.name
-    if name is not None:
-        refuse_loads_and_forms(config, "re-weighting")
-    elif wanted.l1_budget:
-        raise InputError(
-            f"unlearning.l1_budget={wanted.l1_budget:g}: criterion=none forgets completely; leave it at 0, "
-            f" or choose criterion={' or criterion='.join(CRITERIA)}."
-        )
+    refuse_other_options(config)
     study = build_study(config)
     before = OldModel.at(kept_model(config, study.dataset).folder / MODEL)
-    rows = study.rows_to_unlearn(wanted.share)
-    if name is None:
-        result = unlearn.forget(
-            study.model,
-            study.dataset,
-            rows,
-            loads=wanted.loads,
-            form=wanted.form,
-            ihvp=study.ihvp,
-            compare_retrained=True,
-        )
-    else:
-        result = unlearn.reweight(
-            study.model,
-            study.dataset,
-            rows,
-            study.criteria[name],
-            wanted.l1_budget,
-            evaluate_on=PROTOCOLS[config.protocol],
-            linf_budget=wanted.linf_budget,
-            ihvp=study.ihvp,
-            compare_retrained=True,
-        )
+    result = forgotten(config, study)
     unlearnt = unlearn.save_forecaster(result.model, folder / "model")
     table = study.records("unlearn")
     columns = {

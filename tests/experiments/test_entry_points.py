@@ -39,7 +39,7 @@ def test_entry_points_are_thin() -> None:
     names += ["fidelity", "utility", "attack", "private_training", "unlearning_audit", "poisoning"]
     names.append("full_network")
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
-    assert max(lengths.values()) < 90, lengths
+    assert max(lengths.values()) < 70, lengths
 
 
 def test_train_saves_a_model_and_its_metrics(run: Runner) -> None:

@@ -16,7 +16,7 @@ from unlearn.households.options import InjectionOptions
 from unlearn.records import read_json
 from unlearn.studies.detection import DetectionOptions, DetectionStudy, summarise
 from unlearn.studies.detection.outputs import write_outputs
-from unlearn.studies.detection.report import anomaly_figure
+from unlearn.studies.detection.report import figure
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def test_a_registered_class_goes_by_its_name_and_label(tmp_path: Path, monkeypat
     assert label_of("jumps") == "jumps"
     DETECTORS.register("jumps")(Jumps)
     (judged,) = study(tmp_path, "jumps").judged()
-    figure = anomaly_figure(judged.records)
-    ticks = {text.get_text() for axis in figure.axes for text in axis.get_yticklabels()}
+    drawn = figure(judged.records)
+    ticks = {text.get_text() for axis in drawn.axes for text in axis.get_yticklabels()}
     assert "jumps from hour to hour" in ticks
 
 
