@@ -75,7 +75,7 @@ def test_missing_arguments_of_tables_are_named():
         unlearn.load_dataset("tables", load_csv=None, weather={})
     with pytest.raises(InputError, match="weather: expected a table by the name of each variable, got None"):
         unlearn.load_dataset("tables", load_csv="x.csv", weather=None)
-    with pytest.raises(InputError, match="tables: expected the options load_csv"):
+    with pytest.raises(InputError, match="tables: expected the options load_csv, weather"):
         unlearn.load_dataset("tables")
 
 

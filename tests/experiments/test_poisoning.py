@@ -15,6 +15,7 @@ from unlearn.detectors.base import Detector
 from unlearn.errors import InputError
 from unlearn.studies.poisoning.measure import PoisonedStudy
 from unlearn.studies.poisoning.options import PoisoningOptions
+from unlearn.studies.poisoning.verdict import page
 
 QUICK = ["poisoning.folder=kept", "poisoning.shares=[0.1]"]
 
@@ -31,7 +32,7 @@ def test_a_run_writes_its_records_figure_and_page_and_goes_on_where_it_stopped(
     asked = {"residual", "influence_mse", "influence_cost", "truth", "none", "median", "gan"}
     assert asked | {"clean"} == set(records["detector"].dropna())
     assert (folder / "poisoning.png").stat().st_size > 20_000
-    assert "poisoned" in (folder / "index.html").read_text().lower()
+    assert f"<h1>{page(records).question}</h1>" in (folder / "index.html").read_text()
 
     before = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
     assert len(before) == 2 * 8  # attacks, parts

@@ -72,7 +72,9 @@ def test_unknown_source_and_missing_path():
         load_households("csv")
     with pytest.raises(InputError, match="lcl: expected the options path, got none"):
         load_households("lcl")
-    with pytest.raises(InputError, match=r"lcl: expected options among .*path, stamps, tariff, year; got years"):
+    with pytest.raises(
+        InputError, match="lcl: expected options among max_households, min_days, path, stamps, tariff, year; got years"
+    ):
         load_households("lcl", path="x", years=1)
 
 

@@ -105,7 +105,7 @@ def test_a_criterion_without_a_budget_is_complete_unlearning_and_says_so(linear,
     assert not any("not complete" in sentence for sentence in result.limitations)
 
 
-def test_what_is_kept_is_limitations(linear, cnn, dataset):
+def test_what_is_kept_is_a_limitation(linear, cnn, dataset):
     said = unlearn.forget(linear, dataset, ROWS).limitations
     scale = next(sentence for sentence in said if sentence.startswith("load scale is kept: "))
     assert scale.endswith("fitted on rows: train.")
@@ -117,12 +117,12 @@ def test_what_is_kept_is_limitations(linear, cnn, dataset):
     )
 
 
-def test_a_regulariser_is_limitations(dataset):
+def test_a_regulariser_is_a_limitation(dataset):
     model = unlearn.fit_linear(dataset, l2=0.5)
     assert "The head is regularised with l2 = 0.5, kept as it was." in unlearn.forget(model, dataset, ROWS).limitations
 
 
-def test_reweighting_is_declared_with_every_row_that_moved(linear, dataset):
+def test_reweighting_is_a_limitation_with_every_row_that_moved(linear, dataset):
     result = unlearn.reweight(linear, dataset, ROWS, "mse", l1_budget=0.1)
     moved = int((result.weights[100:] != 1).sum())
     assert (result.weights[100:] == 0).any(), "some rows were switched off"
@@ -132,7 +132,7 @@ def test_reweighting_is_declared_with_every_row_that_moved(linear, dataset):
 @pytest.mark.parametrize(
     "options", [{"form": "first_order"}, {"ihvp": IhvpOptions(damping=1.0)}], ids=["first order", "damped"]
 )
-def test_an_incomplete_update_is_limitations(linear, dataset, options):
+def test_an_incomplete_update_is_a_limitation(linear, dataset, options):
     result = unlearn.forget(linear, dataset, ROWS, compare_retrained=True, **options)
     assert not result.complete
     assert result.distance_to_retrained > 1e-6
@@ -208,6 +208,8 @@ def test_unusable_requests_are_refused_with_a_reason(linear, dataset, arguments,
         ({"linf_budget": -0.1}, "linf_budget: expected a number of at least 0"),
         ({"linf_budget": 1.1}, "linf_budget: expected at most 1, got 1.1"),
         ({"criterion": "cost"}, 'criterion "cost" needs a grid'),
+        ({"grid": "ieee14"}, "grid: expected none beside the criterion mse"),
+        ({"grid": "ieee14", "criterion": unlearn.MSE()}, "grid: expected none beside the criterion mse"),
         ({"criterion": "rmse"}, "criterion: expected one of mse, mape, cost"),
         ({"criterion": None}, "criterion: expected a name .mse, mape, cost. or an object"),
         ({"evaluate_on": "train"}, 'evaluate_on: expected "validation", "test" or row numbers'),

@@ -23,7 +23,7 @@ def test_scores_from_a_solve_that_did_not_converge_are_refused(linear, dataset):
         unlearn.reweight(linear, dataset, range(100), criterion="mse", l1_budget=0.1, ihvp=loose)
 
 
-def test_evaluating_on_the_removed_rows_is_limitations(linear, dataset):
+def test_evaluating_on_the_removed_rows_is_a_limitation(linear, dataset):
     result = unlearn.reweight(linear, dataset, range(100), "mse", l1_budget=0.1, evaluate_on=range(90, 130))
     assert any(sentence.startswith("10 of the removed rows were among those") for sentence in result.limitations)
 

@@ -140,6 +140,14 @@ def test_what_a_load_has_forgotten_is_in_no_statistics(linear, dataset, rows):
             assert not sums.any() or np.allclose(sums, allowed, rtol=1e-9)
 
 
+def test_a_model_saved_under_the_earlier_word_is_still_complete_as_given(linear, dataset):
+    model = unlearn.forget_rows(linear, range(40), dataset.features[:40], dataset.load_pu[:40]).model
+    event = model.card.forgotten[-1]
+    event["complete_as_declared"] = event.pop("complete_as_given")
+    again = unlearn.forget_rows(model, [50], dataset.features[[50]], dataset.load_pu[[50]])
+    assert (again.complete, again.complete_as_given) == (False, True)
+
+
 def test_data_taken_as_given_is_never_called_complete_and_the_data_set_settles_it(linear, dataset):
     true = unlearn.forget_rows(linear, range(40), dataset.features[:40], dataset.load_pu[:40])
     assert (true.complete, true.complete_as_given) == (False, True)

@@ -128,10 +128,9 @@ def earlier(model: Forecaster) -> dict[str, bool]:
     if not model.card.forgotten:
         return {}
     last = model.card.forgotten[-1]
-    return {
-        "complete": last["complete"],
-        "complete_as_given": last.get("complete_as_given", last["complete"]),
-    }
+    # Models that were saved earlier call it "complete_as_declared", or have no third state.
+    as_given = last.get("complete_as_given", last.get("complete_as_declared", last["complete"]))
+    return {"complete": last["complete"], "complete_as_given": as_given}
 
 
 def _still_there(model: Forecaster, request: Request) -> list[str]:

@@ -171,8 +171,8 @@ def reweight(
         compare_retrained: also refit on what remains and report the distance.
 
     Raises:
-        InputError: `rows` that `forget` refuses; NaN parameters; a budget below 0; "cost" without a grid; a model that
-            has forgotten single loads; no rows to evaluate on.
+        InputError: `rows` that `forget` refuses; NaN parameters; a budget below 0; "cost" without a grid, or a grid
+            beside a criterion that takes none; a model that has forgotten single loads; no rows to evaluate on.
         MismatchError: the model was not fitted on this data set, or its loads are per unit of another base.
         SingularHessianError: too many weights fell to 0 for the parameters to be determined.
 
@@ -181,6 +181,10 @@ def reweight(
     start = time.perf_counter()
     program = Reweighting(l1_budget, linf_budget)
     wanted = make_criterion(criterion, grid)
+    if grid is not None and (wanted is criterion or not getattr(wanted, "needs_grid", False)):
+        raise InputError(
+            f"grid: expected none beside the criterion {wanted.name}, which is not priced on it. Leave it out."
+        )
     model.require_match(dataset)
     require_trained(model)
     request = resolve(model, rows, dataset=dataset)
