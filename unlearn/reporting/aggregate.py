@@ -84,7 +84,8 @@ def write(value: float | Spread | None, form: str = ".3g") -> str:
         return "∞" if value is not None and np.isinf(value) else "–"
     if form == "short":
         form = ",.0f" if abs(value) >= 100 else ".3g"
-    return format(value, form).replace("%", " %")
+    said = format(value, form).replace("%", " %")
+    return said.removeprefix("-") if not said.strip("-0.,% ") else said  # no −0
 
 
 def counted(n: float, what: str) -> str:

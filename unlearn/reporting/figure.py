@@ -53,6 +53,7 @@ def panels(
     """
     width = max(map(len, names))
     size = size or (3.4 * width + (1.1 if width > 1 else 0.6), 2.7 * len(names) + 0.4)
+    title = textwrap.fill(title, int(12 * size[0]))
     figure = Figure(figsize=size, layout="constrained")
     if len(set(map(len, names))) == 1:
         axes = figure.subplot_mosaic([list(row) for row in names], height_ratios=heights)

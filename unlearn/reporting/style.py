@@ -73,10 +73,12 @@ def program(criterion: str) -> str:
 
 
 def coloured(names: Iterable[str], fixed: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A colour for each name: its fixed one, or the next of the palette."""
+    """A colour for each name: its fixed one, or the next of the palette that no other of them has."""
     fixed, given = fixed or {}, list(names)
+    taken = {fixed[name] for name in given if name in fixed}
+    free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
     others = [name for name in given if name not in fixed]
-    return {name: fixed.get(name) or PALETTE[others.index(name) % len(PALETTE)] for name in given}
+    return {name: fixed.get(name) or free[others.index(name) % len(free)] for name in given}
 
 
 def protocols_of(records: pd.DataFrame) -> list[str]:

@@ -163,7 +163,8 @@ def reweight(
         rows: what to forget, as in `forget`.
         criterion: "mse" or "mape" is PAMU, "cost" is TAMU; or a criterion of your own.
         l1_budget: λ₁ >= 0, how far the remaining weights may move in the mean; 0 is complete unlearning.
-        grid: the grid that "cost" is priced on.
+        grid: what a criterion by name is priced on, if it is priced: "cost" is. The others look at no grid, so that
+            one call serves all names.
         evaluate_on: rows that the criterion's gradient is taken on: "validation", "test" (as published), or row
             numbers of the data set.
         linf_budget: λ_∞ in [0, 1].
@@ -171,8 +172,8 @@ def reweight(
         compare_retrained: also refit on what remains and report the distance.
 
     Raises:
-        InputError: `rows` that `forget` refuses; NaN parameters; a budget below 0; "cost" without a grid, or a grid
-            beside a criterion that takes none; a model that has forgotten single loads; no rows to evaluate on.
+        InputError: `rows` that `forget` refuses; NaN parameters; a budget below 0; "cost" without a grid; a model that
+            has forgotten single loads; no rows to evaluate on.
         MismatchError: the model was not fitted on this data set, or its loads are per unit of another base.
         SingularHessianError: too many weights fell to 0 for the parameters to be determined.
 
@@ -181,10 +182,6 @@ def reweight(
     start = time.perf_counter()
     program = Reweighting(l1_budget, linf_budget)
     wanted = make_criterion(criterion, grid)
-    if grid is not None and (wanted is criterion or not getattr(wanted, "needs_grid", False)):
-        raise InputError(
-            f"grid: expected none beside the criterion {wanted.name}, which is not priced on it. Leave it out."
-        )
     model.require_match(dataset)
     require_trained(model)
     request = resolve(model, rows, dataset=dataset)

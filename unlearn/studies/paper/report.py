@@ -210,9 +210,7 @@ def draw_distance(axis: Axes, records: pd.DataFrame) -> None:
 def _points(
     rows: pd.DataFrame, by: str, original: pd.DataFrame | None = None, scale: float = 1.0
 ) -> dict[float, Spread]:
-    '""Values over runs by place, ascending; as a percentage of the original'
-    "model's of the same run where it is "
-    'given.""'
+    """Values over runs by place, ascending; in percent of the original model's of the same run, if that is given."""
     curves = _by_run(rows, [by]).unstack(by)
     if original is not None:
         level = _by_run(original, [by]).unstack(by) if original[by].notna().all() else _by_run(original, [])

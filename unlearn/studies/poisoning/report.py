@@ -86,12 +86,11 @@ def draw_mitigations(axis: Axes, table: PoisoningTable, attack: Attack, detector
             label = f"{mitigation.name}, nothing flagged"
             axis.plot([100 * share for share in shares], alone, ":", color=colour, linewidth=1.1, label=label)
     flags = named(detector)
-    axis.set_title(f"{attack.name}\nflagged by the {flags}, then ...", fontsize=9)
+    axis.set_title(f"{attack.name}\nflagged by the {flags},\nthen ...", fontsize=9)
 
 
 def draw_recovered(axis: Axes, table: PoisoningTable, attack: Attack) -> None:
-    '""Share of the damage that each mitigation recovers by each detector, at the reported share; lines at half and'
-    'all.""'
+    """Share of the damage that each mitigation recovers by each detector, at one share; lines at half and at all."""
     series = {
         mitigation.name: [_clipped(table.recovered(attack, table.share, name, mitigation)) for name in table.detectors]
         for mitigation in table.mitigations
