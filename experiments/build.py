@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import unlearn
 from experiments.refusals import CONF
@@ -13,13 +13,18 @@ from experiments.schema import Config
 from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
+from unlearn.generators.base import GENERATORS, Generator
 from unlearn.grid import CostOptions, OperatingCost
 from unlearn.households import HouseholdProfiles
 from unlearn.store import Artefact, Store
+from unlearn.studies._shared.releases import Releases
 from unlearn.studies._shared.study import Study
+from unlearn.studies._shared.synthesis import SynthesisOptions
 
 #: Kind of kept forecasters, and where each lies in its folder, which others look into that want nothing else there.
 KIND, MODEL = "forecaster", "model"
+
+T = TypeVar("T")
 
 
 def build_cost(config: Config) -> OperatingCost:
@@ -32,6 +37,28 @@ def build_households(config: Config) -> HouseholdProfiles:
     # Options that are null are left to the reader.
     options = {name: value for name, value in asdict(config.households).items() if value is not None}
     return unlearn.load_households(options.pop("source"), **options)
+
+
+def options_of(kind: type[T], /, *configured: Any, **more: Any) -> T:
+    """An option class of the library, filled with what it knows of configured settings."""
+    hints, given = get_type_hints(kind), {}
+    for name, value in {**{n: v for own in configured for n, v in vars(own).items()}, **more}.items():
+        if name in hints:
+            nested = options_of(hints[name], value) if is_dataclass(value) else value
+            given[name] = tuple(nested) if isinstance(nested, list) else nested
+    return kind(**given)
+
+
+def build_releases(config: Config) -> Releases:
+    """Households, and where releases of generators that learn from them are kept."""
+    options = options_of(SynthesisOptions, config.synthesis)
+    return Releases(build_households(config), options)
+
+
+def build_generator(config: Config) -> Generator:
+    """The configured generator."""
+    own = {name: value for name, value in vars(config.generator).items() if (name, value) != ("name", None)}
+    return options_of(GENERATORS[config.generator.kind], **own)
 
 
 def build_split(config: Config) -> SplitSpec:

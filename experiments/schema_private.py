@@ -46,12 +46,8 @@ class PrivateFaradayConfig(GeneratorConfig):
 
 
 @dataclass
-class MemorisingConfig:
-    """A generator that learns few households by heart, outliers among them, with and without privacy.
-
-    `households` real ones of `days` each; `outliers` of `outlier_days` are put among them, in each of `fits`. The
-    network without privacy is the start's, trained for `epochs` without early stopping having a say.
-    """
+class OverfitConfig:
+    """See `unlearn.studies.private_training.OverfitOptions`."""
 
     households: int = MISSING
     days: int = MISSING
@@ -65,10 +61,9 @@ class MemorisingConfig:
 
 
 @dataclass
-class ForecastConfig:
-    """Forecasters of households; see `HouseholdLoadOptions` and `PrivateForecastOptions`. No forecasters: left out."""
+class PrivateForecastConfig:
+    """See `unlearn.forecasters.PrivateForecastOptions`."""
 
-    forecasters: list[str] = MISSING
     row_clip: float = MISSING
     ridge: float = MISSING
     clip: float = MISSING
@@ -76,17 +71,26 @@ class ForecastConfig:
     steps: int = MISSING
     days: int = MISSING
     learning_rate: float = MISSING
+
+
+@dataclass
+class ForecastConfig:
+    """Forecasters of households; see `unlearn.studies.private_training.HouseholdLoadOptions`. None: left out."""
+
+    forecasters: list[str] = MISSING
+    private: PrivateForecastConfig = field(default_factory=PrivateForecastConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    customers: int = MISSING
+    hours: int | None = MISSING
     shadows: int = MISSING
     fprs: list[float] = MISSING
 
 
 @dataclass
 class PrivateTrainingConfig:
-    """The sweep over ε of `private_training`; null stands for the same training without noise.
+    """The sweep over ε of `private_training`; see `unlearn.studies.private_training.PrivateTrainingOptions`.
 
-    `generator` is the file in `conf/generator` that is trained; `tasks` and `forecasters` are those of utility,
-    `attacks` those of leakage on at most `max_profiles` a side.
+    `tasks` and `forecasters` are those of utility, `attacks` those of leakage on at most `max_profiles` a side.
     """
 
     epsilons: list[float | None] = MISSING
@@ -94,5 +98,5 @@ class PrivateTrainingConfig:
     forecasters: list[str] = MISSING
     attacks: list[str] = MISSING
     max_profiles: int = MISSING
-    memorising: MemorisingConfig = field(default_factory=MemorisingConfig)
+    overfit: OverfitConfig = field(default_factory=OverfitConfig)
     forecast: ForecastConfig = field(default_factory=ForecastConfig)

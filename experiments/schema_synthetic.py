@@ -63,9 +63,13 @@ class TableHouseholdsConfig(HouseholdsConfig):
 
 @dataclass
 class GeneratorConfig:
-    """A generator of daily profiles; each adds its options."""
+    """A generator of daily profiles; each adds its options.
+
+    `name`: what records call it; null takes the generator's own.
+    """
 
     kind: str = MISSING
+    name: str | None = None
 
 
 @dataclass
@@ -96,11 +100,11 @@ class VaeConfig:
 class MixtureConfig:
     """Faraday's mixture; see `unlearn.generators.faraday.MixtureOptions`."""
 
-    components: int = MISSING
+    n_components: int = MISSING
     tol: float = MISSING
-    max_steps: int = MISSING
+    max_iter: int = MISSING
     prior_rows: float = MISSING
-    cluster_steps: int = MISSING
+    cluster_iter: int = MISSING
 
 
 @dataclass
@@ -160,12 +164,12 @@ class SynthesisConfig:
 
 @dataclass
 class FidelityConfig:
-    """How fidelity is measured, and what beside the generator; see `unlearn.studies.fidelity.FidelityOptions`.
+    """How fidelity is measured, and of which baselines; see `unlearn.studies.fidelity.FidelityStudyOptions`.
 
     `hourly`: compare everything in steps of an hour, as a release of hours is anyway.
     """
 
-    beside: list[str] = MISSING
+    baselines: list[str] = MISSING
     hourly: bool = MISSING
     top_k: int = MISSING
     n_bins: int = MISSING
@@ -177,9 +181,9 @@ class FidelityConfig:
 
 @dataclass
 class UtilityConfig:
-    """How utility is measured, and what beside the generator; see `unlearn.studies.utility.UtilityOptions`."""
+    """How utility is measured, and of which baselines; see `unlearn.studies.utility.UtilityStudyOptions`."""
 
-    beside: list[str] = MISSING
+    baselines: list[str] = MISSING
     tasks: list[str] = MISSING
     profiles: int = MISSING
     window: int = MISSING

@@ -63,6 +63,13 @@ def test_no_import_points_upward(path: Path) -> None:
         assert layer(name) < layer(own) or layer(own) == 0, f"{own} imports {name} from its own layer"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_study_imports_another(path: Path) -> None:
+    own = path.relative_to(ROOT / "studies").parts[0]
+    others = {name.split(".")[2] for name in imported(path) if name.startswith("unlearn.studies.")} - {own, "_shared"}
+    assert not others, f"{path} imports {others}: what studies share is in unlearn.studies._shared"
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     # A package imports what it offers once that is asked for: whoever asks it imports all of it here.
     graph = {

@@ -5,15 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.attack_stages import AttackRun, leakage_options
-from experiments.schema_synthetic import FaradayConfig
-from experiments.synthetic_stages import faraday_options
+from experiments.build import build_generator, build_releases, options_of
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.studies.leakage.options import LeakageOptions
-from unlearn.studies.leakage.samples import COPIED, OTHERS
+from unlearn.generators import FaradayGenerator
+from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
+from unlearn.studies.leakage import LeakageStudyOptions, study_leakage
 
 #: Few households, and a cheap attack.
 QUICK = [
@@ -32,7 +31,7 @@ QUICK = [
 def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    faraday = ["generator.vae.epochs=2", "generator.vae.hidden=16", "generator.mixture.components=5"]
+    faraday = ["generator.vae.epochs=2", "generator.vae.hidden=16", "generator.mixture.n_components=5"]
     faraday += ["attack.attributes=[segment,ev]", "households.ev_share=0.5"]
     folder = run("attack", *QUICK, *faraday)
     said = capsys.readouterr().out
@@ -73,34 +72,29 @@ def test_a_sweep_over_generators_is_drawn_together(run: Runner) -> None:
     assert (drawn / "attack.png").stat().st_size > 20_000
 
 
-def test_the_configured_attack_is_the_librarys_default_but_for_its_size() -> None:
-    own, default = leakage_options(composed().attack), LeakageOptions(max_profiles=4000)
-    assert own == default
-
-
-def test_the_memorising_faraday_never_stops_early_and_has_a_name_of_its_own() -> None:
-    generator = composed("generator=faraday_memorising").generator
-    assert isinstance(generator, FaradayConfig)
-    assert generator.kind == "faraday_memorising"
-    options = faraday_options(generator)
-    assert options.vae.patience == options.vae.epochs
-    assert options.vae.hidden == 256
+def test_the_overfitting_faraday_never_stops_early_and_has_a_name_of_its_own() -> None:
+    generator = build_generator(composed("generator=faraday_overfit"))
+    assert isinstance(generator, FaradayGenerator)
+    assert generator.name == "faraday_overfit"
+    assert generator.vae.patience == generator.vae.epochs
+    assert generator.vae.hidden == 256
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("attack.third=0", r"attack\.third"),
+        ("attack.third=0", r"leakage\.third"),
         ("attack.attributes=[shoes]", r"attribute: expected a column of the households"),
         ("attack.attacks=[magic]", "attack: expected one of distance"),
         ("attack.outliers.days=0", r"outliers\.days"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
+    config = composed("experiment=tiny", override)
     with pytest.raises(InputError, match=message):
-        AttackRun(composed("experiment=tiny", override))
+        study_leakage(build_releases(config), build_generator(config), options_of(LeakageStudyOptions, config.attack))
 
 
 def test_the_tiny_mode_has_days_for_every_component_of_the_generator() -> None:
     config = composed("experiment=tiny")
-    assert config.attack.households * config.attack.days >= config.generator.mixture.components  # type: ignore[attr-defined]
+    assert config.attack.households * config.attack.days >= config.generator.mixture.n_components  # type: ignore[attr-defined]

@@ -9,18 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.build import build_households
-from experiments.private_faraday import fit_configured, ledger_of, privacy_options
-from experiments.private_training_stages import PrivateStudy
-from experiments.schema_private import PrivateFaradayConfig
+from experiments.build import build_generator, build_households
+from experiments.private_training import build_private_training
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.generators import load_faraday
-from unlearn.generators.faraday import FaradayPrivacy, private
+from unlearn.generators.faraday import PrivateFaradayGenerator, private
+from unlearn.generators.faraday.generators import ledger_of
 from unlearn.households import load_profiles
-from unlearn.studies.private_training import report
+from unlearn.studies.private_training import PrivateTrainingOptions, report
 
 #: A private generator of a start that is fitted in a second, in few steps.
 QUICK_GENERATOR = [
@@ -38,7 +37,7 @@ QUICK = [
     "households.n_days=100",
     "synthesis.profiles=600",
     "synthesis.seeds=[0]",
-    "private_training.memorising.fits=1",
+    "private_training.overfit.fits=1",
 ]
 
 
@@ -89,23 +88,22 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     files = {file: file.stat().st_mtime_ns for file in kept.rglob("*") if file.is_file()}
     lost = next(file for file in files if file.name.startswith("private_training-"))
     lost.unlink()  # as if interrupted
-    for drawn in ("save", "write_page"):  # was looked at above
-        monkeypatch.setattr(report, drawn, lambda *_: None)
+    for drawn in ("save", "write_page"):  # they were looked at above
+        monkeypatch.setattr(report, drawn, lambda *_: (folder / "index.html").touch())
     again = run("private_training", *settings)
     pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
     assert all(file.stat().st_mtime_ns == then for file, then in files.items() if file != lost)
 
 
-def test_the_configured_privacy_is_one_of_the_library() -> None:
-    generator = composed("generator=private_faraday").generator
-    assert isinstance(generator, PrivateFaradayConfig)
-    assert privacy_options(generator) == FaradayPrivacy()
+def test_the_configured_sweep_is_the_librarys_default() -> None:
+    config = composed("generator=private_faraday", "generator.noise=simulated", "households.n_households=20")
+    assert build_private_training(config).options == PrivateTrainingOptions()
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("generator=faraday", "private_training trains private_faraday, got faraday"),
+        ("generator=faraday", "private_faraday, got faraday"),
         ("private_training.epsilons=[]", "at least one, each once"),
         ("private_training.epsilons=[1,1]", "at least one, each once"),
         ("private_training.epsilons=[1,-2]", r"privacy\.epsilon"),
@@ -116,7 +114,7 @@ def test_the_configured_privacy_is_one_of_the_library() -> None:
 def test_a_sweep_that_cannot_be_run_is_refused_before_anything_is_trained(override: str, message: str) -> None:
     settings = [setting for setting in QUICK if not override.startswith("generator=f") or "generator" not in setting]
     with pytest.raises(InputError, match=message):
-        PrivateStudy(composed("experiment=tiny", *settings, override))
+        build_private_training(composed("experiment=tiny", *settings, override))
 
 
 @pytest.mark.extras
@@ -148,12 +146,12 @@ def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
     config = composed(
         *QUICK[:2], "generator.noise=simulated", "households=npz", f"households.path={tmp_path / 'm.npz'}"
     )
-    learnt = build_households(config)
+    generator, train = build_generator(config), build_households(config)
     with pytest.raises(InputError, match=r'expected "os" for m, got a seed'):
-        fit_configured(config.generator, learnt, 0, tmp_path / "starts")
+        generator.release(train, 10, shared=tmp_path)
     assert not (tmp_path / "starts").exists()
     with pytest.raises(InputError, match=r"generator\.noise: expected one of os, simulated"):
-        fit_configured(replace(config.generator, noise="secret"), learnt, 0, tmp_path / "starts")
+        PrivateFaradayGenerator(noise="secret")
 
 
 @pytest.mark.extras
@@ -161,7 +159,7 @@ def test_a_private_fit_that_is_killed_does_not_go_on_and_stays_charged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = composed(*QUICK, "generator.start=nothing", "households.n_days=10")
-    learnt, steps = build_households(config), 0
+    train, generator, steps = build_households(config), build_generator(config), 0
     whole = private.train_privately
 
     def killed(*args: object) -> None:
@@ -170,7 +168,7 @@ def test_a_private_fit_that_is_killed_does_not_go_on_and_stays_charged(
         raise KeyboardInterrupt
 
     def fitted() -> dict:
-        return fit_configured(config.generator, learnt, 0, tmp_path / "starts").card["privacy"]
+        return generator.fit(train, 0, tmp_path).card["privacy"]
 
     monkeypatch.setattr(private, "train_privately", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -180,6 +178,6 @@ def test_a_private_fit_that_is_killed_does_not_go_on_and_stays_charged(
     monkeypatch.setattr(private, "train_privately", whole)
     assert fitted()["charged"] == {"epsilon": 2.0, "delta": pytest.approx(0.01), "fits": 2, "unfinished": 1}
     # What is no promise is charged nothing.
-    config = replace(config, generator=replace(config.generator, noise="simulated"))
+    generator = replace(generator, noise="simulated")
     assert "charged" not in fitted()
-    assert ledger_of(tmp_path).of(learnt.households["household_id"]).fits == 2
+    assert ledger_of(tmp_path).of(train.households["household_id"]).fits == 2

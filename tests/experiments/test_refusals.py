@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from experiments.app import CONF, to_config
-from experiments.private_training_stages import PrivateStudy
+from experiments.private_training import build_private_training
 from experiments.refusals import explain
 from experiments.schema import Config
 from tests.experiments.conftest import Runner
@@ -48,7 +48,7 @@ def test_errors_that_came_from_each_other_are_explained() -> None:
         (["households=npz"], ["households.path: expected a NumPy archive", "households.path=VALUE"]),
         (["households=lcl", "buildings=lead"], ["households.path", "buildings.path"]),
         (["forecaster=cnnn"], ["forecaster: expected one of cnn, linear, mixer; got 'cnnn'", "forecaster=cnn?"]),
-        (["generator=farady"], ["generator: expected one of faraday, faraday_memorising,", "generator=faraday?"]),
+        (["generator=farady"], ["generator: expected one of faraday, faraday_overfit,", "generator=faraday?"]),
         (["hydra/launcher=slurm"], ["hydra/launcher: expected one of joblib,"]),
         (["data=null"], ["data: expected one of gefcom2012,", "'null'"]),
         (["forcaster=cnn"], ["forcaster: there is no such setting", "forecaster?"]),
@@ -218,9 +218,9 @@ def test_private_training_alone_trains_its_own_generator() -> None:
     with initialize_config_dir(config_dir=CONF, version_base="1.3"):
         alone = to_config(compose("private_training", overrides=["experiment=tiny"]))
         other = to_config(compose("private_training", overrides=["experiment=tiny", "generator=faraday"]))
-    assert PrivateStudy(alone).generator.kind == "private_faraday"
+    assert build_private_training(alone).generator.name == "private_faraday"
     with pytest.raises(InputError, match="Pass generator=private_faraday"):
-        PrivateStudy(other)
+        build_private_training(other)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("private_training", "private_faraday"), ("attack", "faraday")])

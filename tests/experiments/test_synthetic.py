@@ -9,24 +9,27 @@ import pandas as pd
 import pytest
 
 import unlearn
+from experiments.build import build_generator, build_releases, options_of
 from experiments.jobs import RECORDS, gather
-from experiments.schema_synthetic import FaradayConfig
-from experiments.synthetic_stages import SyntheticRun, faraday_options
 from experiments.together import draw_together
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.generators import FaradayOptions, load_faraday
+from unlearn.generators import GENERATORS, load_faraday
 from unlearn.households import HouseholdProfiles, load_profiles
 from unlearn.records import write_parquet
+from unlearn.studies._shared.synthesis import SynthesisOptions
+from unlearn.studies.fidelity import FidelityStudyOptions
+from unlearn.studies.leakage import LeakageStudyOptions
+from unlearn.studies.utility import UtilityStudyOptions
 
 #: A generator that is fitted in a second, and few households.
 QUICK = [
     "generator.vae.epochs=2",
     "generator.vae.hidden=16",
-    "generator.mixture.components=5",
+    "generator.mixture.n_components=5",
     "households.n_households=20",
     "households.n_days=100",
     "synthesis.profiles=600",
@@ -35,7 +38,7 @@ QUICK = [
 
 
 #: Feeders stand beside generators of half-hours in one figure only if all are compared in hours.
-IN_HOURS = ["fidelity.beside=[resampled,shuffled_hours]", "fidelity.hourly=true"]
+IN_HOURS = ["fidelity.baselines=[resampled,shuffled_hours]", "fidelity.hourly=true"]
 
 
 def kept_files() -> dict[Path, int]:
@@ -117,7 +120,7 @@ def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pyte
 
 
 def test_a_changed_grid_file_is_measured_anew(run: Runner) -> None:
-    settings = ["generator=resampled", "utility.tasks=[load]", "utility.beside=[]", "utility.forecasters=[linear]"]
+    settings = ["generator=resampled", "utility.tasks=[load]", "utility.baselines=[]", "utility.forecasters=[linear]"]
     settings += [q for q in QUICK if not q.startswith("generator")]
     settings += ["grid=ieee9", "grid.case=own.yaml", "evaluation.hours=6", "synthesis.seeds=[0]"]
     case = (Path(unlearn.__file__).parents[1] / "grids" / "ieee9.yaml").read_text()
@@ -130,40 +133,43 @@ def test_a_changed_grid_file_is_measured_anew(run: Runner) -> None:
 
 
 def test_simulated_releases_are_of_other_people_than_the_real_ones() -> None:
-    config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused")
-    run = SyntheticRun(config)
-    assert run.households.n_households == 20
-    division = run.divide(0)
-    ids = [set(part.households["household_id"]) for part in (division.train, division.holdout)]
+    releases = build_releases(composed("experiment=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused"))
+    assert releases.households.n_households == 20
+    division = releases.divide(0)
+    ids = [set(part.households["household_id"]) for part in (division.whole_train, division.whole_holdout)]
     assert not ids[0] & ids[1]
-    assert len(division.learnt) < len(division.train)
+    assert len(division.train) < len(division.whole_train)
     # The same days in both: only whole weeks are left out.
-    assert set(division.learnt.days) == set(division.compared.days)
+    assert set(division.train.days) == set(division.holdout.days)
 
 
 def test_releases_of_simulated_people_copy_none_of_the_real_ones(tmp_path: Path) -> None:
     config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", f"synthesis.folder={tmp_path}")
-    run = SyntheticRun(config)
-    division = run.divide(0)
-    release = run.release(division, 0)
-    real = {row.tobytes() for row in run.households.kwh if row.any()}
+    releases = build_releases(config)
+    release = releases.release(build_generator(config), releases.divide(0), 0)
+    real = {row.tobytes() for row in releases.households.kwh if row.any()}
     assert not real & {row.tobytes() for row in release.kwh}
 
 
 def test_a_release_depends_on_what_it_was_made_of() -> None:
     def folder(*overrides: str) -> Path:
-        run = SyntheticRun(composed("experiment=tiny", *QUICK, *overrides))
-        return run.release_folder(run.divide(0), 0)
+        config = composed("experiment=tiny", *QUICK, *overrides)
+        releases = build_releases(config)
+        return releases.folder_of(build_generator(config), releases.divide(0), 0)
 
     assert folder() == folder("fidelity.n_clusters=4")
     others = ["generator.vae.latent=3", "synthesis.profiles=601", "synthesis.holdout=0.4", "households.seed=5"]
     assert len({folder(), *(folder(other) for other in others)}) == 5
 
 
-def test_the_configured_faraday_is_the_librarys_default() -> None:
-    generator = composed().generator
-    assert isinstance(generator, FaradayConfig)
-    assert faraday_options(generator) == FaradayOptions()
+def test_configured_generators_and_studies_are_the_librarys_defaults() -> None:
+    for name in GENERATORS:
+        assert build_generator(composed(f"generator={name}")) == GENERATORS[name]()
+    config = composed()
+    assert options_of(SynthesisOptions, config.synthesis) == SynthesisOptions()
+    assert options_of(FidelityStudyOptions, config.fidelity) == FidelityStudyOptions()
+    assert options_of(UtilityStudyOptions, config.utility) == UtilityStudyOptions()
+    assert options_of(LeakageStudyOptions, config.attack) == LeakageStudyOptions()
 
 
 @pytest.mark.parametrize(
@@ -172,18 +178,22 @@ def test_the_configured_faraday_is_the_librarys_default() -> None:
         ("synthesis.seeds=[]", "expected at least one seed"),
         ("synthesis.seeds=[1,1]", "each once"),
         ("synthesis.profiles=0", r"synthesis\.profiles"),
-        ("fidelity.beside=[poetry]", "expected one of independent_gaussian, resampled, shuffled_hours; got 'poetry'"),
+        (
+            "fidelity.baselines=[poetry]",
+            r"fidelity\.baselines: expected one of .*resampled.*; got 'poetry'",
+        ),
         ("households.n_households=1", "households"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
+    config = composed("experiment=tiny", override)
     with pytest.raises(InputError, match=message):
-        SyntheticRun(composed("experiment=tiny", override))
+        options_of(FidelityStudyOptions, config.fidelity), build_releases(config)
 
 
 def test_a_file_that_is_missing_is_named() -> None:
     with pytest.raises(InputError, match=r"no/meters\.npz"):
-        SyntheticRun(composed("households=npz", "households.path=no/meters.npz"))
+        build_releases(composed("households=npz", "households.path=no/meters.npz"))
 
 
 def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
@@ -193,14 +203,14 @@ def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:
             *QUICK[:4],
             "households.n_days=40",
             "households.n_households=2",
-            "generator.mixture.components=500",
+            "generator.mixture.n_components=500",
         )
 
 
 @pytest.mark.slow
 def test_a_sweep_over_generators_gives_one_table_and_a_page_for_each_length_of_steps(run: Runner) -> None:
     settings = [q for q in QUICK if not q.startswith("generator")]
-    settings += ["fidelity.beside=[shuffled_hours]", "synthesis.seeds=[0]"]
+    settings += ["fidelity.baselines=[shuffled_hours]", "synthesis.seeds=[0]"]
     folder = run.sweep("fidelity", *settings, "generator=resampled,feeder")
     assert {"resampled", "feeder", "shuffled_hours"} <= set(pd.read_parquet(folder / "table.parquet")["generator"])
     drawn = run("figures", f"records=[{folder}]")

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tests.studies.households import made_households
 from unlearn.errors import InputError
-from unlearn.generators import independent_gaussian, resampled, shuffled_hours
+from unlearn.generators import IndependentGaussian, Resampled, ShuffledHours
 from unlearn.generators.baselines import MIN_CELL_ROWS
 from unlearn.households import DailyProfiles
 
-BASELINES = (resampled, shuffled_hours, independent_gaussian)
+BASELINES = (Resampled().release, ShuffledHours().release, IndependentGaussian().release)
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,14 @@ def test_n_profiles_with_labels_of_training_rows(train: DailyProfiles, make, n: 
 def test_copies_are_training_rows_with_their_labels(train: DailyProfiles) -> None:
     rows, copies = (
         set(zip(map(tuple, own.kwh.tolist()), own.month, own.day_of_week, own.segment, strict=True))
-        for own in (train, resampled(train, 50, 1))
+        for own in (train, Resampled().release(train, 50, 1))
     )
     assert copies <= rows
     assert len(copies) > 30
 
 
 def test_shuffling_keeps_each_days_energies_and_nothing_else(train: DailyProfiles) -> None:
-    copies, shuffled = resampled(train, 200, 3), shuffled_hours(train, 200, 3)
+    copies, shuffled = Resampled().release(train, 200, 3), ShuffledHours().release(train, 200, 3)
     np.testing.assert_array_equal(np.sort(copies.kwh, axis=1), np.sort(shuffled.kwh, axis=1))
     assert (copies.kwh != shuffled.kwh).any(axis=1).all()
     # Each day is shuffled for itself.
@@ -59,7 +59,7 @@ def test_gaussian_steps_have_the_moments_of_their_cell() -> None:
     )
     labels = np.full(n, 2), np.zeros(n, int)
     train = DailyProfiles("train", kwh, *labels, segment, ("low", "high"))
-    release = independent_gaussian(train, 20_000, 0)
+    release = IndependentGaussian().release(train, 20_000, 0)
     for code in (0, 1):
         own, real = release.kwh[release.segment == code], kwh[segment == code]
         np.testing.assert_allclose(own.mean(axis=0), real.mean(axis=0), atol=0.015)
@@ -75,7 +75,7 @@ def test_a_cell_with_few_rows_takes_the_moments_of_all() -> None:
     kwh = np.full((n, 24), 1.0)
     kwh[segment == 1] = 9.0
     train = DailyProfiles("train", kwh, np.ones(n, int), np.zeros(n, int), segment, ("many", "few"))
-    release = independent_gaussian(train, 4000, 0)
+    release = IndependentGaussian().release(train, 4000, 0)
     assert np.all(release.kwh[release.segment == 0] == 1.0)
     few = release.kwh[release.segment == 1]
     # All rows: mean 1.58 and deviation 2.08, clipped at 0.

@@ -25,7 +25,7 @@ from unlearn.households import HouseholdProfiles
 from unlearn.records import read_json, write_card
 
 SMALL = FaradayOptions(
-    VaeOptions(latent=4, hidden=48, epochs=25, batch_size=64, learning_rate=5e-3), MixtureOptions(components=6)
+    VaeOptions(latent=4, hidden=48, epochs=25, batch_size=64, learning_rate=5e-3), MixtureOptions(n_components=6)
 )
 
 
@@ -80,17 +80,17 @@ def test_a_saved_generator_gives_the_same_profiles(faraday: Faraday, tmp_path: P
     assert again.sample(100, 3).fingerprint == faraday.sample(100, 3).fingerprint
     card = json.loads((tmp_path / "model" / CARD).read_text())
     assert card["n_households"] == 24
-    assert card["options"]["mixture"]["components"] == 6
+    assert card["options"]["mixture"]["n_components"] == 6
     assert card["mixture"]["converged"] in (True, False)
 
 
 def test_the_same_seed_fits_the_same_generator(train: HouseholdProfiles) -> None:
-    quick = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=2), MixtureOptions(components=3))
+    quick = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=2), MixtureOptions(n_components=3))
     assert fit_faraday(train, quick, 1).sample(50).fingerprint == fit_faraday(train, quick, 1).sample(50).fingerprint
 
 
 def test_profiles_without_households_can_be_learnt_too(train: HouseholdProfiles) -> None:
-    quick = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=2), MixtureOptions(components=3))
+    quick = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=2), MixtureOptions(n_components=3))
     faraday = fit_faraday(train.unlabelled().to_hourly(), quick)
     assert faraday.sample(10).n_steps == 24
     assert faraday.card["n_households"] is None
@@ -110,7 +110,7 @@ def test_too_little_is_refused(train: HouseholdProfiles) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_no_share_leaves_a_side_of_early_stopping_empty(train: HouseholdProfiles, share: float, known: bool) -> None:
     few = train.of_households([0, 1]).take(np.arange(0, 120, 20))
-    options = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1, validation=share), MixtureOptions(components=2))
+    options = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1, validation=share), MixtureOptions(n_components=2))
     faraday = fit_faraday(few if known else few.unlabelled(), options)
     assert np.isfinite([faraday.card["training"][side] for side in ("train", "validation")]).all()
 
@@ -118,12 +118,12 @@ def test_no_share_leaves_a_side_of_early_stopping_empty(train: HouseholdProfiles
 def test_households_without_a_day_are_not_watched(train: HouseholdProfiles) -> None:
     present = train.take(train.household < 2)
     assert present.n_households == 24
-    options = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1), MixtureOptions(components=2))
+    options = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1), MixtureOptions(n_components=2))
     for seed in range(3):
         assert fit_faraday(present, options, seed).card["training"]["best_epoch"] == 0
 
 
-@pytest.mark.parametrize("name", ["components", "max_steps", "cluster_steps"])
+@pytest.mark.parametrize("name", ["n_components", "max_iter", "cluster_iter"])
 def test_counts_of_the_mixture_are_whole_numbers(name: str) -> None:
     with pytest.raises(InputError, match=rf"mixture\.{name}: expected a whole number"):
         MixtureOptions(**{name: 2.5})

@@ -80,7 +80,7 @@ def test_one_component_is_the_closed_form() -> None:
     random = np.random.default_rng(0)
     z = random.normal(2.0, 1.5, (500, 3)) @ random.normal(0, 1, (3, 3))
     labels = np.stack([random.integers(size, size=500) for size in SIZES], axis=1)
-    mixture, history = fit_mixture(streamed(z, labels, 100), SIZES, MixtureOptions(components=1, tol=1e-12), seed=0)
+    mixture, history = fit_mixture(streamed(z, labels, 100), SIZES, MixtureOptions(n_components=1, tol=1e-12), seed=0)
     np.testing.assert_allclose(mixture.means[0], z.mean(axis=0), rtol=1e-10)
     # The prior's covariance is the one within clusters, here the same one.
     np.testing.assert_allclose(mixture.factors[0] @ mixture.factors[0].T, np.cov(z.T, bias=True), rtol=1e-4)
@@ -91,14 +91,14 @@ def test_one_component_is_the_closed_form() -> None:
 @given(st.integers(0, 10_000), st.integers(1, 5), st.floats(0.5, 40))
 def test_the_log_posterior_never_falls(seed: int, components: int, prior_rows: float) -> None:
     z, labels = known(seed).sample(300, np.random.default_rng(seed))
-    options = MixtureOptions(components=components, tol=1e-9, max_steps=25, prior_rows=prior_rows)
+    options = MixtureOptions(n_components=components, tol=1e-9, max_iter=25, prior_rows=prior_rows)
     _, history = fit_mixture(streamed(z, labels, 77), SIZES, options, seed)
     assert (np.diff(history["log_posterior"]) > -1e-9).all()
 
 
 def test_chunks_do_not_matter() -> None:
     z, labels = known(3).sample(900, np.random.default_rng(3))
-    options = MixtureOptions(components=1, tol=1e-9)
+    options = MixtureOptions(n_components=1, tol=1e-9)
     fits = [fit_mixture(streamed(z, labels, size), SIZES, options, 0)[0] for size in (900, 50, 7)]
     for other in fits[1:]:
         np.testing.assert_allclose(other.factors, fits[0].factors, rtol=1e-9)
@@ -112,7 +112,7 @@ def test_known_components_are_found_as_well_as_scikit_learn_finds_them() -> None
         tuple(np.full((3, size), 1 / size) for size in SIZES),
     )
     z, labels = truth.sample(3000, np.random.default_rng(0))
-    options = MixtureOptions(components=3, tol=1e-7, prior_rows=0.1)
+    options = MixtureOptions(n_components=3, tol=1e-7, prior_rows=0.1)
     mixture, _ = fit_mixture(streamed(z, labels, 500), SIZES, options, seed=0)
     order = [int(np.linalg.norm(mixture.means - mean, axis=1).argmin()) for mean in truth.means]
     assert sorted(order) == [0, 1, 2]
@@ -143,7 +143,7 @@ def test_only_a_chunk_is_asked_for_at_a_time() -> None:
             most = max(most, sum(ref() is not None for ref in alive))
             yield chunk, labels[start : start + 100]
 
-    fit_mixture(stream, SIZES, MixtureOptions(components=3, max_steps=3, tol=1e-9), seed=0)
+    fit_mixture(stream, SIZES, MixtureOptions(n_components=3, max_iter=3, tol=1e-9), seed=0)
     assert len(alive) >= 40 * 5
     assert most <= 3
 
@@ -152,7 +152,7 @@ def test_a_fit_that_has_not_converged_says_so(caplog: pytest.LogCaptureFixture) 
     z, labels = known(5).sample(500, np.random.default_rng(5))
     with caplog.at_level(logging.WARNING):
         _, history = fit_mixture(
-            streamed(z, labels, 100), SIZES, MixtureOptions(components=4, max_steps=2, tol=1e-9), 0
+            streamed(z, labels, 100), SIZES, MixtureOptions(n_components=4, max_iter=2, tol=1e-9), 0
         )
     assert not history["converged"]
     assert "not converged to 1e-09 after 2 passes" in caplog.text
@@ -161,9 +161,9 @@ def test_a_fit_that_has_not_converged_says_so(caplog: pytest.LogCaptureFixture) 
 def test_too_few_rows_and_bad_latents_are_refused() -> None:
     z, labels = known(6).sample(20, np.random.default_rng(6))
     with pytest.raises(InputError, match=r"expected at most as many as training profiles \(20\), got 30"):
-        fit_mixture(streamed(z, labels, 5), SIZES, MixtureOptions(components=30), 0)
+        fit_mixture(streamed(z, labels, 5), SIZES, MixtureOptions(n_components=30), 0)
     z[3, 1] = np.nan
     with pytest.raises(ConvergenceError, match="latents are not finite"):
-        fit_mixture(streamed(z, labels, 5), SIZES, MixtureOptions(components=3), 0)
+        fit_mixture(streamed(z, labels, 5), SIZES, MixtureOptions(n_components=3), 0)
     with pytest.raises(InputError, match=r"mixture\.tol"):
         MixtureOptions(tol=0)

@@ -32,7 +32,7 @@ from unlearn.households import HouseholdProfiles, simulate_households
 
 extras = pytest.mark.extras
 QUICK = FaradayPrivacy(epsilon=2.0, steps=12, days=8, sampling_rate=0.5)
-SMALL = FaradayOptions(VaeOptions(latent=3, hidden=16, epochs=6, batch_size=64), MixtureOptions(components=4))
+SMALL = FaradayOptions(VaeOptions(latent=3, hidden=16, epochs=6, batch_size=64), MixtureOptions(n_components=4))
 
 
 @pytest.fixture(scope="module")

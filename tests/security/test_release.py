@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import unlearn
-from experiments import synthetic_stages
+from experiments import build
 from experiments.build import build_cost, build_dataset
 from experiments.synthesize import COMPARISON
 from tests.experiments.conftest import Runner
@@ -24,8 +24,8 @@ from tests.security.conftest import Attacked
 from unlearn.checks import FloatArray
 from unlearn.households import HouseholdProfiles, load_profiles, split_households
 from unlearn.records import read_json, write_parquet
+from unlearn.studies._shared.utility.bus_loads import training_days
 from unlearn.studies.release.measure import describe_release
-from unlearn.studies.utility.bus_loads import training_days
 
 LONELY = "lonely"
 
@@ -68,7 +68,7 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handed]:
     folder, everybody = tmp_path_factory.mktemp("handed"), planted()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(synthetic_stages, "build_households", lambda config: everybody)
+        patch.setattr(build, "build_households", lambda config: everybody)
         out = Runner(folder, patch)("synthesize", *QUICK)
         real = learnt_from(everybody)
         # What was handed over before: real households described like anybody's.

@@ -5,14 +5,28 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.generators.baselines import BASELINES, independent_gaussian, resampled, shuffled_hours
-    from unlearn.generators.faraday import Faraday, FaradayOptions, fit_faraday, load_faraday, save_faraday
+    from unlearn.generators.base import GENERATORS, Generator, make_generator, settings
+    from unlearn.generators.baselines import IndependentGaussian, Resampled, ShuffledHours, SimulatorGenerator
+    from unlearn.generators.faraday import (
+        Faraday,
+        FaradayGenerator,
+        FaradayOptions,
+        PrivateFaradayGenerator,
+        fit_faraday,
+        load_faraday,
+        save_faraday,
+    )
+    from unlearn.generators.feeder import FeederGenerator
 else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    # Faraday; more of it in unlearn.generators.faraday. Feeders are in unlearn.generators.feeder
-    "Faraday", "FaradayOptions", "fit_faraday", "load_faraday", "save_faraday",
+    # what a generator is, and those that have a name
+    "GENERATORS", "Generator", "make_generator", "settings",
+    # generators; more of Faraday and of feeders in unlearn.generators.faraday and unlearn.generators.feeder
+    "FaradayGenerator", "PrivateFaradayGenerator", "FeederGenerator", "SimulatorGenerator",
     # baselines
-    "BASELINES", "independent_gaussian", "resampled", "shuffled_hours",
+    "IndependentGaussian", "Resampled", "ShuffledHours",
+    # Faraday, fitted
+    "Faraday", "FaradayOptions", "fit_faraday", "load_faraday", "save_faraday",
 ]  # fmt: skip

@@ -2,70 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray, require_count
 from unlearn.errors import InputError
-from unlearn.households.profiles import DailyProfiles, EnergyArray
+from unlearn.generators.base import Generator
+
+if TYPE_CHECKING:
+    from unlearn.households.profiles import DailyProfiles, EnergyArray
 
 #: Fewer rows than this give a label cell no mean and deviation of its own.
 MIN_CELL_ROWS = 30
 
-
-def resampled(train: DailyProfiles, n: int, seed: int = 0) -> DailyProfiles:
-    """Copy training profiles drawn with replacement: perfect fidelity, no privacy.
-
-    Args:
-        train: profiles to draw from.
-        n: profiles to return.
-        seed: of the draw.
-
-    Returns:
-        n profiles with their labels.
-
-    Raises:
-        InputError: no training profiles, or n below 1.
-    """
-    rows = _drawn_rows(train, n, np.random.default_rng(seed))
-    return _release("resampled", train, rows, train.kwh[rows])
+#: Between the seeds of simulated households that are released and of those that stand for real ones.
+_OTHER_PEOPLE = 1_000_003
 
 
-def shuffled_hours(train: DailyProfiles, n: int, seed: int = 0) -> DailyProfiles:
-    """Permute the steps of each drawn training profile: the right level at the wrong times.
+@dataclass(frozen=True)
+class _Baseline(Generator):
+    """Draws training profiles with replacement, with their labels, and changes their energies."""
 
-    Args, returns and errors are those of `resampled`.
-    """
-    random = np.random.default_rng(seed)
-    rows = _drawn_rows(train, n, random)
-    return _release("shuffled hours", train, rows, random.permuted(train.kwh[rows], axis=1))
+    def release(
+        self, train: DailyProfiles, n: int, seed: int = 0, folder: Path | None = None, shared: Path | None = None
+    ) -> DailyProfiles:
+        """Release exactly n profiles.
+
+        Raises:
+            InputError: no training profiles, or n below 1.
+        """
+        from unlearn.households.profiles import DailyProfiles
+
+        random = np.random.default_rng(seed)
+        require_count("n", n)
+        if not len(train):
+            raise InputError(f"train: expected profiles to draw from, got none in {train.name}.")
+        rows = random.integers(len(train), size=n)
+        labels = (train.month[rows], train.day_of_week[rows], train.segment[rows])
+        return DailyProfiles(self.name, self._energy(train, rows, random), *labels, train.segments)
+
+    def _energy(self, train: DailyProfiles, rows: IntArray, random: np.random.Generator) -> EnergyArray:
+        raise NotImplementedError
 
 
-def independent_gaussian(train: DailyProfiles, n: int, seed: int = 0) -> DailyProfiles:
-    """Draw each step by itself from a normal distribution, clipped at 0.
+@dataclass(frozen=True)
+class Resampled(_Baseline):
+    """Copies training profiles: perfect fidelity, no privacy."""
+
+    name: str = field(default="resampled", compare=False)
+
+    def _energy(self, train: DailyProfiles, rows: IntArray, random: np.random.Generator) -> EnergyArray:
+        return train.kwh[rows]
+
+
+@dataclass(frozen=True)
+class ShuffledHours(_Baseline):
+    """Permutes the steps of each drawn training profile: the right level at the wrong times."""
+
+    name: str = field(default="shuffled_hours", compare=False)
+
+    def _energy(self, train: DailyProfiles, rows: IntArray, random: np.random.Generator) -> EnergyArray:
+        return random.permuted(train.kwh[rows], axis=1)
+
+
+@dataclass(frozen=True)
+class IndependentGaussian(_Baseline):
+    """Draws each step by itself from a normal distribution, clipped at 0.
 
     Mean and standard deviation are those of the step among training profiles of the same month, day of the week and
-    segment, or among all of them where that cell has fewer than `MIN_CELL_ROWS`. Labels are drawn from training
-    profiles. Args, returns and errors are those of `resampled`.
+    segment, or among all of them where that cell has fewer than `MIN_CELL_ROWS`.
     """
-    random = np.random.default_rng(seed)
-    rows = _drawn_rows(train, n, random)
-    cell, mean, deviation = _moments_by_cell(train)
-    drawn = mean[cell[rows]] + deviation[cell[rows]] * random.standard_normal((n, train.n_steps))
-    return _release("independent Gaussian", train, rows, np.maximum(drawn, 0.0).astype(np.float32))
 
+    name: str = field(default="independent_gaussian", compare=False)
 
-def _drawn_rows(train: DailyProfiles, n: int, random: np.random.Generator) -> IntArray:
-    require_count("n", n)
-    if not len(train):
-        raise InputError(f"train: expected profiles to draw from, got none in {train.name}.")
-    return random.integers(len(train), size=n)
-
-
-def _release(name: str, train: DailyProfiles, rows: IntArray, kwh: EnergyArray) -> DailyProfiles:
-    labels = (train.month[rows], train.day_of_week[rows], train.segment[rows])
-    return DailyProfiles(name, kwh, *labels, train.segments)
+    def _energy(self, train: DailyProfiles, rows: IntArray, random: np.random.Generator) -> EnergyArray:
+        cell, mean, deviation = _moments_by_cell(train)
+        drawn = mean[cell[rows]] + deviation[cell[rows]] * random.standard_normal((len(rows), train.n_steps))
+        return np.maximum(drawn, 0.0).astype(np.float32)
 
 
 def _moments_by_cell(train: DailyProfiles) -> tuple[IntArray, FloatArray, FloatArray]:
@@ -86,9 +102,41 @@ def _moments_by_cell(train: DailyProfiles) -> tuple[IntArray, FloatArray, FloatA
     return cell, mean, deviation
 
 
-#: By the names that configurations call them: `baseline(train, n, seed)`.
-BASELINES: dict[str, Callable[[DailyProfiles, int, int], DailyProfiles]] = {
-    "resampled": resampled,
-    "shuffled_hours": shuffled_hours,
-    "independent_gaussian": independent_gaussian,
-}
+@dataclass(frozen=True)
+class SimulatorGenerator(Generator):
+    """Days of other simulated households: a release that has seen no real data.
+
+    Attributes:
+        name: of its releases.
+        n_households: that days are drawn from.
+        start: their first day.
+        n_days: of each.
+        ev_share: share of households with an electric vehicle.
+        heat_pump_share: share with a heat pump.
+        solar_share: share with solar cells.
+    """
+
+    learns: ClassVar[bool] = False
+
+    name: str = field(default="simulator", compare=False)
+    n_households: int = 200
+    start: str = "2013-01-01"
+    n_days: int = 365
+    ev_share: float = 0.03
+    heat_pump_share: float = 0.01
+    solar_share: float = 0.02
+
+    def release(
+        self, train: DailyProfiles, n: int, seed: int = 0, folder: Path | None = None, shared: Path | None = None
+    ) -> DailyProfiles:
+        """Release n of the simulated days; of the training households nothing is used.
+
+        Raises:
+            InputError: settings that the simulator refuses, or n below 1.
+        """
+        from unlearn.households.io.sources import load_households
+
+        options = asdict(self)
+        name = options.pop("name")
+        simulated = load_households("simulator", seed=_OTHER_PEOPLE + seed, **options)
+        return Resampled(name).release(simulated, n, seed)

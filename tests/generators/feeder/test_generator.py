@@ -15,9 +15,8 @@ from tests.generators.feeder.builders import CONFIGS, small
 from unlearn.errors import DataError, InputError
 from unlearn.generators.feeder import GeneratorConfig, MeterGenerator, SyntheticDataPipeline, TransformerGenerator
 from unlearn.generators.feeder.audit import Audit
-from unlearn.generators.feeder.config import METER, TRANSFORMER, identifiers, numbers_of
 from unlearn.generators.feeder.meters import BLOCK
-from unlearn.generators.feeder.transformers import meter_counts, scatter
+from unlearn.generators.feeder.transformers import METER, TRANSFORMER, identifiers, meter_counts, numbers_of, scatter
 
 EARTH_KM = 6371.0088
 

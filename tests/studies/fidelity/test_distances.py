@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import jensenshannon
 
 from unlearn.errors import InputError
-from unlearn.studies.fidelity.distances import (
+from unlearn.studies._shared.fidelity.distances import (
     binned_jensen_shannon,
     circular_wasserstein,
     jensen_shannon,

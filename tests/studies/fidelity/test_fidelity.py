@@ -8,11 +8,12 @@ import pytest
 
 from tests.studies.households import made_households
 from unlearn.errors import InputError, MismatchError
-from unlearn.generators import independent_gaussian, resampled, shuffled_hours
+from unlearn.generators import IndependentGaussian, Resampled, ShuffledHours
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households
-from unlearn.studies.fidelity.measure import compare_fidelity, measure_fidelity
-from unlearn.studies.fidelity.records import HEADLINES, REAL, Ratio, headline_ratio, mean_distances, ratio
-from unlearn.studies.fidelity.samples import FidelityOptions, Key, mean_over_clusters
+from unlearn.studies._shared.fidelity.measure import compare_fidelity, measure_fidelity
+from unlearn.studies._shared.fidelity.options import FidelityOptions
+from unlearn.studies._shared.fidelity.records import HEADLINES, REAL, Ratio, headline_ratio, mean_distances, ratio
+from unlearn.studies._shared.fidelity.samples import Key, mean_over_clusters
 
 OPTIONS = FidelityOptions(n_clusters=4, min_members=30, n_divisions=2)
 Split = tuple[HouseholdProfiles, HouseholdProfiles]
@@ -26,7 +27,7 @@ def split() -> Split:
 @pytest.fixture(scope="module")
 def records(split: Split) -> pd.DataFrame:
     train, holdout = split
-    releases = [make(train, len(train), 0) for make in (resampled, shuffled_hours, independent_gaussian)]
+    releases = [make().release(train, len(train), 0) for make in (Resampled, ShuffledHours, IndependentGaussian)]
     return compare_fidelity(releases, train, holdout, OPTIONS, labels={"data": "made up"}).to_frame()
 
 
@@ -47,21 +48,21 @@ def test_copies_of_training_days_are_about_as_good_as_real(records: pd.DataFrame
 
 
 def test_shuffled_hours_keep_the_level_and_lose_all_else(records: pd.DataFrame) -> None:
-    assert headline(records, "shuffled hours", "level") < 1.75
+    assert headline(records, "shuffled_hours", "level") < 1.75
     for aspect in ASPECTS[1:]:
-        assert headline(records, "shuffled hours", aspect) > 2.5, aspect
-        assert headline(records, "shuffled hours", aspect, reference="mean floor") > 2, aspect
+        assert headline(records, "shuffled_hours", aspect) > 2.5, aspect
+        assert headline(records, "shuffled_hours", aspect, reference="mean floor") > 2, aspect
 
 
 def test_independent_gaussians_lose_the_level_as_well(records: pd.DataFrame) -> None:
     for aspect in ASPECTS[:3]:
-        assert headline(records, "independent Gaussian", aspect) > 2.5, aspect
+        assert headline(records, "independent_gaussian", aspect) > 2.5, aspect
 
 
 def test_a_classifier_tells_baselines_but_not_copies(records: pd.DataFrame) -> None:
     auc = records[records["metric"] == "auc"].set_index("generator")["value"]
-    assert auc["shuffled hours"] > 0.9
-    assert auc["independent Gaussian"] > 0.9
+    assert auc["shuffled_hours"] > 0.9
+    assert auc["independent_gaussian"] > 0.9
     assert auc["resampled"] == pytest.approx(auc[REAL], abs=0.08)
 
 
@@ -72,7 +73,7 @@ def one(records: pd.DataFrame, **where: object) -> float:
 
 
 def test_ratios_are_quotients_and_headlines_their_means(records: pd.DataFrame) -> None:
-    own = records[(records["generator"] == "shuffled hours") & (records["scope"] == "all")]
+    own = records[(records["generator"] == "shuffled_hours") & (records["scope"] == "all")]
     found = {}
     for feature in ("mean", "p95"):
         what = {"feature": feature, "distance": "wasserstein"}
@@ -81,7 +82,7 @@ def test_ratios_are_quotients_and_headlines_their_means(records: pd.DataFrame) -
         )
         found[feature] = one(own, metric="ratio", reference="floor", **what)
         assert found[feature] == pytest.approx(to_holdout / floor)
-    assert headline(records, "shuffled hours", "level") == pytest.approx(np.mean(list(found.values())))
+    assert headline(records, "shuffled_hours", "level") == pytest.approx(np.mean(list(found.values())))
     lags = own[(own["metric"] == "distance_at_lag") & (own["distance"] == "ks") & (own["reference"] == "holdout")]
     assert lags["value"].mean() == pytest.approx(
         one(own, metric="distance", feature="acf", distance="ks", reference="holdout")
@@ -116,19 +117,19 @@ def test_the_mean_floor_is_over_all_divisions(records: pd.DataFrame) -> None:
 
 def test_records_are_tidy_and_repeat_to_the_bit(split: Split, records: pd.DataFrame) -> None:
     assert set(records["data"]) == {"made up"}
-    assert set(records["generator"]) == {REAL, "resampled", "shuffled hours", "independent Gaussian"}
+    assert set(records["generator"]) == {REAL, "resampled", "shuffled_hours", "independent_gaussian"}
     shares = records[(records["metric"] == "share") & (records["feature"] == "occupancy")]
     np.testing.assert_allclose(shares.groupby(["generator", "side"])["value"].sum(), 1.0)
     train, holdout = split
     again = compare_fidelity(
-        [make(train, len(train), 0) for make in (resampled, shuffled_hours, independent_gaussian)],
+        [make().release(train, len(train), 0) for make in (Resampled, ShuffledHours, IndependentGaussian)],
         train,
         holdout,
         OPTIONS,
         labels={"data": "made up"},
     ).to_frame()
     pd.testing.assert_frame_equal(again, records)
-    alone = measure_fidelity(resampled(train, len(train), 0), train, holdout, OPTIONS).to_frame()
+    alone = measure_fidelity(Resampled().release(train, len(train), 0), train, holdout, OPTIONS).to_frame()
     for aspect in ASPECTS:
         assert headline(alone, "resampled", aspect) == headline(records, "resampled", aspect)
 
@@ -136,7 +137,7 @@ def test_records_are_tidy_and_repeat_to_the_bit(split: Split, records: pd.DataFr
 def test_hours_are_compared_with_hours(split: Split) -> None:
     train, holdout = split
     quick = replace(OPTIONS, n_divisions=0, max_profiles=300)
-    release = resampled(train, 400, 0).to_hourly()
+    release = Resampled().release(train, 400, 0).to_hourly()
     by_hour = measure_fidelity(release, train, holdout, quick).to_frame()
     hourly = measure_fidelity(release, train.to_hourly(), holdout.to_hourly(), quick).to_frame()
     pd.testing.assert_frame_equal(by_hour, hourly)
@@ -146,7 +147,9 @@ def test_hours_are_compared_with_hours(split: Split) -> None:
 
 def test_clusters_without_members_are_reported(split: Split) -> None:
     train, holdout = split
-    clustered = compare_fidelity([resampled(train, 600, 0)], train, holdout, replace(OPTIONS, n_divisions=0)).to_frame()
+    clustered = compare_fidelity(
+        [Resampled().release(train, 600, 0)], train, holdout, replace(OPTIONS, n_divisions=0)
+    ).to_frame()
     assert clustered.loc[clustered["metric"] == "coverage", "value"].item() == 1.0
     # A single kind of day, all year round.
     alike = train.unlabelled().take(np.full(600, 5))
@@ -164,7 +167,7 @@ def test_clusters_without_members_are_reported(split: Split) -> None:
 
 def test_a_release_of_flat_days_has_no_autocorrelation_and_says_so(split: Split) -> None:
     train, holdout = split
-    source = resampled(train, 600, 0)
+    source = Resampled().release(train, 600, 0)
     flat = replace(source, name="flat", kwh=np.repeat(source.kwh.mean(axis=1, keepdims=True), 48, axis=1))
     found = measure_fidelity(flat, train, holdout, replace(OPTIONS, n_divisions=1)).to_frame()
     own = found[(found["metric"] == "headline") & (found["generator"] == "flat") & (found["reference"] == "floor")]
@@ -205,7 +208,7 @@ def test_means_over_clusters_take_those_that_both_have() -> None:
 
 def test_unusable_input_is_refused_before_work(split: Split) -> None:
     train, holdout = split
-    release = resampled(train, 600, 0)
+    release = Resampled().release(train, 600, 0)
 
     def refused(kind: type[Exception], message: str, releases: list[DailyProfiles], **changes: object) -> None:
         sides = {"train": train, "holdout": holdout, "options": OPTIONS} | changes

@@ -7,10 +7,10 @@ import pytest
 
 from tests.studies.households import made_households
 from unlearn.households import split_households
-from unlearn.studies.fidelity import samples as fidelity_real
-from unlearn.studies.fidelity.distances import wasserstein
-from unlearn.studies.fidelity.features import profile_features
-from unlearn.studies.fidelity.samples import (
+from unlearn.studies._shared.fidelity import samples as fidelity_real
+from unlearn.studies._shared.fidelity.distances import wasserstein
+from unlearn.studies._shared.fidelity.features import profile_features
+from unlearn.studies._shared.fidelity.samples import (
     Bins,
     FidelityOptions,
     Key,

@@ -9,14 +9,14 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from tests.studies.households import made_households
 from unlearn.errors import InputError
-from unlearn.generators import resampled, shuffled_hours
+from unlearn.generators import Resampled, ShuffledHours
 from unlearn.households import split_households
 from unlearn.records import RecordTable
 from unlearn.reporting.figure import panels
-from unlearn.studies.fidelity.measure import compare_fidelity
-from unlearn.studies.fidelity.records import REAL
+from unlearn.studies._shared.fidelity.measure import compare_fidelity
+from unlearn.studies._shared.fidelity.options import FidelityOptions
+from unlearn.studies._shared.fidelity.records import REAL
 from unlearn.studies.fidelity.report import colours_of, draw_ratios, figure, save, write_page
-from unlearn.studies.fidelity.samples import FidelityOptions
 from unlearn.studies.fidelity.verdict import METRICS, distance_table, headline_table, headlines, page, summarise
 
 
@@ -94,7 +94,7 @@ def records() -> pd.DataFrame:
     parts = []
     for seed in (0, 1):
         train, holdout = split_households(made_households(30, 20), 0.5, seed)
-        releases = [make(train, 300, seed) for make in (resampled, shuffled_hours)]
+        releases = [make().release(train, 300, seed) for make in (Resampled, ShuffledHours)]
         parts.append(compare_fidelity(releases, train, holdout, options, seed).to_frame())
     return pd.concat(parts, ignore_index=True)
 
@@ -114,7 +114,7 @@ def test_the_figure_draws_the_records(records: pd.DataFrame) -> None:
     heights = sorted(bar.get_height() for bar in axes["occupancy"].patches)
     np.testing.assert_allclose(heights, sorted(occupancy["value"]))
     assert not axes["cluster 3"].axison  # three clusters, four places
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [REAL, "resampled", "shuffled hours"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [REAL, "resampled", "shuffled_hours"]
 
 
 def test_the_page_holds_everything(records: pd.DataFrame, tmp_path: Path) -> None:

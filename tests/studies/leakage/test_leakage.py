@@ -8,11 +8,11 @@ import pytest
 
 from tests.studies.households import made_households
 from unlearn.errors import InputError, MismatchError
-from unlearn.generators import BASELINES
+from unlearn.generators import Resampled
 from unlearn.households import HouseholdProfiles, split_households, with_attribute_as_segment
-from unlearn.studies.leakage.measure import measure_attributes, measure_leakage
-from unlearn.studies.leakage.options import LeakageOptions
-from unlearn.studies.leakage.samples import COPIED, OTHERS, folds, known_releases, same_size, some_days
+from unlearn.studies._shared.leakage.measure import measure_attributes, measure_leakage
+from unlearn.studies._shared.leakage.options import LeakageOptions
+from unlearn.studies._shared.leakage.samples import COPIED, OTHERS, folds, known_releases, same_size, some_days
 
 QUICK = LeakageOptions(
     max_profiles=600,
@@ -107,7 +107,7 @@ def test_attributes_that_a_release_does_not_carry_are_guessed_with_its_help() ->
         replace(side, households=side.households.assign(occupied=np.arange(side.n_households) % 2, never=0))
         for side in (train, holdout)
     ]
-    release = BASELINES["resampled"](sides[0], 300, 0)
+    release = Resampled().release(sides[0], 300, 0)
     table = measure_leakage(release, *sides, options).to_frame()
     leak = table[table["metric"] == "leak"].set_index("attribute")
     # The label is none of the days' business.
@@ -147,7 +147,7 @@ def test_others_identical_to_a_released_day_are_counted() -> None:
         replace(side, kwh=np.where(np.arange(len(side))[:, None] % 4 == 0, 0, side.kwh)) for side in (train, holdout)
     ]
     options = replace(QUICK, attacks=("distance",), attributes=(), permutations=1, max_profiles=1000)
-    table = measure_leakage(BASELINES["resampled"](empty[0], 2000, 0), *empty, options).to_frame()
+    table = measure_leakage(Resampled().release(empty[0], 2000, 0), *empty, options).to_frame()
     row = table[table["metric"] == "identical_others"].iloc[0]
     assert row["value"] == pytest.approx((~empty[1].kwh.any(axis=1)).mean())
     assert row["note"].startswith("identical to a released profile")
@@ -181,7 +181,7 @@ def test_sides_are_sampled_alike() -> None:
 
 def test_what_cannot_be_attacked_is_refused_before_any_work() -> None:
     train, holdout, third = parts(20, 4)
-    release = BASELINES["resampled"](third, 50, 0)
+    release = Resampled().release(third, 50, 0)
     with pytest.raises(MismatchError, match="expected other households to test on"):
         measure_leakage(release, train, train)
     with pytest.raises(InputError, match="at least 4 households in holdout, got 3"):

@@ -9,18 +9,18 @@ import pytest
 from tests.studies.households import made_households
 from unlearn.attacks import OutlierOptions
 from unlearn.errors import InputError, MismatchError
-from unlearn.generators import BASELINES
+from unlearn.generators import Resampled
 from unlearn.generators.faraday import FaradayOptions, LossWeights, MixtureOptions, VaeOptions, fit_faraday
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households
-from unlearn.studies.leakage.options import LeakageOptions
-from unlearn.studies.leakage.outliers import measure_outliers, pool_outliers, score_outliers
+from unlearn.studies._shared.leakage.options import LeakageOptions
+from unlearn.studies._shared.leakage.outliers import measure_outliers, pool_outliers, score_outliers
 
 TRAIN, HOLDOUT = split_households(made_households(24, 10), 0.5)
 OPTIONS = LeakageOptions(fits=2, outliers=OutlierOptions(households=8, days=4), ratios=(0.0, 0.2, 0.5, 1.5))
 
 
 def copies(profiles: HouseholdProfiles, seed: int) -> DailyProfiles:
-    return BASELINES["resampled"](profiles, 2000, seed)
+    return Resampled().release(profiles, 2000, seed)
 
 
 def strangers(profiles: HouseholdProfiles, seed: int) -> DailyProfiles:
@@ -59,7 +59,7 @@ def test_a_faraday_that_learns_by_heart_gives_outliers_away() -> None:
     few = TRAIN.of_households(np.arange(6))
     options = FaradayOptions(
         VaeOptions(latent=12, hidden=96, epochs=50, batch_size=16, patience=50, loss=LossWeights(divergence=1e-4)),
-        MixtureOptions(components=15, prior_rows=1),
+        MixtureOptions(n_components=15, prior_rows=1),
     )
 
     def fit(profiles: HouseholdProfiles, seed: int) -> DailyProfiles:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.generators.builders import households
 from unlearn.errors import InputError
-from unlearn.generators import resampled
+from unlearn.generators import Resampled
 from unlearn.households import DailyProfiles, HouseholdProfiles
+from unlearn.studies._shared.utility.measure import REAL
 from unlearn.studies.release.measure import MIN_HOUSEHOLDS, PUBLIC, describe_release
-from unlearn.studies.utility.measure import REAL
 
 REAL_PROFILES = households(24, 40)
-RELEASE = resampled(REAL_PROFILES, 500)
+RELEASE = Resampled().release(REAL_PROFILES, 500)
 
 
 def oracle(profiles: DailyProfiles) -> pd.DataFrame:

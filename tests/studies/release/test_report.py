@@ -10,10 +10,11 @@ import pytest
 from tests.generators.builders import households
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
-from unlearn.generators import resampled
+from unlearn.generators import Resampled
 from unlearn.households import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.reporting.page import FOR_THE_OWNER
+from unlearn.studies._shared.utility.measure import REAL
 from unlearn.studies.release.measure import PUBLIC, describe_release
 from unlearn.studies.release.report import (
     figure,
@@ -30,10 +31,9 @@ from unlearn.studies.release.verdict import (
     summarise,
     whole_table,
 )
-from unlearn.studies.utility.measure import REAL
 
 REAL_PROFILES = households(24, 40)
-RELEASE = resampled(REAL_PROFILES, 500)
+RELEASE = Resampled().release(REAL_PROFILES, 500)
 CARD = {
     "kind": "faraday",
     "seed": 3,

@@ -13,8 +13,9 @@ from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.reporting.aggregate import Spread
 from unlearn.studies._shared.measure import METRICS
-from unlearn.studies.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies.utility.measure import REAL, REDRAWN, TASKS
+from unlearn.studies._shared.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
+from unlearn.studies._shared.utility.measure import REAL, REDRAWN
+from unlearn.studies._shared.utility.options import TASKS
 from unlearn.studies.utility.report import colours_of, figure, save, write_page
 from unlearn.studies.utility.seeds import UtilityTable
 from unlearn.studies.utility.verdict import page, summarise, utility_table, verdicts

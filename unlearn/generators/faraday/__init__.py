@@ -5,20 +5,31 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
+    from unlearn.generators.faraday.em import fit_mixture
+    from unlearn.generators.faraday.generators import FaradayGenerator, PrivateFaradayGenerator, StartOptions
     from unlearn.generators.faraday.mixture import LabelledMixture
-    from unlearn.generators.faraday.model import Faraday, FaradayOptions, fit_faraday
-    from unlearn.generators.faraday.private import FaradayPrivacy, fit_private_faraday
+    from unlearn.generators.faraday.model import Faraday, fit_faraday
+    from unlearn.generators.faraday.options import (
+        FaradayOptions,
+        FaradayPrivacy,
+        LossWeights,
+        MixtureOptions,
+        VaeOptions,
+    )
+    from unlearn.generators.faraday.private import fit_private_faraday
     from unlearn.generators.faraday.public import relabelled, untrained_faraday
     from unlearn.generators.faraday.scaling import LabelSpace
     from unlearn.generators.faraday.storage import load_faraday, save_faraday
-    from unlearn.generators.faraday.training import VaeOptions
-    from unlearn.generators.faraday.vae import LossWeights, ProfileVae
+    from unlearn.generators.faraday.vae import ProfileVae
 else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    # the generator
+    # as generators with all their settings
+    "FaradayGenerator",
+    "PrivateFaradayGenerator",
+    "StartOptions",
+    # the fitted model
     "Faraday",
     "fit_faraday",
     "save_faraday",

@@ -11,40 +11,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, require_count, require_positive, short_repr
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.generators.faraday.mixture import LabelledMixture, normalised, sufficient
+from unlearn.generators.faraday.options import MixtureOptions
 
 logger = logging.getLogger(__name__)
 
 #: A pass over the data: chunks of latents (n, L) and labels (n, 3) that count from 0; the same in every pass.
 Stream = Callable[[], Iterable[tuple[FloatArray, IntArray]]]
-
-
-@dataclass(frozen=True)
-class MixtureOptions:
-    """Settings of EM.
-
-    Attributes:
-        components: K.
-        tol: EM has converged when a pass improves the mean log posterior of a profile by less than this (nats).
-        max_steps: passes at most; a fit that ends so is kept, and says so.
-        prior_rows: pseudo-observations of the prior of each component: its covariance is drawn towards the average
-            within clusters, its labels towards their overall frequencies, so that no component settles on a few rows.
-        cluster_steps: passes of mini-batch k-means for the start.
-    """
-
-    components: int = 100
-    tol: float = 2e-3
-    max_steps: int = 100
-    prior_rows: float = 20.0
-    cluster_steps: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("components", "max_steps", "cluster_steps"):
-            require_count(f"mixture.{name}", getattr(self, name))
-        for name in ("tol", "prior_rows"):
-            require_positive(f"mixture.{name}", getattr(self, name))
 
 
 def fit_mixture(
@@ -67,10 +42,10 @@ def fit_mixture(
     """
     mixture, prior = _start(stream, sizes, options, seed)
     history: list[float] = []
-    bar = tqdm(range(options.max_steps), desc="EM", unit="pass", leave=False)
+    bar = tqdm(range(options.max_iter), desc="EM", unit="pass", leave=False)
     converged = False
     for _ in bar:
-        sums = _Sums(options.components, mixture.means.shape[1], sizes)
+        sums = _Sums(options.n_components, mixture.means.shape[1], sizes)
         for z, labels in stream():
             sums.add(z, labels, mixture)
         history.append((sums.log_likelihood + prior.log_density(mixture)) / sums.n)
@@ -170,9 +145,9 @@ def _start(
     """K-means clusters as hard responsibilities, and the prior that is learnt from them."""
     from sklearn.cluster import MiniBatchKMeans  # a second to import, and only fitting needs it
 
-    k = options.components
+    k = options.n_components
     kmeans = MiniBatchKMeans(k, random_state=seed, n_init=3, compute_labels=False)
-    for _ in range(options.cluster_steps):
+    for _ in range(options.cluster_iter):
         for z, _ in _at_least(stream(), k):
             kmeans.partial_fit(z)
     n_latent = kmeans.cluster_centers_.shape[1]
@@ -204,6 +179,6 @@ def _at_least(chunks: Iterable[tuple[FloatArray, IntArray]], rows: int) -> Itera
             kept = []
     if total < rows:
         raise InputError(
-            f"mixture.components: expected at most as many as training profiles ({total}), got {rows}. "
+            f"mixture.n_components: expected at most as many as training profiles ({total}), got {rows}. "
             "Give more households or ask for fewer components."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,17 @@ from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_count, short_repr
 from unlearn.errors import InputError
-from unlearn.generators.faraday.em import MixtureOptions, fit_mixture
+from unlearn.generators.faraday.em import fit_mixture
 from unlearn.generators.faraday.mixture import LabelledMixture
+from unlearn.generators.faraday.options import FaradayOptions
 from unlearn.generators.faraday.scaling import EnergyScaler, LabelSpace, residual_factor, residual_scores
-from unlearn.generators.faraday.training import ScaledProfiles, VaeOptions, train_vae
+from unlearn.generators.faraday.training import ScaledProfiles, train_vae
 from unlearn.generators.faraday.vae import ProfileVae
 from unlearn.households.by_household import HouseholdProfiles, split_households
 from unlearn.households.profiles import DailyProfiles, EnergyArray
 from unlearn.records import provenance
 
 _CHUNK = 8192
-
-
-@dataclass(frozen=True)
-class FaradayOptions:
-    """Settings of the network and of the mixture."""
-
-    vae: VaeOptions = field(default_factory=VaeOptions)
-    mixture: MixtureOptions = field(default_factory=MixtureOptions)
 
 
 @short_repr
@@ -114,10 +107,11 @@ def fit_faraday(profiles: DailyProfiles, options: FaradayOptions | None = None, 
         ConvergenceError: training diverged.
     """
     options = options or FaradayOptions()
-    if len(profiles) < max(options.mixture.components, 2):
+    if len(profiles) < max(options.mixture.n_components, 2):
         raise InputError(
             f"faraday: expected at least as many training profiles as mixture components "
-            f"({options.mixture.components}), got {len(profiles)}. Give more households, or lower mixture.components."
+            f"({options.mixture.n_components}), got {len(profiles)}. Give more households, or lower "
+            "mixture.n_components."
         )
     space = LabelSpace(profiles.segments)
     scaler = EnergyScaler.fit(profiles.kwh)

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import FloatArray, require_choice, require_count, require_fraction, require_positive
+from unlearn.checks import FloatArray
 from unlearn.data.times import day_of_week_of, month_of
 from unlearn.dp import (
     GaussianSteps,
@@ -39,7 +39,8 @@ from unlearn.dp.ledger import EXACT, FLOATS, noise_claims
 from unlearn.errors import InputError, MismatchError
 from unlearn.generators.faraday.mixture import LabelledMixture, normalised
 from unlearn.generators.faraday.model import Faraday
-from unlearn.generators.faraday.vae import LossWeights, ProfileVae, profile_losses
+from unlearn.generators.faraday.options import FaradayPrivacy, LossWeights
+from unlearn.generators.faraday.vae import ProfileVae, profile_losses
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.records import provenance
 
@@ -106,49 +107,6 @@ def _part(name: str, mechanism: str, steps: GaussianSteps, clip: float, delta: f
         **asdict(steps),
         "epsilon_alone": alone if math.isfinite(alone) else None,
     }
-
-
-#: What of the network is trained: all of it, or only what is added in each layer (Bu et al. 2022), which takes less
-#: noise as a whole and suits few households.
-TRAINED = ("all", "biases")
-
-
-@dataclass(frozen=True)
-class FaradayPrivacy:
-    """What is promised, and how the promise is spent.
-
-    Attributes:
-        epsilon: ε of everything together; None adds no noise and promises nothing, for comparison.
-        delta: δ; None takes 1/(10 N).
-        clip: Euclidean norm that a household's gradient is clipped to.
-        sampling_rate: chance of a household to take part in a step.
-        steps: of DP-SGD.
-        days: days that a household shows in a step, drawn from all of its days.
-        learning_rate: of the first step; falls to 0 along a cosine.
-        trained: "all" or "biases".
-        histogram_share: share of ε that the histogram of components would spend by itself.
-    """
-
-    epsilon: float | None = 1.0
-    delta: float | None = None
-    clip: float = 1.0
-    sampling_rate: float = 0.2
-    steps: int = 300
-    days: int = 32
-    learning_rate: float = 1e-3
-    trained: str = "biases"
-    histogram_share: float = 0.3
-
-    def __post_init__(self) -> None:
-        if self.epsilon is not None:
-            require_positive("privacy.epsilon", self.epsilon)
-        if self.delta is not None:
-            require_fraction("privacy.delta", self.delta)
-        require_count("privacy.days", self.days)
-        require_positive("privacy.learning_rate", self.learning_rate)
-        require_choice("privacy.trained", self.trained, TRAINED)
-        require_fraction("privacy.histogram_share", self.histogram_share)
-        SgdOptions(self.clip, 0.0, self.sampling_rate, self.steps)
 
 
 def fit_private_faraday(

@@ -9,8 +9,8 @@ import torch
 
 from unlearn.generators.faraday.mixture import LabelledMixture
 from unlearn.generators.faraday.model import Faraday
+from unlearn.generators.faraday.options import VaeOptions
 from unlearn.generators.faraday.scaling import EnergyScaler, LabelSpace
-from unlearn.generators.faraday.training import VaeOptions
 from unlearn.generators.faraday.vae import ProfileVae
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import provenance

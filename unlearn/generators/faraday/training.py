@@ -5,48 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unlearn.checks import require_count, require_fraction, require_positive, short_repr
+from unlearn.checks import short_repr
 from unlearn.errors import ConvergenceError
-from unlearn.generators.faraday.vae import LossWeights, ProfileVae, mmd, profile_losses
-
-
-@dataclass(frozen=True)
-class VaeOptions:
-    """Network and training.
-
-    Attributes:
-        latent: dimension of the latent space, L.
-        hidden: width of the hidden layers.
-        epochs: passes over the training profiles at most.
-        batch_size: profiles per step.
-        learning_rate: the highest of the cycle (Smith 2018): up over the first 30 % of the steps, then down to 0.
-        patience: epochs without a better validation loss after which training stops.
-        validation: share of households, of training profiles where households are not known, kept for early stopping;
-            at least one of them is kept, and one trained on.
-        loss: weights of the terms of the loss.
-    """
-
-    latent: int = 24
-    hidden: int = 256
-    epochs: int = 40
-    batch_size: int = 512
-    learning_rate: float = 2e-3
-    patience: int = 10
-    validation: float = 0.1
-    loss: LossWeights = field(default_factory=LossWeights)
-
-    def __post_init__(self) -> None:
-        for name in ("latent", "hidden", "epochs", "batch_size", "patience"):
-            require_count(f"vae.{name}", getattr(self, name))
-        require_positive("vae.learning_rate", self.learning_rate)
-        require_fraction("vae.validation", self.validation)
+from unlearn.generators.faraday.options import LossWeights, VaeOptions
+from unlearn.generators.faraday.vae import ProfileVae, mmd, profile_losses
 
 
 @short_repr

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from scipy.special import ndtri
 from torch import Tensor, nn
 
-from unlearn.checks import require_choice, require_not_negative
-from unlearn.errors import InputError
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """What training minimises: `reconstruction · MSE + quantile · pinball + divergence · (KL or MMD)`.
-
-    Attributes:
-        reconstruction: of the squared error of the expected profile, mean over steps.
-        quantile: of the pinball loss, mean over steps and summed over levels.
-        divergence: of what draws the latent distribution towards N(0, I).
-        kind: "kl" (a value per profile) or "mmd" (of a batch: the aggregated posterior, Gretton et al. 2012).
-    """
-
-    reconstruction: float = 0.1
-    quantile: float = 2.0
-    divergence: float = 0.005
-    kind: str = "kl"
-
-    def __post_init__(self) -> None:
-        for name in ("reconstruction", "quantile", "divergence"):
-            require_not_negative(f"loss.{name}", getattr(self, name))
-        require_choice("loss.kind", self.kind, ("kl", "mmd"))
-        if self.reconstruction + self.quantile == 0:
-            raise InputError("loss: expected reconstruction or quantile above 0, else nothing is reconstructed.")
+from unlearn.generators.faraday.options import LossWeights
 
 
 def profile_losses(

@@ -12,7 +12,8 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.generators.feeder.anomalies import ANOMALIES, AnomalyEffect, MeterUse, register_anomaly
-    from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
+    from unlearn.generators.feeder.config import CLASSES, FeederOptions, GeneratorConfig
+    from unlearn.generators.feeder.generator import FeederGenerator
     from unlearn.generators.feeder.grid_link import bus_loads, transformer_buses
     from unlearn.generators.feeder.hourly import block_hours, daily_profiles, grouped_hours, hourly_frames
     from unlearn.generators.feeder.meters import MeterBlock, MeterGenerator
@@ -23,6 +24,8 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
+    # as a generator of daily profiles with all its settings
+    "FeederGenerator", "FeederOptions",
     # the documented generator
     "GeneratorConfig", "TransformerGenerator", "MeterGenerator", "GeoJSONGenerator", "SyntheticDataPipeline",
     "CLASSES", "MeterBlock",

@@ -10,8 +10,9 @@ import pandas as pd
 
 from unlearn.checks import IntArray
 from unlearn.errors import DataError
-from unlearn.generators.feeder.config import CLASSES, FEEDER, METER, TRANSFORMER, GeneratorConfig, numbers_of
+from unlearn.generators.feeder.config import CLASSES, GeneratorConfig
 from unlearn.generators.feeder.meters import RISK_BANDS
+from unlearn.generators.feeder.transformers import FEEDER, METER, TRANSFORMER, numbers_of
 
 TRANSFORMER_COLUMNS = ("transformer_id", "feeder_id", "barangay", "lat", "lon", "capacity_kVA")
 LABEL_COLUMNS = ("meter_id", "anomaly_flag", "risk_band", "anomaly_type")

@@ -1,4 +1,4 @@
-"""`GeneratorConfig`: what to generate, refused before any work if it cannot be."""
+"""Settings of feeders: what to generate, refused before any work if it cannot be."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import ArrayLike
 
-from unlearn.checks import IntArray, require_choice
+from unlearn.checks import require_choice
 from unlearn.errors import InputError
 from unlearn.generators.feeder.anomalies import ANOMALIES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Meters that share a random stream. Part of what a seed means: another size gives other meters.
 BLOCK = 1024
@@ -41,30 +40,6 @@ def generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(stream), *index)))
 
 
-#: Prefix and least number of digits, as `printf` would pad them.
-TRANSFORMER = ("TX_", 4)
-FEEDER = ("FD_", 2)
-METER = ("MTR_", 6)
-
-
-def identifiers(kind: tuple[str, int], numbers: ArrayLike) -> pa.Array:
-    """Return the identifiers of these numbers (counted from 1)."""
-    prefix, digits = kind
-    text = pc.cast(pa.array(np.asarray(numbers, dtype=np.int64)), pa.string())
-    return pc.binary_join_element_wise(prefix, pc.utf8_lpad(text, digits, "0"), "")
-
-
-def numbers_of(kind: tuple[str, int], column: pa.Array) -> IntArray:
-    """Return the number of each identifier; -1 for what is no identifier of this kind."""
-    prefix, digits = kind
-    text = pc.cast(pa.array(column), pa.string())
-    fits = pc.fill_null(
-        pc.match_substring_regex(text, f"^{prefix}([0-9]{{{digits}}}|[1-9][0-9]{{{digits},17}})$"), False
-    )
-    number = pc.cast(pc.if_else(fits, pc.utf8_slice_codeunits(text, len(prefix)), "-1"), pa.int64())
-    return np.asarray(number)
-
-
 #: Customer classes, in the order of their codes.
 CLASSES = ("residential", "commercial", "industrial")
 #: TX_9999 and FD_99 are the last identifiers of four and two digits.
@@ -79,21 +54,19 @@ _COUNTS = {
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
-    """Settings of the generator; all are JSON values but `output_dir`, which may also be a path.
+class FeederOptions:
+    """What feeders and their meters are like; all are JSON values.
 
     Defaults are those of the GhostLoad Mapper document. Its baselines give a mean and a standard deviation per
     class; consumption is lognormal with that mean and deviation (a normal of mean 150 and deviation 450 would be
     negative for 37 % of meters).
 
     Attributes:
-        random_seed: the same seed and settings give the same bytes.
         num_transformers: 1 to 9,999 (identifiers TX_0001 to TX_9999).
         num_meters: at least 1. Identifiers are MTR_000001 and so on; from the millionth meter on they have
             a digit more.
         num_months: months of consumption, the last of which is `last_month`.
         anomaly_rate: share of anomalous meters, in [0, 1); round(rate * num_meters) meters are anomalous.
-        output_dir: folder that the files are written to.
         customer_classes: probability of each class; residential, commercial, industrial, or some of them.
         consumption_baselines: mean and standard deviation of a meter's monthly use in kWh, by class; classes that
             are left out keep their defaults.
@@ -111,12 +84,10 @@ class GeneratorConfig:
         InputError: a setting that cannot be met; the message names it.
     """
 
-    random_seed: int = 42
     num_transformers: int = 50
     num_meters: int = 2000
     num_months: int = 12
     anomaly_rate: float = 0.075
-    output_dir: str | Path = "generated_data"
     customer_classes: Mapping[str, float] = field(
         default_factory=lambda: {"residential": 0.70, "commercial": 0.20, "industrial": 0.10}
     )
@@ -133,13 +104,10 @@ class GeneratorConfig:
     grid: str | None = None
 
     def __post_init__(self) -> None:
-        _require_integer("random_seed", self.random_seed, 0, 2**63 - 1)
         for name, largest in _COUNTS.items():
             _require_integer(name, getattr(self, name), 1, largest)
         if not _is_number(self.anomaly_rate) or not 0 <= self.anomaly_rate < 1:
             raise InputError(f"anomaly_rate: expected a share of at least 0 and below 1, got {self.anomaly_rate!r}.")
-        if not isinstance(self.output_dir, str | Path) or not str(self.output_dir):
-            raise InputError(f"output_dir: expected the path of a folder, got {self.output_dir!r}.")
         _set(self, "customer_classes", _probabilities("customer_classes", self.customer_classes, CLASSES))
         _set(self, "consumption_baselines", _baselines(self.consumption_baselines))
         _set(self, "geo_bounds", _bounds(self.geo_bounds))
@@ -155,9 +123,33 @@ class GeneratorConfig:
         if self.grid is not None and not (isinstance(self.grid, str) and self.grid):
             raise InputError(f"grid: expected the name of a case such as ieee14, or none, got {self.grid!r}.")
 
+
+@dataclass(frozen=True)
+class GeneratorConfig(FeederOptions):
+    """Settings of one run of the generator: those of `FeederOptions`, and
+
+    Attributes:
+        random_seed: the same seed and settings give the same bytes.
+        output_dir: folder that the files are written to, a text or a path.
+
+    Raises:
+        InputError: a setting that cannot be met; the message names it.
+    """
+
+    random_seed: int = 42
+    output_dir: str | Path = "generated_data"
+
+    def __post_init__(self) -> None:
+        _require_integer("random_seed", self.random_seed, 0, 2**63 - 1)
+        if not isinstance(self.output_dir, str | Path) or not str(self.output_dir):
+            raise InputError(f"output_dir: expected the path of a folder, got {self.output_dir!r}.")
+        super().__post_init__()
+
     @property
     def months(self) -> pd.PeriodIndex:
         """The months of consumption, in order."""
+        import pandas as pd
+
         return pd.period_range(end=self.last_month, periods=self.num_months, freq="M")
 
     @property
@@ -178,7 +170,7 @@ class GeneratorConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return {**asdict(self), "output_dir": str(self.output_dir)}
+        return {"random_seed": self.random_seed, **asdict(self), "output_dir": str(self.output_dir)}
 
 
 BASELINES: dict[str, tuple[float, float]] = {
@@ -188,7 +180,7 @@ BASELINES: dict[str, tuple[float, float]] = {
 }
 
 
-def _set(config: GeneratorConfig, name: str, value: object) -> None:
+def _set(config: FeederOptions, name: str, value: object) -> None:
     object.__setattr__(config, name, value)
 
 
@@ -258,6 +250,8 @@ def _bounds(value: object) -> dict[str, tuple[float, float]]:
 
 
 def _month(value: object, num_months: int) -> pd.Period:
+    import pandas as pd
+
     try:
         month = pd.Period(value, freq="M") if isinstance(value, str) and len(value) == 7 else None
     except ValueError:

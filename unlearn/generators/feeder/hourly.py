@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, require_shape
 from unlearn.errors import InputError
-from unlearn.generators.feeder.config import BLOCK, CLASSES, METER, GeneratorConfig, Stream, generator, identifiers
+from unlearn.generators.feeder.config import BLOCK, CLASSES, GeneratorConfig, Stream, generator
 from unlearn.generators.feeder.meters import MeterBlock, MeterGenerator
+from unlearn.generators.feeder.transformers import METER, identifiers
 from unlearn.households.profiles import DailyProfiles
 
 

@@ -13,22 +13,16 @@ import pyarrow as pa
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.generators.feeder.anomalies import AnomalyEffect, MeterUse, apply_anomaly
-from unlearn.generators.feeder.config import (
-    BLOCK,
-    CLASSES,
-    METER,
-    TRANSFORMER,
-    GeneratorConfig,
-    Stream,
-    generator,
-    identifiers,
-)
+from unlearn.generators.feeder.config import BLOCK, CLASSES, GeneratorConfig, Stream, generator
 from unlearn.generators.feeder.shapes import SHIFTS, LoadShapes
 from unlearn.generators.feeder.transformers import (
     HOURS_PER_MONTH,
     LOAD_FACTOR,
+    METER,
     POWER_FACTOR,
+    TRANSFORMER,
     TransformerGenerator,
+    identifiers,
     meter_counts,
     scatter,
 )

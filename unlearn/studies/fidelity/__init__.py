@@ -5,10 +5,19 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.studies.fidelity.measure import compare_fidelity, measure_fidelity
-    from unlearn.studies.fidelity.samples import FidelityOptions
+    from unlearn.studies._shared.fidelity.measure import compare_fidelity, measure_fidelity
+    from unlearn.studies._shared.fidelity.options import FidelityOptions
+    from unlearn.studies.fidelity.measure import study_fidelity
+    from unlearn.studies.fidelity.options import FidelityStudyOptions
     from unlearn.studies.fidelity.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["FidelityOptions", "compare_fidelity", "measure_fidelity", "summarise"]
+__all__ = [
+    "FidelityOptions",
+    "FidelityStudyOptions",
+    "compare_fidelity",
+    "measure_fidelity",
+    "study_fidelity",
+    "summarise",
+]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from unlearn.reporting.aggregate import Spread, require_columns, seeds_of, select, write
 from unlearn.reporting.verdict import Block, Page, agreed
-from unlearn.studies.fidelity.records import REAL
+from unlearn.studies._shared.fidelity.records import REAL
 
 #: Metrics of the bars: aspect, scope, label; the four of the source, then the three inside clusters.
 METRICS = (

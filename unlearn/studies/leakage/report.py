@@ -23,7 +23,7 @@ from unlearn.reporting.figure import (
 )
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import ATTACK_NAMES, BLUE, FAINT, INK, RED, coloured
-from unlearn.studies.leakage.samples import COPIED, OTHERS
+from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
 from unlearn.studies.leakage.verdict import generators_of, headline_leaks, page
 
 if TYPE_CHECKING:

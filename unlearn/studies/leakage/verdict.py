@@ -10,7 +10,7 @@ import pandas as pd
 from unlearn.reporting.aggregate import Spread, require_columns, seeds_of, select
 from unlearn.reporting.style import ATTACK_NAMES, named
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, agreed, answer_rows, overall
-from unlearn.studies.leakage.samples import COPIED, OTHERS
+from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
 
 #: An attack works if it finds copies with at least this AUC, and strangers with a mean within these bounds.
 COPIED_AUC, STRANGER_AUC = 0.99, (0.45, 0.55)

@@ -20,8 +20,8 @@ from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.day_ahead import DayAheadPanel
 from unlearn.studies._shared.measure import measure_forecast, sample_hours
-from unlearn.studies.utility.bus_forecasts import load_scale
-from unlearn.studies.utility.bus_loads import (
+from unlearn.studies._shared.utility.bus_forecasts import load_scale
+from unlearn.studies._shared.utility.bus_loads import (
     LAG_DAYS,
     BusPlan,
     bus_dataset,

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import inf, isinf
 from typing import Any
 
 import numpy as np
 
 from unlearn.attacks import Outcome, require_enough_records
-from unlearn.checks import require_choice, require_count
 from unlearn.dp.ledger import PrivacyLedger, default_delta
-from unlearn.dp.noise import Noise, SimulatedNoise
+from unlearn.dp.noise import Noise
 from unlearn.errors import InputError
-from unlearn.forecasters import TrainingOptions
 from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
-from unlearn.forecasters.options import PrivateForecastOptions
 from unlearn.forecasters.private_household import fit_private_household_forecaster
-from unlearn.forecasters.specs import FORECASTERS
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
 from unlearn.records import RecordTable
 from unlearn.studies._shared.measure import METRICS
+from unlearn.studies._shared.utility.bus_loads import training_days
 from unlearn.studies.private_training.attacks import BusTest, likelihood_attack, loss_attack, make_bus_test
-from unlearn.studies.utility.bus_loads import training_days
+from unlearn.studies.private_training.options import HouseholdLoadOptions
 
 
 def accounting_records(privacy: Mapping[str, Any], labels: Mapping[str, object] | None = None) -> RecordTable:
@@ -59,44 +55,6 @@ def accounting_records(privacy: Mapping[str, Any], labels: Mapping[str, object] 
 TASK, MEAN = "household_load", "mean of the week before"
 
 
-@dataclass(frozen=True)
-class HouseholdLoadOptions:
-    """How forecasters of households are fitted and measured.
-
-    Attributes:
-        forecasters: among "linear", "cnn", "mixer".
-        private: settings of private fits.
-        training: of networks without privacy.
-        customers: households of each bus.
-        test_every: every so many calendar weeks, one is tested on.
-        hours: test hours that are priced; None prices all.
-        shadows: shadow heads of the likelihood-ratio attack on the linear forecaster.
-        fprs: false positive rates at which attacks are measured.
-        simulated_noise: draw noise and coins from the seed, which repeats and protects nobody; for simulated
-            households. Otherwise they come from the operating system.
-    """
-
-    forecasters: tuple[str, ...] = ("linear", "cnn")
-    private: PrivateForecastOptions = field(default_factory=PrivateForecastOptions)
-    training: TrainingOptions = field(default_factory=TrainingOptions)
-    customers: int = 60
-    test_every: int = 4
-    hours: int | None = None
-    shadows: int = 256
-    fprs: tuple[float, ...] = (0.01,)
-    simulated_noise: bool = False
-
-    def __post_init__(self) -> None:
-        for kind in self.forecasters:
-            require_choice("forecast.forecasters", kind, FORECASTERS)
-        for name in ("customers", "shadows"):
-            require_count(f"forecast.{name}", getattr(self, name))
-
-    def noise(self, seed: int) -> Noise:
-        """Where private fits draw noise."""
-        return SimulatedNoise(seed) if self.simulated_noise else "os"
-
-
 def measure_household_load(
     train: HouseholdProfiles,
     holdout: HouseholdProfiles,
@@ -106,6 +64,8 @@ def measure_household_load(
     seed: int = 0,
     labels: Mapping[str, object] | None = None,
     ledger: PrivacyLedger | None = None,
+    noise: Noise = "os",
+    test_every: int = 4,
 ) -> RecordTable:
     """Fit each forecaster on training households with (ε, 1/(10 N))-differential privacy, and measure it.
 
@@ -121,6 +81,9 @@ def measure_household_load(
         seed: of fits, buses, shadow heads and intervals.
         labels: further columns of every record.
         ledger: where private fits are charged before they begin, if anywhere.
+        noise: of private fits and shadow heads: "os" draws it and coins from the operating system; simulated noise
+            repeats and protects nobody, for simulated households.
+        test_every: every so many calendar weeks, one is tested on.
 
     Returns:
         Records with `task`, `forecaster`, `epsilon`, `metric`, `value`, `unit`, and `attack`, `low`, `high`.
@@ -135,27 +98,27 @@ def measure_household_load(
     require_other_households("household forecasts", train, holdout)
     panel, other = day_ahead_panel(train), day_ahead_panel(holdout)
     require_enough_records(len(other.members), options.fprs)
-    learnt, compared = (p.take(training_days(p.date, options.test_every)) for p in (panel, other))
-    test = make_bus_test(train, holdout, other, cost, options.customers, options.test_every, options.hours, seed)
+    known, others = (p.take(training_days(p.date, test_every)) for p in (panel, other))
+    test = make_bus_test(train, holdout, other, cost, options.customers, test_every, options.hours, seed)
     own = {"experiment": "private_training", "data": train.name, "grid": cost.case.name, "seed": seed}
     table = RecordTable(**{**own, "task": TASK, "epsilon": epsilon, **(labels or {})})
     _add_metrics(table, test, household_mean(), MEAN)
     for kind in options.forecasters:
-        with _charged(ledger, train, learnt, kind, epsilon, options):
-            forecaster = _fit(learnt, kind, epsilon, options, seed)
+        with _charged(ledger, train, known, kind, epsilon, noise):
+            forecaster = _fit(known, kind, epsilon, options, seed, noise)
         _add_metrics(table, test, forecaster, kind)
         _add_spent(table, forecaster)
-        _add_attack(table, kind, "loss", loss_attack(forecaster, learnt, compared, options.fprs, seed))
+        _add_attack(table, kind, "loss", loss_attack(forecaster, known, others, options.fprs, seed))
         if kind == "linear":
             found = likelihood_attack(
                 forecaster,
-                learnt,
-                compared,
+                known,
+                others,
                 **_release_of(forecaster),
                 shadows=options.shadows,
                 fprs=options.fprs,
                 seed=seed,
-                noise=options.noise(seed),
+                noise=noise,
             )
             _add_attack(table, kind, "likelihood ratio", found)
     return table
@@ -168,9 +131,9 @@ def _charged(
     panel: DayAheadPanel,
     kind: str,
     epsilon: float,
-    options: HouseholdLoadOptions,
+    noise: Noise,
 ) -> Iterator[None]:
-    if ledger is None or isinf(epsilon) or options.simulated_noise:
+    if ledger is None or isinf(epsilon) or noise != "os":
         yield
         return
     names = train.households["household_id"].iloc[panel.members]
@@ -179,12 +142,12 @@ def _charged(
 
 
 def _fit(
-    panel: DayAheadPanel, kind: str, epsilon: float, options: HouseholdLoadOptions, seed: int
+    panel: DayAheadPanel, kind: str, epsilon: float, options: HouseholdLoadOptions, seed: int, noise: Noise
 ) -> HouseholdForecaster:
     if isinf(epsilon):
         return fit_household_forecaster(panel, kind, options.training, seed)
     delta = default_delta(len(panel.members))
-    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed, options.noise(seed))
+    return fit_private_household_forecaster(panel, kind, epsilon, delta, options.private, seed, noise)
 
 
 def _release_of(forecaster: HouseholdForecaster) -> dict[str, float]:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from unlearn.reporting.aggregate import Spread, intervals, over_seeds, require_columns, select, text
-from unlearn.studies.fidelity.records import HEADLINES
+from unlearn.studies._shared.fidelity.records import HEADLINES
+from unlearn.studies._shared.utility.bus_forecasts import NOTHING, WEEK_BEFORE
+from unlearn.studies._shared.utility.measure import REAL
 from unlearn.studies.private_training.household_load import MEAN
-from unlearn.studies.utility.bus_forecasts import NOTHING, WEEK_BEFORE
-from unlearn.studies.utility.measure import REAL
 
 
 class ForecastTable:

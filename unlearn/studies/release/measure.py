@@ -16,8 +16,8 @@ from unlearn.errors import InputError
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DAYS, DailyProfiles
 from unlearn.records import RecordTable
-from unlearn.studies.utility.measure import REAL
-from unlearn.studies.utility.profile_tasks import SEASONS, season_of
+from unlearn.studies._shared.utility.measure import REAL
+from unlearn.studies._shared.utility.profile_tasks import SEASONS, season_of
 
 #: What a private release is described beside: a sample of what was known before any household was looked at.
 PUBLIC = "public start"

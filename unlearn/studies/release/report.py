@@ -13,9 +13,9 @@ from unlearn.reporting.aggregate import Spread, select
 from unlearn.reporting.figure import bars, panels, per_cent, reference, saver, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, INK, PALETTE
+from unlearn.studies._shared.utility.profile_tasks import SEASONS
 from unlearn.studies.release.measure import BAND, EXAMPLE_PROBABILITIES
 from unlearn.studies.release.verdict import MOST_SEGMENTS, REFERENCES, page, release_of, segments_of
-from unlearn.studies.utility.profile_tasks import SEASONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ import pandas as pd
 from unlearn.errors import InputError
 from unlearn.reporting.aggregate import counted, require_columns, select, write
 from unlearn.reporting.verdict import NO, YES, Block, Page
+from unlearn.studies._shared.utility.measure import REAL
 from unlearn.studies.release.measure import BAND, MIN_HOUSEHOLDS, PUBLIC
-from unlearn.studies.utility.measure import REAL
 
 #: What may stand beside a release.
 REFERENCES = (REAL, PUBLIC)

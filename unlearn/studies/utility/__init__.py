@@ -5,9 +5,19 @@ from typing import TYPE_CHECKING
 from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
-    from unlearn.studies.utility.measure import UtilityOptions, measure_utility, training_part
+    from unlearn.studies._shared.utility.measure import measure_utility, training_part
+    from unlearn.studies._shared.utility.options import UtilityOptions
+    from unlearn.studies.utility.measure import study_utility
+    from unlearn.studies.utility.options import UtilityStudyOptions
     from unlearn.studies.utility.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["UtilityOptions", "measure_utility", "summarise", "training_part"]
+__all__ = [
+    "UtilityOptions",
+    "UtilityStudyOptions",
+    "measure_utility",
+    "study_utility",
+    "summarise",
+    "training_part",
+]

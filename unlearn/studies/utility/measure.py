@@ -1,202 +1,55 @@
-"""Utility of released daily profiles: train on the release, test on real households, beside training on real ones.
-
-Three tasks: the season of a profile, its next step, and hourly loads of the buses of a grid, where forecasts are
-also priced. Test households are in no training set, and test weeks are in none either: forecasters could otherwise
-learn the weather of a day from one household and use it on another.
-"""
+"""The study of utility: what a generator's releases are good for, and those of baselines, seed by seed, each kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict
 
-import numpy as np
-from tqdm import tqdm
+import pandas as pd
 
-from unlearn.checks import require_choice, require_count
 from unlearn.errors import InputError
-from unlearn.forecasters import TrainingOptions
+from unlearn.generators.base import Generator
 from unlearn.grid import OperatingCost
-from unlearn.households.by_household import HouseholdProfiles, require_other_households
-from unlearn.households.profiles import DailyProfiles
-from unlearn.records import RecordTable
-from unlearn.studies._shared.measure import METRICS
-from unlearn.studies.utility.bus_forecasts import FORECASTERS, NOTHING, load_scale, measure_load_task
-from unlearn.studies.utility.bus_loads import household_load_kwh, plan_buses, release_load_kwh, training_days
-from unlearn.studies.utility.profile_tasks import next_step_scores, season_scores
-
-TASKS = ("season", "next_step", "load")
-
-#: What real training is called in the column `generator`; redrawn: real days, but of other households every day, as
-#: in a release that knows no households.
-REAL, REDRAWN = "real", "real redrawn"
+from unlearn.studies._shared.releases import Releases, fingerprints, priced_by, with_baselines
+from unlearn.studies._shared.utility.measure import measure_utility
+from unlearn.studies.utility.options import UtilityStudyOptions
 
 
-@dataclass(frozen=True)
-class UtilityOptions:
-    """How utility is measured.
-
-    Attributes:
-        tasks: among "season", "next_step", "load".
-        profiles: profiles of each training and test set of the first two tasks at most.
-        window: steps that a forecast of the next one sees.
-        windows: windows drawn from each set at most.
-        customers: households of each bus.
-        test_every: every so many calendar weeks, one is tested on.
-        forecasters: among "linear", "cnn", "mixer".
-        training: of the networks.
-        hours: test hours that are priced; None prices all.
-    """
-
-    tasks: tuple[str, ...] = TASKS
-    profiles: int = 15_000
-    window: int = 8
-    windows: int = 60_000
-    customers: int = 60
-    test_every: int = 4
-    forecasters: tuple[str, ...] = FORECASTERS
-    training: TrainingOptions = field(default_factory=TrainingOptions)
-    hours: int | None = None
-
-    def __post_init__(self) -> None:
-        for task in self.tasks:
-            require_choice("utility.tasks", task, TASKS)
-        for kind in self.forecasters:
-            require_choice("utility.forecasters", kind, FORECASTERS)
-        for name in ("profiles", "window", "windows", "customers"):
-            require_count(f"utility.{name}", getattr(self, name))
-
-
-def training_part(train: HouseholdProfiles, options: UtilityOptions | None = None) -> HouseholdProfiles:
-    """The days of training households that generators and forecasters may learn from."""
-    return train.take(training_days(train.date, (options or UtilityOptions()).test_every))
-
-
-def measure_utility(
-    releases: Sequence[DailyProfiles],
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
+def study_utility(
+    releases: Releases,
+    generator: Generator,
     cost: OperatingCost | None = None,
-    options: UtilityOptions | None = None,
-    seed: int = 0,
-    labels: Mapping[str, object] | None = None,
-) -> RecordTable:
-    """Measure each release, real training data beside it, and what needs no training.
-
-    If any release is in steps of an hour, all profile tasks are in hours, so that their errors can be compared.
+    options: UtilityStudyOptions | None = None,
+) -> pd.DataFrame:
+    """Measure a generator's releases and those of baselines over the seeds.
 
     Args:
-        releases: what generators released that were fitted on `training_part(train)`, each with a name of its own.
-        train: training households with all their days (the days before a training day are inputs of its forecast).
-        holdout: test households with all their days.
+        releases: households, and how they are divided.
+        generator: by which profiles are released.
         cost: the grid; only the task "load" needs it.
         options: how to measure; None takes the defaults.
-        seed: of samples, buses, classifiers and networks.
-        labels: further columns of every record.
 
     Returns:
-        Records with `task`, `generator` (what was trained on), `forecaster`, `metric`, `value`, `unit`.
+        Records as `measure_utility` has them.
 
     Raises:
-        InputError: two releases of one name, no grid for "load", or sets that a task cannot use.
-        MismatchError: train and holdout share households.
+        InputError, MismatchError: as the generators and `measure_utility`.
     """
-    options = options or UtilityOptions()
-    _check(releases, train, holdout, cost, options)
-    table = RecordTable(
-        **{"experiment": "utility", "data": train.name, "seed": seed, "split": "test", **(labels or {})}
-    )
-    learn = {REAL: training_part(train, options), **{release.name: release for release in releases}}
-    test = holdout.take(~training_days(holdout.date, options.test_every))
-    _require_days((*learn.values(), test), options)
-    jobs = [(task, name) for task in options.tasks if task != "load" for name in learn]
-    hourly = len({part.n_steps for part in (test, *learn.values())}) > 1
-    for task, name in tqdm(jobs, desc="profile tasks", leave=False):
-        known, asked = _samples(learn[name], test, options.profiles, seed)
-        if hourly:
-            known, asked = known.to_hourly(), asked.to_hourly()
-        _add_profile_task(table, task, name, known, asked, options, seed)
-    if "load" in options.tasks and cost is not None:
-        _add_load_task(table, learn, train, holdout, cost, options, seed)
-    return table
-
-
-def _check(
-    releases: Sequence[DailyProfiles],
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    cost: OperatingCost | None,
-    options: UtilityOptions,
-) -> None:
-    names = [release.name for release in releases]
-    taken = (REAL, REDRAWN, NOTHING)
-    if len({*names, *taken}) < len(names) + len(taken):
-        raise InputError(f"utility: expected releases with names of their own, none among {taken}; got {names}.")
-    require_other_households("utility", train, holdout)
+    options = options or UtilityStudyOptions()
     if "load" in options.tasks and cost is None:
         raise InputError("utility: the task 'load' prices forecasts; expected cost, an OperatingCost, got None.")
+    generators = with_baselines(generator, options.baselines)
+    labels = {"experiment": "utility", "data": releases.households.name, "grid": cost.case.name if cost else None}
 
-
-def _require_days(parts: Sequence[DailyProfiles], options: UtilityOptions) -> None:
-    for part in parts:
-        if not len(part):
-            raise InputError(
-                f"utility: expected profiles to train on, and days of test weeks to test on, got none in {part.name}. "
-                f"Give more days, or change test_every ({options.test_every})."
-            )
-
-
-def _samples(learn: DailyProfiles, test: DailyProfiles, n: int, seed: int) -> tuple[DailyProfiles, DailyProfiles]:
-    """Samples of at most n profiles."""
-    random = np.random.default_rng(seed)
-    known, asked = (
-        part.take(np.sort(random.permutation(len(part))[:n])) if len(part) > n else part for part in (learn, test)
-    )
-    return known, asked
-
-
-def _add_profile_task(
-    table: RecordTable,
-    task: str,
-    name: str,
-    known: DailyProfiles,
-    asked: DailyProfiles,
-    options: UtilityOptions,
-    seed: int,
-) -> None:
-    if task == "season":
-        for metric, value in season_scores(known, asked, seed).items():
-            table.add(metric, value, "share", task=task, generator=name, forecaster="boosting", n_steps=known.n_steps)
-        return
-    for model, metric, value in next_step_scores(known, asked, options.window, options.windows, seed):
-        if model != "persistence" or name == REAL:
-            trained_on = NOTHING if model == "persistence" else name
-            table.add(metric, value, "kWh", task=task, generator=trained_on, forecaster=model, n_steps=known.n_steps)
-
-
-def _add_load_task(
-    table: RecordTable,
-    learn: Mapping[str, DailyProfiles],
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    cost: OperatingCost,
-    options: UtilityOptions,
-    seed: int,
-) -> None:
-    plan = plan_buses(train, len(cost.case.nominal_load_mw), options.customers, options.test_every, seed)
-    sources = {REAL: household_load_kwh(plan, train, seed), REDRAWN: release_load_kwh(plan, learn[REAL], seed)}
-    sources |= {name: release_load_kwh(plan, release, seed) for name, release in learn.items() if name != REAL}
-    factor = load_scale(plan, sources[REAL], cost)
-    test_kwh = household_load_kwh(plan, holdout, seed)
-    for row in measure_load_task(
-        plan, sources, test_kwh, factor, cost, options.forecasters, options.training, options.hours, seed
-    ):
-        table.add(
-            row.metric,
-            row.value,
-            METRICS[row.metric],
-            task="load",
-            generator=row.trained_on,
-            forecaster=row.forecaster,
-            n_steps=24,
+    def measured(seed: int) -> pd.DataFrame:
+        division = releases.divide(seed)
+        train, holdout = division.whole_train, division.whole_holdout
+        found = [releases.release(own, division, seed) for own in generators]
+        key = {"options": asdict(options), "cost": priced_by(cost), "seed": seed}
+        key |= {"test_every": releases.options.test_every, "releases": fingerprints(**{own.name: own for own in found})}
+        return releases.table(
+            "utility",
+            {**key, **fingerprints(train=train, holdout=holdout)},
+            lambda: measure_utility(found, train, holdout, cost, options, seed, labels, releases.options.test_every),
         )
+
+    return pd.concat([measured(seed) for seed in releases.options.seeds], ignore_index=True)

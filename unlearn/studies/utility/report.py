@@ -12,8 +12,8 @@ from unlearn.reporting.aggregate import write
 from unlearn.reporting.figure import bars, legend_below, panels, reference, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import FORECASTER_NAMES, INK, coloured, named
-from unlearn.studies.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies.utility.measure import REAL, REDRAWN
+from unlearn.studies._shared.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
+from unlearn.studies._shared.utility.measure import REAL, REDRAWN
 from unlearn.studies.utility.seeds import UtilityTable
 from unlearn.studies.utility.verdict import CHANCE, page
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from unlearn.errors import InputError
 from unlearn.reporting.aggregate import Spread, require_columns, require_once
-from unlearn.studies.utility.bus_forecasts import NOTHING
-from unlearn.studies.utility.measure import REAL, REDRAWN
+from unlearn.studies._shared.utility.bus_forecasts import NOTHING
+from unlearn.studies._shared.utility.measure import REAL, REDRAWN
 
 #: What was trained on, and the forecaster.
 Source: TypeAlias = tuple[str, str]

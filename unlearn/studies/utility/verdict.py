@@ -8,8 +8,8 @@ import pandas as pd
 from unlearn.reporting.aggregate import Spread, write
 from unlearn.reporting.style import FORECASTER_NAMES, named
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, capital, overall
-from unlearn.studies.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies.utility.measure import REAL, REDRAWN
+from unlearn.studies._shared.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
+from unlearn.studies._shared.utility.measure import REAL, REDRAWN
 from unlearn.studies.utility.seeds import Source, UtilityTable
 
 #: A release is good enough if its forecasts cost at most this many times what those of real training cost.

@@ -15,9 +15,8 @@ from unlearn.errors import InputError
 from unlearn.forecasters import TrainingOptions, fit_linear, fit_network
 from unlearn.grid import OperatingCost
 from unlearn.studies._shared.measure import METRICS, measure_forecast, sample_hours
-from unlearn.studies.utility.bus_loads import BusPlan, bus_dataset
-
-FORECASTERS = ("linear", "cnn", "mixer")
+from unlearn.studies._shared.utility.bus_loads import BusPlan, bus_dataset
+from unlearn.studies._shared.utility.options import FORECASTERS
 
 #: Forecasts that need no training: the load of a week before, and the truth.
 WEEK_BEFORE, PERFECT = "week before", "perfect forecast"

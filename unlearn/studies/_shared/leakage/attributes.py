@@ -25,8 +25,8 @@ from unlearn.errors import InputError
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles, EnergyArray
 from unlearn.records import RecordTable
-from unlearn.studies.leakage.options import LeakageOptions
-from unlearn.studies.leakage.samples import Fold
+from unlearn.studies._shared.leakage.options import LeakageOptions
+from unlearn.studies._shared.leakage.samples import Fold
 
 
 @short_repr

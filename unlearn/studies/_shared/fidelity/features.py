@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from unlearn.checks import FloatArray, as_floats, short_repr
 from unlearn.errors import InputError
-from unlearn.studies.fidelity.distances import (
+from unlearn.studies._shared.fidelity.distances import (
     binned_jensen_shannon,
     circular_wasserstein,
     jensen_shannon,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from unlearn.checks import IntArray, short_repr
 from unlearn.errors import InputError, MismatchError
-from unlearn.generators import BASELINES
+from unlearn.generators.baselines import Resampled
 from unlearn.households.by_household import HouseholdProfiles, require_other_households, split_households
 from unlearn.households.profiles import DailyProfiles
-from unlearn.studies.leakage.options import LeakageOptions
+from unlearn.studies._shared.leakage.options import LeakageOptions
 
 #: Households of the holdout, at least: two that are attacked and two that are reference, in turn.
 MIN_HOLDOUT = 4
@@ -139,8 +139,7 @@ def known_releases(
     days = some_days(train, min(options.max_profiles, n // _COPIES), np.random.default_rng([seed, 5]))
     # At least a day of each household was taken, whatever was asked for.
     copied = train.take(days)
-    draw = BASELINES["resampled"]
     return [
-        (replace(draw(copied, max(n, _COPIES * len(copied)), seed), name=COPIED), copied),
-        (replace(draw(third, n, seed), name=OTHERS), train),
+        (Resampled(COPIED).release(copied, max(n, _COPIES * len(copied)), seed), copied),
+        (Resampled(OTHERS).release(third, n, seed), train),
     ]

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray, short_repr
-from unlearn.errors import InputError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles, split_households
-from unlearn.studies.fidelity.clusters import DayClusters, fit_clusters
-from unlearn.studies.fidelity.distances import jensen_shannon, total_variation
-from unlearn.studies.fidelity.features import (
+from unlearn.studies._shared.fidelity.clusters import DayClusters, fit_clusters
+from unlearn.studies._shared.fidelity.distances import jensen_shannon, total_variation
+from unlearn.studies._shared.fidelity.features import (
     FEATURES,
     Feature,
     ProfileFeatures,
@@ -23,6 +22,7 @@ from unlearn.studies.fidelity.features import (
     feature_distances,
     profile_features,
 )
+from unlearn.studies._shared.fidelity.options import FidelityOptions
 
 OCCUPANCY = Feature("occupancy", "clusters", "1", ("js", "tv"))
 #: All that is compared, by name.
@@ -143,34 +143,6 @@ def mean_over_clusters(found: Distances, beside: Distances, occupancy: IntArray)
                     [np.average(values, weights=weights)]
                 )
     return means
-
-
-@dataclass(frozen=True)
-class FidelityOptions:
-    """How fidelity is measured.
-
-    Attributes:
-        top_k: largest steps of a profile that count as its peaks.
-        n_bins: bins of Jensen-Shannon distances, at quantiles of real training profiles.
-        n_clusters: clusters of the mixture.
-        min_members: profiles that each side must have in a cluster to be compared inside it, and at all.
-        n_divisions: random divisions of all households that show how far the floor varies.
-        max_profiles: profiles a side that are compared at most; more are sampled.
-    """
-
-    top_k: int = 3
-    n_bins: int = 20
-    n_clusters: int = 8
-    min_members: int = 50
-    n_divisions: int = 5
-    max_profiles: int = 20_000
-
-    def __post_init__(self) -> None:
-        least = {"top_k": 1, "n_bins": 2, "n_clusters": 2, "min_members": 2, "n_divisions": 0, "max_profiles": 2}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < low:
-                raise InputError(f"{name}: expected a whole number of at least {low}, got {value!r}.")
 
 
 @short_repr

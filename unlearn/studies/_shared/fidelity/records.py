@@ -9,12 +9,12 @@ import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.records import RecordTable
-from unlearn.studies.fidelity.discriminator import discriminate
-from unlearn.studies.fidelity.features import HOURS
-from unlearn.studies.fidelity.samples import (
+from unlearn.studies._shared.fidelity.discriminator import discriminate
+from unlearn.studies._shared.fidelity.features import HOURS
+from unlearn.studies._shared.fidelity.options import FidelityOptions
+from unlearn.studies._shared.fidelity.samples import (
     COMPARED,
     Distances,
-    FidelityOptions,
     Key,
     RealSide,
     Sample,

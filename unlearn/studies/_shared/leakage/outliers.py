@@ -24,7 +24,7 @@ from unlearn.errors import InputError
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
-from unlearn.studies.leakage.options import LeakageOptions
+from unlearn.studies._shared.leakage.options import LeakageOptions
 
 #: A generator: training households and seed to a release.
 Fit = Callable[[HouseholdProfiles, int], DailyProfiles]

@@ -1,0 +1,1 @@
+"""Attacks on releases, beside the same attacks on releases whose leakage is known."""

@@ -1,0 +1,1 @@
+"""What releases are good for: train on them, test on real households."""
