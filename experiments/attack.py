@@ -12,7 +12,7 @@ from experiments.attack_stages import AttackRun
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
-from unlearn.reporting.style import ATTACK_NAMES
+from unlearn.attacks.base import label_of
 from unlearn.studies.leakage.samples import COPIED
 from unlearn.studies.leakage.verdict import headline_attack
 
@@ -24,7 +24,7 @@ def main(config: Config, folder: Path) -> Ending:
     page = publish(config, "attack", records, folder)
     attack, kind = headline_attack(records), config.generator.kind
     own = records[(records["metric"] == "auc") & (records["attack"] == attack)]
-    said = f"AUC of the {ATTACK_NAMES[attack]} attack on"
+    said = f"AUC of the {label_of(attack)} attack on"
     numbers = [
         number(f"{said} days of {kind}", own, generator=kind, unit_attacked="profile"),
         number(f"{said} households of {kind}", own, generator=kind, unit_attacked="household"),

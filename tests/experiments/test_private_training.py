@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -89,8 +90,8 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     files = {file: file.stat().st_mtime_ns for file in kept.rglob("*") if file.is_file()}
     lost = next(file for file in files if file.name.startswith("private_training-"))
     lost.unlink()  # as if interrupted
-    undrawn = (lambda *_: None, lambda *_: None, lambda _: [])  # was looked at above
-    monkeypatch.setitem(together._SHOWN, "private_training", undrawn)
+    undrawn = SimpleNamespace(save=lambda *_: None, write_page=lambda *_: None, summarise=lambda _: [])
+    monkeypatch.setattr(together, "shown", lambda _: together.Shown(undrawn, undrawn))  # was looked at above
     again = run("private_training", *settings)
     pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
     assert all(file.stat().st_mtime_ns == then for file, then in files.items() if file != lost)
