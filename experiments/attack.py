@@ -12,7 +12,7 @@ from experiments.build import build_generator, build_releases, options_of
 from experiments.endings import Ending, number
 from experiments.schema import Config
 from experiments.together import publish
-from unlearn.reporting.style import ATTACK_NAMES
+from unlearn.attacks.base import label_of
 from unlearn.studies._shared.leakage.samples import COPIED
 from unlearn.studies.leakage.measure import study_leakage
 from unlearn.studies.leakage.options import LeakageStudyOptions
@@ -27,7 +27,7 @@ def main(config: Config, folder: Path) -> Ending:
     page = publish(config, "attack", records, folder)
     attack, name = headline_attack(records), generator.name
     own = records[(records["metric"] == "auc") & (records["attack"] == attack)]
-    said = f"AUC of the {ATTACK_NAMES[attack]} attack on"
+    said = f"AUC of the {label_of(attack)} attack on"
     numbers = [
         number(f"{said} days of {name}", own, generator=name, unit_attacked="profile"),
         number(f"{said} households of {name}", own, generator=name, unit_attacked="household"),

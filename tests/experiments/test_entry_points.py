@@ -271,7 +271,7 @@ def test_a_paper_run_over_seeds_is_drawn_with_bands(run: Runner) -> None:
     assert (run.folder / "paper" / "figures" / "spread_linear_fair.png").is_file()
     page = read_page(run.folder / "paper" / "index.html")
     assert "in 2 of 2 runs" in page
-    assert "Beside the published numbers" not in page
+    assert "Published numbers" not in page
 
 
 def test_years_are_refused_where_the_data_has_none(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,12 +25,8 @@ METHOD_NAMES = {
     "unlearnt": "complete unlearning",
     "retrained": "retrained",
 }
-#: Attacks on releases and on models.
+#: Attacks on models that have forgotten.
 ATTACK_NAMES = {
-    "distance": "distance",
-    "relative_distance": "relative distance",
-    "density": "density",
-    "discriminator": "discriminator",
     "loss": "loss",
     "likelihood_ratio": "likelihood ratio",
     "parameters": "parameters",

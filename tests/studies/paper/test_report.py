@@ -3,6 +3,7 @@
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,22 @@ from unlearn.studies.paper.verdict import check_claims, compare, summarise
 
 BUDGETS = np.array([0.0, 0.1, 0.2])
 PUBLISHED = read_json(Path(__file__).parents[3] / "experiments" / "published.json", sealed=False)
+
+
+#: What a run says of itself.
+CARD: dict[str, Any] = {
+    "config": {"unlearning": {"share": 0.25}, "data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
+    | {"evaluation": {"hours": 12}, "paper": {"jobs": 2}},
+    "config_hash": "abc",
+    "source": "def",
+    "seconds": 12.0,
+    "stages": [{"protocol": "published", "forecaster": "linear", "stage": "train", "seconds": 1.5}],
+    "written_utc": "2026-01-01",
+    "python": "3.11",
+    "platform": "Linux",
+    "cpu_count": 2,
+    "versions": {"torch": "2.13.0"},
+}
 
 
 def made_up(forecaster: str = "linear", protocol: str = "published") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -126,20 +143,7 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
     records, samples = made_up()
     records.loc[records["metric"] == "distance_to_retrained", "value"] = 1.0
     saved = save(records, tmp_path / "figures", samples)
-    card = {
-        "config": {"unlearning": {"share": 0.25}, "data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
-        | {"evaluation": {"hours": 12}, "paper": {"jobs": 2}},
-        "config_hash": "abc",
-        "source": "def",
-        "seconds": 12.0,
-        "stages": [{"protocol": "published", "forecaster": "linear", "stage": "train", "seconds": 1.5}],
-        "written_utc": "2026-01-01",
-        "python": "3.11",
-        "platform": "Linux",
-        "cpu_count": 2,
-        "versions": {"torch": "2.13.0"},
-    }
-    path = write_page(records, saved, tmp_path / "index.html", PUBLISHED, card, ["Data: other <b>data</b>."])
+    path = write_page(records, saved, tmp_path / "index.html", PUBLISHED, CARD, ["Data: other <b>data</b>."])
     page = read_page(path)
     assert page.count("data:image/png;base64,") == 4
     assert_self_contained(page)

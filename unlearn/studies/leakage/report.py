@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from unlearn.attacks.base import label_of
 from unlearn.reporting.aggregate import Spread, over_seeds, seeds_of, select
 from unlearn.reporting.figure import (
     bars,
@@ -22,7 +23,7 @@ from unlearn.reporting.figure import (
     styled,
 )
 from unlearn.reporting.page import page_writer
-from unlearn.reporting.style import ATTACK_NAMES, BLUE, FAINT, INK, RED, coloured
+from unlearn.reporting.style import BLUE, FAINT, INK, RED, coloured
 from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
 from unlearn.studies.leakage.verdict import generators_of, headline_leaks, page
 
@@ -81,9 +82,9 @@ write_page = page_writer(page)
 def draw_attacks(axis: Axes, records: pd.DataFrame, colours: dict[str, str], metric: str, unit: str) -> None:
     """A metric of each membership attack with its 95 % interval, one mark a seed."""
     own = select(records, metric=metric, unit_attacked=unit).dropna(subset=["value"])
-    attacks = [name for name in ATTACK_NAMES if name in set(own["attack"])]
+    attacks = list(dict.fromkeys(own["attack"]))
     _marked(axis, [select(own, attack=attack) for attack in attacks], colours)
-    rows(axis, [ATTACK_NAMES[name] for name in attacks])
+    rows(axis, [label_of(name) for name in attacks])
     reference(axis, 0.5 if metric == "auc" else 0.01, upright=True)
     if metric == "auc":
         axis.set(xlim=(min(0.35, own["low"].min() - 0.02), 1.02), xlabel="AUC (dashed: guessing)")
@@ -122,7 +123,7 @@ def draw_outliers(axis: Axes, records: pd.DataFrame, colours: dict[str, str]) ->
         for against, kind in (("unseen", "same kind"), ("unseen_other", "other kind"))
     ]
     _marked(axis, [select(own, attack=attack, against=against) for attack, against, _ in kinds], colours)
-    rows(axis, [f"{ATTACK_NAMES[attack]},\n{kind}" for attack, _, kind in kinds])
+    rows(axis, [f"{label_of(attack)},\n{kind}" for attack, _, kind in kinds])
     reference(axis, 0.5, upright=True)
     lowest = own["low"].min() if kinds else 0.5
     axis.set(xlim=(min(0.35, lowest - 0.02), 1.02), xlabel="AUC (dashed: guessing)", title="which outliers took part?")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from unlearn.attacks.base import label_of
 from unlearn.reporting.aggregate import Spread, require_columns, seeds_of, select
-from unlearn.reporting.style import ATTACK_NAMES, named
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, agreed, answer_rows, overall
 from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
 
@@ -21,7 +21,7 @@ MEMBERSHIP = "Can anybody tell from the release that a household took part?"
 
 def page(records: pd.DataFrame) -> Page:
     """The page's contents."""
-    found, attack = findings(records), ATTACK_NAMES[headline_attack(records)]
+    found, attack = findings(records), label_of(headline_attack(records))
     took_part = [own for own in found if own.question == MEMBERSHIP]
     of = ", ".join(f"{own.subject} {own.answer}" for own in took_part)
     attacks = attack_table(records)
@@ -121,9 +121,10 @@ def calibration(records: pd.DataFrame) -> str:
     misled = ~((others["low"] <= 0.5) & (others["high"] >= 0.5))
     honest = STRANGER_AUC[0] <= mean <= STRANGER_AUC[1] and not misled.any()
     works = "work" if copied["value"].min() >= COPIED_AUC and honest else "are not shown to work"
-    count = len(set(_auc(records)["attack"].dropna()) & set(ATTACK_NAMES))
+    count = _auc(records)["attack"].nunique()
+    of = ("none", "one", "two", "three", "four")[count] if count < 5 else str(count)
     return (
-        f"The attacks {works}: of the {('none', 'one', 'two', 'three', 'four')[count]}, {ATTACK_NAMES[attack]} tells "
+        f"The attacks {works}: of the {of}, {label_of(attack)} tells "
         f"days that were copied (positive control) from others with an AUC of {_range(copied['value'])} (at least "
         f"{COPIED_AUC:g} counts as working), and days of households that had nothing to do with the release (negative "
         f"control) with {_range(others['value'])}, {mean:.3f} in the mean (a mean within {STRANGER_AUC[0]:g} to "
@@ -145,7 +146,7 @@ def attack_table(records: pd.DataFrame) -> list[dict[str, str]]:
     for (generator, unit, attack, other), group in own.groupby(
         ["generator", "unit_attacked", "attack", "against"], sort=False
     ):
-        cells = {"release": str(generator), "unit": str(unit), "attack": named(str(attack), ATTACK_NAMES)}
+        cells = {"release": str(generator), "unit": str(unit), "attack": label_of(str(attack))}
         cells["against"] = str(other).replace("_", ", ")
         cells |= {label: _cell(select(group, metric=metric)) for metric, label in _SHOWN.items()}
         cells |= {title: f"{int(group[name].max()):,}" for title, name in (("members", "n"), ("others", "n_others"))}
@@ -182,7 +183,7 @@ def _membership(records: pd.DataFrame, name: str) -> Answer:
     return Answer(
         name,
         YES if every_seed else UNCLEAR if above.any() else NO,
-        f"The AUC of the {ATTACK_NAMES[attack]} attack is {', '.join(parts)}; {int(above.sum())} of {len(own)} "
+        f"The AUC of the {label_of(attack)} attack is {', '.join(parts)}; {int(above.sum())} of {len(own)} "
         f"intervals lie above 0.5. Of the other attacks {int((rest['low'] > 0.5).sum())} of {len(rest)} do; chance "
         "alone puts about one in forty there.",
         MEMBERSHIP,
@@ -228,7 +229,7 @@ def _outliers(records: pd.DataFrame, name: str) -> Answer | None:
     if own.empty:
         return None
     each = "; ".join(
-        f"{ATTACK_NAMES[str(row['attack'])]} {_bracket(Spread(row['value'], row['low'], row['high']), '.2f')}"
+        f"{label_of(str(row['attack']))} {_bracket(Spread(row['value'], row['low'], row['high']), '.2f')}"
         for _, row in own.iterrows()
     )
     return Answer(

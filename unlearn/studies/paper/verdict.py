@@ -149,7 +149,8 @@ def _ends(records: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, float]:
     level = select(cost, method=["original", "retrained"]).set_index([*RUN, "method"])["value"].unstack("method")
     tamu = select(cost, criterion="cost")
     budget = float(tamu["l1_budget"].max())
-    return level, select(tamu, l1_budget=budget).set_index(RUN)["value"], budget
+    # Runs stand in the order of their folders' names, which are hashes.
+    return level, select(tamu, l1_budget=budget).set_index(RUN)["value"].reindex(level.index), budget
 
 
 def _won(records: pd.DataFrame) -> Iterator[bool]:
