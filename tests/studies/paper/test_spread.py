@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.studies.paper.test_report import BUDGETS, CARD, made_up
+from tests.studies.paper.test_report import BUDGETS, CARD, PUBLISHED, made_up
 from unlearn.reporting.style import CRITERIA
 from unlearn.studies.paper.report import figures, save
 from unlearn.studies.paper.verdict import compare_gradients, count_claims, is_spread, page, summarise
@@ -69,7 +69,7 @@ def test_the_summary_gives_median_and_range(runs: pd.DataFrame) -> None:
 def test_the_order_in_which_runs_end_changes_nothing(runs: pd.DataFrame) -> None:
     backwards = pd.concat([own for _, own in sorted(runs.groupby(["data", "seed"]), reverse=True)])
     assert summarise(backwards) == summarise(runs)
-    said = [page(records, [], {}, CARD, []) for records in (runs, backwards)]
+    said = [page(records, [], PUBLISHED, CARD, []) for records in (runs, backwards)]
     assert (said[0].answer, said[0].because) == (said[1].answer, said[1].because)
 
 

@@ -79,10 +79,7 @@ def page(
         f"{card['seconds']:.0f} s.",
         blocks=[
             *sections,
-            Block(
-                "Published numbers", published["source"], texts=2,
-                rows=[] if is_spread(records) else _comparison(compare(records, published, share)),
-            ),
+            *(() if is_spread(records) else _beside(records, published, share)),
             Block(
                 "Where time went", rows=_stage_table(card["stages"]), texts=2,
                 note=f"Seconds of each stage, {config['paper']['jobs']} jobs at a time. This run took "
@@ -298,6 +295,10 @@ def _quantities(
     for criterion in (own for own in CRITERIA if own in ends):
         found[f"cost balanced for {criterion}, largest λ₁ / complete"] = float(ends[criterion])
     return found | {f"Pearson {pair.replace('_', '–')}": float(value) for pair, value in pearson.items()}
+
+
+def _beside(records: pd.DataFrame, published: Mapping[str, Any], share: float) -> Iterator[Block]:
+    yield Block("Published numbers", published["source"], rows=_comparison(compare(records, published, share)), texts=2)
 
 
 def _comparison(table: pd.DataFrame) -> list[dict[str, str]]:
