@@ -14,31 +14,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
-import pandas as pd
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments import leave
 from experiments.endings import Ending, summary, tell
-from experiments.internal import only_for_owner
-from experiments.jobs import CARD, RECORDS, dependencies, identity, is_complete, written_files
+from experiments.groups import COMMON, Program, program_named
 from experiments.refusals import CONF, explain, require_complete, require_known
-from experiments.schema import Config, register
 from unlearn.errors import InputError
-from unlearn.records import FILES, config_hash, provenance, write_json, write_parquet
-from unlearn.reporting.style import TINY
-from unlearn.store import sweep
-from unlearn.store.dependencies import roots
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -47,83 +40,103 @@ INTERRUPTED = 130
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
-register()
-
-Task = Callable[[Config, Path], Ending | None]
+Job = Any
+Task = Callable[[Job, Path], Ending | None]
 
 
 def experiment(
-    task: Task | None = None,
     *,
-    keeps: Callable[[Config], str] | None = None,
+    keeps: Callable[[Job], str] | None = None,
     owner_only: bool = False,
     releases: bool = False,
-) -> Any:
-    """Turn `task(config, folder)` into a Hydra program that writes a card beside its results.
+    **sections: Any,
+) -> Callable[[Task], Callable[[], None]]:
+    """Turn `task(job, folder)` into a Hydra program that writes a card beside its results.
 
-    Its configuration is `conf/NAME.yaml`, NAME being its module, or else `conf/config.yaml`. A single run ends with
-    what `task` returns: three numbers and a page. A job of a sweep that is complete in its folder already is not run
-    again. Errors that have a remedy, and Ctrl-C, end with one sentence; HYDRA_FULL_ERROR=1 shows their traceback.
+    Its configuration is `conf/NAME.yaml`, NAME being its module, over the defaults of its sections. A single run ends
+    with what `task` returns: three numbers and a page. A job of a sweep that is complete in its folder already is not
+    run again. Errors that have a remedy, and Ctrl-C, end with one sentence; HYDRA_FULL_ERROR=1 shows their traceback.
 
     Args:
-        task: the experiment.
         keeps: the folder whose finished parts a second call goes on with; None if there are none.
         owner_only: it measures real data without noise: nobody but the owner may enter its folder.
         releases: its folder is handed over, so that its card tells nothing of real data.
+        **sections: attributes of the job: each a class of options, a `Group`, or a default value. A task imports what
+            it computes with when it is called, so that help and composition load neither PyTorch nor pandas.
     """
-    if task is None:
-        return functools.partial(experiment, keeps=keeps, owner_only=owner_only, releases=releases)
-    name = Path(inspect.getfile(task)).stem
-    module = roots(task)[0]  # where this process runs it; another one may be sent the task without its module
-    primary = name if Path(CONF, f"{name}.yaml").exists() else "config"
 
-    @hydra.main(version_base="1.3", config_path=CONF, config_name=primary)
-    @functools.wraps(task)
-    def program(raw: DictConfig) -> None:
-        _run(task, raw, keeps, module, owner_only=owner_only, releases=releases)
+    def decorate(task: Task) -> Callable[[], None]:
+        from unlearn.store.dependencies import roots
 
-    @functools.wraps(task)
-    def main() -> None:
-        with _sentences():
-            program()
+        own = Program(Path(inspect.getfile(task)).stem, {**COMMON, **sections})
+        module = roots(task)[0]  # where this process runs it; another one may be sent the task without its module
 
-    return main
+        @hydra.main(version_base="1.3", config_path=CONF, config_name=own.name)
+        @functools.wraps(task)
+        def program(raw: DictConfig) -> None:
+            _run(task, own, raw, keeps, module, owner_only=owner_only, releases=releases)
+
+        @functools.wraps(task)
+        def main() -> None:
+            own.register()
+            with _sentences():
+                program()
+
+        main.program = own  # type: ignore[attr-defined]
+        return main
+
+    return decorate
 
 
 def _run(
-    task: Task, raw: DictConfig, keeps: Callable[[Config], str] | None, module: str, *, owner_only: bool, releases: bool
+    task: Task,
+    own: Program,
+    raw: DictConfig,
+    keeps: Callable[[Job], str] | None,
+    module: str,
+    *,
+    owner_only: bool,
+    releases: bool,
 ) -> None:
     """Run one job: a single run, or one of a sweep."""
     start = time.perf_counter()
-    own = HydraConfig.get()
-    folder = Path(own.runtime.output_dir)
-    sweeping = own.mode == RunMode.MULTIRUN
+    hydra_own = HydraConfig.get()
+    folder = Path(hydra_own.runtime.output_dir)
+    sweeping = hydra_own.mode == RunMode.MULTIRUN
     try:
-        config = to_config(raw)
-        torch.set_num_threads(config.threads)
-        _enter(Path(own.runtime.cwd))
+        job = to_job(own, raw)
+        _enter(Path(hydra_own.runtime.cwd))
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        from experiments.internal import only_for_owner
+        from experiments.jobs import CARD, dependencies, is_complete
+        from unlearn.records import config_hash
+        from unlearn.store.files import sweep
+
+        torch.set_num_threads(job.threads)
         # Nobody asks a single run whether it is complete.
-        depends = {"dependencies": dependencies(config, module)} if sweeping else {}
-        if sweeping and is_complete(folder, {"config_hash": config_hash(identity(config)), **depends}):
+        depends = {"dependencies": dependencies(job, module)} if sweeping else {}
+        if sweeping and is_complete(folder, {"config_hash": config_hash(job.identity), **depends}):
             log.info("complete already, not run again: %s", folder)
             return
         if owner_only:
             only_for_owner(folder)
-        for own_folder in (folder, config.models, *([keeps(config)] if keeps else [])):
-            sweep(own_folder)
+        for kept in (folder, *([keeps(job)] if keeps else [])):
+            sweep(kept)
         # Without a card while it runs: an interrupted run is not taken for the one before.
         (folder / CARD).unlink(missing_ok=True)
         # Bars make room for what is logged.
-        with threadpool_limits(config.threads), logging_redirect_tqdm():
-            ending = task(config, folder)
+        with threadpool_limits(job.threads), logging_redirect_tqdm():
+            ending = task(job, folder)
         ran = {"seconds": round(time.perf_counter() - start, 1), **depends}
         # Both depend on the data, which a folder that is handed over must not tell of: such a job of a sweep is run
         # again, with what is kept of it.
-        write_card(config, folder, **({} if releases else ran), **summary(ending))
+        write_card(job, folder, **({} if releases else ran), **summary(ending))
     except KeyboardInterrupt:
         if sweeping:
             raise
-        raise KeyboardInterrupt(_goes_on(keeps(config)) if keeps else _STARTS_AGAIN) from None
+        raise KeyboardInterrupt(_goes_on(keeps(job)) if keeps else _STARTS_AGAIN) from None
     except Exception as error:
         said = explain(error)
         if said is None:
@@ -134,7 +147,7 @@ def _run(
         sys.exit(1)
     log.info("results in %s", folder)
     if not sweeping:
-        tell(ending, folder, config.tiny)
+        tell(ending, folder, job.tiny)
 
 
 _STARTS_AGAIN = "the same command starts it again."
@@ -194,22 +207,22 @@ def _enter(folder: Path) -> None:
     os.chdir(folder)
 
 
-def to_config(raw: DictConfig) -> Config:
-    """Resolve a composed configuration into its dataclasses; every missing value and unknown setting is refused."""
+def to_job(program: Program, raw: DictConfig) -> Job:
+    """Turn a composed configuration into a job; every missing value and unknown setting is refused."""
     require_known(raw)
     require_complete(raw)
-    config = OmegaConf.to_object(raw)
-    if not isinstance(config, Config):
-        raise TypeError(f"expected the schema of experiments.schema.Config, got {type(config).__name__}")
-    return config
+    return program.job(raw)
 
 
 def job_folder(*, _root_: DictConfig) -> str:
     """Name a job's folder after experiment and configuration: one job, one folder, on every machine."""
+    from unlearn.records import config_hash
+
     raw = copy.deepcopy(_root_)
     with read_write(raw), open_dict(raw):
         del raw["hydra"]
-    return f"{_root_.hydra.job.name}-{config_hash(identity(to_config(raw)))}"
+    program = program_named(_root_.hydra.job.name)
+    return f"{program.name}-{config_hash(to_job(program, raw).identity)}"
 
 
 # `token` is cached, as `now` is: all jobs of a sweep see the same one.
@@ -217,24 +230,33 @@ OmegaConf.register_new_resolver("token", lambda: secrets.token_hex(4), use_cache
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def write_records(config: Config, records: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def write_records(job: Job, records: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Write and return a run's records, each with the hash of the configuration that `run.json` holds.
 
     They say whether the run is too small to be a result; figures and pages that are drawn from them say it, too.
     """
-    written = mark_records(config, records)
+    from experiments.jobs import RECORDS
+    from unlearn.records import write_parquet
+
+    written = mark_records(job, records)
     write_parquet(written, folder / RECORDS)
     return written
 
 
-def mark_records(config: Config, records: pd.DataFrame) -> pd.DataFrame:
+def mark_records(job: Job, records: pd.DataFrame) -> pd.DataFrame:
     """Records with the hash of the configuration, and whether the run is too small to be a result."""
-    return records.assign(**{TINY: config.tiny, "config_hash": config_hash(identity(config))})
+    from unlearn.records import config_hash
+    from unlearn.reporting.style import TINY
+
+    return records.assign(**{TINY: job.tiny, "config_hash": config_hash(job.identity)})
 
 
-def write_card(config: Config, folder: Path, **more: Any) -> dict[str, Any]:
+def write_card(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
     """Write and return the configuration, its hash, the versions, the files' hashes, and more such as the wall time."""
-    card = {"config": asdict(config), "config_hash": config_hash(identity(config))}
+    from experiments.jobs import CARD, written_files
+    from unlearn.records import FILES, config_hash, provenance, write_json
+
+    card = {"config": job.settings, "config_hash": config_hash(job.identity)}
     card |= {**more, **provenance(), FILES: written_files(folder)}
     write_json(card, folder / CARD)
     return card

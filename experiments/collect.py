@@ -11,11 +11,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from experiments.app import experiment
+from experiments.app import Job, experiment
 from experiments.endings import Ending, Number
 from experiments.internal import is_closed
 from experiments.jobs import CARD, RECORDS, gather
-from experiments.schema import Config
 from unlearn.errors import UnlearnError
 from unlearn.records import collect, write_parquet
 
@@ -53,10 +52,10 @@ def write_table(folders: Iterable[str | Path], target: Path) -> Ending:
     return Ending([*numbers, Number("Configurations", table["config_hash"].nunique())], target / "table.parquet")
 
 
-@experiment
-def main(config: Config, folder: Path) -> Ending:
+@experiment(records=("results/sweeps",))
+def main(job: Job, folder: Path) -> Ending:
     """Gather the folders in `records` (default: all sweeps) into one table in this run's folder."""
-    return write_table(config.records or ["results/sweeps"], folder)
+    return write_table(job.records, folder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.schema import Config
+from experiments.app import Job
 from unlearn.grid import GridCase
 
 _SOURCES = {
@@ -44,45 +44,45 @@ _ALWAYS = [
 ]
 
 
-def deviations(config: Config, case: GridCase) -> list[str]:
+def deviations(job: Job, case: GridCase) -> list[str]:
     """Sentences for the configuration at hand, the data first."""
     return [
-        _SOURCES.get(config.data.source, f"Data: your own ({config.data.source}) instead of TX-123BT."),
-        *([_GEFCOM_2007] if getattr(config.data, "year", None) == 2007 and config.data.source == "gefcom2012" else []),
-        *_evaluation(config),
-        *_grid(config, case),
-        *_core(config),
-        f"Early stopping waits {config.training.patience} epochs; the paper gives no number.",
+        _SOURCES.get(job.data.name, f"Data: your own ({job.data.name}) instead of TX-123BT."),
+        *([_GEFCOM_2007] if getattr(job.data, "year", None) == 2007 and job.data.name == "gefcom2012" else []),
+        *_evaluation(job),
+        *_grid(job, case),
+        *_core(job),
+        *_patience(job),
         *_ALWAYS,
     ]
 
 
-def _evaluation(config: Config) -> list[str]:
-    hours = config.evaluation.hours
+def _evaluation(job: Job) -> list[str]:
+    hours = job.evaluation.hours
     return [f"Only {hours} evenly spaced hours per split are priced, the same for all methods."] if hours else []
 
 
-def _grid(config: Config, case: GridCase) -> list[str]:
+def _grid(job: Job, case: GridCase) -> list[str]:
     shedding, storage = case.shedding_cost, case.storage_cost
-    used = config.grid.derivative if config.grid.backend == "cvxpylayers" else config.grid.backend
+    used = job.grid.derivative if job.grid.backend == "cvxpylayers" else job.grid.backend
     said = [
         "Costs: the published second-order costs of shedding and storage are not known; shedding costs "
         f"{shedding[0]:g} s² + {shedding[1]:g} s and storage {storage[0]:g} g² + {storage[1]:g} g per unit here.",
         "Derivative: the published code differentiates with cvxpylayers' default mode, whose gradient of this cost is "
         f"wrong by tens of percent against finite differences. Here {_GRADIENTS[used]}.",
     ]
-    if config.grid.bounds != "published":
+    if job.grid.bounds != "published":
         said.append("Shedding is bounded by the load of its bus; the published programs leave it unbounded.")
     return said
 
 
-def _core(config: Config) -> list[str]:
-    share = f"{100 * config.split.core:g} %"
-    if config.split.core_choice == "first":
+def _core(job: Job) -> list[str]:
+    share = f"{100 * job.split.core:g} %"
+    if job.split.core_choice == "first":
         return [
             f"The core is the first {share} of the training rows, as in the paper's text; its code drew it at random."
         ]
     return [
-        f"The core ({share} of the training rows) is drawn at random (seed {config.split.seed}) as in the published "
-        "code; the paper's text takes the first rows (experiment=first_core)."
+        f"The core ({share} of the training rows) is drawn at random (seed {job.split.seed}) as in the published "
+        "code; the paper's text takes the first rows (split.core_choice=first)."
     ]

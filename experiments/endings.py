@@ -7,11 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
-from unlearn.reporting.style import NOT_A_RESULT
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Units as records name them, and as people read them.
 _UNITS = {"percent": "%", "pu2": "p.u.²", "kwh": "kWh", "us/h": "µs", "1": "", "relative": ""}
@@ -49,6 +48,8 @@ def number(name: str, records: pd.DataFrame, **wanted: Any) -> Number:
         records: of the run.
         wanted: column and value, such as `metric="cost", method="original"`; None asks for an empty cell.
     """
+    import pandas as pd
+
     for column, value in wanted.items():
         own = records[column] if column in records else pd.Series(None, index=records.index, dtype=object)
         records = records[own.isna() if value is None else own == value]
@@ -76,6 +77,8 @@ def tell(ending: Ending | None, folder: Path, tiny: bool) -> None:
         folder: of the run.
         tiny: whether the run is too small to be a result.
     """
+    from unlearn.reporting.style import NOT_A_RESULT
+
     lines = [*map(str, ending.numbers), f"See {ending.shown.resolve()}"] if ending else [f"See {folder.resolve()}"]
     sys.stdout.write("\n".join([*lines, *([NOT_A_RESULT] if tiny else [])]) + "\n")
     sys.stdout.flush()

@@ -12,7 +12,8 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from experiments.schema import Config
+from experiments.app import Job
+from experiments.loads import KIND
 from unlearn.data.files import cache_dir
 from unlearn.errors import InputError
 from unlearn.forecasters import destroy_forecaster, forecaster_files
@@ -51,13 +52,13 @@ class OldModel:
         return {"folder": str(self.folder.resolve()), "sha256": dict(self.sha256)}
 
 
-def require_single_run(config: Config) -> None:
+def require_single_run(job: Job) -> None:
     """Refuse to delete a model in a sweep.
 
     Raises:
         InputError: a sweep, with `unlearning.destroy_old`.
     """
-    if config.unlearning.destroy_old and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if job.unlearning.destroy_old and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise InputError(
             "unlearning.destroy_old: expected a single run, got a sweep, whose jobs share the model. Run the sweep "
             "without it, then the deletion that counts."
@@ -65,7 +66,7 @@ def require_single_run(config: Config) -> None:
 
 
 def write_evidence(
-    config: Config, result: Forgotten, study: Study, before: OldModel, after: Path, folder: Path
+    job: Job, result: Forgotten, study: Study, before: OldModel, after: Path, folder: Path
 ) -> dict[str, Any]:
     """Write `forgotten.json`: a deletion, and what still holds what was forgotten.
 
@@ -73,7 +74,7 @@ def write_evidence(
     run writes must be on the disk by now.
 
     Args:
-        config: of the run.
+        job: the run.
         result: what was forgotten.
         study: the model it was forgotten from, and its data.
         before: that model.
@@ -95,25 +96,25 @@ def write_evidence(
         "data": study.dataset.fingerprint,
         "statistics": result.statistics,
     }
-    _write(said, [], config, result, before, folder)
-    if config.unlearning.destroy_old:
+    _write(said, [], job, result, before, folder)
+    if job.unlearning.destroy_old:
         destroy_forecaster(before.folder, before.sha256)
         (before.folder.parent / STORED).unlink(missing_ok=True)  # says what the model was made from
         with suppress(OSError):  # somebody else's files stay
             before.folder.parent.rmdir()
-        _write(said, [before.described()], config, result, before, folder)
+        _write(said, [before.described()], job, result, before, folder)
     return said
 
 
 def _write(
     said: dict[str, Any],
     destroyed: list[dict[str, Any]],
-    config: Config,
+    job: Job,
     result: Forgotten,
     before: OldModel,
     folder: Path,
 ) -> None:
-    held = list(_still_held(config, result, folder, said))
+    held = list(_still_held(job, result, folder, said))
     lies = (
         f"The model before lay in {before.folder.resolve()} and was deleted. Copies and backups of it, what the disk "
         "keeps of deleted files, and the data itself are as they were."
@@ -125,26 +126,29 @@ def _write(
     write_json(said, folder / EVIDENCE)
 
 
-def _still_held(config: Config, result: Forgotten, folder: Path, said: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _still_held(job: Job, result: Forgotten, folder: Path, said: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """What of this installation still holds what was forgotten, or may."""
-    own = config.data
-    source = getattr(own, "path", None) or f"data={own.source}"
+    own = job.data
+    source = getattr(own, "path", None) or f"data={own.name}"
     yield {"what": "the data set, which a new fit would learn again", "where": str(source)}
     if cache_dir().is_dir():
         yield {"what": "downloaded and parsed data", "where": str(cache_dir())}
-    for model in _models(config, result, folder, Path(said["model_after"]["folder"])):
+    for model in _models(job, result, folder, Path(said["model_after"]["folder"])):
         yield {"what": "a model that was fitted on these hours, with its sums", "where": str(model.resolve())}
-    for part in (config.paper, config.unlearning_audit, config.poisoning, config.full_network):
-        kept = Path(part.folder)
-        if kept.is_dir():
-            yield {"what": "kept stages and records, which may name these hours", "where": str(kept.resolve())}
+    for kept in _kept(Path(job.store)):
+        yield {"what": "kept parts of studies, which may name these hours", "where": str(kept.resolve())}
     yield {"what": "copies and backups that this program does not know of", "where": "unknown"}
 
 
-def _models(config: Config, result: Forgotten, folder: Path, after: Path) -> list[Path]:
+def _kept(store: Path) -> list[Path]:
+    """Folders of a store with other things than forecasters."""
+    return sorted(own for own in store.glob("*") if own.is_dir() and own.name != KIND)
+
+
+def _models(job: Job, result: Forgotten, folder: Path, after: Path) -> list[Path]:
     """Folders below those of models and of runs whose weights know the hours: forecasters, and what a kill left."""
     asked = _hours(result.hours)
-    roots = {path.resolve() for path in (Path(config.models), Path("results"), folder.parent) if path.is_dir()}
+    roots = {path.resolve() for path in (Path(job.store), Path("results"), folder.parent) if path.is_dir()}
     weights = {file for root in roots for file in root.rglob("*.safetensors")}
     return sorted({file.parent for file in weights if _knows(file.parent, result.model.card.data, asked)} - {after})
 

@@ -7,24 +7,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.app import experiment
-from experiments.build import build_generator, build_releases, options_of
+from experiments.app import Job, experiment
 from experiments.endings import Ending, number
-from experiments.schema import Config
-from experiments.together import publish
-from unlearn.studies._shared.fidelity.records import REAL
-from unlearn.studies.fidelity.measure import study_fidelity
+from experiments.releases import RELEASES, build_releases
 from unlearn.studies.fidelity.options import FidelityStudyOptions
 
 
-@experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)
-def main(config: Config, folder: Path) -> Ending:
+@experiment(
+    keeps=lambda job: job.synthesis.folder,
+    owner_only=True,
+    **RELEASES,
+    fidelity=FidelityStudyOptions,
+)
+def main(job: Job, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
-    generator = build_generator(config)
-    records = study_fidelity(build_releases(config), generator, options_of(FidelityStudyOptions, config.fidelity))
-    page = publish(config, "fidelity", records, folder)
+    from experiments.together import publish
+    from unlearn.studies._shared.fidelity.records import REAL
+    from unlearn.studies.fidelity.measure import study_fidelity
+
+    records = study_fidelity(build_releases(job), job.generator, job.fidelity)
+    page = publish(job, "fidelity", records, folder)
     floor = {"metric": "headline", "scope": "all", "reference": "floor"}
-    name = generator.name
+    name = job.generator.name
     numbers = [
         number(f"Distances of {name} to real households, in floors", records, generator=name, **floor),
         number(f"AUC of a classifier of {name} against real days", records, metric="auc", generator=name),

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.app import experiment
+from experiments.app import Job, experiment
 from experiments.endings import Ending, Number
 from experiments.jobs import RECORDS, gather
-from experiments.schema import Config
 from experiments.together import draw_together
 from unlearn.errors import InputError
 from unlearn.records import collect, read_parquet
 
 
-@experiment
-def main(config: Config, folder: Path) -> Ending:
+@experiment(records=("results/paper",))
+def main(job: Job, folder: Path) -> Ending:
     """Draw what the folders in `records` and below hold (default: the paper's) into this run's folder."""
-    folders = config.records or [config.paper.folder]
+    folders = job.records
     jobs = gather(folders)
     before = set(folder.rglob("*.png"))
     drawn = draw_together(jobs, folder)

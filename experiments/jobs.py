@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.schema import Config
 from unlearn.errors import DataError, InputError
 from unlearn.grid import load_case
 from unlearn.records import FILES, config_hash, provenance, read_json, read_parquet
-from unlearn.store import digests, require_files, sources
+from unlearn.store import sources
+from unlearn.store.files import digests, require_files
 
 CARD, RECORDS = "run.json", "records.parquet"
 
@@ -26,36 +26,21 @@ KEPT, _LISTED = "parts", (".parquet", ".npz", ".safetensors", ".json", ".csv")
 log = logging.getLogger(__name__)
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The configuration without what changes no result: processes, threads, folders."""
-    settings = asdict(config)
-    for neutral in ("threads", "models", "records"):
-        settings.pop(neutral)
-    for neutral in ("jobs", "folder"):
-        settings["paper"].pop(neutral)
-    settings["unlearning"].pop("destroy_old")
-    settings["benchmark"].pop("paper")
-    settings["synthesis"].pop("folder")
-    settings["unlearning_audit"].pop("folder")
-    settings["anomaly"].pop("folder")
-    settings["poisoning"].pop("folder")
-    for neutral in ("folder", "together"):
-        settings["full_network"].pop(neutral)
-    return settings
+def dependencies(job: Any, program: str) -> str:
+    """Return 12 digits of what a job depends on besides its settings.
 
-
-def dependencies(config: Config, program: str) -> str:
-    """Return 12 digits of what a job depends on besides its configuration.
-
-    These are the source that its program imports, the versions, the grid, and the files that the configuration names.
+    These are the source that its program imports, of the classes that its settings name, the versions, the grid, and
+    the files that the settings name.
 
     Args:
-        config: of the job.
+        job: the job.
         program: name of the program's module.
     """
-    files = {name: _digest(Path(name)) for name in _texts(identity(config)) if name and Path(name).exists()}
-    grid = load_case(config.grid.case).fingerprint
-    return config_hash({"source": sources(program), "versions": provenance()["versions"], "grid": grid, "files": files})
+    files = {name: _digest(Path(name)) for name in _texts(job.identity) if name and Path(name).exists()}
+    grid = load_case(job.grid.case).fingerprint if hasattr(job, "grid") else None
+    classes = [type(value) for value in vars(job).values() if is_dataclass(value)]
+    source = sources(program, *classes)
+    return config_hash({"source": source, "versions": provenance()["versions"], "grid": grid, "files": files})
 
 
 def is_complete(folder: Path, wanted: dict[str, str]) -> bool:

@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from experiments.groups import CONF, PROTOCOLS
 from unlearn.errors import InputError, UnlearnError, system_reason
-
-CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 #: What OmegaConf calls a type, and what one writes.
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "Path": "a path"}
@@ -66,6 +66,9 @@ def require_known(raw: DictConfig) -> None:
     """
     for parent, node in _nodes(raw, ""):
         kind = OmegaConf.get_type(node)
+        if "_target_" in node and parent.split(".")[0] not in PROTOCOLS and parent:
+            named = ", ".join(PROTOCOLS)
+            raise InputError(f"{parent}_target_: expected a class in the settings of {named} alone. Leave it out here.")
         if not dataclasses.is_dataclass(kind):
             continue
         known = [field.name for field in dataclasses.fields(kind)]
@@ -98,8 +101,12 @@ def _expected(raw: DictConfig, key: str) -> str:
 
 
 def _choices(group: str) -> list[str]:
-    """Names of the files of a configuration group."""
-    return sorted(path.stem for path in Path(CONF, group).glob("*.yaml")) if group else []
+    """Names of the choices of a configuration group: files, and classes of options."""
+    found = {path.stem for path in Path(CONF, group).glob("*.yaml")} if group else set()
+    known: Any = ConfigStore.instance().repo
+    for part in group.split("/"):
+        known = known.get(part, {}) if isinstance(known, dict) else {}
+    return sorted(_named({*found, *(name.removesuffix(".yaml") for name in known)})) if group else []
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

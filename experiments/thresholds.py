@@ -1,4 +1,4 @@
-"""Other thresholds for a finished run of `anomaly`: `python -m experiments.thresholds thresholds.run=results/runs/...`.
+"""Other thresholds for a finished run of detection: `python -m experiments.thresholds thresholds.run=results/runs/...`.
 
 Reads the kept scores; nothing is fitted again.
 """
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.anomaly import build_rule
-from experiments.app import experiment
+from experiments.app import Job, experiment
 from experiments.endings import Ending, number
-from experiments.schema import Config
-from experiments.together import publish
-from unlearn.detectors.base import label_of
-from unlearn.reporting.style import rule_named
 from unlearn.studies.detection.options import ThresholdsOptions
-from unlearn.studies.detection.run import try_thresholds
 
 
-@experiment
-def main(config: Config, folder: Path) -> Ending:
+@experiment(thresholds=ThresholdsOptions)
+def main(job: Job, folder: Path) -> Ending:
     """Write records, figure and a page with a slider, and print what they say."""
-    own = config.thresholds
-    rules = tuple(build_rule(rule) for rule in own.rules)
-    records = try_thresholds(ThresholdsOptions(own.run, rules, own.draws, own.steps))
-    page = publish(config, "thresholds", records, folder)
+    from experiments.together import publish
+    from unlearn.detectors.base import label_of
+    from unlearn.reporting.style import rule_named
+    from unlearn.studies.detection.run import try_thresholds
+
+    records = try_thresholds(job.thresholds)
+    page = publish(job, "thresholds", records, folder)
     found = records[records["split"].eq("test") & records["level"].eq("window") & records["rule"].notna()]
     best = found.loc[found[found["metric"] == "f1"]["value"].idxmax()]
     where = {name: best[name] for name in ("detector", "seed", "rule")}

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.app import write_records
+from experiments.app import Job, write_records
 from experiments.internal import only_for_owner
 from experiments.jobs import RECORDS
-from experiments.schema import Config
 from unlearn.errors import InputError
 from unlearn.records import read_parquet
 
@@ -61,10 +60,10 @@ def is_shown(name: str) -> bool:
         return False
 
 
-def publish(config: Config, name: str, records: pd.DataFrame, folder: Path) -> Path:
+def publish(job: Job, name: str, records: pd.DataFrame, folder: Path) -> Path:
     """Write a run's records, figure and page, and print what they say; return the page."""
     study = shown(name)
-    records = write_records(config, records, folder)
+    records = write_records(job, records, folder)
     page = folder / "index.html"
     study.report.write_page(records, study.report.save(records, folder / name.rpartition(".")[-1]), page)
     sys.stdout.write("\n".join(study.verdict.summarise(records)) + "\n")

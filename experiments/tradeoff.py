@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from experiments.app import experiment, write_records
-from experiments.build import build_study
+from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, Number, number
-from experiments.rows import refuse_loads_and_forms
-from experiments.schema import Config
-from unlearn.studies.paper.measure import tradeoff
+from experiments.loads import FORECASTER, build_study
+from unlearn.linalg.options import IhvpOptions
+from unlearn.studies._shared.options import TradeoffOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@experiment
-def main(config: Config, folder: Path) -> Ending:
+@experiment(**FORECASTER, ihvp=IhvpOptions, unlearning=TradeoffOptions)
+def main(job: Job, folder: Path) -> Ending:
     """Remove the configured share and write the criteria on the test rows for every budget."""
-    refuse_loads_and_forms(config, "tradeoff")
-    study = build_study(config)
-    frame = tradeoff(study, config.unlearning.share, config.unlearning.l1_budgets)
-    return Ending(costs(write_records(config, frame, folder)), folder)
+    from unlearn.studies.paper.measure import tradeoff
+
+    frame = tradeoff(build_study(job), job.unlearning.share, job.unlearning.l1_budgets)
+    return Ending(costs(write_records(job, frame, folder)), folder)
 
 
 def costs(records: pd.DataFrame) -> list[Number]:

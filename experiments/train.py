@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.app import experiment, write_records
-from experiments.build import build_study
+from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, number
-from experiments.schema import Config
-from unlearn.forecasters import save_forecaster
+from experiments.loads import FORECASTER, build_study
 
 
-@experiment
-def main(config: Config, folder: Path) -> Ending:
+@experiment(**FORECASTER)
+def main(job: Job, folder: Path) -> Ending:
     """Save the model with its card, and its metrics on the test rows."""
-    study = build_study(config)
+    from unlearn.forecasters import save_forecaster
+
+    study = build_study(job)
     save_forecaster(study.model, folder / "model")
     table = study.records("train")
     study.original.add_means(table, study.priced_test_rows, method="original", split="test")
-    records = write_records(config, table.to_frame(), folder)
+    records = write_records(job, table.to_frame(), folder)
     names = {"cost": "Operating cost on test hours", "mape": "MAPE on test hours", "mse": "MSE on test hours"}
     return Ending([number(name, records, metric=metric) for metric, name in names.items()], folder)
 

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import unlearn
-from experiments.app import experiment, write_records
-from experiments.build import MODEL, build_study, kept_model
+from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, number
-from experiments.evidence import OldModel, require_single_run, write_evidence
-from experiments.rows import forgotten, refuse_other_options
-from experiments.schema import Config
+from experiments.groups import Group
+from experiments.loads import FORECASTER, MODEL, build_criterion, build_study, kept_model
+from unlearn.linalg.options import IhvpOptions
+from unlearn.studies._shared.options import PROTOCOLS, ForgettingOptions
+
+if TYPE_CHECKING:
+    from unlearn.criteria import Criterion
+    from unlearn.studies._shared.study import Study
+    from unlearn.unlearning import Forgotten
 
 
-@experiment
-def main(config: Config, folder: Path) -> Ending:
+@experiment(
+    **FORECASTER,
+    ihvp=IhvpOptions,
+    criterion=Group("criterion", optional=True, later=True),
+    unlearning=ForgettingOptions,
+)
+def main(job: Job, folder: Path) -> Ending:
     """Save the unlearnt model, its metrics on the test rows, and what still knows what was forgotten.
 
     The model before is deleted last, if that is asked for.
     """
-    require_single_run(config)
-    wanted, name = config.unlearning, config.criterion.name
-    refuse_other_options(config)
-    study = build_study(config)
-    before = OldModel.at(kept_model(config, study.dataset).folder / MODEL)
-    result = forgotten(config, study)
-    unlearnt = unlearn.save_forecaster(result.model, folder / "model")
+    from experiments.evidence import OldModel, require_single_run, write_evidence
+    from unlearn.forecasters import save_forecaster
+
+    require_single_run(job)
+    cost = job.grid.build()
+    criterion = build_criterion(job, cost)
+    name = None if criterion is None else criterion.name
+    budget = job.unlearning.budget(name)
+    study = build_study(job, cost, own_criteria=() if criterion is None else [criterion])
+    before = OldModel.at(kept_model(job, study.dataset).folder / MODEL)
+    result = forgotten(job, study, criterion, budget)
+    unlearnt = save_forecaster(result.model, folder / "model")
     table = study.records("unlearn")
     columns = {
         "criterion": name,
         "proportion": len(result.unlearn_rows) / len(study.training_rows),
         "not_forgotten": len(result.not_forgotten),
-        "l1_budget": wanted.l1_budget,
-        "form": wanted.form,
-        "loads": ",".join(wanted.loads or []),
-        "damping": config.ihvp.damping,
+        "l1_budget": budget,
+        "form": job.unlearning.form,
+        "loads": ",".join(job.unlearning.loads or []),
+        "damping": job.ihvp.damping,
         "complete": result.complete,
     }
     after = study.measure(result.model.theta, study.priced_test_rows)
@@ -42,12 +57,24 @@ def main(config: Config, folder: Path) -> Ending:
         hourly.add_means(table, study.priced_test_rows, method=method, split="test", **columns)
     for metric in ("distance_to_retrained", "distance_to_original"):
         table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
-    records = write_records(config, table.to_frame(), folder)
-    write_evidence(config, result, study, before, unlearnt, folder)
+    records = write_records(job, table.to_frame(), folder)
+    write_evidence(job, result, study, before, unlearnt, folder)
     names = {"original": "Operating cost on test hours, before", "unlearnt": "Operating cost on test hours, after"}
     costs = [number(what, records, metric="cost", method=method) for method, what in names.items()]
     distance = number("Distance of the parameters to the retrained model", records, metric="distance_to_retrained")
     return Ending([*costs, distance], folder)
+
+
+def forgotten(job: Job, study: Study, criterion: Criterion | None, l1_budget: float) -> Forgotten:
+    """Forget the rows that the job names: completely, or re-weighted for its criterion."""
+    from unlearn.unlearning import forget, reweight
+
+    wanted, rows = job.unlearning, study.rows_to_unlearn(job.unlearning.share)
+    common: dict[str, Any] = {"ihvp": study.ihvp, "compare_retrained": True}
+    if criterion is None:
+        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, **common)
+    common |= {"evaluate_on": PROTOCOLS[job.protocol], "linf_budget": wanted.linf_budget}
+    return reweight(study.model, study.dataset, rows, study.criteria[criterion.name], l1_budget, **common)
 
 
 if __name__ == "__main__":

@@ -7,24 +7,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.app import experiment
-from experiments.build import build_cost, build_generator, build_releases, options_of
+from experiments.app import Job, experiment
 from experiments.endings import Ending, number
-from experiments.schema import Config
-from experiments.together import publish
-from unlearn.studies.utility.measure import study_utility
+from experiments.groups import Group
+from experiments.releases import RELEASES, build_releases
 from unlearn.studies.utility.options import UtilityStudyOptions
 
 
-@experiment(keeps=lambda config: config.synthesis.folder, owner_only=True)
-def main(config: Config, folder: Path) -> Ending:
+@experiment(
+    keeps=lambda job: job.synthesis.folder,
+    owner_only=True,
+    **RELEASES,
+    grid=Group("grid"),
+    utility=UtilityStudyOptions,
+)
+def main(job: Job, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
-    generator, more = build_generator(config), {"training": config.training, "hours": config.evaluation.hours}
-    options = options_of(UtilityStudyOptions, config.utility, **more)
-    cost = build_cost(config) if "load" in options.tasks else None
-    records = study_utility(build_releases(config), generator, cost, options)
-    page = publish(config, "utility", records, folder)
-    own, name = records[records["generator"] == generator.name], generator.name
+    from experiments.together import publish
+    from unlearn.studies.utility.measure import study_utility
+
+    cost = job.grid.build() if "load" in job.utility.tasks else None
+    records = study_utility(build_releases(job), job.generator, cost, job.utility)
+    page = publish(job, "utility", records, folder)
+    name = job.generator.name
+    own = records[records["generator"] == name]
     numbers = [
         number(f"Operating cost after training on {name}", own, task="load", metric="cost"),
         number(f"Balanced accuracy of seasons after training on {name}", own, metric="balanced_accuracy"),

@@ -6,24 +6,21 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from experiments.anomaly import build_detector
+from experiments.app import Job
+from experiments.benchmarks.options import AnomalyBenchmarkOptions
 from experiments.benchmarks.autograd_inversion import search_as_published, search_lean
 from experiments.benchmarks.timing import Timing, add_timing
-from experiments.build import build_households
-from experiments.schema import Config
-from experiments.schema_inversion import AnomalyBenchmarkConfig
 from unlearn.checks import FloatArray, require_choice
 from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
 from unlearn.detectors.gan.encoder import train_encoder
 from unlearn.detectors.gan.fitted import FittedGan
 from unlearn.detectors.gan.inversion import Inversion, invert
-from unlearn.detectors.gan.options import Gan, InversionOptions
+from unlearn.detectors.gan.options import InversionOptions
 from unlearn.detectors.metrics import Ranking, building_draws, interval
 from unlearn.detectors.scaling import scale, training_time, usable_buildings
 from unlearn.detectors.storage import load_detector
@@ -31,6 +28,7 @@ from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError
 from unlearn.households.buildings import buildings_of, split_buildings
 from unlearn.households.injection import inject
+from unlearn.households.io.sources import load_households
 from unlearn.records import RecordTable
 
 PUBLISHED, LEAN = "one at a time, as published", "one at a time, lean"
@@ -48,24 +46,24 @@ class Way:
     few: bool = False
 
 
-def time_anomaly(config: Config, table: RecordTable) -> None:
+def time_anomaly(job: Job, table: RecordTable) -> None:
     """Search for the same windows in every way, each way once in every repetition, so that noise meets all alike."""
-    sizes = config.benchmark.anomaly
-    train, scored = _windows(config)
-    gan = _gan(config, train)
-    plain = replace(_configured(config).inversion, patience=None, start="random", batch_size=sizes.batch_size)
+    sizes = job.benchmark.anomaly
+    train, scored = _windows(job)
+    gan = _gan(job, train)
+    plain = replace(job.gan.inversion, patience=None, start="random", batch_size=sizes.batch_size)
     ways = _ways(plain, sizes)
     for way in ways.values():
-        way.search(gan, scored.values[:1], replace(way.options, steps=min(2, plain.steps)), config.seed)
+        way.search(gan, scored.values[:1], replace(way.options, steps=min(2, plain.steps)), job.seed)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Inversion | FloatArray] = {}
-    for _ in tqdm(range(config.benchmark.repeats), desc="repetitions", leave=False):
+    for _ in tqdm(range(job.benchmark.repeats), desc="repetitions", leave=False):
         for name, way in tqdm(ways.items(), desc="ways", leave=False):
             values = scored.values[: sizes.singles] if way.few else scored.values
             start = time.perf_counter()
-            found[name] = way.search(gan, values, way.options, config.seed)
+            found[name] = way.search(gan, values, way.options, job.seed)
             seconds[name].append(time.perf_counter() - start)
-    threads = "1 thread" if config.threads == 1 else f"{config.threads} threads"
+    threads = "1 thread" if job.threads == 1 else f"{job.threads} threads"
     what = f"{scored.length} hours, at most {plain.steps} steps, {threads}"
     reference = found[REFERENCE]
     assert isinstance(reference, Inversion)
@@ -78,11 +76,11 @@ def time_anomaly(config: Config, table: RecordTable) -> None:
         table.add("windows", len(score), "windows", **columns)
         _add_agreement(table, score, reference.score[: len(score)], columns)
         if len(score) == len(scored):
-            _add_quality(table, scored, score, reference.score, config, columns)
-    _add_rounding(table, gan, scored.values[: sizes.checked], plain, config.seed, what)
+            _add_quality(table, scored, score, reference.score, job, columns)
+    _add_rounding(table, gan, scored.values[: sizes.checked], plain, job.seed, what)
 
 
-def _ways(plain: InversionOptions, sizes: AnomalyBenchmarkConfig) -> dict[str, Way]:
+def _ways(plain: InversionOptions, sizes: AnomalyBenchmarkOptions) -> dict[str, Way]:
     """Every way, by its name in the table."""
     ways = {
         PUBLISHED: Way(search_as_published, plain, few=True),
@@ -109,7 +107,7 @@ def _add_quality(
     scored: Windows,
     score: FloatArray,
     against: FloatArray,
-    config: Config,
+    job: Job,
     columns: dict[str, str],
 ) -> None:
     """Rank correlation with the reference, AUC, and how far it is from the reference's, over redrawn households."""
@@ -117,7 +115,7 @@ def _add_quality(
     own, other = Ranking(scored.label, score), Ranking(scored.label, against)
     table.add("auc", own.roc_auc(), "", **columns)
     households, place = np.unique(scored.building, return_inverse=True)
-    weights = building_draws(len(households), config.benchmark.anomaly.draws, config.seed)[:, place]
+    weights = building_draws(len(households), job.benchmark.anomaly.draws, job.seed)[:, place]
     low, high = interval(np.array([own.roc_auc(weight) - other.roc_auc(weight) for weight in weights]))
     for metric, value in (("", own.roc_auc() - other.roc_auc()), ("_low", low), ("_high", high)):
         table.add(f"auc_change{metric}", value, "", **columns)
@@ -153,18 +151,18 @@ def _add_rounding(
         table.add(metric, float(np.abs(own / other - 1).max()), "relative", **columns)
 
 
-def _windows(config: Config) -> tuple[Windows, Windows]:
+def _windows(job: Job) -> tuple[Windows, Windows]:
     """Windows to train on, and windows of other households later in time, with injected anomalies."""
-    sizes = config.benchmark.anomaly
-    series = buildings_of(build_households(config))
+    sizes = job.benchmark.anomaly
+    series = buildings_of(load_households(job.households))
     fitted = training_time(series)
     series = series.take(usable_buildings(series, fitted).kept)
-    split = split_buildings(len(series), seed=config.seed)
-    random = np.random.default_rng(config.seed)
+    split = split_buildings(len(series), seed=job.seed)
+    random = np.random.default_rng(job.seed)
     train = cut_windows(scale(series, fitted), stride=sizes.stride, within=fitted, buildings=split.train)
     train = train.take(np.sort(random.permutation(len(train))[: sizes.windows]))
     require_choice("benchmark.anomaly.households", sizes.households, ("validation", "test"))
-    spoilt = inject(series.take(getattr(split, sizes.households)), seed=config.seed)
+    spoilt = inject(series.take(getattr(split, sizes.households)), seed=job.seed)
     scored = cut_windows(scale(spoilt, fitted), stride=sizes.stride, within=~fitted)
     halves = [random.permutation(np.flatnonzero(scored.label == which))[: sizes.scored // 2] for which in (True, False)]
     if not all(len(half) for half in halves):
@@ -175,17 +173,13 @@ def _windows(config: Config) -> tuple[Windows, Windows]:
     return train, scored.take(random.permutation(np.concatenate(halves)))
 
 
-def _configured(config: Config) -> Gan:
-    return cast(Gan, build_detector(config, Gan.name))
-
-
-def _gan(config: Config, train: Windows) -> TrainedGan:
+def _gan(job: Job, train: Windows) -> TrainedGan:
     """The saved GAN or a new one, with an encoder."""
-    options = _configured(config)
-    if config.benchmark.anomaly.model is None:
-        gan = train_gan(train, options.networks, options.training, config.seed)
-        return train_encoder(gan, train, options.encoder, config.seed)
-    detector = load_detector(config.benchmark.anomaly.model)
+    options = job.gan
+    if job.benchmark.anomaly.model is None:
+        gan = train_gan(train, options.networks, options.training, job.seed)
+        return train_encoder(gan, train, options.encoder, job.seed)
+    detector = load_detector(job.benchmark.anomaly.model)
     if not isinstance(detector, FittedGan):
         raise InputError(f"benchmark.anomaly.model: expected a GAN, got a detector named {detector.name!r}.")
-    return detector.gan if detector.gan.encoder else train_encoder(detector.gan, train, options.encoder, config.seed)
+    return detector.gan if detector.gan.encoder else train_encoder(detector.gan, train, options.encoder, job.seed)

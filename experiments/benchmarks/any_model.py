@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from experiments.benchmarks.timing import add_timing, repeat
-from experiments.schema import Config
+from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.influence import CGInfluenceModule, PairObjective
 from unlearn.records import RecordTable
@@ -37,17 +37,17 @@ RTOL = 1e-10
 BATCH = 64
 
 
-def time_influence(config: Config, table: RecordTable) -> None:
+def time_influence(job: Job, table: RecordTable) -> None:
     """Time the linear problem in this process, the large network in processes of its own."""
-    rows, scored = config.benchmark.influence_rows, config.benchmark.scored_rows
-    X, Y = _linear_data(max(rows, scored), config.seed)
+    rows, scored = job.benchmark.influence_rows, job.benchmark.scored_rows
+    X, Y = _linear_data(max(rows, scored), job.seed)
     model = nn.Linear(COLUMNS, OUTPUTS, dtype=torch.float64)
     with torch.no_grad():
         model.weight.zero_()
         model.bias.zero_()
-    _solves(table, model, X[:rows], Y[:rows], config.benchmark.repeats)
-    _scores(table, model, X[:scored], Y[:scored], config.benchmark.repeats)
-    _network(table, config)
+    _solves(table, model, X[:rows], Y[:rows], job.benchmark.repeats)
+    _scores(table, model, X[:scored], Y[:scored], job.benchmark.repeats)
+    _network(table, job)
 
 
 def _solves(table: RecordTable, model: nn.Linear, X: Tensor, Y: Tensor, repeats: int) -> None:
@@ -96,10 +96,10 @@ def _scores(table: RecordTable, model: nn.Linear, X: Tensor, Y: Tensor, repeats:
     table.add("error", gap, "relative", method="one backward pass per row", **columns)
 
 
-def _network(table: RecordTable, config: Config) -> None:
+def _network(table: RecordTable, job: Job) -> None:
     """Scores of a network's rows in single precision, judged by a tight solve in double precision."""
-    shape = [config.benchmark.network_rows, config.benchmark.network_width]
-    threads = config.benchmark.network_threads
+    shape = [job.benchmark.network_rows, job.benchmark.network_width]
+    threads = job.benchmark.network_threads
     ours = _network_in_a_process(threads, *shape, "float32")
     tight = _network_in_a_process(threads, *shape, "float64", ours["damping"])
     what = f"scores of {shape[0]} rows, {ours['parameters']:.0f} parameters"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.benchmarks.timing import Timing, add_timing
-from experiments.schema import Config
+from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.records import RecordTable, read_json
 
@@ -31,18 +31,18 @@ _STARTS = {
 }
 
 
-def time_cold_start(config: Config, table: RecordTable) -> None:
+def time_cold_start(job: Job, table: RecordTable) -> None:
     """Time fresh processes."""
     for what, code in _STARTS.items():
         program = f"import time; start = time.perf_counter()\n{code}\nprint(time.perf_counter() - start)"
-        command = [sys.executable, "-c", program.replace("{case}", config.grid.case)]
-        seconds = [_run(command) for _ in range(config.benchmark.repeats)]
+        command = [sys.executable, "-c", program.replace("{case}", job.grid.case)]
+        seconds = [_run(command) for _ in range(job.benchmark.repeats)]
         add_timing(table, Timing(np.array(seconds)), what=what, method="unlearn", state="cold start")
 
 
-def add_paper_stages(config: Config, table: RecordTable) -> None:
+def add_paper_stages(job: Job, table: RecordTable) -> None:
     """Wall time of a finished paper run, and the seconds of each of its stages over all jobs."""
-    card = Path(config.benchmark.paper) / "run.json"
+    card = Path(job.benchmark.paper) / "run.json"
     if not card.is_file():
         return
     run = read_json(card)

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 import unlearn
 from experiments.benchmarks.timing import Timing, add_timing, repeat
-from experiments.build import build_dataset
-from experiments.schema import Config
+from experiments.loads import build_dataset
+from experiments.app import Job
 from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import OperatingCost, load_case
@@ -33,17 +33,17 @@ from unlearn.unlearning import relative_distance, retrain
 SHARE, STEP, SIZES = 0.25, 3, (1, 10, 100, 1000)
 
 
-def time_curvature(config: Config, table: RecordTable) -> None:
+def time_curvature(job: Job, table: RecordTable) -> None:
     """Time every way on the linear model of the configured data, under the published split."""
-    own = replace(config, protocol="published")
-    dataset = build_dataset(own, OperatingCost(load_case(config.grid.case)))
+    own = replace(job, protocol="published")
+    dataset = build_dataset(own, OperatingCost(load_case(job.grid.case)))
     model = unlearn.fit_linear(dataset)
     objective = model.objective(dataset)
-    random = np.random.default_rng(config.seed)
+    random = np.random.default_rng(job.seed)
     shuffled = torch.from_numpy(random.permutation(objective.n_samples))
-    repeats = config.benchmark.repeats
+    repeats = job.benchmark.repeats
     _removal(table, model, dataset, objective, shuffled, repeats)
-    _sequence(table, objective, shuffled, config.benchmark.sequential_steps)
+    _sequence(table, objective, shuffled, job.benchmark.sequential_steps)
     _sizes(table, objective, shuffled, repeats)
     _scores(table, model, objective, random, repeats)
 

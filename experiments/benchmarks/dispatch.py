@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from experiments.benchmarks.hours import Hours, forecast_hours
 from experiments.benchmarks.timing import add_timing, repeat
-from experiments.schema import Config
+from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, load_case
 from unlearn.records import RecordTable
@@ -36,15 +36,15 @@ PEER_BATCH = 10
 OFF = 1e-3
 
 
-def time_dispatch(config: Config, table: RecordTable) -> None:
+def time_dispatch(job: Job, table: RecordTable) -> None:
     """Time every backend on every grid and number of hours; record agreement with the batched one."""
-    for grid in config.benchmark.grids:
+    for grid in job.benchmark.grids:
         case = load_case(grid)
-        hours = forecast_hours(config, case)
-        for n in config.benchmark.hours:
+        hours = forecast_hours(job, case)
+        for n in job.benchmark.hours:
             rows = hours.test[:n] if n <= len(hours.test) else torch.arange(min(n, len(hours.load)))
-            _time_batched(table, case, hours, rows, config.benchmark.repeats)
-        _time_peers(config, table, case, hours)
+            _time_batched(table, case, hours, rows, job.benchmark.repeats)
+        _time_peers(job, table, case, hours)
 
 
 def _time_batched(table: RecordTable, case: GridCase, hours: Hours, rows: Tensor, repeats: int) -> None:
@@ -74,8 +74,8 @@ def _time_batched(table: RecordTable, case: GridCase, hours: Hours, rows: Tensor
             table.add("kkt_residual", after.kkt_residual, "", program=program, **columns)
 
 
-def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours) -> None:
-    n = config.benchmark.sample_hours
+def _time_peers(job: Job, table: RecordTable, case: GridCase, hours: Hours) -> None:
+    n = job.benchmark.sample_hours
     rows = hours.test[torch.linspace(0, len(hours.test) - 1, n).round().long()]
     forecast, load = hours.forecast[rows], hours.load[rows]
     truth, slope = gradient(OperatingCost(case), forecast, load)
@@ -92,7 +92,7 @@ def _time_peers(config: Config, table: RecordTable, case: GridCase, hours: Hours
             table.add("failed", 1.0, "", **columns)
             continue
         for what, call in TIMED.items():
-            timing = repeat(lambda call=call, peer=peer: _each(call, peer, forecast, load), config.benchmark.repeats)
+            timing = repeat(lambda call=call, peer=peer: _each(call, peer, forecast, load), job.benchmark.repeats)
             add_timing(table, timing, n, "us/h", 1e6, what=what, **columns)
         scale = slope.abs().amax(dim=1)
         off = (own_slope - slope).abs().amax(dim=1) / torch.where(scale > 0, scale, 1.0)

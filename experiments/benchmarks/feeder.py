@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.benchmarks.timing import Timing, add_timing, repeat
-from experiments.schema import Config
+from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.generators.feeder import GeneratorConfig, SyntheticDataPipeline, bus_loads
 from unlearn.grid import load_case
@@ -27,7 +27,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTED = ((50, 2_000, 12, 3.0), (100, 5_000, 12, 8.0), (200, 10_000, 24, 25.0))
 
 
-def time_feeder(config: Config, table: RecordTable, folder: Path) -> None:
+def time_feeder(job: Job, table: RecordTable, folder: Path) -> None:
     """Time the documented sizes in this process, and larger ones each in a process of its own to see its memory."""
     files = folder / "feeder"
     for transformers, meters, months, stated in DOCUMENTED:
@@ -36,16 +36,16 @@ def time_feeder(config: Config, table: RecordTable, folder: Path) -> None:
         )
         timing = repeat(
             lambda settings=settings: _generate_and_save(settings),
-            config.benchmark.repeats,
+            job.benchmark.repeats,
             lambda: shutil.rmtree(files, ignore_errors=True),
         )
         columns = {"part": "feeder", "what": f"{transformers} transformers, {meters:,} meters, {months} months"}
         add_timing(table, timing, method="generate_all + save_outputs", **columns)
         table.add("time_stated", stated, "s", method="GhostLoad Mapper document", **columns)
-    sizes = [("files", n, 24) for n in config.benchmark.feeder_meters]
-    sizes += [("bus loads", n, 12) for n in config.benchmark.feeder_hourly_meters]
+    sizes = [("files", n, 24) for n in job.benchmark.feeder_meters]
+    sizes += [("bus loads", n, 12) for n in job.benchmark.feeder_hourly_meters]
     for method, meters, months in tqdm(sizes, desc="feeder", leave=False):
-        runs = [_in_a_process(config, method, meters, months, files) for _ in range(config.benchmark.repeats)]
+        runs = [_in_a_process(job, method, meters, months, files) for _ in range(job.benchmark.repeats)]
         columns = {
             "part": "feeder",
             "state": "own process",
@@ -76,11 +76,11 @@ def _generate_and_save(settings: GeneratorConfig) -> None:
     pipeline.save_outputs(pipeline.generate_all())
 
 
-def _in_a_process(config: Config, method: str, meters: int, months: int, files: Path) -> dict[str, float]:
+def _in_a_process(job: Job, method: str, meters: int, months: int, files: Path) -> dict[str, float]:
     shutil.rmtree(files, ignore_errors=True)
-    given = [method, str(meters), str(months), config.grid.case, str(files.resolve())]
+    given = [method, str(meters), str(months), job.grid.case, str(files.resolve())]
     command = [sys.executable, "-m", "experiments.benchmarks.feeder", *given]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(config.threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(job.threads)}
     done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SolverError(f"generating {meters} meters in a process of its own failed: {done.stderr[-500:]}")

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 import unlearn
-from experiments.build import build_dataset
-from experiments.schema import Config, SyntheticConfig
+from experiments.loads import build_dataset
+from experiments.app import Job
+from unlearn.data.sources import Synthetic
 from unlearn.grid import GridCase, OperatingCost
 
 #: Hours of a streamed chunk.
@@ -28,12 +29,12 @@ class Hours:
     test: Tensor
 
 
-def forecast_hours(config: Config, case: GridCase) -> Hours:
+def forecast_hours(job: Job, case: GridCase) -> Hours:
     """A year of forecasts: the configured data on the configured grid, synthetic data on any other."""
-    own = replace(config, protocol="published")
-    if case.name != unlearn.load_case(config.grid.case).name:
-        size = getattr(config.data, "n_hours", SyntheticConfig.n_hours)
-        own = replace(own, data=SyntheticConfig(n_hours=size), grid=replace(config.grid, case=case.name))
+    own = replace(job, protocol="published")
+    if case.name != unlearn.load_case(job.grid.case).name:
+        size = getattr(job.data, "n_hours", Synthetic.n_hours)
+        own = replace(own, data=Synthetic(n_hours=size), grid=replace(job.grid, case=case.name))
     dataset = build_dataset(own, OperatingCost(case))
     forecast = unlearn.fit_linear(dataset).forecast(dataset.features)
     return Hours(

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from experiments.benchmarks.dispatch import gradient
 from experiments.benchmarks.hours import Hours, forecast_hours, stream
 from experiments.benchmarks.timing import add_timing, repeat
-from experiments.schema import Config
+from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.grid import OperatingCost, load_case
 from unlearn.records import RecordTable
@@ -29,16 +29,16 @@ _ROOT = Path(__file__).resolve().parents[2]
 LEARNT = 100_000
 
 
-def scale_hours(config: Config, table: RecordTable, folder: Path) -> None:
+def scale_hours(job: Job, table: RecordTable, folder: Path) -> None:
     """Price more and more hours with their gradients, each number in a process of its own to see its memory."""
-    case = load_case(config.grid.case)
-    hours = forecast_hours(config, case)
+    case = load_case(job.grid.case)
+    hours = forecast_hours(job, case)
     saved = folder / "hours.safetensors"
     save_file({"forecast": hours.forecast.contiguous(), "load": hours.load.contiguous()}, saved)
     seconds = []
-    for n in tqdm(config.benchmark.stream_hours, desc="hours", leave=False):
+    for n in tqdm(job.benchmark.stream_hours, desc="hours", leave=False):
         runs = [
-            _stream_in_a_process(config.grid.case, saved, n, config.threads) for _ in range(config.benchmark.repeats)
+            _stream_in_a_process(job.grid.case, saved, n, job.threads) for _ in range(job.benchmark.repeats)
         ]
         columns = {"grid": case.name, "method": "batched", "state": "streamed", "hours": n}
         for metric, pick in (("median", np.median), ("min", np.min), ("max", np.max)):
@@ -48,18 +48,18 @@ def scale_hours(config: Config, table: RecordTable, folder: Path) -> None:
         table.add("regions", runs[0]["regions"], "", **columns)
         seconds.append(np.median([run["seconds"] for run in runs]))
     saved.unlink()
-    add_exponent(table, config.benchmark.stream_hours, seconds, what="hours", grid=case.name)
+    add_exponent(table, job.benchmark.stream_hours, seconds, what="hours", grid=case.name)
 
 
-def scale_grids(config: Config, table: RecordTable) -> None:
+def scale_grids(job: Job, table: RecordTable) -> None:
     """Warm pricing with gradients on every bundled grid, by its number of buses."""
     buses, medians = [], []
-    for name in tqdm(config.benchmark.scaling_grids, desc="grids", leave=False):
+    for name in tqdm(job.benchmark.scaling_grids, desc="grids", leave=False):
         case = load_case(name)
-        hours = forecast_hours(config, case)
+        hours = forecast_hours(job, case)
         cost = OperatingCost(case)
         forecast, load = hours.forecast[hours.test], hours.load[hours.test]
-        timing = repeat(lambda cost=cost, f=forecast, t=load: gradient(cost, f, t), config.benchmark.repeats)
+        timing = repeat(lambda cost=cost, f=forecast, t=load: gradient(cost, f, t), job.benchmark.repeats)
         columns = {"grid": name, "method": "batched", "state": "warm", "buses": case.n_buses}
         add_timing(table, timing, len(load), "us/h", 1e6, what="grids", **columns)
         table.add("regions", sum(program.regions for program in cost.statistics.values()), "", what="grids", **columns)

@@ -102,9 +102,7 @@ class Tables:
     name: ClassVar[str] = "tables"
 
     load_csv: str = field(metadata={"expected": "a table of loads in MW, such as load.csv"})
-    weather: Mapping[str, str] = field(
-        metadata={"expected": "a table of each variable, such as {temperature_c: t.csv}"}
-    )
+    weather: Mapping[str, str] = field(default_factory=dict)
     timestamp: str = "timestamp"
     date_format: str | None = None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from unlearn.data.sources import chosen, reader
 from unlearn.errors import InputError
+from unlearn.households.options import InjectionOptions
 from unlearn.registry import Registry
 
 if TYPE_CHECKING:
@@ -134,6 +135,28 @@ class Lead:
         return reader("unlearn.households.buildings:read_lead")(
             self.path, max_buildings=self.max_buildings, date_format=self.date_format
         )
+
+
+@dataclass(frozen=True)
+class OfHouseholds:
+    """Households in hours, with anomalies injected anew for every seed: labels are exact.
+
+    Attributes:
+        start: first day; None is the first of the households.
+        end: day after the last.
+        injection: what is injected.
+    """
+
+    name: ClassVar[str] = "households"
+
+    start: str | None = None
+    end: str | None = None
+    injection: InjectionOptions = field(default_factory=InjectionOptions)
+
+
+BUILDING_SOURCES: Registry[type[Lead | OfHouseholds]] = Registry(
+    "source", {own.name: own for own in (OfHouseholds, Lead)}
+)
 
 
 def load_households(source: str | HouseholdSource, *, min_households: int = 2, **options: Any) -> HouseholdProfiles:

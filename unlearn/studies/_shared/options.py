@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unlearn.checks import require_choice
@@ -16,6 +16,10 @@ PROTOCOLS = {"published": "test", "fair": "validation"}
 
 #: How rows are picked: a share of them, or those that are named.
 SHARES, NAMED = ("helpful", "harmful", "random"), ("time_range", "mask")
+
+#: λ₁ of re-weighting, and the values that curves are drawn over.
+DEFAULT_L1 = 0.1
+L1_BUDGETS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25)
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,61 @@ class SelectionOptions:
             raise InputError(
                 "unlearning.selection=mask: expected unlearning.mask, a parquet file with one boolean column."
             )
+
+
+@dataclass(frozen=True)
+class ForgettingOptions(SelectionOptions):
+    """Which rows are forgotten, see `SelectionOptions`, and how
+
+    Attributes:
+        l1_budget: λ₁ of re-weighting; None is `DEFAULT_L1` with a criterion.
+        loads: names of the loads to forget; None forgets whole rows.
+        form: how complete unlearning is computed; see `forget`.
+        destroy_old: delete the model before, once the new one is written.
+    """
+
+    l1_budget: float | None = None
+    loads: tuple[str, ...] | None = None
+    form: str = "unlearn_gradient"
+    destroy_old: bool = field(default=False, compare=False)
+
+    def budget(self, criterion: str | None) -> float:
+        """λ₁ with a criterion, and without one.
+
+        Raises:
+            InputError: options of complete unlearning beside a criterion, or the other way round.
+        """
+        if criterion is None:
+            if self.l1_budget:
+                raise InputError(
+                    f"unlearning.l1_budget={self.l1_budget:g}: criterion=none forgets completely; leave it out, or "
+                    "choose a criterion."
+                )
+            return 0.0
+        if self.loads is not None or self.form != "unlearn_gradient":
+            raise InputError(
+                "re-weighting forgets whole rows in every form; unlearning.loads and .form are for criterion=none."
+            )
+        return DEFAULT_L1 if self.l1_budget is None else self.l1_budget
+
+
+@dataclass(frozen=True)
+class TradeoffOptions(SelectionOptions):
+    """Which rows are forgotten, see `SelectionOptions`, and
+
+    Attributes:
+        l1_budgets: values of λ₁; 0 is complete unlearning.
+    """
+
+    l1_budgets: tuple[float, ...] = L1_BUDGETS
+
+
+@dataclass(frozen=True)
+class DrawOptions(SelectionOptions):
+    """Which rows are forgotten, see `SelectionOptions`, and
+
+    Attributes:
+        draw: remaining samples that are shown (Fig 5).
+    """
+
+    draw: int = 1000

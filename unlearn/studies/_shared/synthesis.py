@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice, require_count
 from unlearn.errors import InputError
@@ -25,7 +25,7 @@ class SynthesisOptions:
     holdout: float = 0.5
     test_every: int = 4
     seeds: tuple[int, ...] = (0, 1, 2)
-    folder: str = "results/synthetic"
+    folder: str = field(default="results/synthetic", compare=False)
 
     def __post_init__(self) -> None:
         require_count("synthesis.profiles", self.profiles)

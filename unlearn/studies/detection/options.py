@@ -29,7 +29,7 @@ class DetectionOptions:
     rule: ThresholdRule = field(default_factory=ThresholdRule)
     draws: int = 200
     division: DivisionOptions = field(default_factory=DivisionOptions)
-    folder: str = "results/anomaly"
+    folder: str = field(default="results/detection", compare=False)
 
     def __post_init__(self) -> None:
         for name in ("detectors", "seeds"):

@@ -1,0 +1,230 @@
+"""Sections of a program: classes of options, and groups of which one of several classes is chosen by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from experiments.settings import TARGET, build, build_target, plain, plain_defaults, schema
+
+CONF = str(Path(__file__).resolve().parents[1] / "conf")
+
+#: The five protocols, whose settings name a class (`_target_`), perhaps one's own, and where the library's are named.
+PROTOCOLS = {
+    "forecaster": "unlearn.forecasters.specs:FORECASTERS",
+    "criterion": "unlearn.criteria:CRITERIA",
+    "generator": "unlearn.generators.base:GENERATORS",
+    "detector": "unlearn.detectors.base:DETECTORS",
+    "attack": "unlearn.attacks.base:ATTACKS",
+}
+
+#: Other groups: where their classes of options are named.
+SOURCES = {
+    "data": "unlearn.data.sources:SOURCES",
+    "grid": "unlearn.grid.options:GRIDS",
+    "households": "unlearn.households.io.sources:HOUSEHOLD_SOURCES",
+    "buildings": "unlearn.households.io.sources:BUILDING_SOURCES",
+}
+
+#: What every program has: threads of each process (as many cores a job on a cluster), and whether the run is too small
+#: to be a result.
+COMMON = {"threads": 1, "tiny": False}
+
+#: Where fitted models, releases and parts of studies are kept and reused.
+STORE = "results/store"
+
+#: Settings that change no result.
+_NEUTRAL = ("threads", "store", "records")
+
+#: Launchers of Hydra's plugins that `conf/hydra/launcher` tunes under the plugin's own name, and the extra to install.
+LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a class of options, some of whose fields are set in another way, such as by a group."""
+
+    options: type
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """A section whose class is chosen by name, as in `generator=faraday`.
+
+    Attributes:
+        name: of the group.
+        many: several are chosen, as in `detector=[level,gan]`; each has its settings under its name.
+        optional: none may be chosen.
+        later: the job has the settings, from which `build_target` makes the object when what it needs is there.
+    """
+
+    name: str
+    many: bool = False
+    optional: bool = False
+    later: bool = False
+
+    def choices(self) -> Mapping[str, Any]:
+        """Classes of options by the names that choose them."""
+        module, _, name = {**PROTOCOLS, **SOURCES}[self.name].partition(":")
+        found = getattr(import_module(module), name)
+        return {own: found[own] for own in found}
+
+    def node(self, chosen: Any) -> Any:
+        """The settings of a choice: a class of options, or options whose values are the defaults."""
+        if not isinstance(chosen, type):
+            return plain_defaults(chosen)
+        return schema(chosen, f"{chosen.__module__}.{chosen.__qualname__}" if self.name in PROTOCOLS else None)
+
+
+    def made(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the settings of several choices, those of what was chosen: a variant may hold settings of others, too.
+
+        Raises:
+            InputError: settings of nothing that there is.
+        """
+        for name, own in settings.items():
+            if TARGET not in own and name not in self.choices():
+                raise InputError(
+                    f"{self.name}.{name}: expected one of {', '.join(self.choices())}, or {TARGET} with a class."
+                )
+        return {str(name): own for name, own in settings.items() if TARGET in own}
+
+
+class _OwnFolder(SearchPathPlugin):
+    """Lets a program's own groups, such as `variant`, be in `conf/NAME`."""
+
+    program: ClassVar[str] = ""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        folder = Path(CONF, self.program)
+        if folder.is_dir():
+            search_path.prepend("own", f"file://{folder}")
+
+
+#: Programs of this process by their names.
+_PROGRAMS: dict[str, Program] = {}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program's name and its sections: a class of options, a `Section`, a `Group`, or a default value."""
+
+    name: str
+    sections: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        _PROGRAMS[self.name] = self
+
+    def register(self) -> None:
+        """Let Hydra know the schema of the settings and of every choice of the groups, and where the variants are."""
+        Plugins.instance().register(_OwnFolder)
+        _OwnFolder.program = self.name
+        store = ConfigStore.instance()
+        _rename_launchers(store)
+        fields = [(name, *_field(own)) for name, own in self.sections.items()]
+        store.store(name=f"{self.name}_schema", node=dataclasses.make_dataclass(self.name, fields))
+        for key, group in self._groups():
+            for name, chosen in group.choices().items():
+                package = f"{key}.{name}" if group.many else key
+                # A file of that name says what is otherwise than in the class.
+                own = f"{name}_schema" if Path(CONF, group.name, f"{name}.yaml").exists() else name
+                store.store(name=own, group=group.name, node=group.node(chosen), package=package)
+            if group.optional:
+                store.store(name="none", group=group.name, node={key: None}, package="_global_")
+
+    def job(self, raw: DictConfig) -> Any:
+        """Settings as objects: an attribute for each section, `settings` as they are, `identity` of the results.
+
+        Raises:
+            InputError: whatever the classes refuse.
+        """
+        values = {name: self._value(name, own, raw[name]) for name, own in self.sections.items()}
+        whole = cast(dict[str, Any], OmegaConf.to_container(raw))
+        for name, group in self._groups():
+            if group.many:
+                whole[name] = group.made(whole[name])
+        identity = {name: plain(value, neutral=False) for name, value in values.items() if name not in _NEUTRAL}
+        for name, _ in self._groups():
+            identity[name] = whole[name]
+            if dataclasses.is_dataclass(values[name]):
+                identity[name] = {"class": type(values[name]).__name__, **plain(values[name], neutral=False)}
+        settings = {name: plain(whole[name]) for name in self.sections}
+        made = dataclasses.make_dataclass("Job", [*values, "settings", "identity"], frozen=True)
+        return made(**values, settings=settings, identity=identity)
+
+    def _value(self, name: str, own: Any, node: Any) -> Any:
+        if isinstance(own, Group):
+            return self._chosen(own, node)
+        value = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+        if isinstance(own, type | Section):
+            return build(own if isinstance(own, type) else own.options, value, name)
+        return tuple(value) if isinstance(value, list) else value
+
+    def _chosen(self, group: Group, node: Any) -> Any:
+        if node is None:
+            return None
+        if group.later:
+            return OmegaConf.to_container(node)
+        if group.name not in PROTOCOLS:
+            return build(OmegaConf.get_type(node).options, OmegaConf.to_container(node), group.name)
+        if group.many:
+            settings = group.made(cast(dict[str, Any], OmegaConf.to_container(node)))
+            return {name: build_target(own, f"{group.name}.{name}") for name, own in settings.items()}
+        return build_target(OmegaConf.to_container(node), group.name)
+
+    def _groups(self) -> Iterator[tuple[str, Group]]:
+        return ((name, own) for name, own in self.sections.items() if isinstance(own, Group))
+
+
+def _field(own: Any) -> tuple[Any, Any]:
+    """Type and default of a section."""
+    if isinstance(own, Group):
+        default = dataclasses.field(default_factory=dict) if own.many else None if own.optional else MISSING
+        return Any, default
+    if isinstance(own, type | Section):
+        made = schema(own) if isinstance(own, type) else schema(own.options, without=own.without)
+        return made, dataclasses.field(default_factory=made)
+    if isinstance(own, tuple):
+        return list[type(own[0])], dataclasses.field(default_factory=lambda: list(own))
+    return type(own), own
+
+
+def program_named(name: str) -> Program:
+    """A program by its name; in a process that a launcher has started, its module may have to be imported first."""
+    if name not in _PROGRAMS:
+        import_module(f"experiments.{name}")
+    return _PROGRAMS[name]
+
+
+def allows_target(path: str) -> bool:
+    """Whether settings at a path, such as `generator.`, may name a class."""
+    return path.split(".")[0] in PROTOCOLS
+
+
+def target_of(node: DictConfig) -> str | None:
+    """The class that settings name; None if they name none."""
+    return None if OmegaConf.is_missing(node, TARGET) else node.get(TARGET)
+
+
+def _rename_launchers(store: ConfigStore) -> None:
+    """Make the plugins' configurations schemas of our files: of two with one name, Hydra would take ours and warn."""
+    Plugins.instance()  # finds the plugins that are installed, which register themselves
+    launchers = store.repo["hydra"]["launcher"]
+    for name, extra in LAUNCHERS.items():
+        found = launchers.pop(f"{name}.yaml", None)
+        if found is None and f"{name}_schema.yaml" in launchers:
+            continue
+        # Without its plugin a choice still composes; this is what Hydra then says that it cannot load.
+        absent = {TARGET: f"hydra_plugins.{name} (absent: pip install 'unlearn[{extra}]')"}
+        store.store(group="hydra/launcher", name=f"{name}_schema", node=found.node if found else absent)
