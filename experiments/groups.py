@@ -131,6 +131,8 @@ class Program:
         Plugins.instance().register(_OwnFolder)
         _OwnFolder.program = self.name
         store = ConfigStore.instance()
+        # Hydra copies its store for every group that it lists, which takes seconds of --help; nothing is put in there.
+        ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
         _rename_launchers(store)
         fields = [(name, *_field(own)) for name, own in self.sections.items()]
         store.store(name=f"{self.name}_schema", node=dataclasses.make_dataclass(self.name, fields))

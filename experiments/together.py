@@ -18,9 +18,6 @@ from experiments.jobs import RECORDS
 from unlearn.errors import InputError
 from unlearn.records import read_parquet
 
-#: Studies whose records carry another name.
-_STUDIES = {"attack": "leakage", "anomaly": "detection", "unlearning_audit": "deletion"}
-
 
 class Shown(NamedTuple):
     """How a study shows its records.
@@ -39,13 +36,13 @@ def shown(name: str) -> Shown:
     """Find how a study shows its records.
 
     Args:
-        name: of a study in `unlearn.studies`, by its folder or as its records name it, or the path of any package with
+        name: of a study in `unlearn.studies`, by its folder, or the path of any package with
             the modules `report` and `verdict`, such as "my_package.my_study".
 
     Raises:
         InputError: no such study; says what is expected where.
     """
-    package = name if "." in name else f"unlearn.studies.{_STUDIES.get(name, name)}"
+    package = name if "." in name else f"unlearn.studies.{name}"
     if not is_shown(name):
         raise InputError(f"study {name!r}: expected a package {package} with the modules report and verdict, got none.")
     return Shown(import_module(f"{package}.report"), import_module(f"{package}.verdict"))
@@ -53,7 +50,7 @@ def shown(name: str) -> Shown:
 
 def is_shown(name: str) -> bool:
     """Whether there is such a study."""
-    package = name if "." in name else f"unlearn.studies.{_STUDIES.get(name, name)}"
+    package = name if "." in name else f"unlearn.studies.{name}"
     try:
         return find_spec(f"{package}.report") is not None and find_spec(f"{package}.verdict") is not None
     except ModuleNotFoundError:

@@ -21,6 +21,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+#: Hours that are priced of households' loads.
+HOURS = ("private_training.utility.hours=24", "private_training.forecast.hours=24")
+
 #: Name of a snapshot: the program, and what is said to it. Names stay when programs and settings move.
 RUNS: dict[str, tuple[str, ...]] = {
     "train_linear": ("train", "forecaster=linear"),
@@ -31,37 +34,31 @@ RUNS: dict[str, tuple[str, ...]] = {
     "unlearn_none": ("unlearn", "criterion=none"),
     "unlearn_mse": ("unlearn", "criterion=mse"),
     "unlearn_cost": ("unlearn", "criterion=cost"),
-    "unlearn_random_cnn": ("unlearn", "criterion=mape", "forecaster=cnn", "unlearning=random"),
-    "unlearn_harmful_mixer": ("unlearn", "criterion=none", "forecaster=mixer", "unlearning=harmful"),
+    "unlearn_random_cnn": ("unlearn", "criterion=mape", "forecaster=cnn", "unlearning.selection=random"),
+    "unlearn_harmful_mixer": ("unlearn", "criterion=none", "forecaster=mixer", "unlearning.selection=harmful"),
     "tradeoff_published": ("tradeoff", "protocol=published"),
-    "tradeoff_cnn": ("tradeoff", "forecaster=cnn", "criterion=cost"),
+    "tradeoff_cnn": ("tradeoff", "forecaster=cnn"),
     "sensitivity": ("sensitivity",),
     "grid_ieee30": ("train", "grid=ieee30"),
     "paper": ("paper", "paper.folder=paper"),
     "full_network": ("full_network", "grid=ieee9"),
-    "unlearning_audit": ("unlearning_audit",),
+    "unlearning_audit": ("deletion",),
     "poisoning": ("poisoning",),
-    "anomaly": ("anomaly",),
+    "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
-    "synthesize_faraday": ("synthesize", "generator=faraday"),
-    "synthesize_feeder": ("synthesize", "generator=feeder"),
-    "synthesize_private": ("synthesize", "generator=private_faraday", "generator.noise=simulated"),
-    "synthesize_gaussian": ("synthesize", "generator=independent_gaussian"),
-    "synthesize_resampled": ("synthesize", "generator=resampled"),
-    "synthesize_shuffled": ("synthesize", "generator=shuffled_hours"),
-    "synthesize_simulator": ("synthesize", "generator=simulator"),
+    "synthesize_faraday": ("release", "generator=faraday"),
+    "synthesize_feeder": ("release", "generator=feeder"),
+    "synthesize_private": ("release", "generator=private_faraday", "generator.noise=simulated"),
+    "synthesize_gaussian": ("release", "generator=independent_gaussian"),
+    "synthesize_resampled": ("release", "generator=resampled"),
+    "synthesize_shuffled": ("release", "generator=shuffled_hours"),
+    "synthesize_simulator": ("release", "generator=simulator"),
     "fidelity": ("fidelity", "generator=faraday"),
-    "utility": ("utility", "generator=faraday"),
-    "attack": ("attack", "generator=faraday"),
-    "private_training": ("private_training", "generator.noise=simulated", "grid=ieee9"),
+    "utility": ("utility", "generator=faraday", "utility.hours=24"),
+    "attack": ("leakage", "generator=faraday"),
+    "private_training": ("private_training", "generator.noise=simulated", "grid=ieee9", *HOURS),
     "collect": ("collect", "records=[train_linear,train_cnn]"),
 }  # fmt: skip
-
-#: Said to every program. Networks train alike to 1e-12 only on one thread.
-COMMON = ("experiment=tiny", "data.n_hours=600", "evaluation.hours=24", "threads=1", "models=kept/models",
-          "full_network.folder=kept/full_network", "synthesis.folder=kept/synthetic",
-          "unlearning_audit.folder=kept/audit", "poisoning.folder=kept/poisoning",
-          "anomaly.folder=kept/anomaly")  # fmt: skip
 
 #: Programs that need packages of an extra: without those they are left out, and said so.
 NEEDS = {"private_training": "dp_accounting", "synthesize_private": "dp_accounting"}
@@ -76,7 +73,7 @@ def take(folder: Path, names: list[str]) -> None:
             start = time.perf_counter()
             program, *said = RUNS[name]
             with _quiet(Path(f"{name}.log")):
-                _run(program, [*COMMON, *said, f"hydra.run.dir={name}"])
+                _run(program, [*smaller(program), *said, f"hydra.run.dir={name}"])
             target = folder / name
             shutil.rmtree(target, ignore_errors=True)
             for source in (Path(name), Path(f"{name}-internal")):
@@ -86,6 +83,14 @@ def take(folder: Path, names: list[str]) -> None:
                         kept.parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(table, kept)
             tqdm.write(f"{name}: {time.perf_counter() - start:.1f} s")
+
+
+def smaller(program: str) -> list[str]:
+    """What makes a run of a program small. Networks train alike to 1e-12 only on one thread."""
+    sections = importlib.import_module(f"experiments.{program}").main.program.sections
+    sizes = {"data": "data.n_hours=600", "evaluation": "evaluation.hours=24"}
+    tiny = ["variant=tiny"] if {"data", "households", "thresholds"} & set(sections) else []
+    return [*tiny, "threads=1", *(said for section, said in sizes.items() if section in sections)]
 
 
 def _run(program: str, overrides: list[str]) -> None:

@@ -55,7 +55,7 @@ class Audit:
 
     def records(self, part: str) -> pd.DataFrame:
         """Measure one of `PARTS`; tidy records, in which attacks have the columns attack, scope, against, low, high."""
-        table = self.study.records("unlearning_audit")
+        table = self.study.records("deletion")
         {"released": self._released, "worlds": self._worlds, "forecaster": self._forecaster}[part](table)
         return table.to_frame().assign(proportion=self.share)
 

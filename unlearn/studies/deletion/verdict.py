@@ -51,9 +51,9 @@ class DeletionTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        if not (records["experiment"] == "unlearning_audit").all():
+        if not (records["experiment"] == "deletion").all():
             raise InputError("deletion: expected records of unlearning_audit; run it first.")
-        require_columns("deletion", records, "against", run="unlearning_audit")
+        require_columns("deletion", records, "against", run="deletion")
         columns = ["data", "forecaster", "protocol", "selection", "proportion", "seed"]
         self.records, self.about = records, require_one("deletion", records, columns, "audit")
         self.criteria = [str(name) for name in records["criterion"].dropna().unique()]

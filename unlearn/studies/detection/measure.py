@@ -53,7 +53,7 @@ def measure_detector(archive: ScoreArchive, rule: ThresholdRule | None = None, d
     rule = rule or ThresholdRule()
     require_count("draws", draws)
     table = RecordTable(
-        experiment="anomaly", data=archive.data, detector=archive.detector, variant=archive.variant, seed=archive.seed
+        experiment="detection", data=archive.data, detector=archive.detector, variant=archive.variant, seed=archive.seed
     )
     chosen = thresholds_of(archive, rule)
     for level in LEVELS:

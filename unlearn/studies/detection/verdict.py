@@ -42,8 +42,8 @@ class AnomalyTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        require_columns("anomaly", records, "detector", "level", "rule")
-        require_one_setting("anomaly", records, [*_KEY, "at"])
+        require_columns("detection", records, "detector", "level", "rule")
+        require_one_setting("detection", records, [*_KEY, "at"])
         missing = sorted({"kind", "low", "high", "at"} - set(records))
         self._records = records.reindex(columns=[*records.columns, *missing])
         numbers = self._records[self._records["at"].isna()]

@@ -91,7 +91,7 @@ def describe_release(
     beside = real if real is not None else public
     if beside is not None and beside.n_steps != release.n_steps:
         release, beside = release.to_hourly(), beside.to_hourly()
-    table = RecordTable(experiment="synthesize", **(labels or {}))
+    table = RecordTable(experiment="release", **(labels or {}))
     _describe(table, release, release.name)
     if isinstance(beside, HouseholdProfiles) and real is not None:
         _describe_real(table, beside)

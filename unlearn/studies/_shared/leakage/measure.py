@@ -108,7 +108,7 @@ def _start(
     require_comparable(release, train, holdout)
     random = np.random.default_rng([seed, 1])
     made = release.take(random.permutation(len(release))[: options.max_released])
-    common = {"experiment": "attack", "data": train.name, "seed": seed, "generator": release.name}
+    common = {"experiment": "leakage", "data": train.name, "seed": seed, "generator": release.name}
     return RecordTable(**{**common, **(labels or {})}), made
 
 

@@ -103,7 +103,7 @@ def score_outliers(
     random = np.random.default_rng([own, 1])
     known = holdout.kwh[random.permutation(len(holdout))[: options.max_profiles]]
     # All that was released: an outlier may be behind a few profiles only.
-    common: dict[str, Any] = {"experiment": "attack", "data": train.name, "seed": seed, "generator": release.name}
+    common: dict[str, Any] = {"experiment": "leakage", "data": train.name, "seed": seed, "generator": release.name}
     common |= {"unit_attacked": "outlier household", "fit": repeat}
     table = RecordTable(**{**common, **(labels or {})})
     for name, outliers in sets.items().items():
