@@ -26,7 +26,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments import leave
 from experiments.endings import Ending, summary, tell
-from experiments.groups import COMMON, Program, program_named
+from experiments.groups import COMMON, Program, identity, program_named
 from experiments.refusals import CONF, explain, require_complete, require_known
 from unlearn.errors import InputError
 
@@ -117,7 +117,7 @@ def _run(
         torch.set_num_threads(job.threads)
         # Nobody asks a single run whether it is complete.
         depends = {"dependencies": dependencies(job, module)} if sweeping else {}
-        if sweeping and is_complete(folder, {"config_hash": config_hash(job.identity), **depends}):
+        if sweeping and is_complete(folder, {"config_hash": config_hash(identity(job)), **depends}):
             log.info("complete already, not run again: %s", folder)
             return
         if owner_only:
@@ -222,7 +222,7 @@ def job_folder(*, _root_: DictConfig) -> str:
     with read_write(raw), open_dict(raw):
         del raw["hydra"]
     program = program_named(_root_.hydra.job.name)
-    return f"{program.name}-{config_hash(to_job(program, raw).identity)}"
+    return f"{program.name}-{config_hash(identity(to_job(program, raw)))}"
 
 
 # `token` is cached, as `now` is: all jobs of a sweep see the same one.
@@ -248,7 +248,7 @@ def mark_records(job: Job, records: pd.DataFrame) -> pd.DataFrame:
     from unlearn.records import config_hash
     from unlearn.reporting.style import TINY
 
-    return records.assign(**{TINY: job.tiny, "config_hash": config_hash(job.identity)})
+    return records.assign(**{TINY: job.tiny, "config_hash": config_hash(identity(job))})
 
 
 def write_card(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def write_card(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
     from experiments.jobs import CARD, written_files
     from unlearn.records import FILES, config_hash, provenance, write_json
 
-    card = {"config": job.settings, "config_hash": config_hash(job.identity)}
+    card = {"config": job.settings, "config_hash": config_hash(identity(job))}
     card |= {**more, **provenance(), FILES: written_files(folder)}
     write_json(card, folder / CARD)
     return card

@@ -86,3 +86,9 @@ def _core(job: Job) -> list[str]:
         f"The core ({share} of the training rows) is drawn at random (seed {job.split.seed}) as in the published "
         "code; the paper's text takes the first rows (split.core_choice=first)."
     ]
+
+
+def _patience(job: Job) -> list[str]:
+    found = {own.training.patience for own in job.forecaster.values() if not own.exact}
+    waits = " or ".join(map(str, sorted(found)))
+    return [f"Early stopping waits {waits} epochs; the paper gives no number."] if found else []

@@ -27,7 +27,7 @@ def main(job: Job, folder: Path) -> Ending:
         _draw_paper(jobs, samples, folder / "figures")
     elif not drawn:
         raise InputError(
-            f"records: expected runs of paper, fidelity, utility or attack in {', '.join(folders)}, got none; run one "
+            f"records: expected runs of paper, fidelity, utility or leakage in {', '.join(folders)}, got none; run one "
             "first."
         )
     numbers = [

@@ -8,22 +8,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.app import experiment, write_records
+from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, number
-from experiments.full_network_stages import FullNetworkRun
-from experiments.schema import Config
-from unlearn.reporting.style import NOT_A_RESULT
-from unlearn.store import write
-from unlearn.studies.full_network.report import save, write_page
-from unlearn.studies.full_network.verdict import at_chosen_condition, summary
+from experiments.loads import LOADS
+from unlearn.studies.full_network.options import FullNetworkOptions
 
 
-@experiment(keeps=lambda config: config.full_network.folder)
-def main(config: Config, folder: Path) -> Ending:
+@experiment(keeps=lambda job: job.full_network.folder, **LOADS, full_network=FullNetworkOptions)
+def main(job: Job, folder: Path) -> Ending:
     """Write records, the figure, the page and `summary.md`, and print the summary."""
-    records = write_records(config, FullNetworkRun(config).records(), folder)
+    from experiments.full_network_stages import FullNetworkRun
+    from unlearn.reporting.style import NOT_A_RESULT
+    from unlearn.store import write
+    from unlearn.studies.full_network.report import save, write_page
+    from unlearn.studies.full_network.verdict import at_chosen_condition, summary
+
+    records = write_records(job, FullNetworkRun(job).records(), folder)
     write_page(records, save(records, folder / "full_network"), folder / "index.html")
-    text = summary(records) + (f"\n{NOT_A_RESULT}\n" if config.tiny else "")
+    text = summary(records) + (f"\n{NOT_A_RESULT}\n" if job.tiny else "")
     write(folder / "summary.md", text.encode())
     sys.stdout.write(text)
     own = at_chosen_condition(records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 import unlearn
-from experiments.build import build_cost, build_dataset
-from experiments.schema import Config
+from experiments.app import Job
+from experiments.loads import build_dataset
+from experiments.settings import plain
 from unlearn.errors import DataError, InputError
 from unlearn.records import (
     RecordTable,
@@ -51,25 +52,22 @@ ROOMS = ("data", "linalg", "forecasters", "influence", "unlearning", "studies")
 class FullNetworkRun:
     """One run: its problem, its groups, and its parts on disk."""
 
-    def __init__(self, config: Config) -> None:
-        own = config.full_network
+    def __init__(self, job: Job) -> None:
+        own = job.full_network
         for name in ("conditions", "hessian_conditions"):
             require_conditions(f"full_network.{name}", getattr(own, name))
         require_conditions("full_network.selection_condition", [own.selection_condition])
-        if not own.seeds or len(set(own.seeds)) != len(own.seeds):
-            raise InputError(f"full_network.seeds: expected at least one seed, each once, got {list(own.seeds)}.")
-        if config.protocol != "fair":
+        if job.protocol != "fair":
             raise InputError("full_network: expected protocol=fair, which selects groups by validation rows.")
         self.own = own
-        self.dataset = build_dataset(config, build_cost(config))
-        training = unlearn.TrainingOptions(**asdict(config.training))
-        self.problem = NetworkProblem.draw(self.dataset, own.rows, own.architecture, training, config.split.seed)
+        self.dataset = build_dataset(job, job.grid.build())
+        self.problem = NetworkProblem.draw(self.dataset, own.rows, own.architecture, own.training, job.split.seed)
         library = Path(unlearn.__file__).parent
         made_of = [provenance()["versions"]["torch"], *(source_fingerprint(library / room) for room in ROOMS)]
         # More conditions need no other refits.
-        neutral = ("folder", "conditions", "hessian_conditions")
-        settings = {name: value for name, value in asdict(own).items() if name not in neutral}
-        settings |= {"training": asdict(config.training), "rows_seed": config.split.seed}
+        neutral = ("conditions", "hessian_conditions")
+        settings = {name: value for name, value in plain(own, neutral=False).items() if name not in neutral}
+        settings["rows_seed"] = job.split.seed
         key = config_hash({**settings, "data": self.dataset.fingerprint, "made_of": made_of})
         self.parts = Path(own.folder) / "parts" / key
 

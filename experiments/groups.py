@@ -16,6 +16,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from experiments.settings import TARGET, build, build_target, plain, plain_defaults, schema
+from unlearn.errors import InputError
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
@@ -86,7 +87,6 @@ class Group:
             return plain_defaults(chosen)
         return schema(chosen, f"{chosen.__module__}.{chosen.__qualname__}" if self.name in PROTOCOLS else None)
 
-
     def made(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Of the settings of several choices, those of what was chosen: a variant may hold settings of others, too.
 
@@ -146,7 +146,7 @@ class Program:
                 store.store(name="none", group=group.name, node={key: None}, package="_global_")
 
     def job(self, raw: DictConfig) -> Any:
-        """Settings as objects: an attribute for each section, `settings` as they are, `identity` of the results.
+        """Settings as objects: an attribute for each section, and `settings` as they are.
 
         Raises:
             InputError: whatever the classes refuse.
@@ -156,14 +156,12 @@ class Program:
         for name, group in self._groups():
             if group.many:
                 whole[name] = group.made(whole[name])
-        identity = {name: plain(value, neutral=False) for name, value in values.items() if name not in _NEUTRAL}
-        for name, _ in self._groups():
-            identity[name] = whole[name]
-            if dataclasses.is_dataclass(values[name]):
-                identity[name] = {"class": type(values[name]).__name__, **plain(values[name], neutral=False)}
         settings = {name: plain(whole[name]) for name in self.sections}
-        made = dataclasses.make_dataclass("Job", [*values, "settings", "identity"], frozen=True)
-        return made(**values, settings=settings, identity=identity)
+        for name, group in self._groups():
+            if group.name in SOURCES and hasattr(values[name], "name"):
+                settings[name] = {"source": values[name].name, **settings[name]}
+        made = dataclasses.make_dataclass("Job", [*values, "settings"], frozen=True)
+        return made(**values, settings=settings)
 
     def _value(self, name: str, own: Any, node: Any) -> Any:
         if isinstance(own, Group):
@@ -200,6 +198,21 @@ def _field(own: Any) -> tuple[Any, Any]:
     if isinstance(own, tuple):
         return list[type(own[0])], dataclasses.field(default_factory=lambda: list(own))
     return type(own), own
+
+
+def identity(job: Any) -> dict[str, Any]:
+    """What a job's results depend on of its settings: all but threads, processes and folders."""
+    names = [own.name for own in dataclasses.fields(job) if own.name not in (*_NEUTRAL, "settings")]
+    return {name: _identified(getattr(job, name), job.settings[name]) for name in names}
+
+
+def _identified(value: Any, settings: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", **plain(value, neutral=False)}
+    if isinstance(value, Mapping) and isinstance(settings, Mapping):
+        return {name: _identified(own, settings.get(name)) for name, own in value.items()}
+    return plain(value) if value is None or isinstance(value, str | int | float | list | tuple) else settings
 
 
 def program_named(name: str) -> Program:

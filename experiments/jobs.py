@@ -13,6 +13,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.groups import identity
 from unlearn.errors import DataError, InputError
 from unlearn.grid import load_case
 from unlearn.records import FILES, config_hash, provenance, read_json, read_parquet
@@ -36,7 +37,7 @@ def dependencies(job: Any, program: str) -> str:
         job: the job.
         program: name of the program's module.
     """
-    files = {name: _digest(Path(name)) for name in _texts(job.identity) if name and Path(name).exists()}
+    files = {name: _digest(Path(name)) for name in _texts(identity(job)) if name and Path(name).exists()}
     grid = load_case(job.grid.case).fingerprint if hasattr(job, "grid") else None
     classes = [type(value) for value in vars(job).values() if is_dataclass(value)]
     source = sources(program, *classes)
@@ -96,7 +97,7 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
         if not own:
             raise InputError(
                 f"records: expected complete jobs ({RECORDS} beside {CARD}) in {folder}, got none. Name the folder of "
-                "a run or a sweep, or run one first; figures draw what paper, fidelity, utility and attack write."
+                "a run or a sweep, or run one first; figures draw what paper, fidelity, utility and leakage write."
             )
         for job, card in own.items():
             require_files(job, card.get(FILES), f"Run the job of {job} again, or remove that folder.")

@@ -5,32 +5,42 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from experiments.app import experiment, write_card, write_records
-from experiments.deviations import deviations
+from experiments.app import Job, experiment, write_card, write_records
 from experiments.endings import Ending
-from experiments.paper_stages import gather, run_all
-from experiments.schema import Config
+from experiments.loads import FORECASTERS
 from experiments.tradeoff import costs
-from unlearn.grid import load_case
-from unlearn.records import read_json, write_parquet
-from unlearn.studies.paper.report import save, write_page
+from unlearn.linalg.options import IhvpOptions
+from unlearn.studies._shared.options import DrawOptions
+from unlearn.studies.paper.options import PaperOptions
 
 
-@experiment(keeps=lambda config: config.paper.folder)
-def main(config: Config, folder: Path) -> Ending:
+@experiment(
+    keeps=lambda job: job.paper.folder,
+    **FORECASTERS,
+    ihvp=IhvpOptions,
+    unlearning=DrawOptions,
+    paper=PaperOptions,
+)
+def main(job: Job, folder: Path) -> Ending:
     """Write records, figures 4 to 9 and `index.html` to `paper.folder`."""
+    from experiments.deviations import deviations
+    from experiments.paper_stages import gather, run_all
+    from unlearn.grid import load_case
+    from unlearn.records import read_json, write_parquet
+    from unlearn.studies.paper.report import save, write_page
+
     start = time.perf_counter()
-    target = Path(config.paper.folder)
-    records, samples, stages = gather(run_all(config))
-    records = write_records(config, records, target)
+    target = Path(job.paper.folder)
+    records, samples, stages = gather(run_all(job))
+    records = write_records(job, records, target)
     write_parquet(samples, target / "samples.parquet")
     figures = save(records, target / "figures", samples)
-    card = write_card(config, target, seconds=round(time.perf_counter() - start, 1), stages=stages)
+    card = write_card(job, target, seconds=round(time.perf_counter() - start, 1), stages=stages)
     published = read_json(Path(__file__).with_name("published.json"), sealed=False)
-    differs = deviations(config, load_case(config.grid.case))
+    differs = deviations(job, load_case(job.grid.case))
     write_page(records, figures, target / "index.html", published, card, differs)
-    kind, protocol = config.paper.forecasters[0], config.paper.protocols[-1]
-    own = records[records["forecaster"].eq(kind) & records["protocol"].eq(protocol)]
+    name, protocol = next(iter(job.forecaster)), job.paper.protocols[-1]
+    own = records[records["forecaster"].eq(name) & records["protocol"].eq(protocol)]
     return Ending(costs(own), target / "index.html")
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.app import to_config
-from experiments.schema import LAUNCHERS
-from tests.experiments.test_config import by_hydra
+from experiments.groups import LAUNCHERS, PROTOCOLS, SOURCES, Group
+from tests.experiments.test_config import composed
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,18 +37,19 @@ def test_shell_lines_name_targets_experiments_and_choices_that_exist() -> None:
     for name in re.findall(r"experiments\.([a-z_]+)", TEXT):
         assert (ROOT / "experiments" / f"{name}.py").is_file(), name
     for group, choice in re.findall(
-        r"\b(forecaster|criterion|sweep|experiment|hydra/launcher|data|households|generator)=([a-z_0-9]+)", TEXT
+        r"\b(forecaster|criterion|sweep|hydra/launcher|data|households|generator)=([a-z_0-9]+)", TEXT
     ):
-        assert (ROOT / "conf" / group / f"{choice}.yaml").is_file(), (group, choice)
+        known = Group(group).choices() if group in {**PROTOCOLS, **SOURCES} else ()
+        assert choice in ("none", *known) or (ROOT / "conf" / group / f"{choice}.yaml").is_file(), (group, choice)
 
 
 def test_every_launcher_is_told_and_every_override_composes() -> None:
     assert set(LAUNCHERS) == set(re.findall(r"`(?:hydra/launcher=)?(joblib|submitit_[a-z]+|ray)`", TEXT))
-    lines = re.findall(r"python -m experiments\.\w+ (.*?)(?:#.*)?$", "\n".join(blocks("sh")), flags=re.MULTILINE)
+    lines = re.findall(r"python -m experiments\.(\w+) (.*?)(?:#.*)?$", "\n".join(blocks("sh")), flags=re.MULTILINE)
     assert len(lines) >= 7
-    for line in lines:
+    for name, line in lines:
         words = [word for word in shlex.split(line) if word != "--multirun"]
-        assert to_config(by_hydra(*(word if "[" in word else word.split(",")[0] for word in words)))
+        assert composed(name, *(word if "[" in word else word.split(",")[0] for word in words))
 
 
 def test_pictures_and_files_it_names_exist() -> None:

@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from experiments.app import Job
-from experiments.benchmarks.options import AnomalyBenchmarkOptions
 from experiments.benchmarks.autograd_inversion import search_as_published, search_lean
+from experiments.benchmarks.options import AnomalyBenchmarkOptions
 from experiments.benchmarks.timing import Timing, add_timing
 from unlearn.checks import FloatArray, require_choice
 from unlearn.detectors.gan.adversarial import TrainedGan, train_gan

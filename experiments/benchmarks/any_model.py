@@ -19,8 +19,8 @@ from torch.autograd.functional import hvp
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from experiments.benchmarks.timing import add_timing, repeat
 from experiments.app import Job
+from experiments.benchmarks.timing import add_timing, repeat
 from unlearn.errors import SolverError
 from unlearn.influence import CGInfluenceModule, PairObjective
 from unlearn.records import RecordTable

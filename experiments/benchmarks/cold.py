@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.timing import Timing, add_timing
 from experiments.app import Job
+from experiments.benchmarks.timing import Timing, add_timing
 from unlearn.errors import SolverError
 from unlearn.records import RecordTable, read_json
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import unlearn
+from experiments.app import Job
 from experiments.benchmarks.timing import Timing, add_timing, repeat
 from experiments.loads import build_dataset
-from experiments.app import Job
 from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import OperatingCost, load_case

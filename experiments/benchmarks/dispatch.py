@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from experiments.app import Job
 from experiments.benchmarks.hours import Hours, forecast_hours
 from experiments.benchmarks.timing import add_timing, repeat
-from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, load_case
 from unlearn.records import RecordTable

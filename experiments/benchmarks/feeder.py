@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from experiments.benchmarks.timing import Timing, add_timing, repeat
 from experiments.app import Job
+from experiments.benchmarks.timing import Timing, add_timing, repeat
 from unlearn.errors import SolverError
 from unlearn.generators.feeder import GeneratorConfig, SyntheticDataPipeline, bus_loads
 from unlearn.grid import load_case

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import unlearn
-from experiments.loads import build_dataset
 from experiments.app import Job
+from experiments.loads import build_dataset
 from unlearn.data.sources import Synthetic
 from unlearn.grid import GridCase, OperatingCost
 

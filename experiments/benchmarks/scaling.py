@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from experiments.app import Job
 from experiments.benchmarks.dispatch import gradient
 from experiments.benchmarks.hours import Hours, forecast_hours, stream
 from experiments.benchmarks.timing import add_timing, repeat
-from experiments.app import Job
 from unlearn.errors import SolverError
 from unlearn.grid import OperatingCost, load_case
 from unlearn.records import RecordTable
@@ -37,9 +37,7 @@ def scale_hours(job: Job, table: RecordTable, folder: Path) -> None:
     save_file({"forecast": hours.forecast.contiguous(), "load": hours.load.contiguous()}, saved)
     seconds = []
     for n in tqdm(job.benchmark.stream_hours, desc="hours", leave=False):
-        runs = [
-            _stream_in_a_process(job.grid.case, saved, n, job.threads) for _ in range(job.benchmark.repeats)
-        ]
+        runs = [_stream_in_a_process(job.grid.case, saved, n, job.threads) for _ in range(job.benchmark.repeats)]
         columns = {"grid": case.name, "method": "batched", "state": "streamed", "hours": n}
         for metric, pick in (("median", np.median), ("min", np.min), ("max", np.max)):
             value = float(pick([run["seconds"] for run in runs]))

@@ -6,23 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.snapshots.take import smaller
 from unlearn.records import read_json
 from unlearn.reporting.style import NOT_A_RESULT
-
-SMALL = ["experiment=tiny", "data.n_hours=600", "evaluation.hours=24"]
 
 
 class Runner:
     """Runs `python -m experiments.NAME OVERRIDES` without starting another Python."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.small = folder, SMALL
+        self.folder = folder
+        #: Said to every program; None is what makes it small.
+        self.small: list[str] | None = None
         self._monkeypatch = monkeypatch
 
     def __call__(self, name: str, *overrides: str) -> Path:
         out = self.folder / "out" / name
         module = importlib.import_module(f"experiments.{name}")
-        argv = [name, *self.small, f"models={self.folder / 'models'}", f"hydra.run.dir={out}", *overrides]
+        kept = [f"store={self.folder / 'store'}"] if "store" in module.main.program.sections else []
+        small = smaller(name) if self.small is None else self.small
+        argv = [name, *small, *kept, f"hydra.run.dir={out}", *overrides]
         self._monkeypatch.setattr(sys, "argv", argv)
         module.main()
         if "hydra.mode=MULTIRUN" not in overrides:

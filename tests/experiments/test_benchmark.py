@@ -74,7 +74,7 @@ def test_scaling_streams_and_fits_an_exponent(tables) -> None:
 
 @pytest.mark.slow
 def test_cold_start_and_the_stages_of_a_paper_run(tables, run: Runner, tmp_path: Path) -> None:
-    paper = ["paper.folder=paper", "paper.forecasters=[linear]", "paper.protocols=[fair]"]
+    paper = ["paper.folder=paper", "forecaster=[linear]", "paper.protocols=[fair]"]
     run("paper", *paper)
     records, text = tables("cold_start", "benchmark.paper=paper")
     cold = records[(records["state"] == "cold start") & (records["metric"] == "time_median")]
@@ -128,7 +128,7 @@ def test_streamed_hours_are_scaled_hours_of_the_year() -> None:
 
 @pytest.mark.slow
 def test_latent_inversion_agrees_however_it_is_searched(tables) -> None:
-    sizes = ["households.n_households=12", "households.n_days=44", "anomaly.gan.inversion.steps=4"]
+    sizes = ["households.n_households=12", "households.n_days=44", "gan.inversion.steps=4"]
     records, text = tables("anomaly", *sizes)
     own = records.pivot_table(index="method", columns="metric", values="value")
     exact = ["one at a time, as published", "one at a time, lean", "all at once"]

@@ -1,8 +1,13 @@
-"""Every configuration composes, fills its schema and builds; a misspelt key is refused."""
+"""Every configuration composes and builds, holds what its program uses, and refuses a misspelt key."""
 
+import dataclasses
 import functools
+import importlib
+import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -11,22 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import unlearn
-from experiments.anomaly import build_detector
-from experiments.app import CONF, to_config
-from experiments.build import build_cost, build_split
-from experiments.schema import Config, with_forecaster
-from unlearn.detectors import DETECTORS
+from experiments.app import CONF, Job, to_job
+from experiments.groups import PROTOCOLS, SOURCES, Group, Program
 from unlearn.errors import InputError
 
-GROUPS = (
-    "data", "grid", "forecaster", "criterion", "unlearning", "ihvp", "households", "generator", "buildings",
-    "experiment", "sweep", "hydra/launcher",
-)  # fmt: skip
+PROGRAMS = sorted(path.stem for path in Path(CONF).glob("*.yaml") if path.stem != "app")
 #: What a group's choice cannot do without.
 NEEDED = {
     "data=tables": ["data.load_csv=load.csv"],
-    "unlearning=time_range": ["unlearning.start=2007-01-01", "unlearning.end=2007-02-01"],
-    "unlearning=mask": ["unlearning.mask=mask.parquet"],
     "buildings=lead": ["buildings.path=train.csv"],
     "households=npz": ["households.path=sample.npz"],
     "households=lcl": ["households.path=lcl"],
@@ -34,82 +31,120 @@ NEEDED = {
 }
 
 
-def choices() -> list[str]:
-    return [f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CONF, group).glob("*.yaml"))]
+def program(name: str) -> Program:
+    own: Program = importlib.import_module(f"experiments.{name}").main.program
+    return own
 
 
 @functools.cache
-def by_hydra(*overrides: str) -> DictConfig:
+def by_hydra(name: str, *overrides: str, hydra: bool = False) -> DictConfig:
+    """The settings of a program as Hydra composes them; with Hydra's own where they are asked for."""
+    program(name).register()
     with initialize_config_dir(config_dir=CONF, version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+        return compose(name, overrides=list(overrides), return_hydra_config=hydra)
 
 
-def composed(*overrides: str) -> Config:
-    """The same as by Hydra alone, which takes half a second: choices of groups are composed once, settings put in."""
-    settings = [own for own in overrides if own[0] != "+" and own.split("=")[0] not in GROUPS]
-    raw = by_hydra(*(own for own in overrides if own not in settings))
-    return to_config(cast(DictConfig, OmegaConf.merge(raw, OmegaConf.from_dotlist(settings))))
+def composed(name: str, *overrides: str) -> Job:
+    """The job of a program."""
+    return to_job(program(name), by_hydra(name, *overrides))
 
 
-def test_settings_come_to_the_same_as_by_hydra() -> None:
-    settings = ["experiment=tiny", "protocol=published", "seed=3", "anomaly.detectors=[level]", "models=/some/where"]
-    settings += [
-        "poisoning.attacks=[{kind: ramp, strength: -0.5}]",
-        "thresholds.run=null",
-        "training.learning_rate=1e-3",
+def choices() -> list[tuple[str, str, str]]:
+    """Every choice of every group of every program."""
+    return [
+        (name, group.name, choice)
+        for name in PROGRAMS
+        for group in program(name).sections.values()
+        if isinstance(group, Group)
+        for choice in group.choices()
     ]
-    assert composed(*settings) == to_config(by_hydra(*settings))
 
 
-@pytest.mark.parametrize("choice", choices())
-def test_every_choice_of_every_group_composes(choice: str) -> None:
-    config = composed(choice, *NEEDED.get(choice, []))
-    assert isinstance(config, Config)
-    assert config.unlearning.select_by == config.forecaster.select_by
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_has_its_configuration_and_its_tiny_variant(name: str) -> None:
+    job = composed(name)
+    assert set(job.settings) == set(program(name).sections)
+    if Path(CONF, name).is_dir():
+        assert composed(name, "variant=tiny").tiny
 
 
-def test_there_are_choices_in_every_group() -> None:
-    groups = {choice.split("=")[0] for choice in choices()}
-    assert groups == set(GROUPS)
+def test_every_choice_of_every_group_composes() -> None:
+    once = {(group, choice): name for name, group, choice in choices()}
+    assert {group for group, _ in once} == {*PROTOCOLS, *SOURCES}
+    for (group, choice), name in once.items():
+        said = f"{group}={choice}"
+        (own,) = (own for own in program(name).sections.values() if isinstance(own, Group) and own.name == group)
+        job = composed(name, f"{group}=[{choice}]" if own.many else said, *NEEDED.get(said, []))
+        assert job.settings[group]
 
 
-@pytest.mark.parametrize("forecaster", ["linear", "cnn", "mixer"])
-def test_options_build_the_library_objects(forecaster: str) -> None:
-    config = composed(f"forecaster={forecaster}")
-    assert unlearn.TrainingOptions(**vars(config.training)) == unlearn.TrainingOptions()
-    assert unlearn.IhvpOptions(**vars(config.ihvp)) == unlearn.IhvpOptions()
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_configured_values_are_the_defaults_of_the_librarys_options(name: str) -> None:
+    """YAML holds deviations alone; of options that are no group's, there are none."""
+    job = composed(name)
+    for section, own in program(name).sections.items():
+        if isinstance(own, type) and dataclasses.is_dataclass(own):
+            assert getattr(job, section) == own()
 
 
-def test_the_grid_builds() -> None:
-    assert build_cost(composed()).case.name == "ieee14"
+def test_training_shows_what_it_uses_and_nothing_else() -> None:
+    shown = OmegaConf.to_container(by_hydra("train"))
+    assert set(shown) == {
+        "threads", "tiny", "data", "grid", "protocol", "seed", "split", "evaluation", "store", "forecaster",
+    }  # fmt: skip
+    assert shown["forecaster"] == {"_target_": "unlearn.forecasters.specs.Linear", "l2": 0.0}  # type: ignore[index,call-overload]
+
+
+def test_only_the_settings_of_protocols_name_a_class() -> None:
+    for name in PROGRAMS:
+        for section, own in cast(dict[str, Any], OmegaConf.to_container(by_hydra(name))).items():
+            assert section in PROTOCOLS or "_target_" not in json.dumps(own)
+
+
+@pytest.mark.parametrize("name", ["train", "unlearn", "deletion", "leakage", "detection", "private_training"])
+def test_help_and_composition_load_neither_torch_nor_pandas(name: str) -> None:
+    code = (
+        f"import sys, experiments.{name} as own; from hydra import compose, initialize_config_dir; "
+        f"own.main.program.register(); initialize_config_dir({CONF!r}, version_base='1.3'); compose({name!r}); "
+        "print([m for m in ('torch', 'pandas', 'scipy', 'matplotlib', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_protocol_decides_the_split() -> None:
-    assert build_split(composed("protocol=published")) == unlearn.PUBLISHED
-    assert build_split(composed("protocol=fair")) == unlearn.FAIR
-    assert build_split(composed("split.train=0.6")).train == 0.6
-    assert build_split(composed("experiment=first_core")).core_choice == "first"
+    def split(*overrides: str) -> unlearn.SplitSpec:
+        job = composed("train", *overrides)
+        return cast(unlearn.SplitSpec, job.split.spec(job.protocol))
+
+    assert split("protocol=published") == unlearn.PUBLISHED
+    assert split("protocol=fair") == unlearn.FAIR
+    assert split("split.train=0.6").train == 0.6
+    assert split("split.core_choice=first").core_choice == "first"
 
 
 @pytest.mark.parametrize(
-    "override",
-    ["forcaster=cnn", "evaluation.hurs=3", "data.yaer=2006", "training.epoch=3", "unlearning.l1=0.1", "seed=two"],
+    "override", ["forcaster=cnn", "evaluation.hurs=3", "data.yaer=2006", "forecaster.l3=3", "seed=two"]
 )
 def test_a_misspelt_key_or_a_wrong_type_is_refused(override: str) -> None:
     with pytest.raises((ConfigCompositionException, OmegaConfBaseException)):
-        to_config(by_hydra(override))
+        composed("train", override)
 
 
 def test_an_own_weather_table_is_added_by_name() -> None:
-    config = composed("data=tables", "data.load_csv=load.csv", "+data.weather.temperature_c=t.csv")
-    assert config.data.weather == {"temperature_c": "t.csv"}  # type: ignore[attr-defined]
+    job = composed("train", "data=tables", "data.load_csv=load.csv", "+data.weather.temperature_c=t.csv")
+    assert job.data.weather == {"temperature_c": "t.csv"}
 
 
-def test_an_unknown_forecaster_of_the_paper_is_named() -> None:
-    with pytest.raises(InputError, match=r"paper\.forecasters: expected one of cnn, linear, mixer; got 'lstm'"):
-        with_forecaster(composed("paper.forecasters=[lstm]"), "lstm")
+def test_a_variant_holds_settings_of_choices_that_are_not_made() -> None:
+    job = composed("sensitivity", "variant=tiny", "forecaster=[linear,cnn]")
+    assert list(job.forecaster) == ["linear", "cnn"]
+    assert job.forecaster["cnn"].training.epochs == 2
+    assert set(job.settings["forecaster"]) == {"linear", "cnn"}
 
 
-@pytest.mark.parametrize("name", DETECTORS.names())
-def test_detectors_are_configured_as_the_library_defaults(name: str) -> None:
-    assert build_detector(composed(), name) == DETECTORS[name]()
+def test_a_class_of_ones_own_is_named_by_target() -> None:
+    job = composed("train", "forecaster=cnn", "forecaster._target_=unlearn.forecasters.specs.Mixer")
+    assert job.forecaster.name == "mixer"
+    with pytest.raises(InputError, match=r"forecaster\._target_: expected a class"):
+        composed("train", "forecaster._target_=unlearn.nowhere.Nothing")

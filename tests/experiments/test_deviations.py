@@ -6,7 +6,7 @@ from tests.experiments.test_config import composed
 
 
 def said(*overrides: str) -> str:
-    return " ".join(deviations(composed(*overrides), unlearn.load_case("ieee14")))
+    return " ".join(deviations(composed("paper", *overrides), unlearn.load_case("ieee14")))
 
 
 def test_sentences_follow_the_configuration() -> None:
@@ -17,10 +17,11 @@ def test_sentences_follow_the_configuration() -> None:
     assert "waits 20 epochs" in default
     assert "3500 s² + 3500 s" in default
     other = said(
-        "experiment=first_core",
+        "split.core_choice=first",
         "grid.backend=cvxpylayers",
         "grid.derivative=lsqr",
-        "training.patience=5",
+        "forecaster.cnn.training.patience=5",
+        "forecaster.mixer.training.patience=5",
         "data=synthetic",
     )
     assert "first 30 % of the training rows" in other

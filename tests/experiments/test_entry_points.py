@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.build import build_cost
-from experiments.paper_stages import jobs_of, part_key
+from experiments.paper_stages import part_key, parts_of
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import read_page
@@ -36,7 +35,7 @@ def records_of(folder: Path) -> pd.DataFrame:
 
 def test_entry_points_are_thin() -> None:
     names = ["train", "influence", "unlearn", "tradeoff", "sensitivity", "paper", "figures", "collect", "benchmark"]
-    names += ["fidelity", "utility", "attack", "private_training", "unlearning_audit", "poisoning"]
+    names += ["fidelity", "utility", "leakage", "private_training", "deletion", "poisoning"]
     names.append("full_network")
     lengths = {name: len((ENTRY_POINTS / f"{name}.py").read_text().splitlines()) for name in names}
     assert max(lengths.values()) < 70, lengths
@@ -76,7 +75,7 @@ def test_unlearn_declares_what_still_depends_on_the_rows(run: Runner) -> None:
 
 
 def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
-    week = ["unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
+    week = ["unlearning.selection=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
     for kind in ("linear", "cnn"):
         folder = run("unlearn", "criterion=none", f"forecaster={kind}", *week)
         said = read_json(folder / "forgotten.json")
@@ -93,7 +92,7 @@ def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
         assert any(f"still lies in {said['model_before']['folder']}" in sentence for sentence in said["limitations"])
 
 
-WEEK = ["criterion=none", "unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
+WEEK = ["criterion=none", "unlearning.selection=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-14"]
 
 
 def test_the_model_before_is_deleted_where_asked_for(run: Runner) -> None:
@@ -148,12 +147,12 @@ def test_a_sweep_deletes_no_model(run: Runner) -> None:
 
 
 def test_unlearn_a_time_range_and_a_mask(run: Runner) -> None:
-    time_range = ["unlearning=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
+    time_range = ["unlearning.selection=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
     records = records_of(run("unlearn", "criterion=mape", *time_range))
     assert records["proportion"].iloc[0] == pytest.approx(48 / 420)
     mask = pd.DataFrame({"poisoned": np.arange(600) < 42})
     mask.to_parquet("mask.parquet")
-    records = records_of(run("unlearn", "criterion=mape", "unlearning=mask", "unlearning.mask=mask.parquet"))
+    records = records_of(run("unlearn", "criterion=mape", "unlearning.selection=mask", "unlearning.mask=mask.parquet"))
     assert records["proportion"].iloc[0] == pytest.approx(0.1)
 
 
@@ -164,7 +163,7 @@ def test_a_mask_file_that_cannot_be_used_is_named(
     if columns:
         pd.DataFrame({name: [True] for name in columns}).to_parquet("mask.parquet")
     with pytest.raises(SystemExit):
-        run("unlearn", "unlearning=mask", "unlearning.mask=mask.parquet")
+        run("unlearn", "unlearning.selection=mask", "unlearning.mask=mask.parquet")
     said = capsys.readouterr().out
     assert "mask.parquet" in said
     assert "one boolean column" in said
@@ -186,7 +185,7 @@ def test_sensitivity_covers_the_forecasters_of_the_paper(run: Runner) -> None:
 
 
 def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -> None:
-    small = ["paper.folder=paper", "paper.forecasters=[linear,cnn]", "paper.protocols=[published]"]
+    small = ["paper.folder=paper", "forecaster=[linear,cnn]", "paper.protocols=[published]"]
     run("paper", *small)
     names = {"records.parquet", "samples.parquet", "run.json", "index.html"}
     assert names <= {path.name for path in Path("paper").iterdir()}
@@ -214,14 +213,13 @@ def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -
 def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("figures", "records=[nowhere]")
-    assert "figures draw what paper, fidelity, utility and attack write" in capsys.readouterr().out
+    assert "figures draw what paper, fidelity, utility and leakage write" in capsys.readouterr().out
 
 
 def test_parts_do_not_depend_on_how_many_processes_make_them_but_on_all_else() -> None:
     def key(*overrides: str, source: str = "abc", seed: int = 0) -> str:
-        config = composed("experiment=tiny", *overrides)
-        cost = build_cost(config)
-        return part_key(config, source, make_synthetic(n_hours=300, seed=seed), cost)
+        job = composed("paper", "variant=tiny", *overrides)
+        return part_key(job, source, make_synthetic(n_hours=300, seed=seed), job.grid.build())
 
     assert key("paper.jobs=2", "threads=2", "paper.folder=elsewhere") == key()
     assert len({key(), key("seed=1"), key(source="def"), key(seed=1), key("grid.bounds=shed_at_most_load")}) == 5
@@ -240,9 +238,17 @@ def test_a_changed_grid_file_is_not_mistaken_for_the_old_one(tmp_path: Path) -> 
     ("name", "overrides", "said"),
     [
         ("train", ["protocol=fairr"], "protocol: expected one of fair, published"),
-        ("unlearn", ["unlearning=time_range", "unlearning.start=null", "unlearning.end=null"], "unlearning.start"),
-        ("tradeoff", ["unlearning.loads=[load_1]"], "unlearning.loads and .form are for unlearn"),
-        ("paper", ["unlearning=mask", "unlearning.mask=m.parquet", "paper.folder=p"], "paper sweeps over shares"),
+        (
+            "unlearn",
+            ["unlearning.selection=time_range", "unlearning.start=null", "unlearning.end=null"],
+            "unlearning.start",
+        ),
+        ("unlearn", ["unlearning.loads=[load_1]"], "unlearning.loads and .form are for criterion=none"),
+        (
+            "paper",
+            ["unlearning.selection=mask", "unlearning.mask=m.parquet", "paper.folder=p"],
+            "paper sweeps over shares",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_model_is_fitted(
@@ -251,11 +257,11 @@ def test_what_cannot_work_is_refused_before_a_model_is_fitted(
     with pytest.raises(SystemExit):
         run(name, *overrides)
     assert said in capsys.readouterr().out
-    assert not Path(run.folder, "models").exists()
+    assert not Path(run.folder, "store").exists()
 
 
 def test_records_say_which_rows_were_forgotten_and_how(run: Runner) -> None:
-    time_range = ["unlearning=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
+    time_range = ["unlearning.selection=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
     records = records_of(run("unlearn", "criterion=none", "unlearning.l1_budget=0", *time_range, "seed=3"))
     assert set(records["selection"]) == {"time_range 2019-01-02 to 2019-01-04"}
     assert set(records["seed"]) == {3}
@@ -265,7 +271,7 @@ def test_records_say_which_rows_were_forgotten_and_how(run: Runner) -> None:
 
 
 def test_a_paper_run_over_seeds_is_drawn_with_bands(run: Runner) -> None:
-    run("paper", "paper.folder=paper", "paper.forecasters=[linear]", "paper.protocols=[fair]", "paper.seeds=[0,1]")
+    run("paper", "paper.folder=paper", "forecaster=[linear]", "paper.protocols=[fair]", "paper.seeds=[0,1]")
     records = pd.read_parquet(run.folder / "paper" / "records.parquet")
     assert set(records["seed"]) == {0, 1}
     assert (run.folder / "paper" / "figures" / "spread_linear_fair.png").is_file()
@@ -281,14 +287,11 @@ def test_years_are_refused_where_the_data_has_none(run: Runner, capsys: pytest.C
 
 
 def test_a_job_keeps_the_seed_of_the_split_unless_the_run_is_over_seeds() -> None:
-    (single,) = jobs_of(composed("split.seed=5", "seed=2", "paper.forecasters=[linear]", "paper.protocols=[fair]"))
-    own = single.configure(composed("split.seed=5", "seed=2"))
+    linear = ["forecaster=[linear]", "paper.protocols=[fair]", "split.seed=5"]
+    job = composed("paper", *linear, "seed=2")
+    (single,) = parts_of(job)
+    own = single.of(job)
     assert (own.seed, own.split.seed) == (2, 5)
-    over_seeds = composed("split.seed=5", "paper.seeds=[3,4]", "paper.forecasters=[linear]", "paper.protocols=[fair]")
-    seeds = [(own.seed, own.split.seed) for own in (job.configure(over_seeds) for job in jobs_of(over_seeds))]
+    over_seeds = composed("paper", *linear, "paper.seeds=[3,4]")
+    seeds = [(own.seed, own.split.seed) for own in (part.of(over_seeds) for part in parts_of(over_seeds))]
     assert seeds == [(3, 3), (4, 4)]
-
-
-def test_an_unknown_forecaster_of_a_paper_run_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"paper.forecasters: expected one of cnn, linear, mixer; got 'tree'"):
-        jobs_of(composed("paper.forecasters=[linear,tree]"))

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from experiments.full_network_stages import FullNetworkRun
-from tests.experiments.conftest import SMALL, Runner
+from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
 from tests.pages import read_page
+from tests.snapshots.take import smaller
 from unlearn.errors import InputError
 
 #: Three loads instead of fourteen: a network of 4,000 parameters.
@@ -23,7 +24,7 @@ TINY = [
     "full_network.blocks=1",
     "full_network.selection_condition=10",
     "full_network.hessian_conditions=[10]",
-    "training.epochs=1",
+    "full_network.training.epochs=1",
 ]
 
 
@@ -58,7 +59,7 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
     } <= names
     (lost,) = (file for file in kept if file.stem == "scratch-1-0")
     lost.unlink()  # as if interrupted
-    again = FullNetworkRun(composed(*SMALL, *TINY)).records()
+    again = FullNetworkRun(composed("full_network", *smaller("full_network"), *TINY)).records()
     assert lost.is_file()
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items() if file != lost)
     pd.testing.assert_frame_equal(
@@ -68,15 +69,15 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
 
 def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
     def parts(*overrides: str) -> Path:
-        return FullNetworkRun(composed(*SMALL, *TINY, *overrides)).parts
+        return FullNetworkRun(composed("full_network", *smaller("full_network"), *TINY, *overrides)).parts
 
-    changed = ["training.epochs=3", "full_network.blocks=2", "data.seed=1"]
+    changed = ["full_network.training.epochs=3", "full_network.blocks=2", "data.seed=1"]
     assert len({parts(), *(parts(change) for change in changed)}) == 1 + len(changed)
-    assert parts("threads=2", "models=elsewhere", "full_network.conditions=[10,100]") == parts()
+    assert parts("threads=2", "store=elsewhere", "full_network.conditions=[10,100]") == parts()
 
 
 def test_a_broken_part_is_made_anew(run: Runner, caplog: pytest.LogCaptureFixture) -> None:
-    study = FullNetworkRun(composed(*SMALL, *TINY))
+    study = FullNetworkRun(composed("full_network", *smaller("full_network"), *TINY))
     study.parts.mkdir(parents=True)
     file, made = study.file("own"), {"theta": torch.arange(3.0)}
     file.write_bytes(b"broken")
@@ -100,4 +101,4 @@ def test_a_broken_part_is_made_anew(run: Runner, caplog: pytest.LogCaptureFixtur
 )
 def test_what_cannot_be_studied_is_refused(run: Runner, override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        FullNetworkRun(composed(*SMALL, *TINY, override))
+        FullNetworkRun(composed("full_network", *smaller("full_network"), *TINY, override))

@@ -53,7 +53,7 @@ def test_a_sweep_says_how_it_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_in_several_processes_says_that_it_goes_on(tmp_path: Path) -> None:
-    small = ["experiment=tiny", "data.n_hours=600", "evaluation.hours=24", "paper.jobs=2"]
+    small = ["variant=tiny", "data.n_hours=600", "evaluation.hours=24", "paper.jobs=2"]
     said = interrupted(program(tmp_path, "-m", "experiments.paper", *small), "train done")
     assert said == "Interrupted: the same command goes on where it stopped, with what is finished in results/paper."
 
@@ -67,7 +67,7 @@ def test_a_program_that_still_loads_its_modules_ends_at_once(tmp_path: Path) -> 
     ("name", "part", "said"),
     [
         ("train", "build_study", "the same command starts it again."),
-        ("poisoning", "measured", "the same command goes on where it stopped, with what is finished in kept."),
+        ("poisoning", "measured", "the same command goes on where it stopped, with what is finished in {store}."),
     ],
 )
 def test_a_single_run_says_whether_it_goes_on(
@@ -83,7 +83,7 @@ def test_a_single_run_says_whether_it_goes_on(
 
     monkeypatch.setattr(f"experiments.{name}.{part}", interrupt)
     with pytest.raises(SystemExit) as end:
-        run(name, "poisoning.folder=kept")
+        run(name)
     assert end.value.code == 130
-    assert capsys.readouterr().err == f"Interrupted: {said}\n"
+    assert capsys.readouterr().err == f"Interrupted: {said.format(store=run.folder / 'store')}\n"
     assert not (run.folder / "out" / name / "run.json").exists()

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from experiments.app import CONF
-from experiments.build import MODEL, build_cost, build_dataset, build_model, kept_model
 from experiments.collect import write_table
 from experiments.jobs import dependencies, gather, is_complete, written_files
+from experiments.loads import MODEL, build_dataset, build_model, kept_model
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from unlearn import fit_linear
@@ -115,7 +115,7 @@ def test_a_sweep_makes_damaged_jobs_again_and_ends_with_an_error_where_its_table
     run.sweep("train", "seed=0,1")
     assert len(pd.read_parquet(table)) == len(whole) / 2
     table.write_bytes(b"")
-    monkeypatch.setattr("experiments.app.is_complete", lambda *_: True)
+    monkeypatch.setattr("experiments.jobs.is_complete", lambda *_: True)
     with pytest.raises(SystemExit) as ended:
         run.sweep("train", "seed=0,1")
     assert ended.value.code == 1
@@ -143,18 +143,18 @@ def test_what_a_job_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("load/day2.csv", "1"),
     ):
         (tmp_path / name).write_text(text)
-        made.append(dependencies(composed(*own), "experiments.train"))
+        made.append(dependencies(composed("train", *own), "experiments.train"))
     monkeypatch.setattr("experiments.jobs.sources", lambda *_: "edited")
-    made.append(dependencies(composed(*own), "experiments.train"))
+    made.append(dependencies(composed("train", *own), "experiments.train"))
     assert len(set(made)) == len(made)
 
 
 def test_a_job_does_not_depend_on_what_changes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = dependencies(composed(), "experiments.train")
-    for name in ("results/models/linear", "results/paper"):
+    found = dependencies(composed("train"), "experiments.train")
+    for name in ("results/store/forecaster", "results/paper"):
         (tmp_path / name).mkdir(parents=True)
-    other = composed("threads=2", "models=results/models", "records=[results]")
+    other = composed("train", "threads=2", "store=results/store")
     assert dependencies(other, "experiments.train") == found
 
 
@@ -171,15 +171,15 @@ def test_one_table_of_two_machines(run: Runner) -> None:
 def test_the_model_that_was_saved_first_is_the_one_that_all_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = composed("experiment=tiny", "data.n_hours=300", f"models={tmp_path}")
-    dataset = build_dataset(config, build_cost(config))
+    config = composed("train", "variant=tiny", "data.n_hours=300", f"store={tmp_path}")
+    dataset = build_dataset(config, config.grid.build())
     first = fit_linear(dataset, l2=1.0)
 
     @wraps(fit_linear)  # from the same module: the same key
     def overtaken(*arguments: object) -> object:
         """While this job fits, another one saves."""
         monkeypatch.undo()
-        monkeypatch.setattr("unlearn.fit_linear", wraps(fit)(lambda *_: first))
+        monkeypatch.setattr("unlearn.forecasters.linear.fit_linear", wraps(fit)(lambda *_: first))
         build_model(config, dataset)
         return fit(*arguments)
 
@@ -187,15 +187,15 @@ def test_the_model_that_was_saved_first_is_the_one_that_all_use(
     build_model(config, dataset)
     folder = kept_model(config, dataset).folder
     discard(folder)
-    monkeypatch.setattr("unlearn.fit_linear", overtaken)
+    monkeypatch.setattr("unlearn.forecasters.linear.fit_linear", overtaken)
     model = build_model(config, dataset)
     assert (model.theta == first.theta).all()
     assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_half_a_model_is_fitted_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = composed("experiment=tiny", "data.n_hours=300", f"models={tmp_path}")
-    dataset = build_dataset(config, build_cost(config))
+    config = composed("train", "variant=tiny", "data.n_hours=300", f"store={tmp_path}")
+    dataset = build_dataset(config, config.grid.build())
     build_model(config, dataset)
     card = kept_model(config, dataset).folder / MODEL / "card.json"
     card.unlink()

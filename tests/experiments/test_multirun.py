@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments.app import CONF
 from tests.experiments.conftest import Runner
 from tests.experiments.sweeps import FOUR, MANY, assert_same, cards, kill_after, start, sweep, table
+from tests.experiments.test_config import by_hydra
 from unlearn.errors import InputError
 from unlearn.records import read_json
 
@@ -17,7 +18,7 @@ from unlearn.records import read_json
 @pytest.mark.slow
 def test_6_jobs_on_all_cores_give_the_table_of_one_process(tmp_path: Path) -> None:
     sweep(tmp_path, "one", *MANY)
-    sweep(tmp_path, "all", *MANY, "hydra/launcher=joblib", "models=others")
+    sweep(tmp_path, "all", *MANY, "hydra/launcher=joblib", "store=others")
     expected = table(tmp_path / "one")
     assert len(expected) == 6 * 22
     assert expected["config_hash"].nunique() == len(cards(tmp_path / "all")) == 6
@@ -57,7 +58,7 @@ def test_a_job_that_fails_does_not_stop_the_others(run: Runner, capsys: pytest.C
 
 
 def test_a_job_runs_again_when_a_file_it_reads_has_changed(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
-    mask = ["unlearning=mask", "unlearning.mask=mask.parquet", "criterion=mse"]
+    mask = ["unlearning.selection=mask", "unlearning.mask=mask.parquet", "criterion=mse"]
     for n_rows, skipped in ((40, 0), (40, 1), (30, 0)):
         pd.DataFrame({"poisoned": [True] * n_rows + [False] * (600 - n_rows)}).to_parquet("mask.parquet")
         out = run.sweep("unlearn", *mask)
@@ -67,7 +68,7 @@ def test_a_job_runs_again_when_a_file_it_reads_has_changed(run: Runner, capsys: 
 
 def test_sweeps_that_start_in_the_same_second_have_folders_of_their_own() -> None:
     with initialize_config_dir(config_dir=CONF, version_base="1.3"):
-        raws = [compose("config", overrides=["hydra.job.name=train"], return_hydra_config=True) for _ in range(5)]
+        raws = [by_hydra("train", "hydra.job.name=train", hydra=True) for _ in range(5)]
     for part in ("run", "sweep"):
         folders = [raw.hydra[part].dir for raw in raws]
         assert len(set(folders)) == len(folders)
@@ -75,18 +76,17 @@ def test_sweeps_that_start_in_the_same_second_have_folders_of_their_own() -> Non
         assert all(Path(folder).is_absolute() for folder in folders)
 
 
-def job_folder(*overrides: str) -> str:
-    with initialize_config_dir(config_dir=CONF, version_base="1.3"):
-        return compose("config", overrides=list(overrides), return_hydra_config=True).hydra.sweep.subdir
+def job_folder(program: str, *overrides: str) -> str:
+    return by_hydra(program, f"hydra.job.name={program}", *overrides, hydra=True).hydra.sweep.subdir
 
 
 def test_a_jobs_folder_is_its_experiment_and_configuration() -> None:
-    train = job_folder("hydra.job.name=train")
+    train = job_folder("train")
     assert train.startswith("train-")
-    neutral = ["threads=2", "models=elsewhere", "paper.jobs=1", "hydra/launcher=joblib", "hydra.sweep.dir=x"]
-    assert job_folder("hydra.job.name=train", *neutral) == train
-    assert job_folder("hydra.job.name=train", "seed=1") != train
-    assert job_folder("hydra.job.name=unlearn") == train.replace("train", "unlearn")
+    neutral = ["threads=2", "store=elsewhere", "hydra/launcher=joblib", "hydra.sweep.dir=x"]
+    assert job_folder("train", *neutral) == train
+    assert job_folder("train", "seed=1") != train
+    assert job_folder("tradeoff").startswith("tradeoff-")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,6 @@ def test_a_jobs_folder_is_its_experiment_and_configuration() -> None:
     ],
 )
 def test_named_sweeps_turn_multirun_on(name: str, params: dict[str, str]) -> None:
-    with initialize_config_dir(config_dir=CONF, version_base="1.3"):
-        raw = compose("config", overrides=[f"sweep={name}"], return_hydra_config=True)
+    raw = by_hydra("unlearn", f"sweep={name}", hydra=True)
     assert raw.hydra.mode.name == "MULTIRUN"
     assert OmegaConf.to_container(raw.hydra.sweeper.params, resolve=False) == params

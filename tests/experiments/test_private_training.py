@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.build import build_generator, build_households
 from experiments.private_training import build_private_training
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
@@ -19,6 +18,7 @@ from unlearn.generators import load_faraday
 from unlearn.generators.faraday import PrivateFaradayGenerator, private
 from unlearn.generators.faraday.generators import ledger_of
 from unlearn.households import load_profiles
+from unlearn.households.io.sources import load_households
 from unlearn.studies.private_training import PrivateTrainingOptions, report
 
 #: A private generator of a start that is fitted in a second, in few steps.
@@ -37,7 +37,6 @@ QUICK = [
     "households.n_days=100",
     "synthesis.profiles=600",
     "synthesis.seeds=[0]",
-    "private_training.overfit.fits=1",
 ]
 
 
@@ -49,7 +48,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.extras
 def test_a_private_release_is_written_with_what_it_spent(run: Runner, kept: Path) -> None:
-    folder = run("synthesize", *QUICK, f"synthesis.folder={kept}")
+    folder = run("release", *QUICK, f"synthesis.folder={kept}")
     release = load_profiles(folder / "profiles.parquet")
     model = load_faraday(folder / "model")
     assert model.sample(600, 0).fingerprint == release.fingerprint
@@ -66,10 +65,11 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     monkeypatch.setattr("unlearn.attacks.outcome.N_BOOTSTRAP", 40)  # seconds, and intervals are not asked
     settings = [
         *QUICK,
+        "private_training.overfit.fits=1",
         f"synthesis.folder={kept}",
         "grid=ieee9",
-        "evaluation.hours=6",
-        "private_training.forecasters=[linear]",
+        "private_training.utility.hours=6",
+        "private_training.forecast.hours=6",
     ]
     folder = run("private_training", *settings)
     said = capsys.readouterr().out
@@ -96,7 +96,7 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
 
 
 def test_the_configured_sweep_is_the_librarys_default() -> None:
-    config = composed("generator=private_faraday", "generator.noise=simulated", "households.n_households=20")
+    config = composed("private_training", "generator.noise=simulated", "households.n_households=20")
     assert build_private_training(config).options == PrivateTrainingOptions()
 
 
@@ -107,20 +107,20 @@ def test_the_configured_sweep_is_the_librarys_default() -> None:
         ("private_training.epsilons=[]", "at least one, each once"),
         ("private_training.epsilons=[1,1]", "at least one, each once"),
         ("private_training.epsilons=[1,-2]", r"privacy\.epsilon"),
-        ("private_training.attacks=[poetry]", "attack: expected one of distance"),
+        ("private_training.leakage.attacks=[poetry]", "attack: expected one of distance"),
         ("generator.clip=0", "clip"),
     ],
 )
 def test_a_sweep_that_cannot_be_run_is_refused_before_anything_is_trained(override: str, message: str) -> None:
     settings = [setting for setting in QUICK if not override.startswith("generator=f") or "generator" not in setting]
     with pytest.raises(InputError, match=message):
-        build_private_training(composed("experiment=tiny", *settings, override))
+        build_private_training(composed("private_training", "variant=tiny", *settings, override))
 
 
 @pytest.mark.extras
 def test_simulated_noise_repeats_and_says_that_it_protects_nobody(run: Runner, kept: Path) -> None:
     def card(*overrides: str) -> dict:
-        written = run("synthesize", *QUICK, *overrides, f"synthesis.folder={kept}")
+        written = run("release", *QUICK, *overrides, f"synthesis.folder={kept}")
         settings = json.loads((written / "run.json").read_text())
         assert "secret" not in json.dumps(settings)
         return json.loads((written / "model" / "card.json").read_text())["privacy"] | {
@@ -144,9 +144,9 @@ def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
     labels = {"ids": names, "tariff": names, "acorn_grouped": np.repeat("a", 8)}
     np.savez(tmp_path / "m.npz", kwh_x1000=wh, start=np.asarray(["2013-01-01"]), **labels)
     config = composed(
-        *QUICK[:2], "generator.noise=simulated", "households=npz", f"households.path={tmp_path / 'm.npz'}"
+        "release", *QUICK[:2], "generator.noise=simulated", "households=npz", f"households.path={tmp_path / 'm.npz'}"
     )
-    generator, train = build_generator(config), build_households(config)
+    generator, train = config.generator, load_households(config.households)
     with pytest.raises(InputError, match=r'expected "os" for m, got a seed'):
         generator.release(train, 10, shared=tmp_path)
     assert not (tmp_path / "starts").exists()
@@ -158,8 +158,8 @@ def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
 def test_a_private_fit_that_is_killed_does_not_go_on_and_stays_charged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = composed(*QUICK, "generator.start=nothing", "households.n_days=10")
-    train, generator, steps = build_households(config), build_generator(config), 0
+    config = composed("release", *QUICK, "generator.start=nothing", "households.n_days=10")
+    train, generator, steps = load_households(config.households), config.generator, 0
     whole = private.train_privately
 
     def killed(*args: object) -> None:

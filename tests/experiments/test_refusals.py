@@ -1,33 +1,30 @@
 """What a run says of mistakes in its overrides, of files and folders: one sentence each, and never a traceback."""
 
 import errno
-import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from experiments.app import CONF, to_config
+from experiments.app import CONF
 from experiments.private_training import build_private_training
 from experiments.refusals import explain
-from experiments.schema import Config
 from tests.experiments.conftest import Runner
+from tests.experiments.test_config import composed
 from unlearn.errors import DataError, InputError
 
 #: Traces of a foreign message: other packages' names and types, or several lines.
 FOREIGN = re.compile(r"\n|OmegaConf|full_key|object_type|struct|Hydra|Optional|ListConfig|Config'|None|\.\.$|^\s*$")
 
 
-def said_of(*overrides: str) -> str:
-    """What is said of overrides that cannot work."""
-    with pytest.raises(Exception) as raised, initialize_config_dir(config_dir=CONF, version_base="1.3"):  # noqa: PT011
-        to_config(compose("config", overrides=list(overrides)))
+def said_of(name: str, *overrides: str) -> str:
+    """What is said of overrides of a program that cannot work."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        composed(name, *overrides)
     said = explain(raised.value, overrides)
     assert said is not None, repr(raised.value)
     assert not FOREIGN.search(said), said
@@ -215,26 +212,7 @@ def test_tracebacks_are_shown_where_they_are_asked_for(run: Runner, monkeypatch:
 
 
 def test_private_training_alone_trains_its_own_generator() -> None:
-    with initialize_config_dir(config_dir=CONF, version_base="1.3"):
-        alone = to_config(compose("private_training", overrides=["experiment=tiny"]))
-        other = to_config(compose("private_training", overrides=["experiment=tiny", "generator=faraday"]))
-    assert build_private_training(alone).generator.name == "private_faraday"
+    assert composed("private_training").generator.name == "private_faraday"
+    assert composed("leakage").generator.name == "faraday"
     with pytest.raises(InputError, match="Pass generator=private_faraday"):
-        build_private_training(other)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("private_training", "private_faraday"), ("attack", "faraday")])
-def test_a_program_starts_from_its_own_configuration(
-    run: Runner, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
-) -> None:
-    found: list[Config] = []
-    monkeypatch.setattr("experiments.app._run", lambda task, raw, *_, **__: found.append(to_config(raw)))
-    monkeypatch.setattr(sys, "argv", [name, f"hydra.run.dir={run.folder / 'out'}"])
-    importlib.import_module(f"experiments.{name}").main()
-    assert [config.generator.kind for config in found] == [kind]
-
-
-def test_every_configuration_of_its_own_has_its_program() -> None:
-    own = {path.stem for path in Path(CONF).glob("*.yaml")} - {"config"}
-    for name in own:
-        assert callable(importlib.import_module(f"experiments.{name}").main)
+        build_private_training(composed("private_training", "variant=tiny", "generator=faraday"))

@@ -37,7 +37,7 @@ def test_a_load_of_0_is_named_with_the_switch_that_leaves_it_out(
     refused = said(run, capsys, *overrides)
     assert "b1 is 0 at 2024-01-02 06:00:00 (3 such loads)" in refused
     assert "evaluation.leave_out_zero_loads=true" in refused
-    assert not (run.folder / "models").exists()
+    assert not (run.folder / "store").exists()
     records = pd.read_parquet(run("train", *overrides, "evaluation.leave_out_zero_loads=true") / "records.parquet")
     assert set(records["zero_loads_left_out"]) == {3}
     assert 0 < records.set_index("metric")["value"]["mape"] < 100

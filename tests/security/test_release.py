@@ -13,14 +13,14 @@ import pytest
 from safetensors.numpy import load_file
 
 import unlearn
-from experiments import build
-from experiments.build import build_cost, build_dataset
-from experiments.synthesize import COMPARISON
+from experiments.loads import build_dataset
+from experiments.release import COMPARISON
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_private_training import QUICK_GENERATOR
 from tests.generators.builders import households
 from tests.security.conftest import Attacked
+from tests.snapshots.take import smaller
 from unlearn.checks import FloatArray
 from unlearn.households import HouseholdProfiles, load_profiles, split_households
 from unlearn.records import read_json, write_parquet
@@ -68,15 +68,15 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handed]:
     folder, everybody = tmp_path_factory.mktemp("handed"), planted()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(build, "build_households", lambda config: everybody)
-        out = Runner(folder, patch)("synthesize", *QUICK)
+        patch.setattr("unlearn.households.io.sources.load_households", lambda source: everybody)
+        out = Runner(folder, patch)("release", *QUICK)
         real = learnt_from(everybody)
         # What was handed over before: real households described like anybody's.
         described = describe_release(load_profiles(out / "profiles.parquet"), None, {}, real).to_frame()
         write_parquet(described, folder / "before" / "records.parquet")
         (kept,) = (folder / "kept" / "releases").iterdir()
         secrets = [everybody.fingerprint, real.fingerprint, kept.name]
-        yield Handed(real, out, out.with_name("synthesize-internal"), folder / "before", secrets)
+        yield Handed(real, out, out.with_name("release-internal"), folder / "before", secrets)
 
 
 def functions(real: HouseholdProfiles) -> FloatArray:
@@ -225,12 +225,17 @@ def test_the_models_of_before_and_after_give_no_forgotten_hour(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = Runner(tmp_path, monkeypatch)
-    hour = ["criterion=none", "unlearning=time_range", "unlearning.start=2019-01-07", "unlearning.end=2019-01-07 01:00"]
+    hour = [
+        "criterion=none",
+        "unlearning.selection=time_range",
+        "unlearning.start=2019-01-07",
+        "unlearning.end=2019-01-07 01:00",
+    ]
     said = read_json(run("unlearn", *hour) / "forgotten.json")
     old, new = (unlearn.load_forecaster(said[which]["folder"]) for which in ("model_before", "model_after"))
     assert [len(model.card.forgotten) for model in (old, new)] == [0, 1]
-    config = composed(*run.small)
-    dataset = build_dataset(config, build_cost(config))
+    config = composed("unlearn", *smaller("unlearn"))
+    dataset = build_dataset(config, config.grid.build())
     rows = np.flatnonzero(dataset.timestamps == pd.Timestamp(said["hours"][0][0]))
     forgotten = np.concatenate([old.design_of(dataset, rows)[0].numpy(), dataset.load_pu[rows[0]]])
     before = subtracted(tmp_path, forgotten, dataset.n_loads)

@@ -89,7 +89,7 @@ def smaller(program: str) -> list[str]:
     """What makes a run of a program small. Networks train alike to 1e-12 only on one thread."""
     sections = importlib.import_module(f"experiments.{program}").main.program.sections
     sizes = {"data": "data.n_hours=600", "evaluation": "evaluation.hours=24"}
-    tiny = ["variant=tiny"] if {"data", "households", "thresholds"} & set(sections) else []
+    tiny = ["variant=tiny"] if {"data", "households", "thresholds"} & set(sections) else ["tiny=true"]
     return [*tiny, "threads=1", *(said for section, said in sizes.items() if section in sections)]
 
 

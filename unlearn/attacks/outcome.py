@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta
 
 from unlearn.attacks.options import require_enough_records
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
@@ -242,6 +241,8 @@ def _interval(value: float, draws: FloatArray, n_groups: int) -> Estimate:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     if high - low < 1e-12 and value in (0.0, 1.0):
+        from scipy.stats import beta  # takes half a second to import
+
         bound = float(beta.ppf(tail, n_groups, 1))
         low, high = (bound, 1.0) if value == 1.0 else (0.0, 1 - bound)
     return Estimate(float(value), float(min(low, value)), float(max(high, value)))

@@ -10,6 +10,7 @@ from unlearn.attacks.options import MIN_SHADOWS, require_enough_records
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative
 from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
+from unlearn.studies._shared.options import L1_BUDGETS
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class AuditOptions:
     shadows: int = 256
     attacked_rows: int = 64
     targets: int = 4
-    l1_budgets: Sequence[float] = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25)
+    l1_budgets: Sequence[float] = L1_BUDGETS
     criteria: Sequence[str] = CRITERIA.names()
     fprs: Sequence[float] = (0.05, 0.01)
     row_fprs: Sequence[float] = (0.01, 0.001)

@@ -35,8 +35,8 @@ class DetectionOptions:
         for name in ("detectors", "seeds"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"anomaly.seeds: expected at least one seed, each once, got {list(self.seeds)}.")
-        require_count("anomaly.draws", self.draws)
+            raise InputError(f"detection.seeds: expected at least one seed, each once, got {list(self.seeds)}.")
+        require_count("detection.draws", self.draws)
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def try_thresholds(options: ThresholdsOptions) -> pd.DataFrame:
     files = sorted(Path(options.run).rglob(SCORES)) if options.run else []
     if not files:
         raise InputError(
-            f"thresholds.run: expected the folder of a finished run of anomaly, with {SCORES} in it, got "
+            f"thresholds.run: expected the folder of a finished run of detection, with {SCORES} in it, got "
             f"{options.run!r}. Run python -m experiments.anomaly first."
         )
     tables = [measure_thresholds(load_archive(file), options).to_frame() for file in files]

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 
 import unlearn
-from experiments.build import build_generator, build_releases, options_of
 from experiments.jobs import RECORDS, gather
+from experiments.releases import build_releases
 from experiments.together import draw_together
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
@@ -46,7 +47,7 @@ def kept_files() -> dict[Path, int]:
 
 
 def test_a_release_is_written_with_its_generator_and_page(run: Runner) -> None:
-    folder = run("synthesize", *QUICK)
+    folder = run("release", *QUICK)
     release = load_profiles(folder / "profiles.parquet")
     assert len(release) == 600
     assert not isinstance(release, HouseholdProfiles)
@@ -58,20 +59,20 @@ def test_a_release_is_written_with_its_generator_and_page(run: Runner) -> None:
     page = read_page(folder / "index.html")
     assert_self_contained(page)
     card = json.loads((folder / "run.json").read_text())
-    assert card["config"]["generator"]["kind"] == "faraday"
+    assert card["config"]["generator"]["_target_"].endswith(".FaradayGenerator")
     # What compares it with real households stands beside it, for their owner.
-    internal = folder.with_name("synthesize-internal")
+    internal = folder.with_name("release-internal")
     assert stat.S_IMODE(internal.stat().st_mode) == 0o700
     assert internal.name in page
     assert "real" not in set(records["generator"])
     assert "real" in set(pd.read_parquet(internal / "comparison.parquet")["generator"])
-    assert {file.name for file in internal.glob("*.log")} == {"synthesize.log"}
+    assert {file.name for file in internal.glob("*.log")} == {"release.log"}
     assert not list(folder.rglob("*.log"))
 
 
 def test_a_feeder_writes_its_documented_files(run: Runner) -> None:
     feeder = ["generator=feeder", "generator.num_meters=200", "generator.num_transformers=15", "generator.grid=ieee14"]
-    folder = run("synthesize", *[q for q in QUICK if not q.startswith("generator")], *feeder)
+    folder = run("release", *[q for q in QUICK if not q.startswith("generator")], *feeder)
     names = {file.name for file in (folder / "feeder").iterdir()}
     assert names >= {"transformers.csv", "meter_consumption.csv", "anomaly_labels.csv", "transformers.geojson"}
     assert len(pd.read_csv(folder / "feeder" / "meter_consumption.csv")) == 200
@@ -109,7 +110,7 @@ def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
 
 
 def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["grid=ieee9", "utility.forecasters=[linear]", "evaluation.hours=12", "synthesis.seeds=[0]"]
+    settings = ["grid=ieee9", "utility.forecasters=[linear]", "utility.hours=12", "synthesis.seeds=[0]"]
     folder = run("utility", *QUICK, *settings)
     records = records_of(folder)
     assert set(records["task"]) == {"season", "next_step", "load"}
@@ -122,7 +123,7 @@ def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pyte
 def test_a_changed_grid_file_is_measured_anew(run: Runner) -> None:
     settings = ["generator=resampled", "utility.tasks=[load]", "utility.baselines=[]", "utility.forecasters=[linear]"]
     settings += [q for q in QUICK if not q.startswith("generator")]
-    settings += ["grid=ieee9", "grid.case=own.yaml", "evaluation.hours=6", "synthesis.seeds=[0]"]
+    settings += ["grid=ieee9", "grid.case=own.yaml", "utility.hours=6", "synthesis.seeds=[0]"]
     case = (Path(unlearn.__file__).parents[1] / "grids" / "ieee9.yaml").read_text()
     cost = []
     for text in (case, case.replace("linear: 25000", "linear: 50000")):
@@ -133,7 +134,9 @@ def test_a_changed_grid_file_is_measured_anew(run: Runner) -> None:
 
 
 def test_simulated_releases_are_of_other_people_than_the_real_ones() -> None:
-    releases = build_releases(composed("experiment=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused"))
+    releases = build_releases(
+        composed("release", "variant=tiny", *QUICK[3:], "generator=simulator", "synthesis.folder=unused")
+    )
     assert releases.households.n_households == 20
     division = releases.divide(0)
     ids = [set(part.households["household_id"]) for part in (division.whole_train, division.whole_holdout)]
@@ -144,32 +147,32 @@ def test_simulated_releases_are_of_other_people_than_the_real_ones() -> None:
 
 
 def test_releases_of_simulated_people_copy_none_of_the_real_ones(tmp_path: Path) -> None:
-    config = composed("experiment=tiny", *QUICK[3:], "generator=simulator", f"synthesis.folder={tmp_path}")
+    config = composed("release", "variant=tiny", *QUICK[3:], "generator=simulator", f"synthesis.folder={tmp_path}")
     releases = build_releases(config)
-    release = releases.release(build_generator(config), releases.divide(0), 0)
+    release = releases.release(config.generator, releases.divide(0), 0)
     real = {row.tobytes() for row in releases.households.kwh if row.any()}
     assert not real & {row.tobytes() for row in release.kwh}
 
 
 def test_a_release_depends_on_what_it_was_made_of() -> None:
     def folder(*overrides: str) -> Path:
-        config = composed("experiment=tiny", *QUICK, *overrides)
+        config = composed("release", "variant=tiny", *QUICK, *overrides)
         releases = build_releases(config)
-        return releases.folder_of(build_generator(config), releases.divide(0), 0)
+        return releases.folder_of(config.generator, releases.divide(0), 0)
 
-    assert folder() == folder("fidelity.n_clusters=4")
+    assert folder() == folder("generator.name=another")
     others = ["generator.vae.latent=3", "synthesis.profiles=601", "synthesis.holdout=0.4", "households.seed=5"]
     assert len({folder(), *(folder(other) for other in others)}) == 5
 
 
 def test_configured_generators_and_studies_are_the_librarys_defaults() -> None:
     for name in GENERATORS:
-        assert build_generator(composed(f"generator={name}")) == GENERATORS[name]()
-    config = composed()
-    assert options_of(SynthesisOptions, config.synthesis) == SynthesisOptions()
-    assert options_of(FidelityStudyOptions, config.fidelity) == FidelityStudyOptions()
-    assert options_of(UtilityStudyOptions, config.utility) == UtilityStudyOptions()
-    assert options_of(LeakageStudyOptions, config.attack) == LeakageStudyOptions()
+        assert composed("release", f"generator={name}").generator == GENERATORS[name]()
+    assert composed("fidelity").synthesis == SynthesisOptions()
+    assert composed("fidelity").fidelity == FidelityStudyOptions()
+    assert composed("utility").utility == UtilityStudyOptions()
+    job = composed("leakage")
+    assert replace(job.leakage, attacks=tuple(job.attack)) == LeakageStudyOptions()
 
 
 @pytest.mark.parametrize(
@@ -186,14 +189,13 @@ def test_configured_generators_and_studies_are_the_librarys_defaults() -> None:
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
-    config = composed("experiment=tiny", override)
     with pytest.raises(InputError, match=message):
-        options_of(FidelityStudyOptions, config.fidelity), build_releases(config)
+        build_releases(composed("fidelity", "variant=tiny", override))
 
 
 def test_a_file_that_is_missing_is_named() -> None:
     with pytest.raises(InputError, match=r"no/meters\.npz"):
-        build_releases(composed("households=npz", "households.path=no/meters.npz"))
+        build_releases(composed("release", "households=npz", "households.path=no/meters.npz"))
 
 
 def test_too_few_profiles_for_the_mixture_are_told(run: Runner) -> None:

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from experiments import thresholds
-from experiments.anomaly import build_detection, build_rule
+from experiments.detection import build_detection
 from tests.detectors.builders import anomalous_series
-from tests.experiments.conftest import SMALL, Runner
+from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import read_page
 from unlearn.detectors import load_detector, make_detector
@@ -24,14 +24,14 @@ from unlearn.households.options import InjectionOptions
 from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
 from unlearn.studies.detection.run import DetectionStudy
 
-QUICK = ["households.n_households=16", "households.n_days=50"]
+QUICK = ["variant=tiny", "households.n_households=16", "households.n_days=50"]
 
 
 def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
     run: Runner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = [*QUICK, f"anomaly.folder={run.folder / 'kept'}"]
-    folder = run("anomaly", *settings)
+    settings = [*QUICK, f"detection.folder={run.folder / 'kept'}"]
+    folder = run("detection", *settings)
     assert "Best F1 of windows" in capsys.readouterr().out
     records = pd.read_parquet(folder / "records.parquet")
     assert set(records["detector"]) == {"level", "gan"}
@@ -73,7 +73,7 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
     assert set(swept["rule"].dropna()) == {"percentile 90", "percentile 95", "percentile 99", "best_f1"}
     assert 'type="range"' in (tried / "index.html").read_text()
 
-    repeated = pd.concat([judged.records for judged in build_detection(composed(*SMALL, *settings)).judged()])
+    repeated = pd.concat([judged.records for judged in build_detection(composed("detection", *settings)).judged()])
     one, other = (
         table.drop(columns=["config_hash", "tiny"], errors="ignore").reset_index(drop=True)
         for table in (repeated, records)
@@ -82,7 +82,7 @@ def test_detectors_are_compared_and_their_thresholds_tried_without_fitting(
 
 
 def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,ecod]", f"anomaly.folder={tmp_path}")
+    config = composed("detection", *QUICK, "detector=[level,ecod]", f"detection.folder={tmp_path}")
     first = next(build_detection(config).judged())  # stopped after the first detector
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
     level, ecod = build_detection(config).judged()
@@ -93,7 +93,7 @@ def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path, monkeypatch
 
 
 def test_a_training_that_went_on_has_no_time_as_part_of_it_is_not_known(tmp_path: Path) -> None:
-    config = composed("experiment=tiny", *QUICK, "anomaly.detectors=[gan]", f"anomaly.folder={tmp_path}")
+    config = composed("detection", *QUICK, "detector=[gan]", f"detection.folder={tmp_path}")
     (whole,) = build_detection(config).judged()
     assert "fit_seconds" in set(whole.records["metric"])
     for kept in ("detectors", "records"):  # as if interrupted after training, before the scores were written
@@ -106,16 +106,18 @@ def test_a_training_that_went_on_has_no_time_as_part_of_it_is_not_known(tmp_path
 
 def test_readings_of_another_name_are_scored_anew(tmp_path: Path) -> None:
     frame = lead_frame(anomalous_series(8, 30))
-    settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
+    settings = ["variant=tiny", "buildings=lead", f"detection.folder={tmp_path / 'kept'}", "detector=[level]"]
     for name in ("first", "second"):
         frame.to_parquet(tmp_path / f"{name}.parquet")
-        (judged,) = build_detection(composed(*settings, f"buildings.path={tmp_path / name}.parquet")).judged()
+        (judged,) = build_detection(
+            composed("detection", *settings, f"buildings.path={tmp_path / name}.parquet")
+        ).judged()
         assert judged.archive.data == name
         assert set(judged.records["data"]) == {name}
 
 
 def test_scores_of_another_pyod_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = build_detection(composed("experiment=tiny", *QUICK, f"anomaly.folder={tmp_path}"))
+    run = build_detection(composed("detection", *QUICK, f"detection.folder={tmp_path}"))
     found = []
     for installed in ("2.0", "3.0"):
         monkeypatch.setattr(
@@ -141,53 +143,53 @@ def lead_frame(series: BuildingSeries) -> pd.DataFrame:
 def test_labelled_buildings_are_read_and_unlabelled_ones_refused(tmp_path: Path) -> None:
     frame = lead_frame(anomalous_series(8, 30))
     frame.to_parquet(tmp_path / "lead.parquet")
-    settings = ["experiment=tiny", "buildings=lead", f"anomaly.folder={tmp_path / 'kept'}", "anomaly.detectors=[level]"]
-    (judged,) = build_detection(composed(*settings, f"buildings.path={tmp_path / 'lead.parquet'}")).judged()
+    settings = ["variant=tiny", "buildings=lead", f"detection.folder={tmp_path / 'kept'}", "detector=[level]"]
+    (judged,) = build_detection(
+        composed("detection", *settings, f"buildings.path={tmp_path / 'lead.parquet'}")
+    ).judged()
     assert judged.archive.kinds == ()
     assert judged.archive.data == "lead"
     frame.drop(columns="anomaly").to_parquet(tmp_path / "bare.parquet")
     with pytest.raises(InputError, match="expected labelled readings"):
-        build_detection(composed(*settings, f"buildings.path={tmp_path / 'bare.parquet'}"))
+        build_detection(composed("detection", *settings, f"buildings.path={tmp_path / 'bare.parquet'}"))
 
 
 def test_configured_options_are_those_of_the_library() -> None:
-    config = composed()
-    options = build_detection(config).options
+    job = composed("detection")
+    options = build_detection(job).options
     names = tuple(detector.name for detector in options.detectors)  # type: ignore[union-attr]
     assert replace(options, detectors=names) == DetectionOptions()
-    own = config.thresholds
-    rules = tuple(build_rule(rule) for rule in own.rules)
-    assert ThresholdsOptions(own.run, rules, own.draws, own.steps) == ThresholdsOptions()
-    injection = config.buildings.injection  # type: ignore[attr-defined]
-    assert InjectionOptions(injection.share, tuple(injection.kinds)) == InjectionOptions()
+    assert options.detectors == tuple(map(make_detector, names))
+    assert composed("thresholds").thresholds == ThresholdsOptions()
+    assert job.buildings.injection == InjectionOptions()
     assert not any(detector.needs for detector in map(make_detector, names))
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("anomaly.detectors=[]", "at least one, each name once"),
-        ("anomaly.detectors=[poetry]", "expected one of"),
-        ("anomaly.seeds=[1,1]", r"anomaly\.seeds"),
-        ("anomaly.rule.kind=magic", r"threshold\.rule"),
-        ("anomaly.division.length=0", r"division\.length"),
-        ("anomaly.gan.inversion.steps=0", "steps"),
+        ("detector=[]", "at least one, each name once"),
+        ("detection.draws=0", r"detection\.draws"),
+        ("detection.seeds=[1,1]", r"detection\.seeds"),
+        ("detection.rule.kind=magic", r"threshold\.rule"),
+        ("detection.division.length=0", r"division\.length"),
+        ("detector.gan.inversion.steps=0", "steps"),
         ("buildings.injection.kinds=[poetry]", r"injection\.kinds"),
     ],
 )
 def test_a_run_that_cannot_succeed_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build_detection(composed("experiment=tiny", *QUICK, override))
+        build_detection(composed("detection", *QUICK, override))
 
 
 def test_a_detector_without_its_package_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyod", None)
     with pytest.raises(InputError, match=r'pip install "unlearn\[anomaly\]"'):
-        build_detection(composed("experiment=tiny", *QUICK, "anomaly.detectors=[level,lof]"))
+        build_detection(composed("detection", *QUICK, "detector=[level,lof]"))
 
 
 def test_thresholds_need_a_finished_run(tmp_path: Path) -> None:
     task = inspect.unwrap(thresholds.main)  # without Hydra
     for settings in ([], [f"thresholds.run={tmp_path}"]):
-        with pytest.raises(InputError, match="expected the folder of a finished run of anomaly"):
-            task(composed("experiment=tiny", *settings), tmp_path)
+        with pytest.raises(InputError, match="expected the folder of a finished run of detection"):
+            task(composed("thresholds", *settings), tmp_path)

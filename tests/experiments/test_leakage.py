@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.build import build_generator, build_releases, options_of
+from experiments.releases import build_releases
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.generators import FaradayGenerator
 from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
-from unlearn.studies.leakage import LeakageStudyOptions, study_leakage
+from unlearn.studies.leakage import study_leakage
 
 #: Few households, and a cheap attack.
 QUICK = [
@@ -20,11 +20,11 @@ QUICK = [
     "households.n_days=40",
     "synthesis.profiles=600",
     "synthesis.folder=kept",
-    "attack.max_profiles=200",
-    "attack.attacks=[relative_distance]",
+    "leakage.max_profiles=200",
+    "attack=[relative_distance]",
     "synthesis.seeds=[0]",
-    "attack.max_released=500",
-    "attack.classifiers=[nearest]",
+    "leakage.max_released=500",
+    "leakage.classifiers=[nearest]",
 ]
 
 
@@ -32,15 +32,15 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faraday = ["generator.vae.epochs=2", "generator.vae.hidden=16", "generator.mixture.n_components=5"]
-    faraday += ["attack.attributes=[segment,ev]", "households.ev_share=0.5"]
-    folder = run("attack", *QUICK, *faraday)
+    faraday += ["leakage.attributes=[segment,ev]", "households.ev_share=0.5"]
+    folder = run("leakage", *QUICK, *faraday)
     said = capsys.readouterr().out
     assert "relative distance tells days that were copied" in said
     assert "faraday: Can anybody tell from the release that a household took part?" in said
     assert "faraday: Can anybody tell which implausible households it was trained on?" in said
     records = pd.read_parquet(folder / "records.parquet")
     assert set(records["generator"]) == {"faraday", COPIED, OTHERS}
-    assert set(records["experiment"]) == {"attack"}
+    assert set(records["experiment"]) == {"leakage"}
     assert records.loc[records["value"].isna(), "note"].notna().all()
     leaks = records[(records["metric"] == "leak") & (records["generator"] == "faraday")]
     assert set(zip(leaks["attribute"], leaks["label"], strict=True)) == {
@@ -50,30 +50,30 @@ def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     }
     auc = records[(records["metric"] == "auc") & (records["generator"] == COPIED)]
     assert (auc["value"] >= 0.99).all()
-    assert (folder / "attack.png").stat().st_size > 20_000
+    assert (folder / "leakage.png").stat().st_size > 20_000
     page = read_page(folder / "index.html")
     assert_self_contained(page)
 
     kept = {file: file.stat().st_mtime_ns for file in Path("kept").rglob("*.parquet")}
     lost = min(file for file in kept if file.name.startswith("outliers-"))
     lost.unlink()  # as if interrupted
-    again = run("attack", *QUICK, *faraday)
+    again = run("leakage", *QUICK, *faraday)
     pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
     assert all(file.stat().st_mtime_ns == time for file, time in kept.items() if file != lost)
 
 
 @pytest.mark.slow
 def test_a_sweep_over_generators_is_drawn_together(run: Runner) -> None:
-    folder = run.sweep("attack", *QUICK, "generator=resampled,simulator")
+    folder = run.sweep("leakage", *QUICK, "generator=resampled,simulator")
     drawn = run("figures", f"records=[{folder}]")
-    page = read_page(drawn / "attack.html")
+    page = read_page(drawn / "leakage.html")
     assert "resampled" in page
     assert "simulator" in page
-    assert (drawn / "attack.png").stat().st_size > 20_000
+    assert (drawn / "leakage.png").stat().st_size > 20_000
 
 
 def test_the_overfitting_faraday_never_stops_early_and_has_a_name_of_its_own() -> None:
-    generator = build_generator(composed("generator=faraday_overfit"))
+    generator = composed("leakage", "generator=faraday_overfit").generator
     assert isinstance(generator, FaradayGenerator)
     assert generator.name == "faraday_overfit"
     assert generator.vae.patience == generator.vae.epochs
@@ -83,18 +83,20 @@ def test_the_overfitting_faraday_never_stops_early_and_has_a_name_of_its_own() -
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("attack.third=0", r"leakage\.third"),
-        ("attack.attributes=[shoes]", r"attribute: expected a column of the households"),
-        ("attack.attacks=[magic]", "attack: expected one of distance"),
-        ("attack.outliers.days=0", r"outliers\.days"),
+        ("leakage.third=0", r"leakage\.third"),
+        ("leakage.attributes=[shoes]", r"attribute: expected a column of the households"),
+        ("leakage.outliers.days=0", r"outliers\.days"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_before_anything_is_fitted(override: str, message: str) -> None:
-    config = composed("experiment=tiny", override)
+    def attacked() -> None:
+        job = composed("leakage", "variant=tiny", override)
+        study_leakage(build_releases(job), job.generator, job.leakage)
+
     with pytest.raises(InputError, match=message):
-        study_leakage(build_releases(config), build_generator(config), options_of(LeakageStudyOptions, config.attack))
+        attacked()
 
 
 def test_the_tiny_mode_has_days_for_every_component_of_the_generator() -> None:
-    config = composed("experiment=tiny")
-    assert config.attack.households * config.attack.days >= config.generator.mixture.n_components  # type: ignore[attr-defined]
+    job = composed("leakage", "variant=tiny")
+    assert job.leakage.households * job.leakage.days >= job.generator.mixture.n_components
