@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from unlearn.grid import OperatingCost
     from unlearn.store import Artefact, Store
     from unlearn.studies._shared.study import Study
+    from unlearn.unlearning import Forgotten
 
 #: Kind of kept forecasters, and where each lies in its folder, which others look into that want nothing else there.
 KIND, MODEL = "forecaster", "model"
@@ -200,3 +201,16 @@ def _depends(job: Any, dataset: LoadDataset) -> dict[str, Any]:
         "code": [type(job.forecaster).fit],
         "packages": ["numpy", "scipy", "torch"],
     }
+
+
+def forgotten(job: Any, study: Study, criterion: Criterion | None, l1_budget: float) -> Forgotten:
+    """Forget the rows that the job names: completely, or re-weighted for its criterion."""
+    from unlearn.studies._shared.options import PROTOCOLS
+    from unlearn.unlearning import forget, reweight
+
+    wanted, rows = job.unlearning, study.rows_to_unlearn(job.unlearning.share)
+    common: dict[str, Any] = {"ihvp": study.ihvp, "compare_retrained": True}
+    if criterion is None:
+        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, **common)
+    common |= {"evaluate_on": PROTOCOLS[job.protocol], "linf_budget": wanted.linf_budget}
+    return reweight(study.model, study.dataset, rows, study.criteria[criterion.name], l1_budget, **common)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, number
 from experiments.groups import Group
-from experiments.loads import FORECASTER, MODEL, build_criterion, build_study, kept_model
+from experiments.loads import FORECASTER, MODEL, build_criterion, build_study, forgotten, kept_model
 from unlearn.linalg.options import IhvpOptions
-from unlearn.studies._shared.options import PROTOCOLS, ForgettingOptions
-
-if TYPE_CHECKING:
-    from unlearn.criteria import Criterion
-    from unlearn.studies._shared.study import Study
-    from unlearn.unlearning import Forgotten
+from unlearn.studies._shared.options import ForgettingOptions
 
 
 @experiment(
@@ -63,18 +57,6 @@ def main(job: Job, folder: Path) -> Ending:
     costs = [number(what, records, metric="cost", method=method) for method, what in names.items()]
     distance = number("Distance of the parameters to the retrained model", records, metric="distance_to_retrained")
     return Ending([*costs, distance], folder)
-
-
-def forgotten(job: Job, study: Study, criterion: Criterion | None, l1_budget: float) -> Forgotten:
-    """Forget the rows that the job names: completely, or re-weighted for its criterion."""
-    from unlearn.unlearning import forget, reweight
-
-    wanted, rows = job.unlearning, study.rows_to_unlearn(job.unlearning.share)
-    common: dict[str, Any] = {"ihvp": study.ihvp, "compare_retrained": True}
-    if criterion is None:
-        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, **common)
-    common |= {"evaluate_on": PROTOCOLS[job.protocol], "linf_budget": wanted.linf_budget}
-    return reweight(study.model, study.dataset, rows, study.criteria[criterion.name], l1_budget, **common)
 
 
 if __name__ == "__main__":

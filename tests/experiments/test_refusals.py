@@ -11,10 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from experiments.app import CONF
+from experiments.groups import Group
 from experiments.private_training import build_private_training
 from experiments.refusals import explain
 from tests.experiments.conftest import Runner
-from tests.experiments.test_config import composed
+from tests.experiments.test_config import by_hydra, composed
 from unlearn.errors import DataError, InputError
 
 #: Traces of a foreign message: other packages' names and types, or several lines.
@@ -40,40 +41,49 @@ def test_errors_that_came_from_each_other_are_explained() -> None:
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["data=tables"], ["data.load_csv: expected a table of loads in MW", "data.load_csv=VALUE"]),
-        (["data=tables", "data.load_csv=null"], ["data.load_csv: expected a value, got null"]),
-        (["households=npz"], ["households.path: expected a NumPy archive", "households.path=VALUE"]),
-        (["households=lcl", "buildings=lead"], ["households.path", "buildings.path"]),
-        (["forecaster=cnnn"], ["forecaster: expected one of cnn, linear, mixer; got 'cnnn'", "forecaster=cnn?"]),
-        (["generator=farady"], ["generator: expected one of faraday, faraday_overfit,", "generator=faraday?"]),
-        (["hydra/launcher=slurm"], ["hydra/launcher: expected one of joblib,"]),
-        (["data=null"], ["data: expected one of gefcom2012,", "'null'"]),
-        (["forcaster=cnn"], ["forcaster: there is no such setting", "forecaster?"]),
-        (["data.yaer=2006"], ["data.yaer: there is no such setting", "data.year?"]),
-        (["evaluation.xyz=1"], ["evaluation.xyz: there is no such setting", "evaluation.hours, evaluation.draw"]),
-        (["data=tables", "data.load_csv=l.csv", "data.weather.t=t.csv"], ["write +data.weather.t="]),
-        (["anomaly.rule={kind: a, att: 3}"], ["anomaly.rule.att", "anomaly.rule.at?"]),
-        (["seed=abc"], ["seed: expected a whole number, got 'abc'"]),
-        (["seed=null"], ["seed: expected a value, got null"]),
-        (["threads=true"], ["threads: expected a whole number, got 'True'"]),
-        (["split.core=much"], ["split.core: expected a number, got 'much'"]),
-        (["synthesis.seeds=[0,b]"], ["synthesis.seeds[1]: expected a whole number, got 'b'"]),
-        (["fidelity.hourly=perhaps"], ["fidelity.hourly: expected true or false, got 'perhaps'"]),
-        (["paper.forecasters=linear"], ["paper.forecasters: expected a list", "got text"]),
-        (["training=3"], ["training: expected settings", "training.NAME="]),
-        (["poisoning.attacks=[{kind: scaling}]"], ["poisoning.attacks[0].strength: expected a value"]),
-        (["data.path=a=b"], ["data.path='a=b'"]),
-        (["data.path=/home/me/(1).csv"], ["data.path='/home/me/(1).csv'"]),
-        (["seed"], ["seed: expected an override such as seed=3"]),
-        (["seed=1,2"], ["seed=1,2: expected one value", "--multirun"]),
-        (["+seed=3"], ["+seed: there is such a setting already"]),
-        (["+sead=3"], ["sead: there is no such setting. Did you mean seed?"]),
-        (["++sead=3"], ["sead: there is no such setting. Did you mean seed?"]),
-        (["+evil._target_=os.system"], ["evil: there is no such setting."]),
-        (["+split.coer=0.3"], ["split.coer: there is no such setting. Did you mean split.core?"]),
-        (["+data.evil._target_=os.system"], ["data.evil: there is no such setting."]),
-        (["+data=tables"], ["+data: the group has a choice already"]),
-        (["data.path=${nope}"], ["nope"]),
+        (["train", "data=tables"], ["data.load_csv: expected a table of loads in MW", "data.load_csv=VALUE"]),
+        (["train", "data=tables", "data.load_csv=null"], ["data.load_csv: expected a value, got null"]),
+        (["release", "households=npz"], ["households.path: expected a NumPy archive", "households.path=VALUE"]),
+        (["detection", "households=lcl", "buildings=lead"], ["households.path", "buildings.path"]),
+        (
+            ["train", "forecaster=cnnn"],
+            ["forecaster: expected one of cnn, linear, mixer; got 'cnnn'", "forecaster=cnn?"],
+        ),
+        (
+            ["release", "generator=farady"],
+            ["generator: expected one of faraday, faraday_overfit,", "generator=faraday?"],
+        ),
+        (["train", "hydra/launcher=slurm"], ["hydra/launcher: expected one of basic, joblib,"]),
+        (["train", "data=null"], ["data: expected one of gefcom2012,", "'null'"]),
+        (["train", "forcaster=cnn"], ["forcaster: there is no such setting", "forecaster?"]),
+        (["train", "data.yaer=2006"], ["data.yaer: there is no such setting", "data.year?"]),
+        (
+            ["train", "evaluation.xyz=1"],
+            ["evaluation.xyz: there is no such setting", "evaluation.hours, evaluation.leave"],
+        ),
+        (["train", "data=tables", "data.load_csv=l.csv", "data.weather.t=t.csv"], ["write +data.weather.t="]),
+        (["detection", "detection.rule={kind: a, att: 3}"], ["detection.rule.att", "detection.rule.at?"]),
+        (["train", "seed=abc"], ["seed: expected a whole number, got 'abc'"]),
+        (["train", "seed=null"], ["seed: expected a value, got null"]),
+        (["train", "threads=true"], ["threads: expected a whole number, got 'True'"]),
+        (["train", "split.core=much"], ["split.core: expected a number, got 'much'"]),
+        (["fidelity", "synthesis.seeds=[0,b]"], ["synthesis.seeds[1]: expected a whole number, got 'b'"]),
+        (["fidelity", "fidelity.hourly=perhaps"], ["fidelity.hourly: expected true or false, got 'perhaps'"]),
+        (["fidelity", "fidelity.baselines=resampled"], ["fidelity.baselines: expected a list", "got text"]),
+        (["train", "split=3"], ["split: expected settings", "split.NAME="]),
+        (["poisoning", "poisoning.attacks=[{kind: scaling}]"], ["poisoning.attacks[0].strength: expected a value"]),
+        (["train", "data.path=a=b"], ["data.path='a=b'"]),
+        (["train", "data.path=/home/me/(1).csv"], ["data.path='/home/me/(1).csv'"]),
+        (["train", "seed"], ["seed: expected an override such as seed=3"]),
+        (["train", "seed=1,2"], ["seed=1,2: expected one value", "--multirun"]),
+        (["train", "+seed=3"], ["+seed: there is such a setting already"]),
+        (["train", "+sead=3"], ["sead: there is no such setting. Did you mean seed?"]),
+        (["train", "++sead=3"], ["sead: there is no such setting. Did you mean seed?"]),
+        (["train", "+evil._target_=os.system"], ["evil: there is no such setting."]),
+        (["train", "+split.coer=0.3"], ["split.coer: there is no such setting. Did you mean split.core?"]),
+        (["train", "+data.evil._target_=os.system"], ["data.evil: there is no such setting."]),
+        (["train", "+data=tables"], ["+data: the group has a choice already"]),
+        (["train", "data.path=${nope}"], ["nope"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
@@ -86,21 +96,24 @@ def test_a_mistake_in_an_override_is_named_in_one_sentence(overrides: list[str],
 @pytest.mark.parametrize(
     ("group", "text", "part"),
     [
-        ("experiment", "# @package _global_\nsead: 3\n", "sead: there is no such setting. Did you mean seed?"),
-        ("experiment", "# @package _global_\nsplit: {coer: 0.3}\n", "split.coer: there is no such setting."),
-        ("forecaster", "kind: cnn\n_target_: os.system\n", "forecaster._target_: there is no such setting."),
-        ("data", "defaults: [synthetic_schema]\nevil: {_target_: os.system}\n", "data.evil: there is no such setting."),
+        ("variant", "# @package _global_\nsead: 3\n", "sead: there is no such setting. Did you mean seed?"),
+        ("variant", "# @package _global_\nsplit: {coer: 0.3}\n", "split.coer: there is no such setting."),
+        ("forecaster", "l2: 0\n_target_: os.system\n", "forecaster._target_: expected a class"),
+        ("data", "_target_: os.system\n", "data._target_: expected a class in the settings of forecaster,"),
+        ("data", "defaults: [synthetic]\nevil: {_target_: os.system}\n", "data.evil: there is no such setting."),
     ],
 )
 def test_a_file_with_a_setting_that_nobody_knows_is_refused(group: str, text: str, part: str, tmp_path: Path) -> None:
     (tmp_path / group).mkdir()
     (tmp_path / group / "own.yaml").write_text(text)
-    assert part in said_of(f"hydra.searchpath=[file://{tmp_path}]", f"{group}=own")
+    assert part in said_of("train", f"hydra.searchpath=[file://{tmp_path}]", f"{group}=own")
 
 
 @given(group=st.sampled_from(["data", "forecaster", "grid", "generator", "households"]), word=st.text(max_size=12))
 def test_an_unknown_choice_of_any_group_lists_the_choices(group: str, word: str) -> None:
-    known = sorted(path.stem for path in Path(CONF, group).glob("*.yaml"))
+    by_hydra("detection")
+    by_hydra("train")
+    known = sorted({*Group(group).choices(), *(path.stem for path in Path(CONF, group).glob("*.yaml"))})
     said = explain(MissingConfigException("words of Hydra", f"{group}/{word}", [*known, f"{group}_schema"]))
     assert said is not None
     if "/" not in word:
@@ -175,7 +188,7 @@ def test_a_missing_table_is_named_in_single_runs_and_in_sweeps(run: Runner, caps
 def test_a_folder_of_results_that_is_a_file_is_named(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     (run.folder / "taken").write_text("a file")
     assert "a file stands where a folder is expected" in refused(run, capsys, "train", "hydra.run.dir=taken/run")
-    said = refused(run, capsys, "train", "models=taken/models")
+    said = refused(run, capsys, "train", "store=taken/store")
     assert "taken" in said
     assert "a file stands where a folder is expected" in said
 
@@ -186,7 +199,7 @@ def test_a_full_disk_is_said_to_be_full(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "records.parquet")
 
-    monkeypatch.setattr("experiments.app.write_parquet", full)
+    monkeypatch.setattr("unlearn.records.write_parquet", full)
     assert "records.parquet: the disk is full" in refused(run, capsys, "train")
 
 

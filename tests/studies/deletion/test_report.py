@@ -25,7 +25,7 @@ BUDGETS = (0.0, 0.1, 0.2)
 
 def audited(leak: float = 0.8, original: float = 0.99, forecaster: str = "linear", **common: object) -> pd.DataFrame:
     """Records of an audit in which re-weighting leaks more as λ₁ grows."""
-    about = {"experiment": "unlearning_audit", "data": "synthetic", "grid": "ieee14", "forecaster": forecaster}
+    about = {"experiment": "deletion", "data": "synthetic", "grid": "ieee14", "forecaster": forecaster}
     about |= {"protocol": "fair", "selection": "random", "proportion": 0.25, "seed": 0}
     table = RecordTable(**{**about, **common})
     for metric, value in (("unlearnt_rows", 250), ("remaining_rows", 750), ("columns", 50)):
@@ -135,7 +135,7 @@ def test_the_page_opens_with_the_answer(tmp_path: Path) -> None:
 def test_records_of_something_else_or_of_two_deletions_are_refused() -> None:
     with pytest.raises(InputError, match="records of one audit, got 2"):
         DeletionTable(pd.concat([audited(), audited(seed=1)]))
-    with pytest.raises(InputError, match="records of unlearning_audit"):
+    with pytest.raises(InputError, match="records of deletion"):
         DeletionTable(audited(experiment="tradeoff"))
     with pytest.raises(InputError, match="each number once"):
         summarise(pd.concat([audited(), audited()]))

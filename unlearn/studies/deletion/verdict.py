@@ -52,7 +52,7 @@ class DeletionTable:
 
     def __init__(self, records: pd.DataFrame) -> None:
         if not (records["experiment"] == "deletion").all():
-            raise InputError("deletion: expected records of unlearning_audit; run it first.")
+            raise InputError("deletion: expected records of deletion; run it first.")
         require_columns("deletion", records, "against", run="deletion")
         columns = ["data", "forecaster", "protocol", "selection", "proportion", "seed"]
         self.records, self.about = records, require_one("deletion", records, columns, "audit")
@@ -125,7 +125,7 @@ class DeletionTable:
             weights = {"criterion": model.criterion, "l1_budget": model.l1_budget} if model.criterion else {}
             own = select(self.records, method=model.method, **weights, **wanted)
         if len(own) != 1:
-            raise InputError(f"deletion: expected each number once, got {len(own)} of one; run unlearning_audit anew.")
+            raise InputError(f"deletion: expected each number once, got {len(own)} of one; run deletion anew.")
         return Spread.at(*(float(own[name].iloc[0]) for name in ("value", "low", "high")))
 
 
