@@ -1,17 +1,20 @@
 """The full-network study in its tiny mode: what it writes, how it goes on, what it refuses."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from experiments.full_network_stages import FullNetworkRun
+from experiments.build import options_of
+from experiments.full_network import build_full_network
 from tests.experiments.conftest import SMALL, Runner
 from tests.experiments.test_config import composed
 from tests.experiments.test_entry_points import records_of
 from tests.pages import read_page
 from unlearn.errors import InputError
+from unlearn.studies.full_network import FullNetworkOptions
 
 #: Three loads instead of fourteen: a network of 4,000 parameters.
 TINY = [
@@ -46,19 +49,12 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
     assert (folder / "full_network.pdf").stat().st_size > 5_000
 
     kept = {file: file.stat().st_mtime_ns for file in Path("study").rglob("*.safetensors")}
-    names = {file.stem for file in kept}
-    assert {
-        "originals",
-        "scores",
-        "scratch-0-0",
-        "warm-1-0",
-        "noise-0-0",
-        "gauss_newton-1-100",
-        "hessian-0-10",
-    } <= names
-    (lost,) = (file for file in kept if file.stem == "scratch-1-0")
-    lost.unlink()  # as if interrupted
-    again = FullNetworkRun(composed(*SMALL, *TINY)).records()
+    names = {file.parent.name.rpartition("-")[0] for file in kept}
+    parts = {"originals", "scores", "scratch-0-0", "warm-1-0", "noise-0-0", "gauss_newton-1-100", "hessian-0-10"}
+    assert parts <= names
+    (lost,) = (file for file in kept if file.parent.name.startswith("scratch-1-0-"))
+    shutil.rmtree(lost.parent)  # as if interrupted
+    again = build_full_network(composed(*SMALL, *TINY)).records()
     assert lost.is_file()
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items() if file != lost)
     pd.testing.assert_frame_equal(
@@ -67,25 +63,29 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
 
 
 def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
-    def parts(*overrides: str) -> Path:
-        return FullNetworkRun(composed(*SMALL, *TINY, *overrides)).parts
+    def part(*overrides: str) -> Path:
+        return build_full_network(composed(*SMALL, *TINY, *overrides)).artefact("originals").folder
 
-    changed = ["training.epochs=3", "full_network.blocks=2", "data.seed=1"]
-    assert len({parts(), *(parts(change) for change in changed)}) == 1 + len(changed)
-    assert parts("threads=2", "models=elsewhere", "full_network.conditions=[10,100]") == parts()
+    changed = ["training.epochs=3", "full_network.blocks=2", "data.seed=1", "split.seed=1"]
+    assert len({part(), *(part(change) for change in changed)}) == 1 + len(changed)
+    assert part("threads=2", "models=elsewhere", "full_network.conditions=[10,100]") == part()
 
 
 def test_a_broken_part_is_made_anew(run: Runner, caplog: pytest.LogCaptureFixture) -> None:
-    study = FullNetworkRun(composed(*SMALL, *TINY))
-    study.parts.mkdir(parents=True)
-    file, made = study.file("own"), {"theta": torch.arange(3.0)}
+    study, made = build_full_network(composed(*SMALL, *TINY)), {"theta": torch.arange(3.0)}
+    assert study.missing("own", 1e4)
+    study.part("own", lambda: made, 1e4)
+    assert not study.missing("own", 1e4)
+    (file,) = study.artefact("own", 1e4).folder.glob("*.safetensors")
     file.write_bytes(b"broken")
-    assert study.missing("own")
-    assert not file.exists()
-    file.write_bytes(b"broken")
-    assert torch.equal(study.part("own", lambda: made)["theta"], made["theta"])
-    assert "own.safetensors" in caplog.text
-    assert not study.missing("own")
+    assert study.missing("own", 1e4)
+    assert torch.equal(study.part("own", lambda: made, 1e4)["theta"], made["theta"])
+    assert str(file) in caplog.text
+    assert not study.missing("own", 1e4)
+
+
+def test_the_configured_run_is_the_librarys_default() -> None:
+    assert options_of(FullNetworkOptions, composed().full_network) == FullNetworkOptions()
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_a_broken_part_is_made_anew(run: Runner, caplog: pytest.LogCaptureFixtur
 )
 def test_what_cannot_be_studied_is_refused(run: Runner, override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        FullNetworkRun(composed(*SMALL, *TINY, override))
+        build_full_network(composed(*SMALL, *TINY, override))
