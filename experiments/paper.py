@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.app import experiment, write_card, write_records
 from experiments.deviations import deviations
 from experiments.endings import Ending
-from experiments.paper_stages import gather, run_all
+from experiments.paper_jobs import run_all
 from experiments.schema import Config
 from experiments.tradeoff import costs
 from unlearn.grid import load_case
@@ -21,7 +21,7 @@ def main(config: Config, folder: Path) -> Ending:
     """Write records, figures 4 to 9 and `index.html` to `paper.folder`."""
     start = time.perf_counter()
     target = Path(config.paper.folder)
-    records, samples, stages = gather(run_all(config))
+    records, samples, stages = run_all(config)
     records = write_records(config, records, target)
     write_parquet(samples, target / "samples.parquet")
     figures = save(records, target / "figures", samples)
