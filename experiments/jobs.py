@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,24 +59,16 @@ def dependencies(config: Config, program: str) -> str:
 
 
 def is_complete(folder: Path, wanted: dict[str, str]) -> bool:
-    """Say whether a folder holds a complete job whose card agrees with `wanted`."""
-    return is_whole(folder, CARD, wanted) and (folder / RECORDS).is_file()
-
-
-def is_whole(folder: Path, name: str, wanted: Mapping[str, Any] | None = None) -> bool:
-    """Say whether the card of this name is in a folder, agrees with `wanted`, and whether all files it lists are whole.
-
-    Damage is told in the log.
-    """
-    card = _card(folder, name)
-    if card is None or any(card.get(key) != value for key, value in (wanted or {}).items()):
+    """Say whether a folder holds a complete job whose card agrees with `wanted`; damage is told in the log."""
+    card = _card(folder)
+    if card is None or any(card.get(key) != value for key, value in wanted.items()):
         return False
     try:
         require_files(folder, card.get(FILES), "It is made again.")
     except DataError as error:
         log.warning("%s", error)
         return False
-    return True
+    return (folder / RECORDS).is_file()
 
 
 def written_files(folder: Path) -> dict[str, str]:
@@ -129,12 +121,12 @@ def gather(folders: Iterable[str | Path]) -> list[Path]:
     return sorted(job for _, job in newest.values())
 
 
-def _card(folder: Path, name: str) -> dict[str, Any] | None:
+def _card(folder: Path) -> dict[str, Any] | None:
     """Read a job's card; None where there is none or a disk that failed has damaged it."""
-    if not (folder / name).is_file():
+    if not (folder / CARD).is_file():
         return None
     try:
-        return read_json(folder / name)
+        return read_json(folder / CARD)
     except InputError as error:
         log.warning("%s; the job counts as not complete", error)
         return None
