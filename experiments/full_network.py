@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, number
-from experiments.loads import LOADS
+from experiments.loads import LOADS, build_dataset
+from unlearn.errors import InputError
 from unlearn.studies.full_network.options import FullNetworkOptions
 
+if TYPE_CHECKING:
+    from unlearn.studies.full_network.run import FullNetworkRun
 
-@experiment(keeps=lambda job: job.full_network.folder, **LOADS, full_network=FullNetworkOptions)
+
+@experiment(keeps=lambda job: job.store, **LOADS, full_network=FullNetworkOptions)
 def main(job: Job, folder: Path) -> Ending:
     """Write records, the figure, the page and `summary.md`, and print the summary."""
-    from experiments.full_network_stages import FullNetworkRun
     from unlearn.reporting.style import NOT_A_RESULT
     from unlearn.store import write
     from unlearn.studies.full_network.report import save, write_page
     from unlearn.studies.full_network.verdict import at_chosen_condition, summary
 
-    records = write_records(job, FullNetworkRun(job).records(), folder)
+    records = write_records(job, build_full_network(job).records(), folder)
     write_page(records, save(records, folder / "full_network"), folder / "index.html")
     text = summary(records) + (f"\n{NOT_A_RESULT}\n" if job.tiny else "")
     write(folder / "summary.md", text.encode())
@@ -37,6 +41,16 @@ def main(job: Job, folder: Path) -> Ending:
         number("Rank correlation (LDS) of the whole network's influence", own, metric="lds", over="seed", **network),
     ]
     return Ending(numbers, folder / "index.html")
+
+
+def build_full_network(job: Job) -> FullNetworkRun:
+    """The configured run; it refuses what cannot be studied before anything is trained."""
+    if job.protocol != "fair":
+        raise InputError("full_network: expected protocol=fair, which selects groups by validation rows.")
+    from unlearn.store import Store
+    from unlearn.studies.full_network.run import FullNetworkRun
+
+    return FullNetworkRun(build_dataset(job, job.grid.build()), job.full_network, Store(job.store), job.split.seed)
 
 
 if __name__ == "__main__":

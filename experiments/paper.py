@@ -7,31 +7,32 @@ from pathlib import Path
 
 from experiments.app import Job, experiment, write_card, write_records
 from experiments.endings import Ending
+from experiments.groups import Section
 from experiments.loads import FORECASTERS
 from experiments.tradeoff import costs
 from unlearn.linalg.options import IhvpOptions
-from unlearn.studies._shared.options import DrawOptions
+from unlearn.studies._shared.options import SelectionOptions
 from unlearn.studies.paper.options import PaperOptions
 
 
 @experiment(
-    keeps=lambda job: job.paper.folder,
+    keeps=lambda job: job.store,
     **FORECASTERS,
     ihvp=IhvpOptions,
-    unlearning=DrawOptions,
+    unlearning=Section(SelectionOptions, without=("share", "start", "end", "mask")),
     paper=PaperOptions,
 )
 def main(job: Job, folder: Path) -> Ending:
     """Write records, figures 4 to 9 and `index.html` to `paper.folder`."""
     from experiments.deviations import deviations
-    from experiments.paper_stages import gather, run_all
+    from experiments.paper_jobs import run_all
     from unlearn.grid import load_case
     from unlearn.records import read_json, write_parquet
     from unlearn.studies.paper.report import save, write_page
 
     start = time.perf_counter()
     target = Path(job.paper.folder)
-    records, samples, stages = gather(run_all(job))
+    records, samples, stages = run_all(job)
     records = write_records(job, records, target)
     write_parquet(samples, target / "samples.parquet")
     figures = save(records, target / "figures", samples)

@@ -14,7 +14,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +28,6 @@ import pyarrow.parquet as pq
 from unlearn.errors import DataError, InputError, UnlearnError, said
 from unlearn.limits import require_footer, require_json, require_parquet, require_safetensors, require_text
 from unlearn.store.files import BLANK_SEAL, MEND, digests, read_verified, require_files, write
-from unlearn.store.folders import kept
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -242,11 +241,6 @@ def read_parquet(file: str | Path) -> pd.DataFrame:
         raise DataError(f"{file}: expected a parquet table, got {said(error)}. {MEND}") from error
 
 
-def kept_table(file: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return the table that a file keeps; where it is missing or damaged, it is made and written first."""
-    return kept(file, lambda: read_parquet(file), lambda: write_parquet(make(), file))
-
-
 def config_hash(config: Mapping[str, Any]) -> str:
     """Return 12 hexadecimal digits that identify a configuration; arrays in it count with all their values."""
     text = json.dumps(config, sort_keys=True, default=_as_text)
@@ -262,13 +256,10 @@ def _as_text(value: Any) -> str:
 
 
 @functools.cache
-def source_fingerprint(folder: Path = Path(__file__).parent) -> str:
-    """Return 12 digits that identify the Python source in a folder (by default the library), which must have some."""
-    files = sorted(folder.rglob("*.py"))
-    if not files:
-        raise InputError(f"{folder}: expected a folder of Python modules, got none.")
+def _source_fingerprint() -> str:
+    """12 digits that identify the library's Python source."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -286,6 +277,6 @@ def provenance() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
         "versions": versions,
-        "source": source_fingerprint(),
+        "source": _source_fingerprint(),
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }

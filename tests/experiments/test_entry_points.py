@@ -1,5 +1,6 @@
 """Every entry point runs in a tiny mode and leaves records, a card and what it promises."""
 
+import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.paper_stages import part_key, parts_of
+from experiments.loads import build_study
+from experiments.paper_jobs import parts_of
 from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
 from tests.pages import read_page
@@ -17,7 +19,10 @@ from unlearn.data import make_synthetic
 from unlearn.errors import InputError
 from unlearn.grid import load_case
 from unlearn.records import COLUMNS, read_json
+from unlearn.store import Store
 from unlearn.studies._shared.study import Study
+from unlearn.studies.paper import PaperOptions
+from unlearn.studies.paper.run import stage_depends
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_POINTS = ROOT / "experiments"
@@ -194,12 +199,14 @@ def test_the_paper_runs_resumes_and_its_figures_come_from_records(run: Runner) -
         assert Path("paper/figures", f"{figure}_published.pdf").stat().st_size > 5_000
     first = pd.read_parquet("paper/records.parquet")
 
-    stage = next(Path("paper/parts").rglob("linear/tradeoff/stage.json"))
-    kept = next(Path("paper/parts").rglob("linear/completeness/stage.json")).stat().st_mtime_ns
-    stage.unlink()  # as if interrupted
+    (stage,) = Path("store/paper").rglob("tradeoff-linear-*")
+    (kept,) = Path("store/paper").rglob("completeness-linear-*")
+    before = kept.stat().st_mtime_ns
+    shutil.rmtree(stage)  # as if interrupted
     run("paper", *small)
-    assert stage.is_file()
-    assert next(Path("paper/parts").rglob("linear/completeness/stage.json")).stat().st_mtime_ns == kept
+    assert stage.is_dir()
+    assert kept.stat().st_mtime_ns == before
+    assert {own["stage"] for own in read_json("paper/run.json")["stages"]} >= {"train", "tradeoff", "sensitivity"}
     second = pd.read_parquet("paper/records.parquet")
     pd.testing.assert_frame_equal(first, second)
 
@@ -216,13 +223,21 @@ def test_figures_without_records_say_what_to_run(run: Runner, capsys: pytest.Cap
     assert "figures draw what paper, fidelity, utility and leakage write" in capsys.readouterr().out
 
 
-def test_parts_do_not_depend_on_how_many_processes_make_them_but_on_all_else() -> None:
-    def key(*overrides: str, source: str = "abc", seed: int = 0) -> str:
-        job = composed("paper", "variant=tiny", *overrides)
-        return part_key(job, source, make_synthetic(n_hours=300, seed=seed), job.grid.build())
+def test_stages_depend_on_what_makes_them_and_on_no_list_of_what_else_is_run(tmp_path: Path) -> None:
+    def key(*overrides: str, seed: int = 0) -> str:
+        job = composed("paper", "variant=tiny", f"store={tmp_path}", "forecaster=[linear]", *overrides)
+        own = dataclasses.replace(job, forecaster=job.forecaster["linear"])
+        study = build_study(own, job.grid.build(), make_synthetic(n_hours=300, seed=seed))
+        return Store(tmp_path).artefact(**stage_depends(study, job.paper, "tradeoff")).key
 
-    assert key("paper.jobs=2", "threads=2", "paper.folder=elsewhere") == key()
-    assert len({key(), key("seed=1"), key(source="def"), key(seed=1), key("grid.bounds=shed_at_most_load")}) == 5
+    assert key("paper.jobs=2", "threads=2", "paper.folder=elsewhere", "paper.shares=[0.3]") == key()
+    assert key("paper.seeds=[0,1]", "forecaster=[linear,cnn]", "paper.protocols=[fair]") == key()
+    others = ["seed=1", "grid.bounds=shed_at_most_load", "paper.share=0.2", "paper.l1_budgets=[0]"]
+    assert len({key(), key(seed=1), *map(key, others)}) == 6
+
+
+def test_the_configured_paper_is_the_librarys_default() -> None:
+    assert composed("paper").paper == PaperOptions()
 
 
 def test_a_changed_grid_file_is_not_mistaken_for_the_old_one(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_a_sweep_says_how_it_goes_on(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_in_several_processes_says_that_it_goes_on(tmp_path: Path) -> None:
     small = ["variant=tiny", "data.n_hours=600", "evaluation.hours=24", "paper.jobs=2"]
-    said = interrupted(program(tmp_path, "-m", "experiments.paper", *small), "train done")
-    assert said == "Interrupted: the same command goes on where it stopped, with what is finished in results/paper."
+    said = interrupted(program(tmp_path, "-m", "experiments.paper", *small), "train-")
+    assert said == "Interrupted: the same command goes on where it stopped, with what is finished in results/store."
 
 
 def test_a_program_that_still_loads_its_modules_ends_at_once(tmp_path: Path) -> None:

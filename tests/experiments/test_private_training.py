@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def test_a_private_release_is_written_with_what_it_spent(run: Runner, kept: Path
     privacy = json.loads((folder / "model" / "card.json").read_text())["privacy"]
     assert 0.99 < privacy["epsilon"] <= 1.0
     assert privacy["not_covered"] == []
-    assert len(list((kept / "starts").iterdir())) == 1
+    assert len(list((kept / "start").iterdir())) == 1
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder / "model", kept / "release")] == [0o755, 0o700]
 
 
 @pytest.mark.extras
@@ -86,13 +88,13 @@ def test_the_sweep_says_what_privacy_costs_and_goes_on_where_it_stopped(
     assert (folder / "private_training.png").stat().st_size > 20_000
 
     files = {file: file.stat().st_mtime_ns for file in kept.rglob("*") if file.is_file()}
-    lost = next(file for file in files if file.name.startswith("private_training-"))
-    lost.unlink()  # as if interrupted
+    lost = next(folder for folder in (kept / "private_training").iterdir() if folder.name.startswith("private"))
+    shutil.rmtree(lost)  # as if interrupted
     for drawn in ("save", "write_page"):  # they were looked at above
         monkeypatch.setattr(report, drawn, lambda *_: (folder / "index.html").touch())
     again = run("private_training", *settings)
     pd.testing.assert_frame_equal(pd.read_parquet(again / "records.parquet"), records)
-    assert all(file.stat().st_mtime_ns == then for file, then in files.items() if file != lost)
+    assert all(file.stat().st_mtime_ns == then for file, then in files.items() if lost not in file.parents)
 
 
 def test_the_configured_sweep_is_the_librarys_default() -> None:
@@ -128,9 +130,9 @@ def test_simulated_noise_repeats_and_says_that_it_protects_nobody(run: Runner, k
         }
 
     assert card()["noise"] == "os"
-    others = set((kept / "releases").iterdir())
+    others = set((kept / "release").iterdir())
     first = card("generator.noise=simulated", "seed=7")
-    for made in set((kept / "releases").iterdir()) - others:
+    for made in set((kept / "release").iterdir()) - others:
         shutil.rmtree(made)
     assert card("generator.noise=simulated", "seed=7") == first
     assert (first["noise"], first["private"]) == ("simulated", False)
@@ -149,7 +151,7 @@ def test_a_seed_of_noise_is_refused_for_meters(tmp_path: Path) -> None:
     generator, train = config.generator, load_households(config.households)
     with pytest.raises(InputError, match=r'expected "os" for m, got a seed'):
         generator.release(train, 10, shared=tmp_path)
-    assert not (tmp_path / "starts").exists()
+    assert not (tmp_path / "start").exists()
     with pytest.raises(InputError, match=r"generator\.noise: expected one of os, simulated"):
         PrivateFaradayGenerator(noise="secret")
 

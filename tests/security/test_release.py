@@ -74,7 +74,7 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handed]:
         # What was handed over before: real households described like anybody's.
         described = describe_release(load_profiles(out / "profiles.parquet"), None, {}, real).to_frame()
         write_parquet(described, folder / "before" / "records.parquet")
-        (kept,) = (folder / "kept" / "releases").iterdir()
+        (kept,) = (folder / "kept" / "release").iterdir()
         secrets = [everybody.fingerprint, real.fingerprint, kept.name]
         yield Handed(real, out, out.with_name("release-internal"), folder / "before", secrets)
 

@@ -27,7 +27,8 @@ from unlearn.errors import DataError
 from unlearn.forecasters import Forecaster
 from unlearn.generators.faraday import VaeOptions, load_faraday, save_faraday, untrained_faraday
 from unlearn.households import load_profiles, save_profiles
-from unlearn.records import kept_table, read_parquet, write_parquet
+from unlearn.records import read_parquet, write_parquet
+from unlearn.store import kept
 from unlearn.studies.detection.archive import load_archive, save_archive, score_division
 
 TRIES, KILLS = 200, 10
@@ -68,6 +69,11 @@ def of_archive(folder: Path) -> str:
 TABLE = pd.DataFrame({"value": np.linspace(0.0, 1.0, 500), "metric": ["cost", "mape"] * 250})
 
 
+def of_cache(file: Path) -> str:
+    table = kept(file, lambda: read_parquet(file), lambda: write_parquet(TABLE, file))
+    return digest(*table.to_numpy().astype(str))
+
+
 def kinds(linear: Forecaster, cnn: Forecaster) -> dict[str, tuple[Callable[[Path], object], Read]]:
     """Of each kind of file: what writes it into a folder, and what reads it."""
     vae, division = VaeOptions(latent=3, hidden=8), small_division()
@@ -91,7 +97,7 @@ def kinds(linear: Forecaster, cnn: Forecaster) -> dict[str, tuple[Callable[[Path
         ),
         "cache": (
             lambda folder: write_parquet(TABLE, folder / "t.parquet"),
-            lambda folder: digest(*kept_table(folder / "t.parquet", lambda: TABLE).to_numpy().astype(str)),
+            lambda folder: of_cache(folder / "t.parquet"),
         ),
     }
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from unlearn import store, temporary
 from unlearn.errors import DataError, InputError, StoreError
 from unlearn.records import (
-    kept_table,
     read_card,
     read_json,
     read_parquet,
@@ -159,16 +158,19 @@ def test_a_cache_that_is_damaged_is_made_anew(tmp_path, caplog, damage):
 
     def make():
         calls.append(1)
-        return frame
+        write_parquet(frame, file)
 
-    kept_table(file, make)
+    def kept():
+        return store.kept(file, lambda: read_parquet(file), make)
+
+    kept()
     if damage == "missing":
         file.unlink()
     elif damage == "cut":
         file.write_bytes(file.read_bytes()[:-1])
     elif damage != "none":
         frame.to_parquet(file)
-    pd.testing.assert_frame_equal(kept_table(file, make), frame)
+    pd.testing.assert_frame_equal(kept(), frame)
     assert len(calls) == 1 + (damage != "none")
     assert ("made anew" in caplog.text) == (damage not in ("none", "missing"))
     assert [left for left in tmp_path.iterdir() if left.suffix != ".lock"] == [file]

@@ -134,9 +134,9 @@ class SimulatorGenerator(Generator):
         Raises:
             InputError: settings that the simulator refuses, or n below 1.
         """
-        from unlearn.households.io.sources import load_households
+        from unlearn.households.simulator.households import simulate_households
 
         options = asdict(self)
         name = options.pop("name")
-        simulated = load_households("simulator", seed=_OTHER_PEOPLE + seed, **options)
+        simulated = simulate_households(seed=_OTHER_PEOPLE + seed, **options)
         return Resampled(name).release(simulated, n, seed)

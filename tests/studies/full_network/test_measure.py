@@ -17,10 +17,10 @@ from unlearn.studies.full_network.curvature import (
     criterion_gradients,
     predict_head,
     predict_hessian,
-    require_conditions,
 )
 from unlearn.studies.full_network.groups import Group, plan_groups
 from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
+from unlearn.studies.full_network.options import require_conditions
 from unlearn.studies.full_network.problem import NetworkProblem
 from unlearn.unlearning import newton_update
 from unlearn.unlearning.newton import Update

@@ -22,8 +22,8 @@ PUBLISHED = read_json(Path(__file__).parents[3] / "experiments" / "published.jso
 
 #: What a run says of itself.
 CARD: dict[str, Any] = {
-    "config": {"unlearning": {"share": 0.25}, "data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
-    | {"evaluation": {"hours": 12}, "paper": {"jobs": 2}},
+    "config": {"data": {"source": "made <up>"}, "grid": {"case": "ieee14"}}
+    | {"evaluation": {"hours": 12}, "paper": {"jobs": 2, "share": 0.25}},
     "config_hash": "abc",
     "source": "def",
     "seconds": 12.0,

@@ -138,27 +138,26 @@ class PrivateFaradayGenerator(FaradayPrivacy, Generator):
         from unlearn.generators.faraday.model import fit_faraday
         from unlearn.generators.faraday.public import relabelled, untrained_faraday
         from unlearn.generators.faraday.storage import load_faraday, save_faraday
-        from unlearn.households.io.sources import load_households
-        from unlearn.records import config_hash, provenance
-        from unlearn.store import create_folder, kept
+        from unlearn.households.simulator.households import simulate_households
+        from unlearn.store import Store
 
         if self.start == "nothing":
             return untrained_faraday(segments, n_steps, self.vae, seed=self.simulated.seed)
 
         def fit() -> Faraday:
-            simulated = relabelled(load_households("simulator", **asdict(self.simulated)), segments)
+            simulated = relabelled(simulate_households(**asdict(self.simulated)), segments)
             simulated = simulated.to_hourly() if n_steps == 24 else simulated
             return fit_faraday(simulated, FaradayOptions(self.vae, self.mixture))
 
         if shared is None:
             return fit()
-        key = {name: asdict(getattr(self, name)) for name in ("simulated", "vae", "mixture")}
-        made_of = {name: provenance()[name] for name in ("versions", "source")}
-        path = shared / "starts" / f"start-{config_hash({**key, **made_of, 'segments': segments, 'n_steps': n_steps})}"
-        return kept(
-            path,
-            lambda: load_faraday(path),
-            lambda: create_folder(path, lambda temporary: save_faraday(fit(), temporary)),
+        return Store(shared).get(
+            "start",
+            make=lambda folder: save_faraday(fit(), folder / "model"),
+            read=lambda folder: load_faraday(folder / "model"),
+            options=[self.simulated, self.vae, self.mixture, segments, n_steps],
+            code=(fit_faraday, relabelled, simulate_households, save_faraday),
+            packages=("numpy", "pandas", "scikit-learn", "scipy", "torch"),
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-import unlearn
 from unlearn.checks import short_repr
-from unlearn.errors import DataError
 from unlearn.generators.base import Generator, make_generator, settings
-from unlearn.grid import OperatingCost
 from unlearn.households import (
     DailyProfiles,
     HouseholdProfiles,
@@ -24,16 +19,11 @@ from unlearn.households import (
     split_households,
     with_attribute_as_segment,
 )
-from unlearn.records import RecordTable, config_hash, kept_table, provenance, read_card, source_fingerprint
-from unlearn.store import create_folder, kept
+from unlearn.records import RecordTable, read_card
+from unlearn.store import Store
+from unlearn.studies._shared.study import PACKAGES
 from unlearn.studies._shared.synthesis import SynthesisOptions
 from unlearn.studies._shared.utility.bus_loads import training_days
-
-log = logging.getLogger(__name__)
-
-#: Rooms of the library whose source releases depend on, and those that records of them depend on, too.
-GENERATING = ("data", "households", "grid", "dp", "generators")
-MEASURING = (*GENERATING, "forecasters", "attacks", "studies")
 
 PROFILES, MODEL = "profiles.parquet", "model"
 
@@ -74,6 +64,8 @@ class Releases:
     def __init__(self, households: HouseholdProfiles, options: SynthesisOptions) -> None:
         self.households, self.options = households, options
         self.folder = Path(options.folder)
+        # Names of what is kept depend on the data.
+        self.store = Store(self.folder, confidential=True)
 
     def divide(self, seed: int) -> Division:
         """Divide households and weeks."""
@@ -88,62 +80,70 @@ class Releases:
             InputError: whatever the generator refuses.
             DataError: the release of a private generator is damaged, which is not made anew by itself.
         """
-        folder = self.folder_of(generator, division, seed)
 
-        def fill(temporary: Path) -> None:
+        def make(folder: Path) -> None:
             released = generator.release(
-                division.train, self.options.profiles, seed, temporary / MODEL, shared=self.folder
+                division.train, self.options.profiles, seed, folder / MODEL, shared=self.folder
             )
-            save_profiles(released, temporary / PROFILES)
+            save_profiles(released, folder / PROFILES)
 
-        def make() -> None:
-            start = time.perf_counter()
-            _only_for_owner(folder.parent)  # names of these folders depend on the data
-            create_folder(folder, fill)
-            log.info("%s released in %.1f s, kept in %s", generator.name, time.perf_counter() - start, folder)
-
-        def read() -> DailyProfiles:
-            if (folder / MODEL).is_dir():
-                read_card(folder / MODEL)
-            return load_profiles(folder / PROFILES)
-
-        if generator.private and folder.exists():
-            try:
-                released = read()
-            except DataError as error:
-                # A second fit would be a second release of the same households.
-                raise DataError(
-                    f"{error} A private release is not made anew by itself: the same privacy would be spent once more. "
-                    f"Remove {folder} to do so."
-                ) from error
-        else:
-            released = kept(folder, read, make)
+        released = self.store.get(
+            make=make,
+            read=lambda folder: load_profiles(folder / PROFILES),
+            remake=not generator.private,  # a second fit would be a second release of the same households
+            **self._depends(generator, division, seed),
+        )
         return replace(released, name=generator.name)
 
     def folder_of(self, generator: Generator, division: Division, seed: int) -> Path:
         """Where a release is kept: named after everything that it depends on, which its generator's name is not."""
-        kind = type(generator)
-        key: dict[str, Any] = {"generator": [kind.__module__, kind.__qualname__, settings(generator)], "seed": seed}
-        key |= {"n": self.options.profiles, "train": division.train.fingerprint, "made_of": _made_of(GENERATING)}
-        return self.folder / "releases" / f"{kind.__name__}-{config_hash(key)}"
+        return self.store.artefact(**self._depends(generator, division, seed)).folder
+
+    def _depends(self, generator: Generator, division: Division, seed: int) -> dict[str, Any]:
+        return {
+            "kind": "release",
+            "name": type(generator).__name__,
+            "options": {**described(generator), "n": self.options.profiles, "seed": seed},
+            # Without names: the same households called otherwise would spend privacy once more.
+            "data": {"train": division.train.fingerprint, "households": self.households.fingerprint},
+            "code": (type(generator), save_profiles),
+            "packages": PACKAGES,
+        }
 
     def card(self, generator: Generator, division: Division, seed: int) -> dict[str, Any]:
         """What a generator says of itself; its settings where it has no card of its own."""
         folder = self.folder_of(generator, division, seed) / MODEL
         return read_card(folder) if folder.is_dir() else {"kind": generator.name, "options": settings(generator)}
 
-    def table(self, name: str, key: dict[str, Any], make: Callable[[], RecordTable | pd.DataFrame]) -> pd.DataFrame:
-        """Records that were measured before with the same key, or that `make` measures."""
-        file = self.folder / "records" / f"{name}-{config_hash({**key, 'made_of': _made_of(MEASURING)})}.parquet"
+    def table(
+        self,
+        study: str,
+        name: str | None = None,
+        *,
+        make: Callable[[], RecordTable | pd.DataFrame],
+        options: dict[str, Any],
+        data: dict[str, DailyProfiles],
+        code: Sequence[object],
+    ) -> pd.DataFrame:
+        """Records that were measured before with the same settings, data and code, or that `make` measures.
 
-        def measure() -> pd.DataFrame:
-            start = time.perf_counter()
-            _only_for_owner(file.parent)
+        Args:
+            study: folder of all its tables.
+            name: of the table; the study's if None.
+            make: measures.
+            options: everything that the records depend on beside data and code.
+            data: profiles that are measured, by role.
+            code: functions and classes that measure.
+        """
+
+        def measured() -> pd.DataFrame:
             found = make()
-            log.info("%s measured in %.1f s, kept in %s", name, time.perf_counter() - start, file)
             return found.to_frame() if isinstance(found, RecordTable) else found
 
-        return kept_table(file, measure)
+        everything = {**data, "households": self.households}
+        return self.store.table(
+            study, name, make=measured, options=options, data=everything, code=code, packages=PACKAGES
+        )
 
 
 def with_baselines(generator: Generator, baselines: Iterable[str | Generator]) -> list[Generator]:
@@ -152,23 +152,12 @@ def with_baselines(generator: Generator, baselines: Iterable[str | Generator]) -
     return [generator, *(other for other in others if other.name != generator.name)]
 
 
-def fingerprints(**parts: DailyProfiles) -> dict[str, str]:
-    """What identifies profiles, by their role."""
-    return {name: part.fingerprint for name, part in parts.items()}
+def described(generator: Generator) -> dict[str, Any]:
+    """The class of a generator, and its settings that releases depend on."""
+    own = type(generator)
+    return {"class": f"{own.__module__}.{own.__qualname__}", "settings": settings(generator)}
 
 
-def priced_by(cost: OperatingCost | None) -> dict[str, str] | None:
-    """What prices depend on: the content of a case, which may change its file and keep its name."""
-    return {"case": cost.case.fingerprint, "backend": cost.backend, "bounds": cost.bounds} if cost else None
-
-
-def _only_for_owner(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-
-
-def _made_of(rooms: Sequence[str]) -> dict[str, Any]:
-    """Versions, and the source of some rooms of the library."""
-    library = Path(unlearn.__file__).parent
-    sources = {room: source_fingerprint(library / room) for room in rooms}
-    return {"versions": provenance()["versions"], "sources": sources}
+def numbered(releases: Iterable[DailyProfiles]) -> dict[str, DailyProfiles]:
+    """Releases by their role in a table, in their order."""
+    return {f"release_{i}": release for i, release in enumerate(releases)}

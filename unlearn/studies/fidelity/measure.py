@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pandas as pd
 
 from unlearn.generators.base import Generator
 from unlearn.studies._shared.fidelity.measure import compare_fidelity
-from unlearn.studies._shared.releases import Releases, fingerprints, with_baselines
+from unlearn.studies._shared.releases import Releases, numbered, with_baselines
 from unlearn.studies.fidelity.options import FidelityStudyOptions
 
 
@@ -38,9 +36,13 @@ def study_fidelity(
         if options.hourly:
             train, holdout = train.to_hourly(), holdout.to_hourly()
             found = [release.to_hourly() for release in found]
-        key = {"options": asdict(options), "seed": seed, "releases": [release.fingerprint for release in found]}
-        key |= {"names": [release.name for release in found], **fingerprints(train=train, holdout=holdout)}
         labels = {"data": releases.households.name}
-        return releases.table("fidelity", key, lambda: compare_fidelity(found, train, holdout, options, seed, labels))
+        return releases.table(
+            "fidelity",
+            make=lambda: compare_fidelity(found, train, holdout, options, seed, labels),
+            options={"options": options, "seed": seed},
+            data={**numbered(found), "train": train, "holdout": holdout},
+            code=(compare_fidelity,),
+        )
 
     return pd.concat([measured(seed) for seed in releases.options.seeds], ignore_index=True)

@@ -8,8 +8,13 @@ if TYPE_CHECKING:
     from unlearn.studies.full_network.curvature import Prediction, assess
     from unlearn.studies.full_network.groups import Group, plan_groups
     from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
+    from unlearn.studies.full_network.options import FullNetworkOptions
     from unlearn.studies.full_network.problem import NetworkProblem
+    from unlearn.studies.full_network.run import FullNetworkRun
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess", "measure_seed", "plan_groups"]
+__all__ = [
+    "FullNetworkOptions", "FullNetworkRun", "Group", "NetworkProblem", "Prediction", "SeedStudy", "Truth", "assess",
+    "measure_seed", "plan_groups",
+]  # fmt: skip

@@ -58,14 +58,6 @@ class GaussNewtonObjective(ModuleObjective):
         return self.gauss_newton(theta, weights, damping)
 
 
-def require_conditions(name: str, conditions: Sequence[float]) -> None:
-    """Refuse condition numbers that no damping gives."""
-    if not conditions or not min(conditions) > 1:
-        raise InputError(
-            f"{name}: expected condition numbers above 1, such as [1e6, 1e4, 1e2], got {list(conditions)}."
-        )
-
-
 def criterion_gradients(problem: NetworkProblem, theta: Tensor, split: str, n_blocks: int) -> Tensor:
     """Gradients of the mean MSE in p.u.² over each block of hours, shape (blocks, P)."""
     inputs, _ = problem.judged[split]

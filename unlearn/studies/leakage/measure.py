@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from unlearn.generators.base import Generator, settings
+from unlearn.attacks.base import make_classifier, require_attacks
+from unlearn.generators.base import Generator
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households, with_attribute_as_segment
 from unlearn.records import RecordTable
 from unlearn.studies._shared.leakage.measure import measure_attributes, measure_leakage
 from unlearn.studies._shared.leakage.outliers import pool_outliers, score_outliers
 from unlearn.studies._shared.leakage.samples import known_releases, some_days
-from unlearn.studies._shared.releases import Releases, fingerprints
+from unlearn.studies._shared.releases import Releases, described
 from unlearn.studies.leakage.options import LeakageStudyOptions
 
 
@@ -67,10 +68,16 @@ def _attacked(
         sides = (train, holdout)
         if hourly:
             release, sides = release.to_hourly(), (train.to_hourly(), holdout.to_hourly())
-        key = {"options": asdict(options), "release": release.fingerprint, "name": release.name, "seed": seed}
         labels = {"data": releases.households.name, "n_steps": release.n_steps}
-        own = partial(measure, release, *sides, options, seed, labels)
-        yield releases.table(name, {**key, **fingerprints(train=sides[0], holdout=sides[1])}, own)
+        attackers = (*require_attacks(options.attacks), *map(make_classifier, options.classifiers))
+        yield releases.table(
+            "attack",
+            name,
+            make=partial(measure, release, *sides, options, seed, labels),
+            options={"options": options, "seed": seed},
+            data={"release": release, "train": sides[0], "holdout": sides[1]},
+            code=(measure, *attackers),
+        )
 
 
 def _outliers(releases: Releases, generator: Generator, options: LeakageStudyOptions, seed: int) -> pd.DataFrame:
@@ -81,14 +88,17 @@ def _outliers(releases: Releases, generator: Generator, options: LeakageStudyOpt
     def fit(train: HouseholdProfiles, own: int) -> DailyProfiles:
         return releases.release(generator, replace(division, train=train), own)
 
-    key = {"options": asdict(options), "generator": [generator.name, settings(generator)], "seed": seed}
-    key |= {"n": releases.options.profiles, **fingerprints(few=few, holdout=holdout)}
+    key = {"options": options, "generator": generator.name, **described(generator), "seed": seed}
+    key |= {"n": releases.options.profiles}
     labels = {"data": releases.households.name, "n_steps": few.n_steps}
     tables = [
         releases.table(
+            "attack",
             "outliers",
-            {**key, "repeat": repeat},
-            partial(score_outliers, fit, few, holdout, options, seed, repeat, labels),
+            make=partial(score_outliers, fit, few, holdout, options, seed, repeat, labels),
+            options={**key, "repeat": repeat},
+            data={"few": few, "holdout": holdout},
+            code=(score_outliers, type(generator)),
         )
         for repeat in range(options.fits)
     ]

@@ -6,7 +6,9 @@ from unlearn.lazy import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.paper.measure import completeness, published_derivative, sensitivity, tradeoff
+    from unlearn.studies.paper.options import PaperOptions
+    from unlearn.studies.paper.run import measure_paper
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["completeness", "published_derivative", "sensitivity", "tradeoff"]
+__all__ = ["PaperOptions", "completeness", "measure_paper", "published_derivative", "sensitivity", "tradeoff"]

@@ -69,7 +69,7 @@ def page(
             Block(rows=claims, texts=3),
             Block(figures=[(caption, png) for name, caption, png in figures if name.endswith(f"_{protocol}")]),
         ]
-    share = float(config["unlearning"]["share"])
+    share = float(config["paper"]["share"])
     return Page(
         "What does it cost the grid to forget customers' data, and does TAMU win it back?",
         agreed(held for of in won.values() for held in of),

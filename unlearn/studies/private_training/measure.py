@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from unlearn.attacks import OutlierOptions
+from unlearn.attacks.base import require_attacks
 from unlearn.dp import Noise, noise_source
 from unlearn.errors import InputError
-from unlearn.generators.base import Generator, settings
+from unlearn.generators.base import Generator
 from unlearn.generators.faraday import FaradayGenerator, VaeOptions
 from unlearn.generators.faraday.generators import ledger_of
 from unlearn.grid import OperatingCost
@@ -20,7 +21,7 @@ from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.studies._shared.fidelity.measure import compare_fidelity
 from unlearn.studies._shared.leakage.measure import measure_leakage
 from unlearn.studies._shared.leakage.outliers import measure_outliers
-from unlearn.studies._shared.releases import Division, Releases, fingerprints, priced_by
+from unlearn.studies._shared.releases import Division, Releases, described
 from unlearn.studies._shared.utility.measure import measure_utility
 from unlearn.studies.private_training.household_load import accounting_records, measure_household_load
 from unlearn.studies.private_training.options import PrivateTrainingOptions
@@ -128,11 +129,14 @@ class PrivateTraining:
             card = releases.card(trained.generator, division, seed)
         release = replace(release, name=trained.method)
         columns = {"method": trained.method, "epsilon": trained.epsilon, "seed": seed}
-        key: dict[str, Any] = {**columns, "cost": priced_by(self.cost), "test_every": releases.options.test_every}
-        key |= {name: asdict(getattr(self.options, name)) for name in ("fidelity", "utility", "leakage")}
-        key |= fingerprints(release=release, train=division.whole_train, holdout=division.whole_holdout)
+        key: dict[str, Any] = {**columns, "cost": self.cost, "test_every": releases.options.test_every}
+        key |= {name: getattr(self.options, name) for name in ("fidelity", "utility", "leakage")}
         return releases.table(
-            "private_training", key, lambda: self._measure(release, division, seed, card.get("privacy"), columns)
+            "private_training",
+            make=lambda: self._measure(release, division, seed, card.get("privacy"), columns),
+            options=key,
+            data={"release": release, "train": division.whole_train, "holdout": division.whole_holdout},
+            code=(PrivateTraining, *require_attacks(self.options.leakage.attacks)),
         )
 
     def _measure(
@@ -173,16 +177,19 @@ class PrivateTraining:
         division, cost, test_every = self.releases.divide(seed), self.cost, self.releases.options.test_every
         train, holdout, noise = division.whole_train, division.whole_holdout, self.generator.noise_of(seed)
         columns = {"method": "private" if np.isfinite(epsilon) else "not private", "part": "household_load"}
-        key = {**columns, "epsilon": epsilon, "seed": seed, "forecast": asdict(self.options.forecast)}
-        key |= {"simulated_noise": noise != "os", "test_every": test_every, "cost": priced_by(cost)}
+        key = {**columns, "epsilon": epsilon, "seed": seed, "forecast": self.options.forecast}
+        key |= {"simulated_noise": noise != "os", "test_every": test_every, "cost": cost}
         ledger = ledger_of(self.releases.folder)
         labels = {**self._labels(), **columns}
         return self.releases.table(
-            "private_forecasts",
-            {**key, **fingerprints(train=train, holdout=holdout)},
-            lambda: measure_household_load(
+            "private_training",
+            "forecasts",
+            make=lambda: measure_household_load(
                 train, holdout, cost, epsilon, self.options.forecast, seed, labels, ledger, noise, test_every
-            ).to_frame(),
+            ),
+            options=key,
+            data={"train": train, "holdout": holdout},
+            code=(measure_household_load,),
         )
 
     def _outliers(self, method: str) -> pd.DataFrame:
@@ -206,8 +213,14 @@ class PrivateTraining:
             labels = {**self._labels(), "grid": None, "method": method, "epsilon": epsilon, "part": "outliers"}
             return measure_outliers(fit, few, holdout, options, seed).to_frame().assign(**labels)
 
-        key = {"method": method, "seed": seed, "generator": settings(generator), "n": n, "leakage": asdict(options)}
-        return self.releases.table("private_outliers", {**key, **fingerprints(few=few, holdout=holdout)}, make)
+        return self.releases.table(
+            "private_training",
+            "outliers",
+            make=make,
+            options={"method": method, "seed": seed, **described(generator), "n": n, "leakage": options},
+            data={"few": few, "holdout": holdout},
+            code=(PrivateTraining, type(generator)),
+        )
 
 
 def _few(profiles: HouseholdProfiles, households: int, days: int, seed: int) -> HouseholdProfiles:

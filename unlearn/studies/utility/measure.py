@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pandas as pd
 
 from unlearn.errors import InputError
 from unlearn.generators.base import Generator
 from unlearn.grid import OperatingCost
-from unlearn.studies._shared.releases import Releases, fingerprints, priced_by, with_baselines
+from unlearn.studies._shared.releases import Releases, numbered, with_baselines
 from unlearn.studies._shared.utility.measure import measure_utility
 from unlearn.studies.utility.options import UtilityStudyOptions
 
@@ -44,12 +42,13 @@ def study_utility(
         division = releases.divide(seed)
         train, holdout = division.whole_train, division.whole_holdout
         found = [releases.release(own, division, seed) for own in generators]
-        key = {"options": asdict(options), "cost": priced_by(cost), "seed": seed}
-        key |= {"test_every": releases.options.test_every, "releases": fingerprints(**{own.name: own for own in found})}
+        test_every = releases.options.test_every
         return releases.table(
             "utility",
-            {**key, **fingerprints(train=train, holdout=holdout)},
-            lambda: measure_utility(found, train, holdout, cost, options, seed, labels, releases.options.test_every),
+            make=lambda: measure_utility(found, train, holdout, cost, options, seed, labels, test_every),
+            options={"options": options, "cost": cost, "seed": seed, "test_every": test_every},
+            data={**numbered(found), "train": train, "holdout": holdout},
+            code=(measure_utility,),
         )
 
     return pd.concat([measured(seed) for seed in releases.options.seeds], ignore_index=True)

@@ -1,13 +1,11 @@
-"""The parts of `full_network`: networks, refits, predictions. Each is kept on disk; a second call makes the rest."""
+"""The study from its objects: networks, refits and predictions, each kept; a second call makes the rest."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,20 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import unlearn
-from experiments.app import Job
-from experiments.loads import build_dataset
-from experiments.settings import plain
-from unlearn.errors import DataError, InputError
-from unlearn.records import (
-    RecordTable,
-    config_hash,
-    provenance,
-    read_safetensors,
-    source_fingerprint,
-    write_safetensors,
-)
-from unlearn.store import discard, kept, verify
+from unlearn.data import LoadDataset
+from unlearn.errors import DataError
+from unlearn.records import RecordTable, read_safetensors, write_safetensors
+from unlearn.store import Artefact, Store
 from unlearn.studies.full_network.curvature import (
     Prediction,
     assess,
@@ -36,72 +24,87 @@ from unlearn.studies.full_network.curvature import (
     predict_head,
     predict_hessian,
     refit_head,
-    require_conditions,
     selection_scores,
 )
 from unlearn.studies.full_network.groups import Group, kept_rows, plan_groups
 from unlearn.studies.full_network.measure import NOISE, NUDGE, SeedStudy, Truth, measure_seed
+from unlearn.studies.full_network.options import FullNetworkOptions
 from unlearn.studies.full_network.problem import NetworkProblem
 
-log = logging.getLogger(__name__)
+#: What a part holds.
+_TENSORS = "tensors.safetensors"
 
-#: Rooms of the library whose source the kept parts depend on.
-ROOMS = ("data", "linalg", "forecasters", "influence", "unlearning", "studies")
+#: Settings that say what else is predicted: more conditions need no other refits.
+_SWEPT = ("conditions", "hessian_conditions")
 
 
 class FullNetworkRun:
-    """One run: its problem, its groups, and its parts on disk."""
+    """One run: its problem, its groups, and its parts, which the store keeps."""
 
-    def __init__(self, job: Job) -> None:
-        own = job.full_network
-        for name in ("conditions", "hessian_conditions"):
-            require_conditions(f"full_network.{name}", getattr(own, name))
-        require_conditions("full_network.selection_condition", [own.selection_condition])
-        if job.protocol != "fair":
-            raise InputError("full_network: expected protocol=fair, which selects groups by validation rows.")
-        self.own = own
-        self.dataset = build_dataset(job, job.grid.build())
-        self.problem = NetworkProblem.draw(self.dataset, own.rows, own.architecture, own.training, job.split.seed)
-        library = Path(unlearn.__file__).parent
-        made_of = [provenance()["versions"]["torch"], *(source_fingerprint(library / room) for room in ROOMS)]
-        # More conditions need no other refits.
-        neutral = ("conditions", "hessian_conditions")
-        settings = {name: value for name, value in plain(own, neutral=False).items() if name not in neutral}
-        settings["rows_seed"] = job.split.seed
-        key = config_hash({**settings, "data": self.dataset.fingerprint, "made_of": made_of})
-        self.parts = Path(own.folder) / "parts" / key
+    def __init__(
+        self,
+        dataset: LoadDataset,
+        options: FullNetworkOptions | None = None,
+        store: Store | None = None,
+        rows_seed: int = 0,
+    ) -> None:
+        """Draw the rows, and refuse what cannot be studied.
 
-    def file(self, name: str) -> Path:
-        return self.parts / f"{name}.safetensors"
+        Args:
+            dataset: data with validation rows, which groups are selected by.
+            options: settings; None takes the defaults.
+            store: keeps the parts; None keeps them in `results/full_network/parts`.
+            rows_seed: of the rows that are drawn.
 
-    def missing(self, name: str) -> bool:
-        """Whether a part is not kept; a damaged one is removed."""
+        Raises:
+            InputError: more rows than there are, an unknown architecture, or a split without validation rows.
+        """
+        self.dataset, self.own = dataset, options or FullNetworkOptions()
+        self.store, self.rows_seed = store or Store("results/full_network/parts"), rows_seed
+        own = self.own
+        self.problem = NetworkProblem.draw(dataset, own.rows, own.architecture, own.training, rows_seed)
+
+    def _depends(self, name: str, condition: float | None) -> dict[str, Any]:
+        options = {key: value for key, value in vars(self.own).items() if key not in _SWEPT}
+        options["rows_seed"] = self.rows_seed
+        return {
+            "kind": "full_network",
+            "name": name if condition is None else f"{name}-{condition:g}".replace("+", ""),
+            "options": {**options, "condition": condition},
+            "data": {"train": self.dataset},
+            "code": (FullNetworkRun,),
+            "packages": ("numpy", "scipy", "torch"),
+        }
+
+    def artefact(self, name: str, condition: float | None = None) -> Artefact:
+        """A part, kept or not; of predictions, that of one condition number."""
+        return self.store.artefact(**self._depends(name, condition))
+
+    def part(
+        self, name: str, make: Callable[[], dict[str, Tensor]], condition: float | None = None
+    ) -> dict[str, Tensor]:
+        """Read a part, or make and keep it."""
+        return self.store.get(
+            make=lambda folder: write_safetensors(make(), folder / _TENSORS),
+            read=lambda folder: read_safetensors(folder / _TENSORS),
+            **self._depends(name, condition),
+        )
+
+    def missing(self, name: str, condition: float | None = None) -> bool:
+        """Whether a part is not kept, or damaged."""
         try:
-            verify(self.file(name))
+            self.artefact(name, condition).require_whole()
         except DataError:
-            discard(self.file(name))
             return True
         return False
-
-    def part(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Read a part, or make and keep it."""
-        file = self.file(name)
-
-        def write() -> None:
-            start = time.perf_counter()
-            write_safetensors(make(), file)
-            log.info("%s done in %.1f s", name, time.perf_counter() - start)
-
-        return kept(file, lambda: read_safetensors(file), write)
 
     @cached_property
     def originals(self) -> Tensor:
         """θ* of every seed, shape (seeds, P)."""
         seeds = self.own.seeds
         everything = torch.ones((len(seeds), self.problem.n_trained), dtype=torch.bool)
-        return self.part(
-            "originals", lambda: {"theta": self.problem.fit(self.problem.initial(seeds), everything, seeds)}
-        )["theta"]
+        initial = self.problem.initial(seeds)
+        return self.part("originals", lambda: {"theta": self.problem.fit(initial, everything, seeds)})["theta"]
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -167,11 +170,11 @@ class FullNetworkRun:
             ("gauss_newton", predict_gauss_newton, own.conditions),
             ("hessian", predict_hessian, own.hessian_conditions),
         ):
-            names = {condition: f"{method}-{seed}-{condition:g}" for condition in conditions}
-            missing = [condition for condition, name in names.items() if self.missing(name)]
+            name = f"{method}-{seed}"
+            missing = [condition for condition in conditions if self.missing(name, condition)]
             made = predict(problem, theta, stepped, missing, own.blocks) if missing else iter(())
-            for condition, name in names.items():
-                kept = self.part(name, lambda made=made: _to_tensors(next(made)))  # type: ignore[misc]
+            for condition in conditions:
+                kept = self.part(name, partial(_next_of, made, condition), condition)
                 damping = float(kept["damping"])
                 yield Prediction(method, condition, damping, kept["scores"], list(stepped), kept["outputs"])
 
@@ -188,6 +191,8 @@ class FullNetworkRun:
         return table.to_frame()
 
 
-def _to_tensors(prediction: Prediction) -> dict[str, Tensor]:
+def _next_of(predictions: Iterator[Prediction], condition: float) -> dict[str, Tensor]:
+    """The prediction of a condition number; those before it, another process has kept meanwhile."""
+    prediction = next(one for one in predictions if one.condition == condition)
     damping = torch.tensor(prediction.damping, dtype=torch.float64)
     return {"damping": damping, "scores": prediction.scores, "outputs": prediction.outputs}

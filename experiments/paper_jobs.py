@@ -1,0 +1,96 @@
+"""The parts of `paper`: each forecaster under each protocol, in processes of their own; finished stages are kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import joblib
+import torch
+from tqdm import tqdm
+
+from experiments.app import Job
+from experiments.loads import build_study, many_forecasters
+from unlearn.errors import InputError
+from unlearn.store import Store
+from unlearn.studies._shared.options import SHARES
+from unlearn.studies.paper.run import Measured, measure_paper, together
+
+
+@dataclass(frozen=True)
+class Part:
+    """One forecaster under one protocol, for one seed and, where the data has years, one year."""
+
+    protocol: str
+    forecaster: str
+    seed: int
+    year: int | None
+
+    def of(self, job: Job) -> Job:
+        """The job of this part alone."""
+        data = job.data if self.year is None else replace(job.data, year=self.year)
+        # Only a run over seeds draws the core anew for each; otherwise split.seed is what was asked for.
+        split = job.split if job.paper.seeds is None else replace(job.split, seed=self.seed)
+        own = many_forecasters(job)[self.forecaster]
+        return replace(own, protocol=self.protocol, seed=self.seed, split=split, data=data)
+
+
+def parts_of(job: Job) -> list[Part]:
+    """All parts of a run, in the order of their records."""
+    paper = job.paper
+    if paper.years and not hasattr(job.data, "year"):
+        raise InputError(f"paper.years: data={job.data.name} has no years; use gefcom2012 or tx123bt.")
+    return [
+        Part(protocol, name, seed, year)
+        for protocol in paper.protocols
+        for name in job.forecaster
+        for year in paper.years or [None]
+        for seed in paper.seeds or [job.seed]
+    ]
+
+
+def run_all(job: Job) -> Measured:
+    """Run every part that is not done yet, `paper.jobs` at a time."""
+    if job.unlearning.selection not in SHARES:
+        raise InputError(
+            f"paper sweeps over shares; unlearning.selection={job.unlearning.selection} has none. Use tradeoff."
+        )
+    parts = parts_of(job)
+    # Networks first, whose training takes longest, so that the last ones to end are short.
+    by_length = sorted(parts, key=lambda part: bool(job.forecaster[part.forecaster].exact))
+    if job.paper.jobs > 1:
+        # Bars of several processes would overwrite each other; each tells its finished stages instead.
+        os.environ["TQDM_DISABLE"] = "1"
+    pool = joblib.Parallel(n_jobs=job.paper.jobs, return_as="generator_unordered")
+    with _deaf():
+        found = pool(joblib.delayed(run_part)(job, part) for part in by_length)
+    measured = dict(tqdm(found, total=len(parts), desc="jobs"))
+    os.environ.pop("TQDM_DISABLE", None)
+    return together(measured[part] for part in parts)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that are started here not hear Ctrl-C: this one hears it, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def run_part(job: Job, part: Part) -> tuple[Part, Measured]:
+    """Run the stages of one forecaster under one protocol; finished ones are skipped."""
+    torch.set_num_threads(job.threads)
+    if not logging.getLogger().handlers:  # a process of its own starts without any
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        tqdm.set_lock(threading.RLock())  # its own would be a semaphore, which a process that is ended leaves behind
+    start = time.perf_counter()
+    study = build_study(part.of(job))
+    return part, measure_paper(study, job.paper, Store(job.store, confidential=True), time.perf_counter() - start)
