@@ -19,7 +19,7 @@ from unlearn.studies.paper.options import PaperOptions
     keeps=lambda job: job.store,
     **FORECASTERS,
     ihvp=IhvpOptions,
-    unlearning=Section(SelectionOptions, without=("share", "start", "end", "mask")),
+    unlearning=Section(SelectionOptions, without=("share",)),
     paper=PaperOptions,
 )
 def main(job: Job, folder: Path) -> Ending:

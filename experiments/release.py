@@ -40,9 +40,6 @@ def main(job: Job, folder: Path) -> Ending:
         if job.generator.private:  # what is kept is closed; this may be handed over
             for path in (folder / MODEL, *(folder / MODEL).rglob("*")):
                 path.chmod(0o755 if path.is_dir() else 0o644)
-        if generator.private:  # what is kept is closed; this may be handed over
-            for path in (folder / MODEL, *(folder / MODEL).rglob("*")):
-                path.chmod(0o755 if path.is_dir() else 0o644)
     if made.comparison is None:
         log.warning("not compared with real households: of so few, every number would be about single ones")
     else:

@@ -58,7 +58,7 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
     assert parts <= names
     (lost,) = (file for file in kept if file.parent.name.startswith("scratch-1-0-"))
     shutil.rmtree(lost.parent)  # as if interrupted
-    again = build_full_network(job()).records()
+    again = build_full_network(job(f"store={run.folder / 'store'}")).records()
     assert lost.is_file()
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items() if file != lost)
     pd.testing.assert_frame_equal(
@@ -67,8 +67,8 @@ def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Ru
 
 
 def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
-    def part(*overrides: str) -> Path:
-        return build_full_network(job(*overrides)).artefact("originals").folder
+    def part(*overrides: str) -> str:
+        return build_full_network(job(*overrides)).artefact("originals").key
 
     changed = ["full_network.training.epochs=3", "full_network.blocks=2", "data.seed=1", "split.seed=1"]
     assert len({part(), *(part(change) for change in changed)}) == 1 + len(changed)

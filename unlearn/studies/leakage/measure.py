@@ -71,7 +71,7 @@ def _attacked(
         labels = {"data": releases.households.name, "n_steps": release.n_steps}
         attackers = (*require_attacks(options.attacks), *map(make_classifier, options.classifiers))
         yield releases.table(
-            "attack",
+            "leakage",
             name,
             make=partial(measure, release, *sides, options, seed, labels),
             options={"options": options, "seed": seed},
@@ -93,7 +93,7 @@ def _outliers(releases: Releases, generator: Generator, options: LeakageStudyOpt
     labels = {"data": releases.households.name, "n_steps": few.n_steps}
     tables = [
         releases.table(
-            "attack",
+            "leakage",
             "outliers",
             make=partial(score_outliers, fit, few, holdout, options, seed, repeat, labels),
             options={**key, "repeat": repeat},
