@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -276,7 +276,6 @@ def test_rows_that_vmap_refuses_are_checked_one_by_one():
         build(lambda o, t: stubborn(o, t).sqrt(), of(*draw()))
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.integers(2, 40), st.integers(1, 12), st.sampled_from(sorted(NOT_MEANS)), st.booleans(), st.integers(0, 5)
 )  # fmt: skip
@@ -297,7 +296,6 @@ MEANS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.integers(1, 40), st.integers(1, 12), st.integers(0, len(MEANS) - 1), st.integers(0, 5),
     st.sampled_from([torch.float32, torch.float64]), st.sampled_from([1e-6, 1.0, 1e6]),
@@ -309,7 +307,6 @@ def test_means_over_rows_are_let_through(n, size, which, seed, dtype, scale):
     assert module.risk.samples.size == n
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(3, 50), st.integers(1, 12), st.integers(0, 1000))
 def test_one_weighted_row_is_found(n, size, seed):
     """A loss that counts rows of one kind twice and divides by the sum of the weights; one row is of that kind."""

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -271,7 +271,6 @@ def fingerprint(batch, n, size=4, kept=True):
     return samples.fingerprint()
 
 
-@settings(max_examples=60, deadline=None)
 @given(STRUCTURES, st.integers(1, 9), st.booleans(), st.data())
 def test_fingerprints_tell_any_change_of_any_row(structure, n, kept, data):
     batch = made(structure, n)
@@ -285,7 +284,6 @@ def test_fingerprints_tell_any_change_of_any_row(structure, n, kept, data):
     assert fingerprint(batch, n, kept=kept) != before
 
 
-@settings(max_examples=60, deadline=None)
 @given(STRUCTURES, STRUCTURES)
 def test_fingerprints_tell_structures_apart(a, b):
     """Shapes, dtypes and names count, also where the values' bytes are the same."""
