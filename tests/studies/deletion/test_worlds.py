@@ -136,7 +136,7 @@ def test_scores_of_rows_are_likelihood_ratios_of_their_residuals() -> None:
 
 def test_an_unknown_attack_is_refused() -> None:
     seen, never, attacker = gaussian_heads(0.0, k=20)
-    with pytest.raises(InputError, match="attack: expected one of likelihood_ratio, loss, parameters; got 'luck'"):
+    with pytest.raises(InputError, match="attack: expected one of loss, likelihood_ratio, parameters; got 'luck'"):
         attacker.scores("luck", seen, never, seen)
     with pytest.raises(InputError, match="got 'parameters'"):
         attacker.row_scores("parameters", seen, never, seen)

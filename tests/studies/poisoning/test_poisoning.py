@@ -23,8 +23,8 @@ from unlearn.studies.poisoning.detection import (
     Detection,
     by_influence,
     by_residual,
-    by_truth,
-    nothing,
+    of_nothing,
+    of_truth,
     quality,
     series_of,
 )
@@ -173,8 +173,8 @@ def test_quality_is_that_of_scikit_learn() -> None:
     assert found["f1"] == pytest.approx(f1_score(truth, score > 0.7))
     assert found["roc_auc"] == pytest.approx(roc_auc_score(truth, score))
     assert found["false_alarms"] == pytest.approx((score > 0.7)[~truth].mean())
-    assert quality(by_truth(truth), truth)["f1"] == 1.0
-    assert quality(nothing(200), truth)["precision"] == 0.0
+    assert quality(of_truth(None, None, truth), truth)["f1"] == 1.0
+    assert quality(of_nothing(None, None, truth), truth)["precision"] == 0.0
 
 
 class Level(Detector, FittedDetector):
@@ -244,7 +244,7 @@ def test_records_hold_every_number_once(study: PoisonedStudy) -> None:
 def test_what_cannot_be_measured_is_refused(
     study: PoisonedStudy, dataset: LoadDataset, linear: Forecaster, cost: OperatingCost
 ) -> None:
-    with pytest.raises(InputError, match="poisoning: detectors: expected one of influence_cost"):
+    with pytest.raises(InputError, match=r"poisoning: detectors: expected one of .*influence_cost.*tarot"):
         study.detected("tarot")
     blank = replace(study.poisoned, dataset=dataset, original=dataset, mask=np.zeros_like(study.poisoned.mask))
     with pytest.raises(InputError, match="some but not all of 980 training rows poisoned, got 0"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,9 @@ from unlearn.attacks import (
     random_subsets,
     residuals_of,
 )
-from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.records import RecordTable
+from unlearn.registry import Registry
 from unlearn.studies._shared.study import Study
 from unlearn.studies.deletion.options import AuditOptions
 
@@ -72,8 +74,6 @@ def measure_membership(study: Study, options: AuditOptions, table: RecordTable) 
         add_outcome(table, outcome, attack=attack, scope="forecaster", method="original")
 
 
-#: By the mean loss on the rows; by the likelihood ratio of the residuals of some of them; by all parameters.
-ATTACKS = ("loss", "likelihood_ratio", "parameters")
 #: Relative distance up to which two ways to the same least-squares head differ by rounding alone.
 ROUNDING = 1e-9
 
@@ -107,19 +107,25 @@ class Attacker:
         Returns:
             Scores, shape (j,).
         """
-        require_choice("attack", attack, ATTACKS)
-        if attack == "loss":
-            return loss_scores(residuals_of(models, self.design, self.target)).mean(axis=1)
-        if attack == "likelihood_ratio":
-            return self.row_scores(attack, seen, never, models).sum(axis=1)
-        return self._by_parameters(seen, never, models)
+        return ATTACKS[attack](self, seen, never, models)
 
     def row_scores(self, attack: str, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
-        """Scores of each shown row by itself under each model, shape (j, len(shown)); "loss" or "likelihood_ratio"."""
-        require_choice("attack", attack, ("loss", "likelihood_ratio"))
+        """Scores of each shown row by itself under each model, shape (j, len(shown)); one of `ROW_ATTACKS`."""
+        return ROW_ATTACKS[attack](self, seen, never, models)
+
+    def by_loss(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+        """The mean loss on all rows."""
+        return loss_scores(residuals_of(models, self.design, self.target)).mean(axis=1)
+
+    def by_likelihood_ratio(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+        """The likelihood ratio of the residuals of the shown rows."""
+        return self.by_row_likelihood_ratio(seen, never, models).sum(axis=1)
+
+    def by_row_loss(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+        return loss_scores(self._residuals(models))
+
+    def by_row_likelihood_ratio(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
         observed = self._residuals(models)
-        if attack == "loss":
-            return loss_scores(observed)
         known = self._residuals(np.concatenate([seen, never]))
         member = np.repeat([True, False], [len(seen), len(never)])[:, None] & np.ones(len(self.shown), dtype=bool)
         return np.stack([likelihood_ratio_scores(one, known, member) for one in observed])
@@ -127,7 +133,7 @@ class Attacker:
     def _residuals(self, heads: FloatArray) -> FloatArray:
         return residuals_of(heads, self.design[self.shown], self.target[self.shown])
 
-    def _by_parameters(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+    def by_parameters(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
         """Linear discriminant `tr(Σ⁻¹ M X')` of heads X, M the mean difference; from the midpoint, in its own spread.
 
         In the coordinates of the population's Gram matrix, least-squares heads spread alike over the D columns, so the
@@ -142,6 +148,22 @@ class Attacker:
         unit = float(np.tensordot(spread, direction, axes=2).std())
         # Without any difference of the means there is no direction, and every model scores 0.
         return np.tensordot(asked - (means[0] + means[1]) / 2, direction, axes=2) / (unit or 1.0)
+
+
+_Scores = Callable[[Attacker, FloatArray, FloatArray, FloatArray], FloatArray]
+#: Attacks by all removed rows together.
+ATTACKS: Registry[_Scores] = Registry(
+    "attack",
+    {
+        "loss": Attacker.by_loss,
+        "likelihood_ratio": Attacker.by_likelihood_ratio,
+        "parameters": Attacker.by_parameters,
+    },
+)
+#: Attacks by one removed row alone.
+ROW_ATTACKS: Registry[_Scores] = Registry(
+    "attack by one row", {"loss": Attacker.by_row_loss, "likelihood_ratio": Attacker.by_row_likelihood_ratio}
+)
 
 
 def cross_fitted(

@@ -14,7 +14,14 @@ from unlearn.data import remain_rows
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import ATTACKS, Attacker, add_outcome, cross_fitted, measure_membership
+from unlearn.studies.deletion.attackers import (
+    ATTACKS,
+    ROW_ATTACKS,
+    Attacker,
+    add_outcome,
+    cross_fitted,
+    measure_membership,
+)
 from unlearn.studies.deletion.options import AuditOptions
 from unlearn.studies.deletion.released import measure_releases
 from unlearn.studies.deletion.worlds import Pair, Worlds
@@ -117,7 +124,7 @@ class Audit:
         """Attacks by each removed row alone; worlds are resampled, as rows of one model are not independent."""
         attacker = self.attacker()
         world = np.repeat(np.arange(len(pair.seen)), len(attacker.shown))
-        for attack in ("loss", "likelihood_ratio"):
+        for attack in ROW_ATTACKS:
             scores = cross_fitted(attacker, attack, pair.seen, pair.never, self.study.seed, rows=True)
             members, others = (side.reshape(-1) for side in scores)
             outcome = measure_attack(

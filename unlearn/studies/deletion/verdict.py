@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from unlearn.criteria import program
 from unlearn.errors import InputError
+from unlearn.forecasters.specs import solved_exactly
 from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
-from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named, program
+from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows
 
 #: Shadow models that never saw the rows; ALIKE are re-weighted as the released model is.
@@ -134,7 +136,7 @@ def page(records: pd.DataFrame) -> Page:
     table = DeletionTable(records)
     verdict = table.verdict(Model("unlearnt"))
     about, *sentences = summarise(records)
-    network = str(table.about["forecaster"]) != "linear"
+    network = not solved_exactly(str(table.about["forecaster"]))
     attacks = attack_table(table)
     return Page(
         "Did the deletion happen?",

@@ -5,14 +5,10 @@ Models are judged on test hours, which were never poisoned and which no detector
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
-
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from unlearn.checks import require_choice
 from unlearn.data import Poisoned
 from unlearn.detectors.base import Detector
 from unlearn.errors import InputError
@@ -23,11 +19,7 @@ from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
 from unlearn.studies.poisoning.detection import (
     Detection,
-    by_influence,
-    by_residual,
-    by_truth,
     by_windows,
-    nothing,
     quality,
 )
 from unlearn.studies.poisoning.options import DETECTORS, PoisoningOptions
@@ -36,8 +28,6 @@ from unlearn.unlearning import relative_distance, retrain
 
 #: Metrics of a forecaster that are recorded, of `METRICS`.
 KEPT = ("mse", "mape", "cost", "generation_cost", "shedding_cost", "storage_cost", "over_generated")
-
-_Detect = Callable[[Study, PoisoningOptions], Detection]
 
 
 class PoisonedStudy:
@@ -125,19 +115,8 @@ class PoisonedStudy:
         """What a detector says of the training rows; see `detected`."""
         if not isinstance(detector, str):
             return by_windows(self.study, detector, self.options, self.seed)
-        require_choice("poisoning: detectors", detector, DETECTORS)
-        return self._own[detector](self.study, self.options)
-
-    @cached_property
-    def _own(self) -> dict[str, _Detect]:
-        """Only "truth" sees the mask."""
-        return {
-            "residual": lambda study, options: by_residual(study, options.false_alarms, options.rounds),
-            "influence_mse": lambda study, options: by_influence(study, "mse", options.tails),
-            "influence_cost": lambda study, options: by_influence(study, "cost", options.tails),
-            "truth": lambda study, options: by_truth(self.truth),
-            "none": lambda study, options: nothing(len(self.truth)),
-        }
+        found: Detection = DETECTORS[detector](self.study, self.options, self.truth)
+        return found
 
     def _table(self, **columns: object) -> RecordTable:
         return RecordTable(

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
 from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
+from unlearn.registry import Registry
 
 #: Detectors that need nothing but the forecaster. "truth" knows the mask, "none" flags nothing.
-DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
+DETECTORS: Registry[Any] = Registry(
+    "poisoning: detectors",
+    {
+        "residual": "unlearn.studies.poisoning.detection:of_residual",
+        "influence_mse": "unlearn.studies.poisoning.detection:of_influence_mse",
+        "influence_cost": "unlearn.studies.poisoning.detection:of_influence_cost",
+        "truth": "unlearn.studies.poisoning.detection:of_truth",
+        "none": "unlearn.studies.poisoning.detection:of_nothing",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class PoisoningOptions:
     seeds: Sequence[int] = (0, 1, 2)
     interval_hours: int = 24
     loads: Sequence[str] | None = None
-    detectors: Sequence[str] = DETECTORS
+    detectors: Sequence[str] = DETECTORS.names()
     anomalies: Sequence[str] = ("median", "gan")
     gan: PoisonGan = field(default_factory=PoisonGan)
     false_alarms: float = 0.01
