@@ -129,7 +129,7 @@ class IhvpConfig:
     solver: str = MISSING
     damping: float = MISSING
     rtol: float = MISSING
-    max_steps: int | None = None
+    max_iter: int | None = None
     on_failure: str = MISSING
     preconditioner: str = MISSING
 

@@ -145,7 +145,7 @@ class EncoderConfig:
 class InversionConfig:
     """The latent search that scores windows; see `unlearn.detectors.InversionOptions`."""
 
-    steps: int = MISSING
+    max_iter: int = MISSING
     learning_rate: float = MISSING
     feature_weight: float = MISSING
     batch_size: int = MISSING

@@ -14,8 +14,8 @@ class UnlearningAuditConfig:
     Budgets are `unlearning.l1_budgets`.
     """
 
-    worlds: int = MISSING
-    world_share: float = MISSING
+    pairs: int = MISSING
+    pair_share: float = MISSING
     shadows: int = MISSING
     attacked_rows: int = MISSING
     targets: int = MISSING

@@ -22,7 +22,7 @@ class PoisonGanConfig:
     shares: list[float] = MISSING
     epochs: int = MISSING
     batch_size: int = MISSING
-    steps: int = MISSING
+    max_iter: int = MISSING
     learning_rate: float = MISSING
 
 

@@ -171,7 +171,7 @@ def test_configured_options_are_those_of_the_library() -> None:
         ("anomaly.seeds=[1,1]", r"anomaly\.seeds"),
         ("anomaly.rule.kind=magic", r"threshold\.rule"),
         ("anomaly.division.length=0", r"division\.length"),
-        ("anomaly.gan.inversion.steps=0", "steps"),
+        ("anomaly.gan.inversion.max_iter=0", "max_iter"),
         ("buildings.injection.kinds=[poetry]", r"injection\.kinds"),
     ],
 )

@@ -70,7 +70,7 @@ def test_where_parts_are_kept_changes_no_result() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("unlearning_audit.worlds=8", "worlds: expected at least 16"),
+        ("unlearning_audit.pairs=8", "pairs: expected at least 16"),
         ("unlearning_audit.fprs=[0.001]", "at least 1000 records that are no members"),
         ("unlearning.share=0.95", "Remove fewer rows"),
         ("unlearning.form=first_order", "unlearning_audit forgets whole rows in every form"),

@@ -154,7 +154,7 @@ def test_neither_order_nor_company_of_hours_counts(cost, seed, n):
 
 
 @given(seed=st.integers(0, 10_000), before=st.lists(st.tuples(st.integers(0, 999), st.integers(1, 60)), max_size=3))
-def test_what_a_book_learnt_before_changes_nothing(grid, seed, before):
+def test_what_a_cache_held_before_changes_nothing(grid, seed, before):
     forecast, load = draw(seed, 10)
     fresh, learnt = OperatingCost(grid), OperatingCost(grid)
     for other, n in before:

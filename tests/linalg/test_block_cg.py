@@ -273,7 +273,7 @@ def test_a_start_is_used(shape):
     assert warm.statistics["steps"] > 0
     torch.testing.assert_close(warm.value, exact, rtol=1e-5, atol=1e-5)
     # Each step lowers the error in the norm of H, so that one step from a start close by ends close by.
-    once = solve_cg(Matrix(matrix), rhs, IhvpOptions("cg", rtol=1e-9, max_steps=1, on_failure="report"), start=near)
+    once = solve_cg(Matrix(matrix), rhs, IhvpOptions("cg", rtol=1e-9, max_iter=1, on_failure="report"), start=near)
     before, after = (float(((x - exact) * (matrix @ (x - exact))).sum()) for x in (near, once.value))
     assert once.statistics["steps"] == 1
     assert after < before
@@ -331,7 +331,7 @@ def test_single_precision_is_solved_as_far_as_it_goes(width, condition):
 def test_roundoff_excuses_rounding_errors_only():
     operator, rhs = Matrix(spd(0, 60, 1e4)), normal(0, 60)
     with pytest.raises(ConvergenceError, match="not converged after 5 steps"):
-        solve_cg(operator, rhs, IhvpOptions("cg", rtol=1e-9, max_steps=5, roundoff=1.2e-7))
+        solve_cg(operator, rhs, IhvpOptions("cg", rtol=1e-9, max_iter=5, roundoff=1.2e-7))
     exact = solve_cg(operator, rhs, IhvpOptions("cg", rtol=1e-3, roundoff=1e-15))
     assert exact.statistics["stopped_by"] == "tolerance"
 

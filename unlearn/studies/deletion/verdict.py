@@ -15,8 +15,8 @@ from unlearn.reporting.aggregate import Spread, require_columns, require_one, se
 from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows
 
-#: Shadow models that never saw the rows; ALIKE are re-weighted as the released model is.
-PLAIN, ALIKE = "never saw", "never saw, re-weighted"
+#: Shadow models that the rows are out of; ALIKE are re-weighted as the released model is.
+PLAIN, ALIKE = "out", "out, re-weighted"
 #: The attack that decides: it uses all parameters, and is the only one that is also fair to a single released model.
 DECIDING = "parameters"
 #: Relative distance of parameters up to which a model counts as the retrained one: rounding, and nothing else.
@@ -248,7 +248,7 @@ def _reweighted(table: DeletionTable, criterion: str) -> str:
     return (
         f"{program(criterion)}: {leak}. At λ₁ = {last.l1_budget:g}, {100 * table.shadows(last, 'weights_differ'):.1f} "
         "% of the weights depend on whether the rows were ever seen, and parameters by "
-        f"{table.shadows(last, 'distance_between_worlds'):.2g}, relatively; forecasts cost {costs[0]:.0f} money/h, "
+        f"{table.shadows(last, 'distance_in_out'):.2g}, relatively; forecasts cost {costs[0]:.0f} money/h, "
         f"after complete unlearning {costs[1]:.0f}, originally {costs[2]:.0f}."
     )
 

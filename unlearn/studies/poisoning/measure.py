@@ -1,4 +1,4 @@
-"""One poisoned training set: what it costs, what each detector finds, and what each remedy mends.
+"""One poisoned training set: what it costs, what each detector finds, and what each mitigation mends.
 
 Models are judged on test hours, which were never poisoned and which no detector, threshold or gradient has seen.
 """
@@ -22,8 +22,8 @@ from unlearn.studies.poisoning.detection import (
     by_windows,
     quality,
 )
+from unlearn.studies.poisoning.mitigations import mitigations, refitted
 from unlearn.studies.poisoning.options import DETECTORS, PoisoningOptions
-from unlearn.studies.poisoning.remedies import refitted, remedies
 from unlearn.unlearning import relative_distance, retrain
 
 #: Metrics of a forecaster that are recorded, of `METRICS`.
@@ -75,13 +75,13 @@ class PoisonedStudy:
         table = self._table()
         _add_criteria(table, self.clean, self.clean.model.theta, method="clean")
         _add_criteria(table, self.study, self.study.model.theta, method="poisoned")
-        for remedy in remedies(self.clean, np.array([], dtype=np.int64), self.options):
-            if remedy.columns["method"] == "reweighted":
-                _add_criteria(table, self.clean, remedy.theta, detector="clean", **remedy.columns)
+        for mitigation in mitigations(self.clean, np.array([], dtype=np.int64), self.options):
+            if mitigation.columns["method"] == "reweighted":
+                _add_criteria(table, self.clean, mitigation.theta, detector="clean", **mitigation.columns)
         return table.to_frame()
 
     def detected(self, detector: str | Detector) -> pd.DataFrame:
-        """What a detector finds and what its remedies mend.
+        """What a detector finds and what its mitigations mend.
 
         Args:
             detector: one of `DETECTORS`, or a detector of anomalies on windows of loads.
@@ -103,12 +103,12 @@ class PoisonedStudy:
         if np.isfinite(detection.threshold):
             table.add("threshold", detection.threshold, split="train", method="detection")
         retrained = retrain(self.study.objective, rows) if len(rows) else self.study.model.theta
-        for remedy in remedies(self.study, rows, self.options):
-            columns = {**remedy.columns, "proportion": len(rows) / len(self.truth)}
-            _add_criteria(table, self.study, remedy.theta, **columns)
-            distance = relative_distance(remedy.theta, retrained)
+        for mitigation in mitigations(self.study, rows, self.options):
+            columns = {**mitigation.columns, "proportion": len(rows) / len(self.truth)}
+            _add_criteria(table, self.study, mitigation.theta, **columns)
+            distance = relative_distance(mitigation.theta, retrained)
             table.add("distance_to_retrained", distance, "relative", split="train", **columns)
-            table.add("weights_differ", remedy.weights_differ, "share", split="train", **columns)
+            table.add("weights_differ", mitigation.weights_differ, "share", split="train", **columns)
         return table.to_frame()
 
     def detection(self, detector: str | Detector) -> Detection:

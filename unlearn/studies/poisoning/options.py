@@ -40,20 +40,20 @@ class PoisonGan:
         shares: poisoned shares at which it is asked; it takes minutes for each training set.
         epochs: of training.
         batch_size: of training.
-        steps: of the latent inversion.
+        max_iter: of the latent inversion.
         learning_rate: of the latent inversion.
     """
 
     shares: Sequence[float] = (0.1,)
     epochs: int = 10
     batch_size: int = 32
-    steps: int = 30
+    max_iter: int = 30
     learning_rate: float = 0.05
 
 
 @dataclass(frozen=True)
 class PoisoningOptions:
-    """Settings of a sweep over attacks, and of detection and remedies, the same for every detector.
+    """Settings of a sweep over attacks, and of detection and mitigations, the same for every detector.
 
     Attributes:
         attacks: in this order; the last one shows what lifting loads does to the cost.
