@@ -3,7 +3,8 @@
 # make test         passes the tests
 # make test-portable  passes them under other kernels, threads, orders, clocks, languages and seeds: five runs
 # make test-extras  passes the tests of extra packages, which it adds to .venv, and the slow ones
-# make test-attacks  attacks what is kept and released, and prints what each attack found (part of test-extras)
+# make test-attacks  attacks what is kept and released, and prints what each attack found (fewer times in test-extras)
+# make prove        repeats kills, races, flipped bits, attacks and random cases as often as is proof, in up to an hour
 # make snapshots BEFORE=COMMIT  shows that records of all tiny modes are those of an earlier commit, to 1e-12
 # make test-ray     passes the tests of sweeps on Ray, in an environment of its own, .venv-ray (2 GB)
 # Each installs what it needs first, once per lock file.
@@ -20,7 +21,7 @@ COVERAGE ?=
 COV := $(if $(COVERAGE),--cov=unlearn --cov-report=term:skip-covered)
 ARGS ?=
 
-.PHONY: paper paper-offline benchmark test test-portable test-extras test-attacks snapshots test-ray test-network lint clean
+.PHONY: paper paper-offline benchmark test test-portable test-extras test-attacks prove snapshots test-ray test-network lint clean
 .DELETE_ON_ERROR:
 
 paper: $(INSTALLED)
@@ -46,7 +47,11 @@ test-extras: $(EXTRAS)
 	  $(if $(COVERAGE),$(COV) --cov-append --cov-fail-under=90) $(ARGS)
 
 test-attacks: $(EXTRAS)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "attacks and not network" tests/security $(ARGS)
+	UNLEARN_PROOF=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "attacks and not network" tests/security $(ARGS)
+
+# Other targets run a twentieth of each; the marker of hypothesis is its own.
+prove: $(EXTRAS)
+	UNLEARN_PROOF=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "(proof or hypothesis) and not network" $(ARGS)
 
 BEFORE ?= HEAD
 SNAPSHOTS := results/snapshots

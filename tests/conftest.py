@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 import unlearn
+from tests.proofs import proof_count
 from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
@@ -21,7 +22,7 @@ settings.register_profile(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=25,
+    max_examples=proof_count(100),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 # As `--hypothesis-profile=seeded --hypothesis-seed=N` asks: other examples.

@@ -1,7 +1,7 @@
 """Validators shared by every layer: shape, finiteness, sign, ranges, row indices; and how data shows itself in a line.
 
-Each validator either returns the value in the form that the caller needs or raises `InputError`
-before any work starts.
+Each validator either returns the value in the form that the caller needs or raises `InputError` before any work starts.
+Names of loads, meters, buildings and segments are text, whatever they look like.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unlearn.errors import InputError, MissingPackageError, RowError
+from unlearn.errors import DataError, InputError, MissingPackageError, RowError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -181,3 +181,58 @@ def require_rows(name: str, rows: ArrayLike, size: int) -> IntArray:
             f"{int(unique[counts > 1][0])}. Pass numpy.unique(rows) if that is what you mean."
         )
     return unique
+
+
+def as_identifiers(where: str, values: Iterable[object]) -> list[str]:
+    """Return names as text.
+
+    Text stays as it is, blanks and leading zeros included. Whole numbers become their digits, and flags True and False.
+    Fractions are refused: 12.0 may have been 12 or 0012 before some program took names for numbers.
+
+    Raises:
+        DataError: a missing value, or one that is no name; names its position.
+    """
+    return [_as_name(where, i, value) for i, value in enumerate(values)]
+
+
+def _as_name(where: str, i: int, value: object) -> str:
+    if isinstance(value, str):
+        if not value.strip():
+            raise DataError(f"{where}: expected a name, got a blank at position {i}. Give it one, or drop it.")
+        return str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    elif isinstance(value, int | np.integer | np.bool_):
+        return str(value)
+    got = "a missing value" if value is None or value != value else repr(value)
+    raise DataError(
+        f"{where}: expected a name as text or a whole number, got {got} at position {i}. Write names as text, for "
+        "numbers lose leading zeros."
+    )
+
+
+def require_distinct(where: str, names: Sequence[str], what: str = "column", any_case: bool = True) -> None:
+    """Refuse names that occur twice, and those that differ in blanks around them, or in case, alone.
+
+    Args:
+        where: file or table, for messages.
+        names: of columns, meters, ...
+        what: what has these names.
+        any_case: whether names that differ in case alone are taken for one.
+
+    Raises:
+        DataError: names the first such pair with its positions, from 1.
+    """
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        key = name.strip().casefold() if any_case else name.strip()
+        first = seen.setdefault(key, i)
+        if first != i:
+            again = f"{name!r} twice" if names[first] == name else f"{names[first]!r} and {name!r}"
+            raise DataError(
+                f"{where}: expected a different name for each {what}, got {again} ({what}s {first + 1} and {i + 1}). "
+                "Rename one, or drop it if it is a copy."
+            )

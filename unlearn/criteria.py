@@ -138,6 +138,12 @@ class OperatingCostCriterion:
 CRITERIA: Registry[Any] = Registry("criterion", {"mse": MSE, "mape": MAPE, "cost": OperatingCostCriterion})
 
 
+def program(criterion: str) -> str:
+    """The program that re-weights for a criterion, as pages call it."""
+    made = CRITERIA[criterion]
+    return getattr(made, "program", f"PAMU {made.label}")
+
+
 def make_criterion(criterion: str | Criterion, grid: OperatingCost | GridCase | str | None = None) -> Criterion:
     """Return a criterion by name ("mse", "mape", "cost"); pass any other criterion through.
 

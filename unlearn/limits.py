@@ -51,11 +51,11 @@ _OPENED_OR_CLOSED = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 def require_at_most(
-    where: str | Path, what: str, came: int, most: int, remedy: str, error: type[InputError] = DataError
+    where: str | Path, what: str, came: int, most: int, mend: str, error: type[InputError] = DataError
 ) -> None:
-    """Refuse a size above what is expected: says where, what, how much came, and the remedy."""
+    """Refuse a size above what is expected: says where, what, how much came, and how to mend it."""
     if came > most:
-        raise error(f"{where}: expected at most {most:,} {what}, got {came:,}. {remedy}")
+        raise error(f"{where}: expected at most {most:,} {what}, got {came:,}. {mend}")
 
 
 def require_text(where: str | Path, n_bytes: int) -> None:
@@ -114,11 +114,11 @@ def require_yaml(where: str | Path, text: str) -> None:
 
 
 def require_unpacked(
-    where: str | Path, unpacked: int, n_bytes: int, remedy: str, error: type[InputError] = DataError
+    where: str | Path, unpacked: int, n_bytes: int, mend: str, error: type[InputError] = DataError
 ) -> None:
     """Refuse content that claims, or turns out, to be out of proportion to the `n_bytes` that it is packed in."""
     most = max(UNPACKED_BYTES, UNPACKED_TIMES * n_bytes)
-    require_at_most(where, "bytes once unpacked", unpacked, most, remedy, error)
+    require_at_most(where, "bytes once unpacked", unpacked, most, mend, error)
 
 
 def require_unpackable(

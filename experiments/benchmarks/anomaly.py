@@ -54,7 +54,7 @@ def time_anomaly(job: Job, table: RecordTable) -> None:
     plain = replace(job.gan.inversion, patience=None, start="random", batch_size=sizes.batch_size)
     ways = _ways(plain, sizes)
     for way in ways.values():
-        way.search(gan, scored.values[:1], replace(way.options, steps=min(2, plain.steps)), job.seed)
+        way.search(gan, scored.values[:1], replace(way.options, max_iter=min(2, plain.max_iter)), job.seed)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Inversion | FloatArray] = {}
     for _ in tqdm(range(job.benchmark.repeats), desc="repetitions", leave=False):
@@ -64,14 +64,14 @@ def time_anomaly(job: Job, table: RecordTable) -> None:
             found[name] = way.search(gan, values, way.options, job.seed)
             seconds[name].append(time.perf_counter() - start)
     threads = "1 thread" if job.threads == 1 else f"{job.threads} threads"
-    what = f"{scored.length} hours, at most {plain.steps} steps, {threads}"
+    what = f"{scored.length} hours, at most {plain.max_iter} steps, {threads}"
     reference = found[REFERENCE]
     assert isinstance(reference, Inversion)
     for name, result in found.items():
         columns = {"part": "anomaly", "what": what, "method": name}
         score = result.score if isinstance(result, Inversion) else result
         add_timing(table, Timing(np.array(seconds[name])), per=len(score), unit="ms/window", scale=1e3, **columns)
-        steps = result.steps.mean() if isinstance(result, Inversion) else plain.steps
+        steps = result.steps.mean() if isinstance(result, Inversion) else plain.max_iter
         table.add("steps", float(steps), "steps", **columns)
         table.add("windows", len(score), "windows", **columns)
         _add_agreement(table, score, reference.score[: len(score)], columns)
@@ -90,7 +90,7 @@ def _ways(plain: InversionOptions, sizes: AnomalyBenchmarkOptions) -> dict[str, 
     for start in sizes.starts:
         own = replace(plain, start=start)
         for steps in sizes.steps:
-            ways[f"{start} start, {steps} step{'s' if steps > 1 else ''}"] = Way(invert, replace(own, steps=steps))
+            ways[f"{start} start, {steps} step{'s' if steps > 1 else ''}"] = Way(invert, replace(own, max_iter=steps))
         for patience in sizes.patience:
             ways[f"{start} start, patience {patience}"] = Way(invert, replace(own, patience=patience))
     return ways
@@ -139,7 +139,7 @@ def _add_rounding(
         discriminator=deepcopy(gan.discriminator).double(),
         encoder=None,
     )
-    early = replace(plain, steps=min(100, plain.steps))
+    early = replace(plain, max_iter=min(100, plain.max_iter))
     exact = {own: invert(double, values, own, seed).score for own in (early, plain)}
     for metric, own, other in (
         ("alone_difference", alone, together),

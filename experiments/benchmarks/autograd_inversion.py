@@ -39,7 +39,7 @@ def _search(gan: TrainedGan, x: Tensor, options: InversionOptions, seed: int, le
     optimiser = torch.optim.Adam([z], options.learning_rate)
     features = gan.discriminator(x)[1] if lean else None
     best = np.inf
-    for _ in range(options.steps):
+    for _ in range(options.max_iter):
         wanted = gan.discriminator(x)[1] if features is None else features
         made = gan.generator(z)
         distance = (wanted - gan.discriminator(made)[1]).abs().sum()

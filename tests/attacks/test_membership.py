@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from scipy.stats import gaussian_kde
@@ -12,7 +12,6 @@ from unlearn.attacks.membership import log_kernel_sum
 from unlearn.errors import InputError
 
 
-@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 60))
 def test_nearest_records_are_those_of_scipy(seed: int, m: int, n: int) -> None:
     random = np.random.default_rng(seed)
@@ -81,7 +80,6 @@ def test_copies_are_found_for_certain(kind: str) -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.1, 0.34, 0.5, 1.0]))
-@settings(max_examples=40)
 def test_households_have_the_mean_of_their_highest_scores(seed: int, top: float) -> None:
     random = np.random.default_rng(seed)
     scores, who = random.normal(size=60), random.integers(0, 9, 60)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, norm
 from sklearn.metrics import roc_auc_score
 
+from tests.proofs import proof_count
 from unlearn.attacks import measure_attack, require_enough_records
 from unlearn.attacks.outcome import _draws, _Ladder, _Side, _statistics
 from unlearn.errors import InputError
@@ -107,7 +108,8 @@ def test_groups_of_another_length_are_refused() -> None:
         measure_attack([1.0, 2.0], [0.0, 1.0], unit="row", other_group=[0], fprs=())
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", range(proof_count(20)))
 def test_thresholds_and_rates_are_those_of_trying_every_score(seed: int) -> None:
     """Advantage, precision and recall of weighted, tied scores, by plain loops over every score."""
     random = np.random.default_rng(seed)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unlearn.attacks import exact_copies, judge_copies, most_similar
+from unlearn.attacks import check_copies, exact_copies, most_similar
 from unlearn.errors import InputError
 
 
@@ -52,13 +52,13 @@ def test_a_release_of_copies_fails_and_coincidences_pass() -> None:
     real, other = days(60, 0), days(60, 1)
     made = np.concatenate([real[:6], days(54, 2)])
     to_train, to_other = most_similar(made, real), most_similar(made, other)
-    failed = judge_copies((0.1, 0.0), to_train, to_other, 0.05, 0.02)
+    failed = check_copies((0.1, 0.0), to_train, to_other, 0.05, 0.02)
     assert not failed.passed
     assert len(failed.reasons) == 2
     assert "10.00 % of the release are exact copies of training days" in failed.reasons[0]
-    assert judge_copies((0.1, 0.0), to_train, to_other, 0.05, 0.1).passed
+    assert check_copies((0.1, 0.0), to_train, to_other, 0.05, 0.1).passed
     # As many copies of others: coincidence.
-    assert judge_copies((0.1, 0.1), to_train, to_train, 0.05, 0.001).passed
+    assert check_copies((0.1, 0.1), to_train, to_train, 0.05, 0.001).passed
 
 
 def test_unusable_input_is_refused() -> None:
@@ -69,8 +69,8 @@ def test_unusable_input_is_refused() -> None:
         most_similar(made, made, shifts=12)
     found = most_similar(made, made)
     with pytest.raises(InputError, match="near: expected a share"):
-        judge_copies((0, 0), found, found, 1.0, 0.1)
+        check_copies((0, 0), found, found, 1.0, 0.1)
     with pytest.raises(InputError, match="max_copies"):
-        judge_copies((0, 0), found, found, 0.1, -1)
+        check_copies((0, 0), found, found, 0.1, -1)
     with pytest.raises(InputError, match="the same release compared with both sides, got 4 and 2"):
-        judge_copies((0, 0), found, most_similar(made[:2], made), 0.1, 0.1)
+        check_copies((0, 0), found, most_similar(made[:2], made), 0.1, 0.1)

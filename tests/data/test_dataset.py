@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -115,7 +115,6 @@ def test_scaled_to(load):
         dataset.scaled_to([1.0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2000),
     st.floats(0.1, 0.89),
@@ -162,7 +161,6 @@ def test_unusable_split(options, match):
         SplitSpec(**options)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.randoms(use_true_random=False))
 def test_remain_rows_are_the_others(n_train, chooser):
     rows = np.array(chooser.sample(range(n_train), chooser.randint(0, n_train)), dtype=np.int64)
@@ -185,7 +183,6 @@ def test_distinct_columns_leave_out_copies_and_constants():
     assert distinct_columns(features) == ((0, 0), (0, 1), (1, 0), (2, 1))
 
 
-@settings(max_examples=50, deadline=None)
 @given(arrays(np.float64, st.tuples(st.integers(2, 20), st.integers(1, 4)), elements=st.floats(-1e3, 1e3)))
 def test_scaler_round_trip(values):
     scaler = StandardScaler.fit(values)

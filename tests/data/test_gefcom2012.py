@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data import builders
@@ -242,7 +242,6 @@ def test_blank_lines_do_not_shift_row_numbers(tables, tmp_path):
         read_gefcom2012(tmp_path, zones=(1, 2))
 
 
-@settings(max_examples=12, deadline=None)
 @given(
     st.lists(
         st.lists(st.one_of(st.none(), st.integers(-10_000, 10_000_000)), min_size=24, max_size=24),

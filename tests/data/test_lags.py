@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unlearn
@@ -20,7 +20,6 @@ def series(seed: int, n_loads: int = 3) -> np.ndarray:
     return 50 * (shape + random.normal(0, 0.1, (900, n_loads)))
 
 
-@settings(max_examples=20)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([1, 24, 48, 168, -24]),

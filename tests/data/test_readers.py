@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.data import builders
@@ -60,7 +60,6 @@ def saved(frame, path):
     return path
 
 
-@settings(max_examples=25, deadline=None)
 @given(names, st.sampled_from([".csv", ".parquet"]))
 def test_any_printable_name_of_a_meter_is_kept(tmp_path_factory, ids, suffix):
     assume(not {"timestamp", "household_id", "segment"} & {name.strip().casefold() for name in ids})
@@ -77,7 +76,6 @@ def test_any_printable_name_of_a_meter_is_kept(tmp_path_factory, ids, suffix):
     assert dataset.load_names == tuple(ids)
 
 
-@settings(max_examples=25, deadline=None)
 @given(names, st.sampled_from([".csv", ".parquet"]))
 def test_any_printable_name_of_a_building_is_kept(tmp_path_factory, ids, suffix):
     frame = pd.DataFrame({"timestamp": HOURS[0], "building_id": ids, "meter_reading": 1.5, "anomaly": 0})
@@ -118,7 +116,6 @@ def test_whole_numbers_become_names_and_fractions_do_not(tmp_path):
         )
 
 
-@settings(max_examples=20, deadline=None)
 @given(names, st.sampled_from(["{}", " {}", "{} ", "upper"]))
 def test_a_title_that_comes_again_is_refused(tmp_path_factory, ids, change):
     again = ids[0].upper() if change == "upper" else change.format(ids[0])
@@ -164,7 +161,6 @@ def times(folder, texts, **options):
     return read_times(open_table(saved(frame, folder / "times.csv")), "timestamp", **options)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.datetimes(pd.Timestamp("1900-01-01"), pd.Timestamp("2100-01-01")), min_size=1, max_size=5),
     st.sampled_from(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.000", "%Y-%m-%dT%H:%MZ"]),
@@ -175,7 +171,6 @@ def test_any_iso_date_is_read_as_it_says(tmp_path_factory, moments, layout):
     assert [moment.strftime(layout) for moment in read] == texts
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.dates(pd.Timestamp("1990-01-01").date(), pd.Timestamp("2060-01-01").date()), min_size=1, max_size=6),
     st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y %H:%M", "%m-%d-%Y %I:%M %p", "%d/%m/%y", "%Y/%m/%d"]),
@@ -369,7 +364,6 @@ def test_members_that_python_cannot_unpack_are_refused_with_a_remedy(tmp_path, o
             archive.read(name)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["zip", "npz", "parquet", "gefcom2012"]))
 def test_any_damaged_byte_gives_data_or_a_refusal(damaged_files, data, kind):
     path, content, read = damaged_files[kind]

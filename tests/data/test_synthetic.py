@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.data.features import WEATHER_NAMES, distinct_columns
@@ -94,7 +94,6 @@ def test_nominal_peaks():
     assert [constant.name for constant in dataset.fitted] == ["load scale"]
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(1, 6), st.integers(30, 200), st.integers(0, 10_000))
 def test_every_size_gives_positive_loads(n_loads, n_hours, seed):
     dataset = make_synthetic(n_loads, n_hours, seed, start="2020-02-28", split=PUBLISHED)

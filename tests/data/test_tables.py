@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -166,7 +166,6 @@ def test_weather_without_a_load_of_the_table(load, tmp_path):
     )
 
 
-@settings(max_examples=20, deadline=None)
 @given(arrays(np.float64, st.tuples(st.integers(10, 40), st.integers(1, 3)), elements=st.floats(0, 1e9)))
 def test_csv_round_trip(tmp_path_factory, values):
     hours = pd.date_range("2021-03-01", periods=len(values), freq="h")

@@ -4,7 +4,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -248,7 +248,6 @@ def test_load_files_with_other_numbers_of_buses(arrays_and_files, files, tmp_pat
     refuses(files, tmp_path, r"Day2\.csv, sheet Hour 1: expected 5 rows \(the load file has 5 buses\), got 6")
 
 
-@settings(max_examples=20, deadline=None)
 @given(arrays(np.float64, st.tuples(st.just(24), st.integers(1, 5)), elements=st.floats(0, 1e6)))
 def test_load_parser_round_trip(tmp_path_factory, load):
     folder = tmp_path_factory.mktemp("load")
@@ -273,7 +272,6 @@ def test_least_correlated_refuses(count):
         least_correlated(np.column_stack([np.arange(9.0), np.arange(9.0) ** 2, np.ones(9)]), count)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 8))
 def test_each_choice_is_greedy(seed, count):
     load = np.random.default_rng(seed).normal(size=(60, 8))

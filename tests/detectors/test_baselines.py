@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from scipy.stats import skew
@@ -127,7 +127,6 @@ def ecod_by_its_paper(known: np.ndarray, new: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(left.sum(axis=1), right.sum(axis=1)), by_skewness.sum(axis=1))
 
 
-@settings(max_examples=30)
 @given(
     length=st.integers(1, 8), n=st.integers(2, 60), seed=st.integers(0, 999), rounded=st.booleans(), flip=st.booleans()
 )

@@ -27,7 +27,7 @@ QUICK = (
     CnnForecast(TrainingOptions(epochs=1, batch_size=64)),
     Ecod(),
     Autoencoder(hidden=3, epochs=1),
-    Gan(NetworkOptions((3,), 4), AdversarialOptions(1, 64), inversion=InversionOptions(steps=4)),
+    Gan(NetworkOptions((3,), 4), AdversarialOptions(1, 64), inversion=InversionOptions(max_iter=4)),
 )
 
 

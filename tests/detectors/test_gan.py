@@ -144,7 +144,7 @@ def test_bad_settings_are_refused(settings: dict, message: str) -> None:
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedGan:
-    options = Gan(NETWORKS, TRAINING, EncoderOptions(4, 2), InversionOptions(steps=5, start="encoder"))
+    options = Gan(NETWORKS, TRAINING, EncoderOptions(4, 2), InversionOptions(max_iter=5, start="encoder"))
     return fit_gan(small_windows(), options, seed=3)
 
 

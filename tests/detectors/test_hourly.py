@@ -14,7 +14,7 @@ from unlearn.detectors.gan.options import InversionOptions
 from unlearn.detectors.gan.starts import SPAN, HourlySearch
 from unlearn.errors import InputError
 
-HOURLY = InversionOptions(steps=1, start="hourly", tried=7)
+HOURLY = InversionOptions(max_iter=1, start="hourly", tried=7)
 
 
 @torch.no_grad()
@@ -52,14 +52,14 @@ def test_the_search_begins_there_and_goes_on_to_lower_scores() -> None:
     grid = gan.latent_std * np.linspace(-SPAN, SPAN, 7, dtype=np.float32)
     assert (np.abs(first.z[..., None] - grid).min(axis=-1) < 1e-7).all()
     assert first.score.mean() < 0.8 * invert(gan, x, replace(HOURLY, start="random")).score.mean()
-    later = invert(gan, x, replace(HOURLY, steps=15)).score
+    later = invert(gan, x, replace(HOURLY, max_iter=15)).score
     assert (later <= first.score).all()
     assert later.mean() < 0.95 * first.score.mean()
 
 
 def test_it_does_not_depend_on_the_batch_to_the_last_bit() -> None:
     gan, x = small_gan(), small_windows().values[:70]
-    options = replace(HOURLY, steps=3)
+    options = replace(HOURLY, max_iter=3)
     whole = invert(gan, x, options).hour
     np.testing.assert_array_equal(invert(gan, x, replace(options, batch_size=32)).hour, whole)
     np.testing.assert_array_equal(invert(gan, x[66:67], options).hour, whole[66:67])

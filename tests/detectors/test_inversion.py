@@ -14,7 +14,7 @@ from unlearn.detectors.gan.inversion import invert
 from unlearn.detectors.gan.options import EncoderOptions, InversionOptions
 from unlearn.errors import ConvergenceError, InputError
 
-STOPPING = InversionOptions(steps=20, learning_rate=0.1, patience=2, tolerance=0.02, batch_size=4)
+STOPPING = InversionOptions(max_iter=20, learning_rate=0.1, patience=2, tolerance=0.02, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def one_at_a_time(gan: TrainedGan, x: np.ndarray, options: InversionOptions, see
     optimiser = torch.optim.Adam([z], options.learning_rate)
     best = mark = np.inf
     waited = 0
-    for step in range(options.steps):
+    for step in range(options.max_iter):
         made = gan.generator(z)
         score = (1 - options.feature_weight) * (given - made).abs().sum()
         score = score + options.feature_weight * (features - gan.discriminator(made)[1]).abs().sum()
@@ -46,10 +46,10 @@ def one_at_a_time(gan: TrainedGan, x: np.ndarray, options: InversionOptions, see
         optimiser.zero_grad()
         score.backward()
         optimiser.step()
-    return best, options.steps
+    return best, options.max_iter
 
 
-@pytest.mark.parametrize("options", [InversionOptions(steps=8, learning_rate=0.02), STOPPING])
+@pytest.mark.parametrize("options", [InversionOptions(max_iter=8, learning_rate=0.02), STOPPING])
 def test_all_at_once_is_one_at_a_time(double: TrainedGan, options: InversionOptions) -> None:
     x = small_windows().values[:60:9].astype(np.float64)
     found = invert(double, x, options, seed=5)
@@ -60,7 +60,7 @@ def test_all_at_once_is_one_at_a_time(double: TrainedGan, options: InversionOpti
         assert len(set(found.steps.tolist())) > 2, "windows stop at different times"
 
 
-@pytest.mark.parametrize("options", [InversionOptions(steps=10), replace(STOPPING, batch_size=64)])
+@pytest.mark.parametrize("options", [InversionOptions(max_iter=10), replace(STOPPING, batch_size=64)])
 def test_a_score_does_not_depend_on_the_batch_to_the_last_bit(options: InversionOptions) -> None:
     gan, x = small_gan(), small_windows().values[:70]
     whole = invert(gan, x, options)
@@ -86,7 +86,7 @@ def test_the_parts_add_up_and_belong_to_the_z_that_is_returned(double: TrainedGa
 
 def test_more_steps_never_score_higher(double: TrainedGan) -> None:
     x = small_windows().values[:8].astype(np.float64)
-    scores = [invert(double, x, InversionOptions(steps=steps)).score for steps in (1, 5, 20)]
+    scores = [invert(double, x, InversionOptions(max_iter=steps)).score for steps in (1, 5, 20)]
     assert (scores[1] <= scores[0]).all()
     assert (scores[2] <= scores[1]).all()
     assert (scores[2] < scores[0]).any()
@@ -96,14 +96,14 @@ def test_a_window_that_was_generated_is_found_again() -> None:
     gan = small_gan()
     made = gan.sample(6, seed=9).numpy()
     strange = np.where(np.arange(LENGTH) % 2, 3.0, -3.0)[None].repeat(6, axis=0)
-    options = InversionOptions(steps=30, learning_rate=0.05)
+    options = InversionOptions(max_iter=30, learning_rate=0.05)
     assert invert(gan, made, options).score.max() < 0.3 * invert(gan, strange, options).score.min()
 
 
 def test_the_encoder_gives_the_start() -> None:
     gan = train_encoder(small_gan(), small_windows(), EncoderOptions(8, 6, 16, 0.01), seed=1)
     x = small_windows().values
-    single = InversionOptions(steps=1)
+    single = InversionOptions(max_iter=1)
     warm = invert(gan, x, replace(single, start="encoder"))
     np.testing.assert_allclose(warm.z, gan.encoder(torch.from_numpy(x)), atol=1e-6)  # type: ignore[misc]
     assert warm.score.mean() < invert(gan, x, single).score.mean()
@@ -134,7 +134,7 @@ def test_unusable_windows_are_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, r"inversion\.steps"),
+        ({"max_iter": 0}, r"inversion\.max_iter"),
         ({"learning_rate": 0.0}, r"inversion\.learning_rate"),
         ({"feature_weight": 1.5}, r"inversion\.feature_weight: expected a share from 0 to 1"),
         ({"batch_size": 0}, r"inversion\.batch_size"),

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.detectors.builders import daily_series
@@ -25,7 +25,6 @@ def series_of(kwh: np.ndarray, anomaly: np.ndarray | None = None) -> BuildingSer
     st.floats(0, 0.4),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
 def test_windows_are_what_a_slow_search_finds(m: int, t: int, length: int, stride: int, gaps: float, seed: int) -> None:
     random = np.random.default_rng(seed)
     kwh = random.random((m, t)) + np.arange(m)[:, None]

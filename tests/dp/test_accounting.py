@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -194,7 +194,6 @@ def test_losses_whose_exponentials_overflow_are_found(epsilon: float, delta: flo
 
 
 @extras
-@settings(max_examples=25)
 @example(level=-1.5546875, steps=1, delta=0.01)
 @given(
     level=st.floats(-1.7, 3.0),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 from torch import Tensor, nn
@@ -95,7 +95,6 @@ def test_without_noise_and_clipping_it_is_gradient_descent(layout, convolutional
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=15)
 @given(scale=st.floats(1e-2, 1e4), days=st.integers(1, DAYS), clip=st.floats(1e-2, 10))
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_one_household_moves_a_step_by_at_most_its_clip(

@@ -128,7 +128,7 @@ def test_streamed_hours_are_scaled_hours_of_the_year() -> None:
 
 @pytest.mark.slow
 def test_latent_inversion_agrees_however_it_is_searched(tables) -> None:
-    sizes = ["households.n_households=12", "households.n_days=44", "gan.inversion.steps=4"]
+    sizes = ["households.n_households=12", "households.n_days=44", "gan.inversion.max_iter=4"]
     records, text = tables("anomaly", *sizes)
     own = records.pivot_table(index="method", columns="metric", values="value")
     exact = ["one at a time, as published", "one at a time, lean", "all at once"]

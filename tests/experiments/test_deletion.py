@@ -68,7 +68,7 @@ def test_where_parts_are_kept_changes_no_result() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("deletion.worlds=8", "worlds: expected at least 16"),
+        ("deletion.pairs=8", "pairs: expected at least 16"),
         ("deletion.fprs=[0.001]", "at least 1000 records that are no members"),
         ("unlearning.share=0.95", "Remove fewer rows"),
     ],

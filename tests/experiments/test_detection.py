@@ -173,7 +173,7 @@ def test_configured_options_are_those_of_the_library() -> None:
         ("detection.seeds=[1,1]", r"detection\.seeds"),
         ("detection.rule.kind=magic", r"threshold\.rule"),
         ("detection.division.length=0", r"division\.length"),
-        ("detector.gan.inversion.steps=0", "steps"),
+        ("detector.gan.inversion.max_iter=0", "max_iter"),
         ("buildings.injection.kinds=[poetry]", r"injection\.kinds"),
     ],
 )

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor
@@ -153,9 +153,8 @@ def test_neither_order_nor_company_of_hours_counts(cost, seed, n):
     assert_close(own, gradient[:1], GRADIENT, dim=1)
 
 
-@settings(max_examples=12)
 @given(seed=st.integers(0, 10_000), before=st.lists(st.tuples(st.integers(0, 999), st.integers(1, 60)), max_size=3))
-def test_what_a_book_learnt_before_changes_nothing(grid, seed, before):
+def test_what_a_cache_held_before_changes_nothing(grid, seed, before):
     forecast, load = draw(seed, 10)
     fresh, learnt = OperatingCost(grid), OperatingCost(grid)
     for other, n in before:

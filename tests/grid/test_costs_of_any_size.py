@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.grid.test_connection import case as three_buses
@@ -60,7 +60,6 @@ powers = st.floats(-9, 6).map(lambda power: 10.0**power)
 linear = st.sampled_from([0.0]) | st.floats(-3, 6).map(lambda power: 10.0**power)
 
 
-@settings(max_examples=40)
 @given(name=st.sampled_from(sorted(BASES)), quadratic=powers, linear=st.none() | linear, seed=st.integers(0, 10_000))
 def test_one_cost_for_all_generators_is_priced_or_refused(name, quadratic, linear, seed):
     given_cost = {"quadratic": quadratic} | ({} if linear is None else {"linear": linear})
@@ -71,7 +70,6 @@ def test_one_cost_for_all_generators_is_priced_or_refused(name, quadratic, linea
     assert priced or quadratic < 1e-14 * case.shedding_cost[1] * 1e6
 
 
-@settings(max_examples=40)
 @given(quadratic=st.tuples(powers, powers), linear=st.tuples(linear, linear), seed=st.integers(0, 10_000))
 def test_costs_of_two_generators_are_priced_or_refused(quadratic, linear, seed):
     lines = [(0, 1), (1, 2), (0, 2)]

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.grid.active_set_oracle import OraclePricer
 from tests.grid.test_backends import EDGE, ask, assert_close, draw
+from tests.proofs import proof_count
 from unlearn.checks import FloatArray
 from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, ParametricQp, dispatch_qp, redispatch_qp
@@ -73,7 +74,6 @@ def test_the_reported_residual_bounds_the_true_one(grid, many, bounds):
         assert bounded.max() <= cache.statistics.kkt_residual <= 1e-9
 
 
-@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), closed=st.floats(0.0, 1.0), level=st.floats(0.0, 3.0))
 def test_no_network_is_too_tight(grid, seed, closed, level):
     """Lines that carry nothing, generators that are off or cost the same, loads and forecasts of exactly 0."""
@@ -170,7 +170,8 @@ def kink(cost: OperatingCost, load: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return low, low - 1e-4 * load, high + 1e-4 * load
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", range(proof_count(5)))
 def test_the_derivative_at_a_kink_is_that_of_one_side(grid, seed):
     _, load = draw(30 + seed, 1)
     on, below, above = kink(OperatingCost(grid), load)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tests.proofs import proof_count
 from unlearn.grid import GridCase, OperatingCost
 
 Hours = tuple[Tensor, Tensor]
@@ -42,15 +43,16 @@ def n_wrong(found: list[tuple[Tensor, Tensor]], expected: list[tuple[Tensor, Ten
     return sum(not all(map(same, own, true)) for own, true in zip(found, expected, strict=True))
 
 
+@pytest.mark.proof
 def test_threads_that_share_a_cost_get_the_prices_of_one(grid: GridCase) -> None:
-    hours = batches(grid, 48, 4)
+    hours = batches(grid, 8 * proof_count(20), 4)
     fresh = OperatingCost(grid)
     expected = [priced(fresh, own) for own in hours]
     shared = OperatingCost(grid)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda own: priced(shared, own), hours))
     assert n_wrong(found, expected) == 0
-    assert shared.statistics["dispatch"].hours == 48 * 4
+    assert shared.statistics["dispatch"].hours == 4 * len(hours)
 
 
 def test_copies_made_while_another_thread_prices_are_whole(grid: GridCase) -> None:

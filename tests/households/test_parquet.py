@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.households.test_profiles import daily, made
@@ -16,7 +16,6 @@ from unlearn.households.io import parquet
 from unlearn.households.io.parquet import profile_card
 
 
-@settings(max_examples=12)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3), st.sampled_from([24, 48, 144]), st.integers(1, 9))
 def test_households_come_back_exactly(tmp_path_factory, n_households, n_days, n_segments, n_steps, chunk):
     profiles = made(n_households, n_days, n_segments=min(n_segments, n_households))

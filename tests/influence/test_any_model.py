@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -273,7 +273,6 @@ def test_workers_give_the_same():
     assert torch.equal(*found)
 
 
-@settings(max_examples=12, deadline=None)  # an example is two whole modules, row by row
 @given(
     st.integers(1, 12), st.integers(1, 4), st.integers(1, 9), st.booleans(),
     st.lists(st.integers(0, 11), min_size=1, unique=True),

@@ -250,7 +250,7 @@ def test_what_does_not_fit_is_refused_in_our_own_words(options, message):
         ({"model": Estimator()}, "model: expected a trained torch.nn.Module, got Estimator"),
         ({"loss": nn.MSELoss}, "loss: expected a function of outputs and targets, got the class MSELoss; make one"),
         ({"loss": lambda outputs: outputs.mean()}, "training loss: the model or the loss failed .*2 were given"),
-        ({"judge": "mse"}, "judge: expected a function of outputs and targets, got str"),
+        ({"eval_loss": "mse"}, "eval_loss: expected a function of outputs and targets, got str"),
         ({"train_loader": DataLoader(tensors()[0], 5)}, "expected .inputs, targets., got a Tensor"),
         ({"train_loader": None}, "train_loader: expected a torch.utils.data.DataLoader, got NoneType"),
         ({"l2": "much"}, "l2: expected a number of at least 0"),
@@ -357,4 +357,4 @@ def test_what_is_printed_is_short():
     )
     assert repr(trained.forget([1, 2])) == "ForgottenModule(Linear, rows removed: 2, not complete)"
     assert "CGInfluenceModule(Linear of 5 trained parameters" in repr(build())
-    assert repr(PairObjective(F.mse_loss, 0.1)) == "PairObjective(mse_loss, l2=0.1, judge=mse_loss)"
+    assert repr(PairObjective(F.mse_loss, 0.1)) == "PairObjective(mse_loss, l2=0.1, eval_loss=mse_loss)"

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import nn
@@ -32,7 +32,6 @@ def labels(loss, outputs=B):
 
 
 @pytest.mark.extras
-@settings(deadline=None, max_examples=10)
 @given(
     dtype=st.sampled_from([torch.float64, torch.float32]),
     batch_size=st.integers(1, N + 1),

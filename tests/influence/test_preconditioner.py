@@ -78,7 +78,7 @@ def test_blocks_lower_the_condition_of_a_trained_network():
     weights = torch.ones(300, dtype=torch.float64)
     operator = objective.gauss_newton(objective.theta, weights, damping=1e-1)
     rhs = torch.ones(objective.n_parameters, dtype=torch.float64)
-    options = IhvpOptions("cg", rtol=1e-8, max_steps=5000)
+    options = IhvpOptions("cg", rtol=1e-8, max_iter=5000)
     preconditioner, dense = objective.preconditioner(objective.theta, weights, 1e-1), dense_matrix(operator)
     blocks = solve_cg(operator, rhs, options, preconditioner)
     exact = torch.linalg.solve(dense, rhs)

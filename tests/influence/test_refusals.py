@@ -297,7 +297,7 @@ def test_a_solve_cut_short_warns_and_an_unmet_tolerance_raises():
     with pytest.warns(UserWarning, match=r"CG: tolerance 1e-10 not met after 2 steps.*cut short by maxiter=2"):
         problem.module(CGInfluenceModule, damp=0.0, maxiter=2, preconditioner="none").inverse_hvp(vector)
     module = problem.module(CGInfluenceModule, damp=0.0, preconditioner="none")
-    module._options = replace(module._options, max_steps=3)
+    module._options = replace(module._options, max_iter=3)
     with pytest.raises(ConvergenceError, match=r"CG: tolerance 1e-10 not met after 3 steps.*Raise damp"):
         module.inverse_hvp(vector)
     assert not module.solution.converged

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -132,8 +132,8 @@ class Sums(nn.Module):
 
 
 class Nested(BaseObjective):
-    def __init__(self, l2=0.1, delta=1.0, judge=F.mse_loss):
-        self.l2, self.delta, self.judge = l2, delta, judge
+    def __init__(self, l2=0.1, delta=1.0, eval_loss=F.mse_loss):
+        self.l2, self.delta, self.eval_loss = l2, delta, eval_loss
 
     def train_outputs(self, model, batch):
         return model(batch["in"][0])
@@ -145,7 +145,7 @@ class Nested(BaseObjective):
         return 0.5 * self.l2 * params.square().sum()
 
     def test_loss(self, model, params, batch):
-        return self.judge(model(batch["in"][0]), batch["out"][0])
+        return self.eval_loss(model(batch["in"][0]), batch["out"][0])
 
 
 def ragged_scores(folder, change=lambda parts: None, size=4, **options):
@@ -187,7 +187,7 @@ CHANGES = {
     "a parameter": set_to("out.bias", 1.0),
     "l2": lambda parts: parts.update(objective=Nested(l2=0.2)),
     "the loss": lambda parts: parts.update(objective=Nested(delta=0.5)),
-    "the judge": lambda parts: parts.update(objective=Nested(judge=F.l1_loss)),
+    "the eval_loss": lambda parts: parts.update(objective=Nested(eval_loss=F.l1_loss)),
     "a frozen parameter": lambda parts: parts["model"].out.bias.requires_grad_(False),
 }
 
@@ -271,7 +271,6 @@ def fingerprint(batch, n, size=4, kept=True):
     return samples.fingerprint()
 
 
-@settings(max_examples=60, deadline=None)
 @given(STRUCTURES, st.integers(1, 9), st.booleans(), st.data())
 def test_fingerprints_tell_any_change_of_any_row(structure, n, kept, data):
     batch = made(structure, n)
@@ -285,7 +284,6 @@ def test_fingerprints_tell_any_change_of_any_row(structure, n, kept, data):
     assert fingerprint(batch, n, kept=kept) != before
 
 
-@settings(max_examples=60, deadline=None)
 @given(STRUCTURES, STRUCTURES)
 def test_fingerprints_tell_structures_apart(a, b):
     """Shapes, dtypes and names count, also where the values' bytes are the same."""

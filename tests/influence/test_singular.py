@@ -6,7 +6,7 @@ A Cholesky factorisation of a singular matrix succeeds or fails by the last bits
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -29,7 +29,6 @@ def module(X, Y, dtype=torch.float64, batch_size=64, **options):
     return AutogradInfluenceModule(model, PairObjective(F.mse_loss), rows, rows, "cpu", **{"damp": 0.0, **options})
 
 
-@settings(max_examples=60)
 @given(
     build=st.sampled_from(COLLINEAR),
     n=st.integers(12, 400),
@@ -46,7 +45,6 @@ def test_collinear_designs_are_refused(build, n, d, seed, dtype, gnh, check):
 
 
 @pytest.mark.extras
-@settings(max_examples=20, deadline=None)
 @given(
     build=st.sampled_from(COLLINEAR),
     n=st.integers(12, 200),
@@ -63,14 +61,12 @@ def test_kronecker_factors_of_collinear_designs_are_refused(build, n, d, seed, d
         module.inverse_hvp(torch.ones(2 * (d + 1), dtype=dtype))
 
 
-@settings(max_examples=15)
 @given(n=st.integers(2, 8), more=st.integers(0, 30), seed=st.integers(0, 9999), check=st.booleans())
 def test_fewer_rows_than_parameters_are_refused(n, more, seed, check):
     with pytest.raises((InputError, SingularHessianError), match="singular to rounding"):
         module(normal(n, n + more, seed), normal(n, 1, seed + 1), check_eigvals=check)
 
 
-@settings(max_examples=40)
 @given(exponent=st.floats(0, 9), n=st.integers(30, 300), d=st.integers(2, 10), seed=st.integers(0, 9999))
 def test_ill_conditioned_hessians_are_accepted_and_solved(exponent, n, d, seed):
     """Condition numbers of the Hessian up to 1e9, against a QR of the design in extended precision's stead."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tests.linalg.test_preconditioning import head_problem
 from tests.linalg.test_solvers import Matrix, random_spd
+from tests.proofs import proof_count
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.influence import ModuleObjective
 from unlearn.linalg import IhvpOptions, cg, dense_matrix, inverse_hvp, solve_cg
@@ -90,7 +91,8 @@ def test_every_column_reaches_its_true_residual(seed, size, width, rank, exponen
     assert found.statistics["largest_curvature"] <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", range(proof_count(20)))
 def test_a_block_needs_fewer_steps_than_its_columns(seed):
     matrix, rhs = spd(seed, 100, 1e3), normal(seed, 100, 8)
     together = solve_cg(Matrix(matrix), rhs, TIGHT)
@@ -128,7 +130,8 @@ def test_columns_that_converge_early_cost_no_more_products():
 
 
 @pytest.mark.parametrize("apart", [1e-13, 1e-10, 1e-7, 1e-4, 1e-1])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", range(proof_count(20)))
 def test_nearly_dependent_right_hand_sides_converge_as_fast_as_independent_ones(seed, apart):
     matrix, noise = spd(seed, 40, 1e4), normal(seed + 1, 40, 8)
     apart_from_one = solve_cg(Matrix(matrix), normal(seed, 40, 1) + apart * noise, TIGHT)
@@ -270,7 +273,7 @@ def test_a_start_is_used(shape):
     assert warm.statistics["steps"] > 0
     torch.testing.assert_close(warm.value, exact, rtol=1e-5, atol=1e-5)
     # Each step lowers the error in the norm of H, so that one step from a start close by ends close by.
-    once = solve_cg(Matrix(matrix), rhs, IhvpOptions("cg", rtol=1e-9, max_steps=1, on_failure="report"), start=near)
+    once = solve_cg(Matrix(matrix), rhs, IhvpOptions("cg", rtol=1e-9, max_iter=1, on_failure="report"), start=near)
     before, after = (float(((x - exact) * (matrix @ (x - exact))).sum()) for x in (near, once.value))
     assert once.statistics["steps"] == 1
     assert after < before
@@ -328,7 +331,7 @@ def test_single_precision_is_solved_as_far_as_it_goes(width, condition):
 def test_roundoff_excuses_rounding_errors_only():
     operator, rhs = Matrix(spd(0, 60, 1e4)), normal(0, 60)
     with pytest.raises(ConvergenceError, match="not converged after 5 steps"):
-        solve_cg(operator, rhs, IhvpOptions("cg", rtol=1e-9, max_steps=5, roundoff=1.2e-7))
+        solve_cg(operator, rhs, IhvpOptions("cg", rtol=1e-9, max_iter=5, roundoff=1.2e-7))
     exact = solve_cg(operator, rhs, IhvpOptions("cg", rtol=1e-3, roundoff=1e-15))
     assert exact.statistics["stopped_by"] == "tolerance"
 

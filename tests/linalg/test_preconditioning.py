@@ -68,7 +68,7 @@ def test_an_indefinite_preconditioner_is_refused():
 def test_a_preconditioner_does_not_hide_failure():
     objective, theta, weights, rhs = head_problem()
     with pytest.raises(ConvergenceError, match="CG: not converged after 3 steps"):
-        solve_cg(objective.hessian(theta, weights), rhs, IhvpOptions("cg", max_steps=3), lambda vector: 2 * vector)
+        solve_cg(objective.hessian(theta, weights), rhs, IhvpOptions("cg", max_iter=3), lambda vector: 2 * vector)
 
 
 def test_blocks_are_refused_where_there_are_none():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.linalg.collinear import COLLINEAR, normal
@@ -24,7 +24,6 @@ def weights_of(design, weighted):
     return normal(len(design), 1, 5)[:, 0].abs() + 0.1 if weighted else torch.ones(len(design), dtype=torch.float64)
 
 
-@settings(max_examples=60)
 @given(design=designs, weighted=st.booleans(), removed=st.booleans())
 def test_heads_of_collinear_designs_are_refused(design, weighted, removed):
     target, weights = normal(len(design), 1, 6), weights_of(design, weighted)
@@ -40,7 +39,6 @@ def test_heads_of_collinear_designs_are_refused(design, weighted, removed):
         statistics.solve()
 
 
-@settings(max_examples=60)
 @given(design=designs, weighted=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]))
 def test_dense_solves_of_collinear_designs_are_refused(design, weighted, dtype):
     operator = Rows((design * weights_of(design, weighted).sqrt()[:, None]).to(dtype))
@@ -48,7 +46,6 @@ def test_dense_solves_of_collinear_designs_are_refused(design, weighted, dtype):
         solve_dense(operator, torch.ones(operator.size, dtype=dtype), len(design))
 
 
-@settings(max_examples=30)
 @given(design=designs, roundoff=st.sampled_from([0.0, 2.2e-16]))
 def test_cg_solves_what_has_a_solution_and_nothing_else(design, roundoff):
     operator = Rows(design)
@@ -57,7 +54,6 @@ def test_cg_solves_what_has_a_solution_and_nothing_else(design, roundoff):
     assert not solve_cg(operator, null + 0.1 * normal(len(null), 1, 3)[:, 0], options).converged
 
 
-@settings(max_examples=30)
 @given(exponent=st.floats(0, 9), n=st.integers(30, 300), d=st.integers(2, 20), seed=st.integers(0, 999))
 def test_ill_conditioned_matrices_are_solved(exponent, n, d, seed):
     left, right = torch.linalg.qr(normal(n, d, seed))[0], torch.linalg.qr(normal(d, d, seed + 1))[0]

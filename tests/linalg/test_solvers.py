@@ -63,11 +63,11 @@ def hard():
 
 def test_cg_that_does_not_converge_raises_with_cause_and_remedy(hard):
     with pytest.raises(ConvergenceError, match=r"CG: not converged after 3 steps, relative residual .*solver='direct'"):
-        solve_cg(*hard, IhvpOptions("cg", max_steps=3))
+        solve_cg(*hard, IhvpOptions("cg", max_iter=3))
 
 
 def test_cg_that_does_not_converge_is_reported_when_asked(hard):
-    found = solve_cg(*hard, IhvpOptions("cg", max_steps=3, on_failure="report"))
+    found = solve_cg(*hard, IhvpOptions("cg", max_iter=3, on_failure="report"))
     assert (found.converged, found.status, found.statistics["steps"]) == (False, "not converged", 3)
     assert found.statistics["relative_residual"] == pytest.approx(relative_residual(hard[0], found.value, hard[1]))
 
@@ -137,7 +137,7 @@ def test_an_indefinite_matrix_is_refused_with_a_remedy():
         ({"on_failure": "ignore"}, "ihvp.on_failure: expected one of raise, report"),
         ({"damping": -1.0}, "ihvp.damping: expected a number of at least 0"),
         ({"rtol": 0.0}, "ihvp.rtol: expected a number above 0"),
-        ({"max_steps": 0}, "ihvp.max_steps: expected a number above 0"),
+        ({"max_iter": 0}, "ihvp.max_iter: expected a number above 0"),
     ],
 )
 def test_unusable_options_are_refused(options, message):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from tests.proofs import proof_count
 from tests.security.conftest import Attacked
 from unlearn.dp import Noise, NoiseSource, SimulatedNoise, noise_multiplier_for, noise_source, private_sum
 from unlearn.dp.sums import Grid
@@ -45,9 +46,10 @@ def test_noise_is_not_drawn_again(attacked: Attacked) -> None:
     attacked("noise replayed, histogram recovered to", 20, "4e-15", f"{found:.1f} (a seed known: {control:.0e})")
 
 
+@pytest.mark.proof
 def test_the_seed_is_not_found(attacked: Attacked) -> None:
     """In a cell that nobody is in, a released sum is noise alone: each seed is tried on it."""
-    tries = 20_000
+    tries = proof_count(20_000)
     households = simulate_households(1, n_days=1)
 
     def found(noise: NoiseSource) -> list[int]:
@@ -57,22 +59,23 @@ def test_the_seed_is_not_found(attacked: Attacked) -> None:
         drawn = (grid.noise(first + 1, 2.0, source)[first] * grid.width for source in sources)
         return [seed for seed, own in enumerate(drawn) if own == released[0]]
 
-    assert found(known(12_345)) == [12_345]
+    assert found(known(tries // 2)) == [tries // 2]
     # By chance once in some thousand runs of as many seeds: the grid has 2e10 points within the noise.
     after = found(noise_source("os"))
     assert len(after) <= 1
     attacked("seed of the noise searched", tries, "found in 3 s", f"{len(after)} found (a simulated one: found)")
 
 
+@pytest.mark.proof
 @pytest.mark.extras
 def test_last_bits_do_not_tell(attacked: Attacked) -> None:
     """Floats near 0 have finer last bits than floats near 1 (Mironov 2012): an event that one world alone can show."""
-    tries, delta = 4000, 1e-3
+    tries, delta = proof_count(4000), 1e-3
     noise = noise_multiplier_for(1.0, delta, 1.0, 1)
     random = np.random.default_rng()
 
     def float_mechanism(there: bool) -> np.ndarray:
-        return float(there) + noise * random.standard_normal(tries)
+        return float(there) + noise * random.standard_normal(4000)
 
     def one_at_a_time(there: bool) -> np.ndarray:
         return np.concatenate([private_sum([[float(there)]], 1.0, noise) for _ in range(tries)])
@@ -209,6 +212,7 @@ def audited(game: Game, choosing: dict[bool, np.ndarray], judging: dict[bool, np
     return bound(ways[best], threshold, judging)
 
 
+@pytest.mark.proof
 @pytest.mark.extras
 def test_a_release_tells_no_more_than_it_promises(
     game: Game, attacked: Attacked, monkeypatch: pytest.MonkeyPatch
@@ -226,7 +230,7 @@ def test_a_release_tells_no_more_than_it_promises(
         )
         return audited(game, choosing, judging)
 
-    found = told(PRIVACY, 150, 350)
+    found = told(PRIVACY, proof_count(150), proof_count(350))
     assert found <= EPSILON
     # The same attack has what it takes: without noise it tells.
     n = 60
@@ -244,7 +248,7 @@ def test_a_release_tells_no_more_than_it_promises(
     assert control > EPSILON
     attacked(
         f"membership in a release at epsilon = {EPSILON:g}: lower 99 % bound",
-        1000,
+        2 * (proof_count(150) + proof_count(350)),
         "20 of 20 guessed",
         f"{found:.2f} (seed known: {control:.2f}; without noise: {silent:.2f})",
     )

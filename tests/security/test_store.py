@@ -19,6 +19,7 @@ from tests.detectors.builders import small_division
 from tests.detectors.gans import small_windows
 from tests.experiments.conftest import Runner
 from tests.generators.builders import households
+from tests.proofs import proof_count
 from tests.security.conftest import Attacked
 from unlearn.data import LoadDataset
 from unlearn.detectors import Autoencoder, fit_candidates
@@ -31,7 +32,7 @@ from unlearn.records import read_parquet, write_parquet
 from unlearn.store import kept
 from unlearn.studies.detection.archive import load_archive, save_archive, score_division
 
-TRIES, KILLS = 200, 10
+TRIES, KILLS = proof_count(200), proof_count(10)
 
 #: What the same attack changed in silence before files carried checksums, of how many tries.
 BEFORE = {
@@ -115,6 +116,7 @@ def flipped(folder: Path, random: np.random.Generator) -> tuple[Path, bytes]:
     raise AssertionError
 
 
+@pytest.mark.proof
 def test_no_flipped_bit_changes_anything_in_silence(
     tmp_path: Path, linear: Forecaster, cnn: Forecaster, attacked: Attacked
 ) -> None:
@@ -136,6 +138,7 @@ def test_no_flipped_bit_changes_anything_in_silence(
     assert set(silent.values()) == {0}
 
 
+@pytest.mark.proof
 def test_a_flip_in_a_model_is_silent_where_nobody_verifies(tmp_path: Path, linear: Forecaster) -> None:
     """The positive control: the same flips, read as safetensors alone."""
     file = unlearn.save_forecaster(linear, tmp_path / "model") / "model.safetensors"
@@ -180,6 +183,7 @@ def forked(work: Callable[[], Any]) -> int:
     return pid
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_killed_run_leaves_nothing_and_ends_with_the_same_records(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attacked: Attacked
@@ -207,12 +211,13 @@ def test_a_killed_run_leaves_nothing_and_ends_with_the_same_records(
     attacked(f"kill {name} while it runs", kills, "temporary files stay", f"equal records, {len(left)} left")
 
 
+@pytest.mark.proof
 def test_what_lies_in_the_folder_of_a_killed_run_before_its_restart_is_never_taken_for_whole(
     dataset: LoadDataset, linear: Forecaster, tmp_path: Path
 ) -> None:
     """Every file that a kill can leave under its final name is whole: kills at random moments of a writer."""
     random = np.random.default_rng(1)
-    for number in range(10):
+    for number in range(KILLS):
         folder = tmp_path / str(number)
         pid = forked(lambda folder=folder: [unlearn.save_forecaster(linear, folder / str(i)) for i in range(1000)])  # type: ignore[misc]
         time.sleep(float(random.uniform(0.0, 0.2)))

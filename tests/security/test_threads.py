@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.grid.test_threads import batches, n_wrong, priced
+from tests.proofs import proof_count
 from tests.security.conftest import Attacked
 from unlearn.grid import OperatingCost, load_case
 from unlearn.guard import Guard
@@ -16,10 +17,11 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Guard, "__exit__", lambda self, *raised: None)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "before"), [("ieee14", "457 wrong, 57 raised"), ("ieee9", "91 wrong, 5 raised")])
 def test_eight_threads_get_the_prices_of_one(name: str, before: str, attacked: Attacked) -> None:
     case = load_case(name)
-    hours = batches(case, 8 * 200, 2)
+    hours = batches(case, 8 * proof_count(200), 2)
     fresh, shared = OperatingCost(case), OperatingCost(case)
     expected = [priced(fresh, own) for own in hours]
     with ThreadPoolExecutor(8) as pool:

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.proofs import proof_count
 from unlearn import store, temporary
 from unlearn.errors import DataError, InputError, StoreError
 from unlearn.records import (
@@ -69,10 +70,12 @@ def test_any_flipped_bit_and_any_cut_is_found(kind, tmp_path_factory, data):
         assert "again" in str(refused.value) or "anew" in str(refused.value)
 
 
-def test_bits_of_every_byte_of_a_small_file(tmp_path):
+@pytest.mark.proof
+def test_bits_of_a_small_file(tmp_path):
     path = sealed(tmp_path)
     content = path.read_bytes()
-    for at in range(0, 8 * len(content), 7):
+    n_bits = 8 * len(content)
+    for at in range(0, n_bits, n_bits // proof_count(n_bits)):
         flipped = bytearray(content)
         flipped[at // 8] ^= 1 << at % 8
         path.write_bytes(flipped)

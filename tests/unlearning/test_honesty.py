@@ -9,7 +9,7 @@ from unlearn.unlearning import steps
 
 
 def test_a_solve_that_did_not_converge_is_not_complete(linear, dataset):
-    loose = unlearn.IhvpOptions("cg", max_steps=1, on_failure="report")
+    loose = unlearn.IhvpOptions("cg", max_iter=1, on_failure="report")
     result = unlearn.forget(linear, dataset, range(100), ihvp=loose, compare_retrained=True)
     assert result.distance_to_retrained > 1e-3
     assert not result.complete
@@ -18,7 +18,7 @@ def test_a_solve_that_did_not_converge_is_not_complete(linear, dataset):
 
 
 def test_scores_from_a_solve_that_did_not_converge_are_refused(linear, dataset):
-    loose = unlearn.IhvpOptions("cg", max_steps=1, on_failure="report")
+    loose = unlearn.IhvpOptions("cg", max_iter=1, on_failure="report")
     with pytest.raises(ConvergenceError, match="scores would be wrong"):
         unlearn.reweight(linear, dataset, range(100), criterion="mse", l1_budget=0.1, ihvp=loose)
 

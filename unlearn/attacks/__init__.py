@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         random_subsets,
         residuals_of,
     )
-    from unlearn.attacks.similarity import Similarity, Verdict, exact_copies, judge_copies, most_similar
+    from unlearn.attacks.similarity import Similarity, Verdict, check_copies, exact_copies, most_similar
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -77,7 +77,7 @@ __all__ = [
     # reconstruction
     "Closeness", "closeness_test", "compromised_shares", "relative_radius", "share_of",
     # copies
-    "Similarity", "Verdict", "exact_copies", "judge_copies", "most_similar",
+    "Similarity", "Verdict", "exact_copies", "check_copies", "most_similar",
     # attributes
     "CLASSIFIERS", "BoostedTrees", "Classifier", "Guesses", "NearestProfile", "Trial", "accuracy_of", "gain_of",
     "infer_attribute", "leak_of", "majority_guesses", "make_classifier",

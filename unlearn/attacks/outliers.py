@@ -1,7 +1,7 @@
 """Implausible outlier households: some are put among the training households, some are not; who can tell which?
 
 An attack on ordinary households may fail because households resemble each other. Outliers resemble nobody, so a
-generator that has learnt them by heart shows it (OpenSynth workshop, "membership inference attack with outliers").
+generator that overfits them shows it (OpenSynth workshop, "membership inference attack with outliers").
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def exact_copies(synthetic: ArrayLike, real: ArrayLike) -> BoolArray:
     return np.isin(rows[0], rows[1]) & made.any(axis=1)
 
 
-def judge_copies(
+def check_copies(
     exact: tuple[float, float], to_train: Similarity, to_holdout: Similarity, near: float, max_copies: float
 ) -> Verdict:
     """Fail a release with too many copies of training profiles.

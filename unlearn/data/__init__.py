@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
     from unlearn.data.files import cache_dir, fetch, fetch_wheel
     from unlearn.data.gefcom2012 import read_gefcom2012
-    from unlearn.data.poisoning import POISONS, Poisoned, poison
+    from unlearn.data.poisoning import Poisoned, poison
     from unlearn.data.sources import SOURCES, load_dataset
     from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
     from unlearn.data.synthetic import make_synthetic
@@ -30,7 +30,6 @@ __all__ = [
     "PUBLISHED",
     "remain_rows",
     # poisoned training hours
-    "POISONS",
     "Poisoned",
     "poison",
     # features

@@ -11,9 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, as_floats, require_choice, require_positive, require_shape, short_repr
+from unlearn.checks import (
+    FloatArray,
+    as_floats,
+    as_identifiers,
+    require_choice,
+    require_distinct,
+    require_positive,
+    require_shape,
+    short_repr,
+)
 from unlearn.data.features import CALENDAR_NAMES, Lag, declared_lags, find_lags, stack_features
-from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.data.splits import FAIR, Split, SplitSpec
 from unlearn.data.text_tables import listed
 from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, seconds_of

@@ -135,9 +135,6 @@ _FACTORS: dict[str, Callable[[IntArray, int, tuple[int, int], np.random.Generato
     "ramp": _ramp,
 }
 
-#: Kinds of poison.
-POISONS = tuple(_FACTORS)
-
 
 def _require_strength(kind: str, strength: float) -> None:
     lowest = 0.0 if kind == "noise" else -1.0

@@ -18,9 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from unlearn.checks import BoolArray, FloatArray, short_repr
+from unlearn.checks import BoolArray, FloatArray, as_identifiers, require_distinct, short_repr
 from unlearn.data.files import as_path, foreign_errors, read_bytes, refuse_other_content
-from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.errors import DataError
 from unlearn.limits import COLUMNS, require_at_most, require_footer, require_parquet
 from unlearn.records import unmarked

@@ -19,11 +19,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, require_distinct
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.features import WEATHER_NAMES, least_correlated
 from unlearn.data.files import Archive, cache_dir, fetch, foreign_errors, refuse_other_content
-from unlearn.data.identifiers import require_distinct
 from unlearn.data.sources import Tx123bt
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.text_tables import listed, parse_csv

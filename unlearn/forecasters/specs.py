@@ -134,6 +134,11 @@ class Mixer(Network):
 FORECASTERS: Registry[type[ForecasterSpec]] = Registry("forecaster", {own.name: own for own in (Linear, Cnn, Mixer)})
 
 
+def solved_exactly(name: str) -> bool:
+    """Whether what goes by a name, which may be unknown, is solved in closed form without an extractor."""
+    return name in FORECASTERS and FORECASTERS[name].exact
+
+
 def network_named(name: str) -> type[Network]:
     """The network of that name.
 

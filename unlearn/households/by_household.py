@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from unlearn.checks import IntArray, require_count, require_fraction, short_repr
-from unlearn.data.identifiers import as_identifiers
+from unlearn.checks import IntArray, as_identifiers, require_count, require_fraction, short_repr
 from unlearn.data.times import DateArray, day_of_week_of, month_of
 from unlearn.errors import DataError, InputError, MismatchError
 from unlearn.households.profiles import DailyProfiles, EnergyArray, ReadingReport, checked_label, segment_codes

@@ -135,7 +135,7 @@ class CGInfluenceModule(BaseInfluenceModule):
         message = f"CG: tolerance {self._options.rtol:.0e} not met {place}."
         if self.cg_kwargs.get("maxiter") is None:
             raise ConvergenceError(f"{message} Raise damp, use a float64 model, or loosen rtol of CGInfluenceModule.")
-        warnings.warn(f"{message} The solve was cut short by maxiter={self._options.max_steps}.", stacklevel=4)
+        warnings.warn(f"{message} The solve was cut short by maxiter={self._options.max_iter}.", stacklevel=4)
 
     def _preconditioner(self, operator: Any) -> Preconditioner | None:
         given = self.cg_kwargs.get("M")
@@ -177,7 +177,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             solver="cg",
             rtol=require_positive("rtol", RTOL.get(dtype, 1e-3) if rtol is None else rtol),
             atol=require_not_negative("atol", given.get("atol") or 0.0),
-            max_steps=None if steps is None else int(require_positive("maxiter", steps)),
+            max_iter=None if steps is None else int(require_positive("maxiter", steps)),
             on_failure="report",
             roundoff=torch.finfo(dtype).eps,
         )

@@ -26,17 +26,17 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class PairObjective(BaseObjective):
-    """`loss(model(x), y) + (l2/2) ‖θ‖²` on training batches (x, y); `judge(model(x), y)` on test batches."""
+    """`loss(model(x), y) + (l2/2) ‖θ‖²` on training batches (x, y); `eval_loss(model(x), y)` on test batches."""
 
-    def __init__(self, loss: LossFunction, l2: float = 0.0, judge: LossFunction | None = None) -> None:
+    def __init__(self, loss: LossFunction, l2: float = 0.0, eval_loss: LossFunction | None = None) -> None:
         """Fix the losses.
 
         Args:
             loss: training loss, a mean over samples.
             l2: regulariser of the mean, >= 0.
-            judge: test loss; None means `loss`.
+            eval_loss: test loss; None means `loss`.
         """
-        for name, function in (("loss", loss), ("judge", judge or loss)):
+        for name, function in (("loss", loss), ("eval_loss", eval_loss or loss)):
             if isinstance(function, type) or not callable(function):
                 what = (
                     f"the class {function.__name__}; make one"
@@ -44,12 +44,12 @@ class PairObjective(BaseObjective):
                     else type(function).__name__
                 )
                 raise InputError(f"{name}: expected a function of outputs and targets, got {what}.")
-        self.loss, self.judge = loss, judge or loss
+        self.loss, self.eval_loss = loss, eval_loss or loss
         self.l2 = require_not_negative("l2", l2)
 
     def __repr__(self) -> str:
-        loss, judge = (getattr(f, "__name__", type(f).__name__) for f in (self.loss, self.judge))
-        return f"PairObjective({loss}, l2={self.l2:g}, judge={judge})"
+        loss, eval_loss = (getattr(f, "__name__", type(f).__name__) for f in (self.loss, self.eval_loss))
+        return f"PairObjective({loss}, l2={self.l2:g}, eval_loss={eval_loss})"
 
     def train_outputs(self, model: nn.Module, batch: Any) -> Tensor:
         return _outputs(model, _pair(batch)[0])
@@ -62,7 +62,7 @@ class PairObjective(BaseObjective):
 
     def test_loss(self, model: nn.Module, params: Tensor, batch: Any) -> Tensor:
         inputs, targets = _pair(batch)
-        return _mean_loss(self.judge, _outputs(model, inputs), targets)
+        return _mean_loss(self.eval_loss, _outputs(model, inputs), targets)
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ def solve_cg(
 
     Every column keeps the iterate whose true residual is smallest. CG restarts from those that have
     not met their tolerance, until all have, or the true residual is no longer halved by a restart, or
-    `max_steps` are spent.
+    `max_iter` are spent.
 
     Args:
         operator: H, symmetric; see `Operator` for blocks and single precision.
@@ -140,7 +140,7 @@ def solve_cg(
     if status != "solved" and options.on_failure == "raise":
         raise ConvergenceError(
             f"CG: {status} after {search.steps} steps, relative residual {worst:.2g}, expected {options.rtol:.0e}. "
-            "Raise the damping or max_steps, loosen rtol, or use solver='direct'; state the roundoff of a model in "
+            "Raise the damping or max_iter, loosen rtol, or use solver='direct'; state the roundoff of a model in "
             "single precision."
         )
     return Solution(value.reshape(rhs.shape), status == "solved", status, statistics)
@@ -169,7 +169,7 @@ class _Search:
         self._operator, self._callback, self._shape = operator, callback, shape
         self._preconditioner = None if preconditioner is None else _on_blocks(preconditioner)
         self._roundoff, self._measured = options.roundoff, False
-        self._limit = options.max_steps or 10 * operator.size
+        self._limit = options.max_iter or 10 * operator.size
         self.steps, self.products = 0, 0
         self.curvature, self.indefinite = 0.0, False
         self.bar = tqdm(total=self._limit, desc="CG", unit="step", leave=False, delay=PROGRESS_DELAY)

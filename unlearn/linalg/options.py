@@ -19,7 +19,7 @@ class IhvpOptions:
         solver: "direct" (structured or dense factorisation) or "cg" (matrix-free).
         damping: λ >= 0 added to the Hessian of the sum.
         rtol: relative residual that CG must reach.
-        max_steps: CG steps, of a block of right-hand sides too; None means ten times the number of parameters.
+        max_iter: CG steps, of a block of right-hand sides too; None means ten times the number of parameters.
         on_failure: "raise", or "report" in the returned status.
         preconditioner: of CG: "none", or "block": the block structure of the objective, see its
             `preconditioner`.
@@ -32,7 +32,7 @@ class IhvpOptions:
     solver: str = "direct"
     damping: float = 0.0
     rtol: float = 1e-12
-    max_steps: int | None = None
+    max_iter: int | None = None
     on_failure: str = "raise"
     preconditioner: str = "none"
     atol: float = 0.0
@@ -52,5 +52,5 @@ class IhvpOptions:
         require_not_negative("ihvp.atol", self.atol)
         if self.roundoff:
             require_fraction("ihvp.roundoff", self.roundoff)
-        if self.max_steps is not None:
-            require_positive("ihvp.max_steps", self.max_steps)
+        if self.max_iter is not None:
+            require_positive("ihvp.max_iter", self.max_iter)

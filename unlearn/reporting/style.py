@@ -63,11 +63,6 @@ def rule_named(rule: str) -> str:
     return "best F1 on validation" if rule == "best_f1" else rule
 
 
-def program(criterion: str) -> str:
-    """The program that re-weights for a criterion."""
-    return "TAMU" if criterion == "cost" else f"PAMU {CRITERION_NAMES[criterion]}"
-
-
 def coloured(names: Iterable[str], fixed: Mapping[str, str] | None = None) -> dict[str, str]:
     """A colour for each name: its fixed one, or the next of the palette that no other of them has."""
     fixed, given = fixed or {}, list(names)

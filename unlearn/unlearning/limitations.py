@@ -113,10 +113,10 @@ def why_incomplete(
     residual = float(step.statistics["relative_residual"])
     if residual > 1e-8:
         said.append(f"{_INCOMPLETE} the linear solve ended with a relative residual of {residual:.1e}.")
-    if not reweighted and form != "remain_gradient" and step.undone > AT_MINIMUM:
+    if not reweighted and form != "remain_gradient" and step.stationarity_before > AT_MINIMUM:
         said.append(
-            f"{_INCOMPLETE} the parameters were {step.undone:.1e} (relative) away from the minimum of their training "
-            "problem, and this form keeps that; form='remain_gradient' does not."
+            f"{_INCOMPLETE} the parameters were {step.stationarity_before:.1e} (relative) away from the minimum of "
+            "their training problem, and this form keeps that; form='remain_gradient' does not."
         )
     if not earlier(model).get("complete_as_given", True):
         said.append(f"{_INCOMPLETE} an earlier step on this model was not.")

@@ -47,7 +47,7 @@ def newton_update(
 
     The first two agree where the gradient over T vanishes, and for a quadratic loss both equal
     retraining on R. At an early-stopped θ* they differ: the second one also takes the step that
-    training left undone. Damping breaks the equality with retraining.
+    training left over. Damping breaks the equality with retraining.
 
     Args:
         objective: the training problem on T.

@@ -40,8 +40,8 @@ class DampedStep:
         theta: new parameters, shape (P,).
         damping: λ that it was taken with.
         gain: decrease of T as a share of what the quadratic model promised; 1 for a quadratic loss.
-        left: norm of the gradient of T after it, as a share of ‖g‖: 0 says that T is minimised.
-        undone: norm of what training had left, as a share of ‖g‖.
+        gradient_ratio_after: norm of the gradient of T after it, as a share of ‖g‖: 0 says that T is minimised.
+        stationarity_before: norm of what training had left, as a share of ‖g‖.
         steps: of conjugate gradients, in all trials.
         relative_residual: of the last system.
     """
@@ -49,8 +49,8 @@ class DampedStep:
     theta: Tensor = field(repr=False)
     damping: float
     gain: float
-    left: float
-    undone: float
+    gradient_ratio_after: float
+    stationarity_before: float
     steps: int
     relative_residual: float
 
@@ -70,8 +70,8 @@ def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | s
     risk, theta = influence.risk, influence.risk.flat.theta
     remain = np.setdiff1d(np.arange(risk.samples.size), unlearn)
     slope = risk.gradient(theta, unlearn) * (len(unlearn) / len(remain))
-    undone = risk.gradient(theta) * (risk.samples.size / len(remain))
-    tilted = _Tilted(risk, remain, undone)
+    old_gradient = risk.gradient(theta) * (risk.samples.size / len(remain))
+    tilted = _Tilted(risk, remain, old_gradient)
     auto = damp == "auto"
     damping, next_damping = influence.damp, 0.0
     if auto:
@@ -101,16 +101,18 @@ def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | s
             "model promises. Train the model to a minimum, remove fewer rows at once, or retrain."
         )
     pull = float(slope.norm()) or 1.0
-    left = risk.gradient(updated, remain) - undone if np.isfinite(gain) else torch.full_like(slope, torch.inf)
+    left = risk.gradient(updated, remain) - old_gradient if np.isfinite(gain) else torch.full_like(slope, torch.inf)
     residual = float(solved.statistics["relative_residual"])
-    return DampedStep(updated, damping, gain, float(left.norm()) / pull, float(undone.norm()) / pull, steps, residual)
+    return DampedStep(
+        updated, damping, gain, float(left.norm()) / pull, float(old_gradient.norm()) / pull, steps, residual
+    )
 
 
 class _Tilted:
-    """The loss of the remaining rows without what training had left undone."""
+    """The loss of the remaining rows without what training had left over."""
 
-    def __init__(self, risk: TrainingRisk, remain: IntArray, undone: Tensor) -> None:
-        self._risk, self._remain, self._undone = risk, remain, undone.double()
+    def __init__(self, risk: TrainingRisk, remain: IntArray, old_gradient: Tensor) -> None:
+        self._risk, self._remain, self._old_gradient = risk, remain, old_gradient.double()
 
     def gain(self, theta: Tensor, updated: Tensor, slope: Tensor, damping: float) -> float:
         """Decrease of T as a share of the promised one; 1 where both are below what rounding can show."""
@@ -118,7 +120,7 @@ class _Tilted:
         promised = 0.5 * float(slope.double() @ step + damping * step.square().sum())
         before = self._risk.mean(theta, self._remain)
         after = self._risk.mean(updated, self._remain)
-        decrease = before - after + float(self._undone @ step)
+        decrease = before - after + float(self._old_gradient @ step)
         noise = 100 * torch.finfo(theta.dtype).eps * abs(before)
         if promised <= noise and abs(decrease) <= 10 * noise:
             return 1.0
@@ -147,7 +149,7 @@ class Step:
         theta: new head, shape (P,).
         weights: new weights, shape (n, B).
         statistics: of the worst solve.
-        undone: how far the old head was from its minimum, relatively, where the form keeps that.
+        stationarity_before: how far the old head was from its minimum, relatively, where the form keeps that.
         sums: sufficient statistics at the new weights.
         accurate: whether the solve itself says that it is accurate.
     """
@@ -155,7 +157,7 @@ class Step:
     theta: Tensor = field(repr=False)
     weights: Tensor = field(repr=False)
     statistics: dict[str, float | str]
-    undone: float
+    stationarity_before: float
     sums: HeadStatistics | None = field(default=None, repr=False)
     accurate: bool = True
 
@@ -224,7 +226,7 @@ def statistics_step(
 ) -> Step:
     """The step to the minimum that the statistics at the new weights define.
 
-    The form "unlearn_gradient" keeps the step that training left undone, H_R⁻¹ times the old
+    The form "unlearn_gradient" keeps the step that training left over, H_R⁻¹ times the old
     gradient: 0 up to rounding, and left out, for a head at its minimum.
 
     Args:
@@ -239,7 +241,7 @@ def statistics_step(
         InputError: statistics of rows that had never been added.
         SingularHessianError: what remains does not determine the parameters.
     """
-    head, undone = model.head.clone(), 0.0
+    head, stationarity_before = model.head.clone(), 0.0
     ridge = 0.5 * model.card.l2 * len(head)  # (l2/2)‖W‖² in units of the loss's 1/B
     solutions = []
     for group in sums.members(outputs):
@@ -253,10 +255,10 @@ def statistics_step(
         left = float(then.newton_step(slope, ridge).norm() / old.norm())
         if left > AT_MINIMUM:
             head[group] += now.newton_step(slope, ridge)
-        undone = max(undone, left)
+        stationarity_before = max(stationarity_before, left)
     worst = max((s.statistics for s in solutions), key=lambda found: float(found["error_estimate"]), default=NO_SOLVE)
     accurate = all(s.converged for s in solutions) and bool(head.isfinite().all())
-    return Step(head.reshape(-1), after, worst, undone, sums, accurate)
+    return Step(head.reshape(-1), after, worst, stationarity_before, sums, accurate)
 
 
 def newton_step(
@@ -265,16 +267,18 @@ def newton_step(
     """Forget rows in some outputs by a Newton step of any form, from the weights that each of them has now."""
     theta, head, weights = model.theta, model.head.clone(), model.weights.clone()
     solves: list[dict[str, float | str]] = []
-    undone = 0.0
+    stationarity_before = 0.0
     for before, group in _groups(model, outputs):
         update = newton_update(objective, theta, rows, form, ihvp, before)
         head[group] = update.theta.reshape(head.shape)[group]
         weights[:, group] = update.weights[:, None]
         solves.append(update.solution.statistics)
         left = inverse_hvp(objective, theta, before, objective.gradient(theta, before), ihvp).value
-        undone = max(undone, float(left.reshape(head.shape)[group].norm() / model.head[group].norm()))
+        stationarity_before = max(
+            stationarity_before, float(left.reshape(head.shape)[group].norm() / model.head[group].norm())
+        )
     worst = max(solves, key=lambda found: float(found["relative_residual"]), default=NO_SOLVE)
-    return Step(head.reshape(-1), weights, worst, undone, summed_up(objective, weights))
+    return Step(head.reshape(-1), weights, worst, stationarity_before, summed_up(objective, weights))
 
 
 def summed_up(objective: HeadObjective, weights: Tensor) -> HeadStatistics:

@@ -36,9 +36,9 @@ class ForgottenModule:
         complete: whether the result minimises the training loss of the remaining rows, so that it equals
             retraining if that minimum is unique.
         statistics: damping, steps and residual of the solve; `gain`, the decrease of the loss as a share of what the
-            step's quadratic model promised; of the removed rows' gradient, the share that the step `left`, and how
-            large what training had left `undone` is beside it; relative change of the parameters; mean test loss before
-            and after, where there are test rows.
+            step's quadratic model promised; as shares of the removed rows' gradient, `gradient_ratio_after`,
+            what the step leaves of it, and `stationarity_before`, what training had left; relative change of the
+            parameters; mean test loss before and after, where there are test rows.
         limitations: why it is not complete, and what else saw the removed rows, in sentences.
     """
 
@@ -68,7 +68,7 @@ class TrainedModule:
         test_loader: DataLoader | None,
         *,
         l2: float = 0.0,
-        judge: LossFunction | None = None,
+        eval_loss: LossFunction | None = None,
         curvature: str = "gauss_newton",
         damp: float | str = "auto",
         device: torch.device | str = "cpu",
@@ -82,7 +82,7 @@ class TrainedModule:
             train_loader: its training rows, batches (x, y); rows are those of its data set, whatever its order.
             test_loader: the rows that it is judged on; None if only `forget` is asked for.
             l2: its regulariser, `(l2/2)‖θ‖²` beside the mean loss.
-            judge: what it is judged by on the test rows; None means `loss`.
+            eval_loss: what it is judged by on the test rows; None means `loss`.
             curvature: one of `CURVATURES`.
             damp: λ >= 0, or "auto": 0 where the condition number is at most 1e6 (1e4 in float32), else the smallest
                 one that bounds it by 1e3; see also `forget`.
@@ -99,7 +99,7 @@ class TrainedModule:
         self._wanted_damp = damp
         self._influence = CGInfluenceModule(
             copied(model),
-            PairObjective(loss, l2, judge),
+            PairObjective(loss, l2, eval_loss),
             train_loader,
             test_loader,
             device,
@@ -179,14 +179,14 @@ class TrainedModule:
             "steps": float(step.steps),
             "relative_residual": step.relative_residual,
             "gain": step.gain,
-            "left": step.left,
-            "undone": step.undone,
+            "gradient_ratio_after": step.gradient_ratio_after,
+            "stationarity_before": step.stationarity_before,
             "relative_change": float((step.theta - theta).norm() / theta.norm()),
         }
         if self._influence.test_loader is not None:
             statistics["test_loss_before"] = self._influence.mean_test_loss(theta)
             statistics["test_loss_after"] = self._influence.mean_test_loss(step.theta)
-        complete = max(step.left, step.undone) <= AT_MINIMUM[theta.dtype]
+        complete = max(step.gradient_ratio_after, step.stationarity_before) <= AT_MINIMUM[theta.dtype]
         return ForgottenModule(model, unlearn, complete, statistics, self._limitations(complete, statistics))
 
     def _limitations(self, complete: bool, statistics: dict[str, float]) -> list[str]:
@@ -195,8 +195,9 @@ class TrainedModule:
         if not complete:
             said.append(
                 "The result is not complete forgetting: the gradient that it leaves on the remaining rows is "
-                f"{statistics['left']:.2g} times what the removed rows had, because the loss is not quadratic or the "
-                f"step was damped; training had left {statistics['undone']:.2g} times as much. A minimum has 0."
+                f"{statistics['gradient_ratio_after']:.2g} times what the removed rows had, because the loss is not "
+                f"quadratic or the step was damped; training had left {statistics['stationarity_before']:.2g} times as "
+                "much. A minimum has 0."
             )
         if statistics["gain"] < ENOUGH:
             said.append(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from scipy import stats
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
@@ -21,7 +21,6 @@ from unlearn.generators.feeder.transformers import METER, TRANSFORMER, identifie
 EARTH_KM = 6371.0088
 
 
-@settings(max_examples=60)
 @given(CONFIGS)
 def test_any_valid_settings_keep_every_rule(config: GeneratorConfig) -> None:
     outputs = SyntheticDataPipeline(config).generate_all()

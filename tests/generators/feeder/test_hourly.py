@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.generators.feeder.builders import CONFIGS, small
 from unlearn.errors import InputError
@@ -26,7 +26,6 @@ def table() -> pd.DataFrame:
     return pd.concat(hourly_frames(MeterGenerator(TINY)), ignore_index=True)
 
 
-@settings(max_examples=15)
 @given(CONFIGS)
 def test_hours_sum_to_the_month_and_are_not_negative(config: GeneratorConfig) -> None:
     generator = MeterGenerator(config)

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.detectors.builders import daily_series
@@ -19,7 +19,6 @@ def events(kind: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 @given(st.sampled_from(sorted(KINDS)), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
 def test_labels_are_exactly_the_hours_that_changed(kind: str, seed: int) -> None:
     clean = daily_series(3, 60, seed=1)
     clean.kwh[1, 100:110] = np.nan

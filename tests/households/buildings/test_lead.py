@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.errors import DataError, InputError
@@ -41,7 +41,6 @@ def test_without_labels_there_are_none(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 30), st.floats(0, 0.6), st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
 def test_any_table_in_any_order_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, m: int, t: int, gaps: float, seed: int
 ) -> None:

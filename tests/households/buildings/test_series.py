@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.detectors.builders import daily_series
@@ -51,7 +51,6 @@ def test_households_load_by_name() -> None:
 
 
 @given(st.integers(2, 40), st.integers(0, 5), st.floats(0, 0.7), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
 def test_short_gaps_are_filled_as_pandas_does_and_long_ones_stay(t: int, longest: int, gaps: float, seed: int) -> None:
     random = np.random.default_rng(seed)
     kwh = random.random((3, t))
@@ -111,7 +110,6 @@ def test_series_that_do_not_fit_are_refused() -> None:
 
 
 @given(st.integers(3, 300), st.floats(0.05, 0.45), st.floats(0.05, 0.45), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
 def test_every_building_is_in_one_part(n: int, validation: float, test: float, seed: int) -> None:
     if min(round(validation * n), round(test * n)) < 1:
         with pytest.raises(InputError, match="at least one building in each part"):

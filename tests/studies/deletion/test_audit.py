@@ -15,8 +15,8 @@ from unlearn.studies.deletion.measure import Audit
 from unlearn.studies.deletion.options import AuditOptions
 
 OPTIONS = AuditOptions(
-    worlds=16,
-    world_share=0.6,
+    pairs=16,
+    pair_share=0.6,
     shadows=80,
     attacked_rows=10,
     targets=2,
@@ -43,10 +43,10 @@ def released(audit: Audit) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def worlds(audit: Audit) -> pd.DataFrame:
+def pairs(audit: Audit) -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unlearn.attacks.outcome.N_BOOTSTRAP", 100)  # of dozens of attacks
-        return audit.records("worlds")
+        return audit.records("pairs")
 
 
 def of(records: pd.DataFrame, **wanted: object) -> pd.Series:
@@ -65,31 +65,31 @@ def test_complete_unlearning_looks_exactly_like_retraining(released: pd.DataFram
     assert of(released, method="retrained", metric="p_value")["value"] > 0.1
 
 
-def test_original_and_first_order_are_caught(released: pd.DataFrame, worlds: pd.DataFrame) -> None:
+def test_original_and_first_order_are_caught(released: pd.DataFrame, pairs: pd.DataFrame) -> None:
     for method in ("original", "first_order"):
         # The smallest p-value that 40 shadow models can give.
         assert of(released, method=method, metric="p_value")["value"] == pytest.approx(1 / 41)
-        assert of(worlds, method=method, metric="auc", attack="parameters")["low"] > 0.5
+        assert of(pairs, method=method, metric="auc", attack="parameters")["low"] > 0.5
 
 
-def test_the_game_finds_nothing_after_complete_unlearning(worlds: pd.DataFrame) -> None:
-    aucs = worlds[(worlds["method"] == "unlearnt") & (worlds["metric"] == "auc")]
+def test_the_game_finds_nothing_after_complete_unlearning(pairs: pd.DataFrame) -> None:
+    aucs = pairs[(pairs["method"] == "unlearnt") & (pairs["metric"] == "auc")]
     assert set(aucs["scope"]) == {"set", "row"}
     np.testing.assert_array_equal(aucs["value"], 0.5)
-    without = worlds[(worlds["l1_budget"] == 0) & (worlds["metric"] == "auc")]
+    without = pairs[(pairs["l1_budget"] == 0) & (pairs["metric"] == "auc")]
     np.testing.assert_array_equal(without["value"], 0.5)
 
 
-def test_weights_computed_at_a_model_that_saw_the_rows_leak_them(worlds: pd.DataFrame) -> None:
-    leak = {"l1_budget": 0.2, "against": "never saw, re-weighted"}
-    assert of(worlds, **leak, metric="auc", attack="parameters")["low"] > 0.6
-    assert of(worlds, **leak, metric="weights_differ")["value"] > 0.01
-    assert of(worlds, **leak, metric="distance_between_worlds")["value"] > 0.01
+def test_weights_computed_at_a_model_that_saw_the_rows_leak_them(pairs: pd.DataFrame) -> None:
+    leak = {"l1_budget": 0.2, "against": "out, re-weighted"}
+    assert of(pairs, **leak, metric="auc", attack="parameters")["low"] > 0.6
+    assert of(pairs, **leak, metric="weights_differ")["value"] > 0.01
+    assert of(pairs, **leak, metric="distance_in_out")["value"] > 0.01
 
 
-def test_one_row_says_less_than_all(worlds: pd.DataFrame) -> None:
+def test_one_row_says_less_than_all(pairs: pd.DataFrame) -> None:
     one, every = (
-        of(worlds, method="original", metric="auc", attack="likelihood_ratio", scope=scope)["value"]
+        of(pairs, method="original", metric="auc", attack="likelihood_ratio", scope=scope)["value"]
         for scope in ("row", "set")
     )
     assert 0.5 < one < every
@@ -117,11 +117,11 @@ def test_a_network_is_audited_by_its_head(cnn: Forecaster, dataset: LoadDataset,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"worlds": 15}, "worlds: expected at least 16, half of them to fit the attack on, got 15"),
+        ({"pairs": 15}, "pairs: expected at least 16, half of them to fit the attack on, got 15"),
         ({"shadows": 8}, "shadows: expected at least 16"),
         ({"targets": 0}, "targets: expected a whole number"),
         ({"fprs": (0.01,)}, "at least 100 records that are no members"),
-        ({"world_share": 1.0}, "world_share"),
+        ({"pair_share": 1.0}, "pair_share"),
         ({"l1_budgets": ()}, "l1_budgets: expected at least one value"),
         ({"l1_budgets": (-0.1,)}, "l1_budgets: expected a number of at least 0"),
         ({"criteria": ("rmse",)}, "criteria: expected one of cost, mape, mse"),
@@ -133,7 +133,7 @@ def test_unusable_options_are_refused(change: dict, message: str) -> None:
 
 
 def test_worlds_with_too_few_rows_are_refused_before_anything_is_fitted(study: Study) -> None:
-    with pytest.raises(InputError, match=r"worlds of at least \d+ rows.*got 59"):
+    with pytest.raises(InputError, match=r"shadow models of at least \d+ rows.*got 59"):
         Audit(study, 0.9, OPTIONS)
     with pytest.raises(InputError, match="re-weighting may empty"):
         Audit(study, 0.5, replace(OPTIONS, l1_budgets=(0.9,)))

@@ -51,7 +51,7 @@ def audited(leak: float = 0.8, original: float = 0.99, forecaster: str = "linear
         for against in (PLAIN, ALIKE) if columns["method"] == "reweighted" else (PLAIN,):
             for attack in ("loss", "likelihood_ratio", "parameters"):
                 attacked(auc, attack, scope="set", against=against, **columns)
-            table.add("distance_between_worlds", distance, against=against, **columns)
+            table.add("distance_in_out", distance, against=against, **columns)
             table.add("weights_differ", distance / 10, against=against, **columns)
         if columns["method"] != "reweighted":
             for attack in ("loss", "likelihood_ratio"):

@@ -55,7 +55,7 @@ def test_a_generator_that_ignores_outliers_gives_none_away() -> None:
         assert own["low"] <= 0.5 <= own["high"]
 
 
-def test_a_faraday_that_learns_by_heart_gives_outliers_away() -> None:
+def test_a_faraday_that_overfits_gives_outliers_away() -> None:
     few = TRAIN.of_households(np.arange(6))
     options = FaradayOptions(
         VaeOptions(latent=12, hidden=96, epochs=50, batch_size=16, patience=50, loss=LossWeights(divergence=1e-4)),

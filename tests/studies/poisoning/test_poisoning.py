@@ -23,14 +23,14 @@ from unlearn.studies.poisoning.detection import (
     Detection,
     by_influence,
     by_residual,
-    by_truth,
-    nothing,
+    of_nothing,
+    of_truth,
     quality,
     series_of,
 )
 from unlearn.studies.poisoning.measure import PoisonedStudy
+from unlearn.studies.poisoning.mitigations import mitigations, refitted
 from unlearn.studies.poisoning.options import PoisoningOptions
-from unlearn.studies.poisoning.remedies import refitted, remedies
 
 OPTIONS = PoisoningOptions(tails=(3.0, 8.0), l1_budgets=(0.05,), window_hours=24, stride_hours=24)
 
@@ -80,25 +80,25 @@ def test_poison_in_the_core_of_a_network_and_other_data_are_refused(dataset: Loa
 
 def test_complete_unlearning_of_flags_equals_a_refit_without_them(study: PoisonedStudy) -> None:
     flagged = study.detection("residual").flagged
-    remedy = next(iter(remedies(study.study, np.flatnonzero(flagged), OPTIONS)))
+    mitigation = next(iter(mitigations(study.study, np.flatnonzero(flagged), OPTIONS)))
     own = study.study
     expected = refit_without(own.model, own.dataset, own.training_rows, (~flagged).astype(float))
-    found = remedy.theta.numpy().reshape(expected.shape)
+    found = mitigation.theta.numpy().reshape(expected.shape)
     assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
-def test_reweighted_remedies_are_those_of_reweight(study: PoisonedStudy, cost: OperatingCost) -> None:
+def test_reweighted_mitigations_are_those_of_reweight(study: PoisonedStudy, cost: OperatingCost) -> None:
     own, rows = study.study, np.flatnonzero(study.truth)
-    for remedy in list(remedies(own, rows, OPTIONS))[1:]:
+    for mitigation in list(mitigations(own, rows, OPTIONS))[1:]:
         hours = own.dataset.split.validation[np.linspace(0, 139, 48).round().astype(int)]
-        criterion = str(remedy.columns["criterion"])
+        criterion = str(mitigation.columns["criterion"])
         expected = unlearn.reweight(own.model, own.dataset, rows, criterion, 0.05, grid=cost, evaluate_on=hours)
-        np.testing.assert_allclose(remedy.theta, expected.model.theta, rtol=0, atol=1e-8)
-        assert 0 < remedy.weights_differ < 1  # ε was taken at a model that has seen the flagged rows
+        np.testing.assert_allclose(mitigation.theta, expected.model.theta, rtol=0, atol=1e-8)
+        assert 0 < mitigation.weights_differ < 1  # ε was taken at a model that has seen the flagged rows
 
 
 def test_nothing_flagged_leaves_the_model_and_reweights_it(study: PoisonedStudy) -> None:
-    complete, *others = remedies(study.study, np.array([], dtype=np.int64), OPTIONS)
+    complete, *others = mitigations(study.study, np.array([], dtype=np.int64), OPTIONS)
     assert torch.equal(complete.theta, study.study.model.theta)
     assert len(others) == 2
     assert all(not torch.allclose(other.theta, complete.theta) for other in others)
@@ -173,8 +173,8 @@ def test_quality_is_that_of_scikit_learn() -> None:
     assert found["f1"] == pytest.approx(f1_score(truth, score > 0.7))
     assert found["roc_auc"] == pytest.approx(roc_auc_score(truth, score))
     assert found["false_alarms"] == pytest.approx((score > 0.7)[~truth].mean())
-    assert quality(by_truth(truth), truth)["f1"] == 1.0
-    assert quality(nothing(200), truth)["precision"] == 0.0
+    assert quality(of_truth(None, None, truth), truth)["f1"] == 1.0
+    assert quality(of_nothing(None, None, truth), truth)["precision"] == 0.0
 
 
 class Level(Detector, FittedDetector):
@@ -244,7 +244,7 @@ def test_records_hold_every_number_once(study: PoisonedStudy) -> None:
 def test_what_cannot_be_measured_is_refused(
     study: PoisonedStudy, dataset: LoadDataset, linear: Forecaster, cost: OperatingCost
 ) -> None:
-    with pytest.raises(InputError, match="poisoning: detectors: expected one of influence_cost"):
+    with pytest.raises(InputError, match=r"poisoning: detectors: expected one of .*influence_cost.*tarot"):
         study.detected("tarot")
     blank = replace(study.poisoned, dataset=dataset, original=dataset, mask=np.zeros_like(study.poisoned.mask))
     with pytest.raises(InputError, match="some but not all of 980 training rows poisoned, got 0"):

@@ -108,7 +108,7 @@ def test_a_slow_detector_may_be_asked_at_one_share_only() -> None:
     assert table.asked(DOWN, "gan") == [0.1]
     assert {row["share"] for row in detection_table(table) if row["detector"] == "GAN-LSTM"} == {"10 %"}
     rows = [row for row in cost_table(table) if row["poison"] == "scaling by −50 %"]
-    # Clean and poisoned; three detectors with two remedies, and "none" with one; the slow one at one share.
+    # Clean and poisoned; three detectors with two mitigations, and "none" with one; the slow one at one share.
     assert len(rows) == 3 * (2 + 3 * 2 + 1) + 2
 
 

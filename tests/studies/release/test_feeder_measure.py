@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.studies.feeders import made_feeder
@@ -75,7 +75,6 @@ def test_order_of_rows_and_of_months_does_not_matter() -> None:
     outputs = made_feeder()
     expected = describe_feeder(outputs).to_frame()
 
-    @settings(max_examples=10, deadline=None)
     @given(st.randoms(use_true_random=False))
     def check(random) -> None:  # type: ignore[no-untyped-def]
         meters = outputs["meters_df"].sample(frac=1, random_state=random.randrange(2**31))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generators.builders import households
@@ -101,7 +101,6 @@ def of_segments(sizes: dict[str, int], seed: int) -> HouseholdProfiles:
     return replace(profiles, segment=segment, segments=tuple(sizes), households=table)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 14), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 def test_no_group_and_no_difference_is_of_fewer_than_ten_households(sizes: list[int], seed: int) -> None:
     if not sum(sizes):
@@ -159,7 +158,6 @@ def test_a_year_without_a_month_has_no_total() -> None:
     assert june.set_index("metric")["value"].to_dict() == {"profiles": 0, "share": 0}
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_order_does_not_matter_and_shares_sum_to_one(seed: int, n: int) -> None:
     random = np.random.default_rng(seed)

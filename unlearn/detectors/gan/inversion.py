@@ -148,7 +148,7 @@ def _search(loss: LatentLoss, x: Tensor, start: Tensor, options: InversionOption
     with tqdm(total=n_windows, desc="inversion", unit="window", leave=False) as bar:
         while len(batch):
             _step(loss, batch, options)
-            over = batch.running & (batch.taken >= options.steps)
+            over = batch.running & (batch.taken >= options.max_iter)
             if options.patience is not None:
                 over |= batch.running & (batch.waited >= options.patience)
             if not over.any():

@@ -117,7 +117,7 @@ class InversionOptions:
     """Settings of the search.
 
     Attributes:
-        steps: evaluations of each window at most; Adam moves z between them.
+        max_iter: evaluations of each window at most; Adam moves z between them.
         learning_rate: Adam's.
         feature_weight: λ, the share of the discriminator's features in S.
         batch_size: windows at once, rounded up to a multiple of `BLOCK`; changes time and memory only.
@@ -128,7 +128,7 @@ class InversionOptions:
         tried: values that the hourly start tries for each hour.
     """
 
-    steps: int = 300
+    max_iter: int = 300
     learning_rate: float = 1e-2
     feature_weight: float = 0.1
     batch_size: int = 256
@@ -138,7 +138,7 @@ class InversionOptions:
     tried: int = 16
 
     def __post_init__(self) -> None:
-        require_count("inversion.steps", self.steps)
+        require_count("inversion.max_iter", self.max_iter)
         require_positive("inversion.learning_rate", self.learning_rate)
         require_not_negative("inversion.feature_weight", self.feature_weight)
         if self.feature_weight > 1:

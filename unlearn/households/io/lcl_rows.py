@@ -17,9 +17,8 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, short_repr
+from unlearn.checks import FloatArray, IntArray, require_distinct, short_repr
 from unlearn.data.files import as_path, foreign_errors, refuse_other_content
-from unlearn.data.identifiers import require_distinct
 from unlearn.data.text_tables import number_fault
 from unlearn.data.times import time_fault
 from unlearn.errors import DataError, said

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unlearn.checks import FloatArray, IntArray
+from unlearn.checks import FloatArray, IntArray, as_identifiers, require_distinct
 from unlearn.data.files import as_path, foreign_errors
 from unlearn.data.hours import refuse_other_units, refuse_registers, warn_of_much
-from unlearn.data.identifiers import as_identifiers, require_distinct
 from unlearn.data.text_tables import Table, listed, open_table
 from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, off_the_step, read_times, seconds_of
 from unlearn.errors import DataError

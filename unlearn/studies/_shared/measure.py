@@ -19,7 +19,7 @@ from unlearn.records import RecordTable
 
 #: Metrics of every evaluation, with units; the parts of the cost come after the criteria.
 METRICS = {
-    **{name: CRITERIA[name].unit for name in ("mse", "mape", "cost")},
+    **{name: CRITERIA[name].unit for name in CRITERIA},
     "generation_cost": "money/h",
     "shedding_cost": "money/h",
     "storage_cost": "money/h",

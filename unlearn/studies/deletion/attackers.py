@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,9 @@ from unlearn.attacks import (
     random_subsets,
     residuals_of,
 )
-from unlearn.checks import FloatArray, IntArray, require_choice, short_repr
+from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.records import RecordTable
+from unlearn.registry import Registry
 from unlearn.studies._shared.study import Study
 from unlearn.studies.deletion.options import AuditOptions
 
@@ -72,8 +74,6 @@ def measure_membership(study: Study, options: AuditOptions, table: RecordTable) 
         add_outcome(table, outcome, attack=attack, scope="forecaster", method="original")
 
 
-#: By the mean loss on the rows; by the likelihood ratio of the residuals of some of them; by all parameters.
-ATTACKS = ("loss", "likelihood_ratio", "parameters")
 #: Relative distance up to which two ways to the same least-squares head differ by rounding alone.
 ROUNDING = 1e-9
 
@@ -95,48 +95,54 @@ class Attacker:
     shown: IntArray
     population: FloatArray
 
-    def scores(self, attack: str, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+    def scores(self, attack: str, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
         """Score models after learning from others, of which it is known whether they saw the rows.
 
         Args:
             attack: one of `ATTACKS`. "loss" learns nothing.
-            seen: heads that saw the rows, shape (k, B, D).
-            never: heads that did not, shape (k', B, D).
+            inside: heads that saw the rows, shape (k, B, D).
+            outside: heads that did not, shape (k', B, D).
             models: heads to score, shape (j, B, D).
 
         Returns:
             Scores, shape (j,).
         """
-        require_choice("attack", attack, ATTACKS)
-        if attack == "loss":
-            return loss_scores(residuals_of(models, self.design, self.target)).mean(axis=1)
-        if attack == "likelihood_ratio":
-            return self.row_scores(attack, seen, never, models).sum(axis=1)
-        return self._by_parameters(seen, never, models)
+        return ATTACKS[attack](self, inside, outside, models)
 
-    def row_scores(self, attack: str, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
-        """Scores of each shown row by itself under each model, shape (j, len(shown)); "loss" or "likelihood_ratio"."""
-        require_choice("attack", attack, ("loss", "likelihood_ratio"))
+    def row_scores(self, attack: str, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
+        """Scores of each shown row by itself under each model, shape (j, len(shown)); one of `ROW_ATTACKS`."""
+        return ROW_ATTACKS[attack](self, inside, outside, models)
+
+    def by_loss(self, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
+        """The mean loss on all rows."""
+        return loss_scores(residuals_of(models, self.design, self.target)).mean(axis=1)
+
+    def by_likelihood_ratio(self, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
+        """The likelihood ratio of the residuals of the shown rows."""
+        return self.by_row_likelihood_ratio(inside, outside, models).sum(axis=1)
+
+    def by_row_loss(self, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
+        return loss_scores(self._residuals(models))
+
+    def by_row_likelihood_ratio(self, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
         observed = self._residuals(models)
-        if attack == "loss":
-            return loss_scores(observed)
-        known = self._residuals(np.concatenate([seen, never]))
-        member = np.repeat([True, False], [len(seen), len(never)])[:, None] & np.ones(len(self.shown), dtype=bool)
+        known = self._residuals(np.concatenate([inside, outside]))
+        member = np.repeat([True, False], [len(inside), len(outside)])[:, None] & np.ones(len(self.shown), dtype=bool)
         return np.stack([likelihood_ratio_scores(one, known, member) for one in observed])
 
     def _residuals(self, heads: FloatArray) -> FloatArray:
         return residuals_of(heads, self.design[self.shown], self.target[self.shown])
 
-    def _by_parameters(self, seen: FloatArray, never: FloatArray, models: FloatArray) -> FloatArray:
+    def by_parameters(self, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
         """Linear discriminant `tr(Σ⁻¹ M X')` of heads X, M the mean difference; from the midpoint, in its own spread.
 
         In the coordinates of the population's Gram matrix, least-squares heads spread alike over the D columns, so the
         covariance left to estimate is that of the B outputs: `Σ ⊗ I`.
         """
         root = np.linalg.cholesky(self.population)
-        inside, outside, asked = (heads @ root for heads in (seen, never, models))
-        means = inside.mean(axis=0), outside.mean(axis=0)
-        spread = np.concatenate([inside - means[0], outside - means[1]])
+        known_in, known_out, asked = (heads @ root for heads in (inside, outside, models))
+        means = known_in.mean(axis=0), known_out.mean(axis=0)
+        spread = np.concatenate([known_in - means[0], known_out - means[1]])
         covariance = np.einsum("kbd,kcd->bc", spread, spread) / (len(spread) * spread.shape[2])
         direction = np.linalg.pinv(covariance, hermitian=True) @ (means[0] - means[1])
         unit = float(np.tensordot(spread, direction, axes=2).std())
@@ -144,16 +150,32 @@ class Attacker:
         return np.tensordot(asked - (means[0] + means[1]) / 2, direction, axes=2) / (unit or 1.0)
 
 
+_Scores = Callable[[Attacker, FloatArray, FloatArray, FloatArray], FloatArray]
+#: Attacks by all removed rows together.
+ATTACKS: Registry[_Scores] = Registry(
+    "attack",
+    {
+        "loss": Attacker.by_loss,
+        "likelihood_ratio": Attacker.by_likelihood_ratio,
+        "parameters": Attacker.by_parameters,
+    },
+)
+#: Attacks by one removed row alone.
+ROW_ATTACKS: Registry[_Scores] = Registry(
+    "attack by one row", {"loss": Attacker.by_row_loss, "likelihood_ratio": Attacker.by_row_likelihood_ratio}
+)
+
+
 def cross_fitted(
-    attacker: Attacker, attack: str, seen: FloatArray, never: FloatArray, seed: int, rows: bool = False
+    attacker: Attacker, attack: str, inside: FloatArray, outside: FloatArray, seed: int, rows: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Scores of all models, each by an attacker that was fitted on the other half of them.
 
     Args:
         attacker: what is known.
         attack: one of `ATTACKS`.
-        seen: heads that saw the rows, shape (k, B, D).
-        never: heads that did not, in the same order of training sets, shape (k, B, D).
+        inside: heads that saw the rows, shape (k, B, D).
+        outside: heads that did not, in the same order of training sets, shape (k, B, D).
         seed: of the halves.
         rows: scores of each shown row by itself.
 
@@ -161,19 +183,19 @@ def cross_fitted(
         Scores of the models that saw the rows and of the others, each of shape (k,) or (k, len(shown)). Both models of
         a training set are in the same half; they tie if they differ by rounding alone.
     """
-    seen = np.where(_equal_to_rounding(seen, never), never, seen)
+    inside = np.where(_equal_to_rounding(inside, outside), outside, inside)
     score = attacker.row_scores if rows else attacker.scores
     width = (len(attacker.shown),) if rows else ()
-    members, others = np.empty((len(seen), *width)), np.empty((len(never), *width))
-    first = np.random.default_rng(seed).permutation(len(seen)) < len(seen) // 2
+    members, others = np.empty((len(inside), *width)), np.empty((len(outside), *width))
+    first = np.random.default_rng(seed).permutation(len(inside)) < len(inside) // 2
     for asked in (first, ~first):
-        models = np.concatenate([seen[asked], never[asked]])
-        found = score(attack, seen[~asked], never[~asked], models)
+        models = np.concatenate([inside[asked], outside[asked]])
+        found = score(attack, inside[~asked], outside[~asked], models)
         members[asked], others[asked] = np.split(found, 2)
     return members, others
 
 
-def _equal_to_rounding(seen: FloatArray, never: FloatArray) -> FloatArray:
+def _equal_to_rounding(inside: FloatArray, outside: FloatArray) -> FloatArray:
     """Whether both models of a training set have the same parameters up to `ROUNDING`, shape (k, 1, 1)."""
-    size = np.linalg.norm(never, axis=(1, 2), keepdims=True)
-    return np.linalg.norm(seen - never, axis=(1, 2), keepdims=True) <= ROUNDING * size
+    size = np.linalg.norm(outside, axis=(1, 2), keepdims=True)
+    return np.linalg.norm(inside - outside, axis=(1, 2), keepdims=True) <= ROUNDING * size

@@ -1,4 +1,4 @@
-"""The audit of a deletion: released models, the game of two worlds, and what the forecaster itself gives away."""
+"""The audit of a deletion: released models, the game of shadow models, and what the forecaster itself gives away."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ from unlearn.data import remain_rows
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import ATTACKS, Attacker, add_outcome, cross_fitted, measure_membership
+from unlearn.studies.deletion.attackers import (
+    ATTACKS,
+    ROW_ATTACKS,
+    Attacker,
+    add_outcome,
+    cross_fitted,
+    measure_membership,
+)
 from unlearn.studies.deletion.options import AuditOptions
 from unlearn.studies.deletion.released import measure_releases
-from unlearn.studies.deletion.worlds import Pair, Worlds
+from unlearn.studies.deletion.shadow_models import Pair, ShadowModels
 
 #: Of each part of an audit, what it measures.
-PARTS = ("released", "worlds", "forecaster")
+PARTS = ("released", "pairs", "forecaster")
 
 
 class Audit:
     """Evidence on one deletion: rows U of a forecaster, picked as the study says.
 
-    See `unlearn.studies.deletion.worlds` for the game that is played and what its outcomes mean, and
+    See `unlearn.studies.deletion.shadow_models` for the game that is played and what its outcomes mean, and
     `unlearn.studies.deletion.released` for the test of the models at hand.
     """
 
@@ -39,7 +46,7 @@ class Audit:
             options: settings.
 
         Raises:
-            InputError: too few rows, shadows or worlds for what is asked.
+            InputError: too few rows, shadows or pairs for what is asked.
         """
         self.study, self.options = study, options or AuditOptions()
         self.rows = study.positions(share)
@@ -56,7 +63,7 @@ class Audit:
     def records(self, part: str) -> pd.DataFrame:
         """Measure one of `PARTS`; tidy records, in which attacks have the columns attack, scope, against, low, high."""
         table = self.study.records("deletion")
-        {"released": self._released, "worlds": self._worlds, "forecaster": self._forecaster}[part](table)
+        {"released": self._released, "pairs": self._pairs, "forecaster": self._forecaster}[part](table)
         return table.to_frame().assign(proportion=self.share)
 
     def kept_records(self, store: Store) -> pd.DataFrame:
@@ -87,45 +94,45 @@ class Audit:
     def _forecaster(self, table: RecordTable) -> None:
         measure_membership(self.study, self.options, table)
 
-    def _worlds(self, table: RecordTable) -> None:
+    def _pairs(self, table: RecordTable) -> None:
         study, options = self.study, self.options
-        worlds = Worlds(study, self.rows, options.worlds, options.world_share, study.seed)
+        shadows = ShadowModels(study, self.rows, options.pairs, options.pair_share, study.seed)
         forms = {"unlearnt": "unlearn_gradient", "first_order": "first_order"}
-        pairs = {"original": worlds.original(), **{name: worlds.newton(form) for name, form in forms.items()}}
+        pairs = {"original": shadows.original(), **{name: shadows.newton(form) for name, form in forms.items()}}
         for method, pair in pairs.items():
-            self._measure(table, pair, {"method": method, "against": "never saw"})
-            self._measure_rows(table, pair, {"method": method, "against": "never saw"})
+            self._measure(table, pair, {"method": method, "against": "out"})
+            self._measure_rows(table, pair, {"method": method, "against": "out"})
         jobs = [(criterion, budget) for criterion in options.criteria for budget in options.l1_budgets]
-        for criterion, budget in tqdm(jobs, desc="worlds: re-weighted", leave=False):
+        for criterion, budget in tqdm(jobs, desc="shadow models: re-weighted", leave=False):
             columns = {"method": "reweighted", "criterion": criterion, "l1_budget": budget}
-            pair = worlds.reweighted(criterion, budget)
-            plain = Pair(pair.seen, worlds.never)
-            self._measure(table, plain, {**columns, "against": "never saw"})
-            self._measure(table, pair, {**columns, "against": "never saw, re-weighted"})
-            table.add("weights_differ", pair.weights_differ, "share", **columns, against="never saw, re-weighted")
+            pair = shadows.reweighted(criterion, budget)
+            plain = Pair(pair.inside, shadows.outside)
+            self._measure(table, plain, {**columns, "against": "out"})
+            self._measure(table, pair, {**columns, "against": "out, re-weighted"})
+            table.add("weights_differ", pair.weights_differ, "share", **columns, against="out, re-weighted")
 
     def _measure(self, table: RecordTable, pair: Pair, columns: dict[str, object]) -> None:
         """Attacks by all removed rows together: is U in the model?"""
         attacker = self.attacker()
         for attack in ATTACKS:
-            scores = cross_fitted(attacker, attack, pair.seen, pair.never, self.study.seed)
+            scores = cross_fitted(attacker, attack, pair.inside, pair.outside, self.study.seed)
             outcome = measure_attack(*scores, unit="model", fprs=self.options.fprs, seed=self.study.seed)
             add_outcome(table, outcome, attack=attack, scope="set", **columns)
-        table.add("distance_between_worlds", pair.distance, "relative", **columns)
+        table.add("distance_in_out", pair.distance, "relative", **columns)
 
     def _measure_rows(self, table: RecordTable, pair: Pair, columns: dict[str, object]) -> None:
-        """Attacks by each removed row alone; worlds are resampled, as rows of one model are not independent."""
+        """Attacks by each removed row alone; pairs are resampled, as rows of one model are not independent."""
         attacker = self.attacker()
-        world = np.repeat(np.arange(len(pair.seen)), len(attacker.shown))
-        for attack in ("loss", "likelihood_ratio"):
-            scores = cross_fitted(attacker, attack, pair.seen, pair.never, self.study.seed, rows=True)
+        group = np.repeat(np.arange(len(pair.inside)), len(attacker.shown))
+        for attack in ROW_ATTACKS:
+            scores = cross_fitted(attacker, attack, pair.inside, pair.outside, self.study.seed, rows=True)
             members, others = (side.reshape(-1) for side in scores)
             outcome = measure_attack(
                 members,
                 others,
                 unit="row",
-                member_group=world,
-                other_group=world,
+                member_group=group,
+                other_group=group,
                 fprs=self.options.fprs,
                 seed=self.study.seed,
             )

@@ -18,19 +18,19 @@ class AuditOptions:
     """Settings of an audit.
 
     Attributes:
-        worlds: pairs of training histories, with and without the removed rows.
-        world_share: share of the remaining rows that each world is trained on.
+        pairs: of shadow models, whose training sets the removed rows are in and out of.
+        pair_share: share of the remaining rows that each pair is trained on.
         shadows: shadow models of each kind that the released models and single rows are judged by.
         attacked_rows: removed rows, drawn at random, whose residuals the likelihood ratio sees.
         targets: forecasters, each trained on a random half of the rows, whose training rows are attacked.
         l1_budgets: values of λ₁ of the re-weighted models; 0 is complete unlearning.
         criteria: what is re-weighted for.
-        fprs: false positive rates of attacks on models, whose number of others is `worlds`.
+        fprs: false positive rates of attacks on models, whose number of others is `pairs`.
         row_fprs: false positive rates of attacks on the forecaster's rows.
     """
 
-    worlds: int = 200
-    world_share: float = 0.5
+    pairs: int = 200
+    pair_share: float = 0.5
     shadows: int = 256
     attacked_rows: int = 64
     targets: int = 4
@@ -40,10 +40,10 @@ class AuditOptions:
     row_fprs: Sequence[float] = (0.01, 0.001)
 
     def __post_init__(self) -> None:
-        for name in ("worlds", "shadows", "attacked_rows", "targets"):
+        for name in ("pairs", "shadows", "attacked_rows", "targets"):
             require_count(f"audit: {name}", getattr(self, name))
-        require_fraction("audit: world_share", self.world_share)
-        for name in ("worlds", "shadows"):
+        require_fraction("audit: pair_share", self.pair_share)
+        for name in ("pairs", "shadows"):
             # Distributions are fitted on half of them, and measured on the other half.
             if getattr(self, name) < 2 * MIN_SHADOWS:
                 raise InputError(
@@ -56,10 +56,10 @@ class AuditOptions:
             require_not_negative("audit: l1_budgets", budget)
         for criterion in self.criteria:
             require_choice("audit: criteria", criterion, CRITERIA)
-        require_enough_records(self.worlds, self.fprs)
+        require_enough_records(self.pairs, self.fprs)
 
     def require_rows(self, n_unlearn: int, n_remain: int, n_columns: int, linf_budget: float, l2: float = 0.0) -> None:
-        """Refuse a problem with too few rows for the worlds' models or for the rates of attacks on rows.
+        """Refuse a problem with too few rows for shadow models or for the rates of attacks on rows.
 
         Args:
             n_unlearn: rows to remove.
@@ -71,13 +71,14 @@ class AuditOptions:
         Raises:
             InputError: says which setting to change.
         """
-        drawn = round(self.world_share * n_remain)
+        drawn = round(self.pair_share * n_remain)
         # A weight falls to 0 only if it may change by 1.
         emptied = math.ceil(max(self.l1_budgets) * drawn) if linf_budget == 1 else 0
         if drawn - emptied < n_columns and not l2:
             raise InputError(
-                f"audit: expected worlds of at least {n_columns} rows, as many as the head has columns, got {drawn} "
-                f"({self.world_share:g} of {n_remain} that remain), of which re-weighting may empty {emptied}: the "
-                "Hessian would be singular. Remove fewer rows, raise world_share, lower l1_budgets, or fit with l2 > 0."
+                f"audit: expected shadow models of at least {n_columns} rows, as many as the head has columns, "
+                f"got {drawn} ({self.pair_share:g} of {n_remain} that remain), of which re-weighting may empty "
+                f"{emptied}: the Hessian would be singular. Remove fewer rows, raise pair_share, lower l1_budgets, or "
+                "fit with l2 > 0."
             )
         require_enough_records(self.targets * ((n_unlearn + n_remain) // 2), self.row_fprs)

@@ -2,12 +2,12 @@
 
 The test of a released model: shadow models are trained on bootstraps of the remaining rows, as many rows as remain,
 with U added for the models that saw it. An attacker fitted on half of them scores the released model and the other
-half of the models that never saw U; the share of these that look at least as much as if they had seen U is the
+half of the models that U is out of; the share of these that look at least as much as if they had seen U is the
 p-value. Bootstraps spread about the retrained model as retrained models spread about that of the population, so the
 retrained model stands in the middle of them, and passes. That is fair only to a statistic that is linear in the
 parameters: the loss and the likelihood ratio of residuals reward the middle itself, as every bootstrap leaves out
 rows and forecasts U worse than the retrained model, and would accuse that one. They are measured in the game of two
-worlds, where all models are drawn alike.
+shadow models, where all models are drawn alike.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def measure_releases(
         attacker: what an attacker knows.
         options: settings.
         table: gets metrics on the split test; `distance_to_retrained`; `p_value`, `standard_score` (from the
-            mean of models that never saw U, in their standard deviations) and, for the method "shadow", how well the
+            mean of models that U is out of, in their standard deviations) and, for the method "shadow", how well the
             attack tells shadow models.
     """
     heads = [*releases(study, rows, options)]
@@ -77,12 +77,12 @@ def measure_releases(
         table.add("distance_to_retrained", relative_distance(release.theta, retrained), "relative", **release.columns)
         distance = relative_distance(release.theta, study.model.theta)
         table.add("distance_to_original", distance, "relative", **release.columns)
-    seen, never = _shadows(study, rows, options.shadows)
-    half = len(seen) // 2
-    asked = np.stack([release.theta.numpy().reshape(seen.shape[1:]) for release in heads])
-    models = np.concatenate([asked, seen[half:], never[half:]])
-    scores = attacker.scores(TEST, seen[:half], never[:half], models)
-    own, members, others = np.split(scores, np.cumsum([len(asked), len(seen) - half]))
+    inside, outside = _shadows(study, rows, options.shadows)
+    half = len(inside) // 2
+    asked = np.stack([release.theta.numpy().reshape(inside.shape[1:]) for release in heads])
+    models = np.concatenate([asked, inside[half:], outside[half:]])
+    scores = attacker.scores(TEST, inside[:half], outside[:half], models)
+    own, members, others = np.split(scores, np.cumsum([len(asked), len(inside) - half]))
     for release, score in zip(heads, own, strict=True):
         table.add("p_value", rank_p_value(float(score), others), "", attack=TEST, **release.columns)
         z = (score - others.mean()) / others.std(ddof=1)
@@ -100,10 +100,10 @@ def _shadows(study: Study, rows: IntArray, n_shadows: int) -> tuple[FloatArray, 
     """Heads on bootstraps of the remaining rows, with U and without, each of shape (k, B, D)."""
     objective = study.objective
     remain = remain_rows(rows, objective.n_samples)
-    never = np.zeros((n_shadows, objective.n_samples))
-    never[:, remain] = bootstrap_weights(len(remain), n_shadows, study.seed)
-    seen = never.copy()
-    seen[:, rows] = 1.0
+    outside = np.zeros((n_shadows, objective.n_samples))
+    outside[:, remain] = bootstrap_weights(len(remain), n_shadows, study.seed)
+    inside = outside.copy()
+    inside[:, rows] = 1.0
     design, target = objective.design.numpy(), objective.target.numpy()
-    both = [fit_heads(design, target, weights, objective.l2) for weights in (seen, never)]
+    both = [fit_heads(design, target, weights, objective.l2) for weights in (inside, outside)]
     return both[0], both[1]

@@ -8,13 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from unlearn.criteria import program
 from unlearn.errors import InputError
+from unlearn.forecasters.specs import solved_exactly
 from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
-from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named, program
+from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows
 
-#: Shadow models that never saw the rows; ALIKE are re-weighted as the released model is.
-PLAIN, ALIKE = "never saw", "never saw, re-weighted"
+#: Shadow models that the rows are out of; ALIKE are re-weighted as the released model is.
+PLAIN, ALIKE = "out", "out, re-weighted"
 #: The attack that decides: it uses all parameters, and is the only one that is also fair to a single released model.
 DECIDING = "parameters"
 #: Relative distance of parameters up to which a model counts as the retrained one: rounding, and nothing else.
@@ -134,7 +136,7 @@ def page(records: pd.DataFrame) -> Page:
     table = DeletionTable(records)
     verdict = table.verdict(Model("unlearnt"))
     about, *sentences = summarise(records)
-    network = str(table.about["forecaster"]) != "linear"
+    network = not solved_exactly(str(table.about["forecaster"]))
     attacks = attack_table(table)
     return Page(
         "Did the deletion happen?",
@@ -246,7 +248,7 @@ def _reweighted(table: DeletionTable, criterion: str) -> str:
     return (
         f"{program(criterion)}: {leak}. At λ₁ = {last.l1_budget:g}, {100 * table.shadows(last, 'weights_differ'):.1f} "
         "% of the weights depend on whether the rows were ever seen, and parameters by "
-        f"{table.shadows(last, 'distance_between_worlds'):.2g}, relatively; forecasts cost {costs[0]:.0f} money/h, "
+        f"{table.shadows(last, 'distance_in_out'):.2g}, relatively; forecasts cost {costs[0]:.0f} money/h, "
         f"after complete unlearning {costs[1]:.0f}, originally {costs[2]:.0f}."
     )
 

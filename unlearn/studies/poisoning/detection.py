@@ -161,14 +161,29 @@ def by_influence(study: Study, criterion: str, tails: Sequence[float]) -> Detect
     return Detection(f"influence_{criterion}", score, (score > best) & (influence < 0), best)
 
 
-def by_truth(truth: NDArray[np.bool_]) -> Detection:
-    """Flag exactly what was poisoned: what the best detector could do."""
+def of_residual(study: Study, options: PoisoningOptions, truth: NDArray[np.bool_]) -> Detection:
+    """`by_residual` as configured."""
+    return by_residual(study, options.false_alarms, options.rounds)
+
+
+def of_influence_mse(study: Study, options: PoisoningOptions, truth: NDArray[np.bool_]) -> Detection:
+    """`by_influence` on the squared error."""
+    return by_influence(study, "mse", options.tails)
+
+
+def of_influence_cost(study: Study, options: PoisoningOptions, truth: NDArray[np.bool_]) -> Detection:
+    """`by_influence` on the operating cost."""
+    return by_influence(study, "cost", options.tails)
+
+
+def of_truth(study: Study, options: PoisoningOptions, truth: NDArray[np.bool_]) -> Detection:
+    """Flag exactly what was poisoned: what the best detector could do. No other sees the mask."""
     return Detection("truth", truth.astype(np.float64), truth, 0.5)
 
 
-def nothing(n_rows: int) -> Detection:
+def of_nothing(study: Study, options: PoisoningOptions, truth: NDArray[np.bool_]) -> Detection:
     """Flag nothing: re-weighting alone."""
-    return Detection("none", np.zeros(n_rows), np.zeros(n_rows, dtype=bool), np.nan)
+    return Detection("none", np.zeros(len(truth)), np.zeros(len(truth), dtype=bool), np.nan)
 
 
 def above(name: str, score: FloatArray, trusted: FloatArray, false_alarms: float) -> Detection:

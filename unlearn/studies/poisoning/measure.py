@@ -1,18 +1,14 @@
-"""One poisoned training set: what it costs, what each detector finds, and what each remedy mends.
+"""One poisoned training set: what it costs, what each detector finds, and what each mitigation mends.
 
 Models are judged on test hours, which were never poisoned and which no detector, threshold or gradient has seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
-
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from unlearn.checks import require_choice
 from unlearn.data import Poisoned
 from unlearn.detectors.base import Detector
 from unlearn.errors import InputError
@@ -23,21 +19,15 @@ from unlearn.studies._shared.measure import METRICS
 from unlearn.studies._shared.study import Study
 from unlearn.studies.poisoning.detection import (
     Detection,
-    by_influence,
-    by_residual,
-    by_truth,
     by_windows,
-    nothing,
     quality,
 )
+from unlearn.studies.poisoning.mitigations import mitigations, refitted
 from unlearn.studies.poisoning.options import DETECTORS, PoisoningOptions
-from unlearn.studies.poisoning.remedies import refitted, remedies
 from unlearn.unlearning import relative_distance, retrain
 
 #: Metrics of a forecaster that are recorded, of `METRICS`.
 KEPT = ("mse", "mape", "cost", "generation_cost", "shedding_cost", "storage_cost", "over_generated")
-
-_Detect = Callable[[Study, PoisoningOptions], Detection]
 
 
 class PoisonedStudy:
@@ -85,13 +75,13 @@ class PoisonedStudy:
         table = self._table()
         _add_criteria(table, self.clean, self.clean.model.theta, method="clean")
         _add_criteria(table, self.study, self.study.model.theta, method="poisoned")
-        for remedy in remedies(self.clean, np.array([], dtype=np.int64), self.options):
-            if remedy.columns["method"] == "reweighted":
-                _add_criteria(table, self.clean, remedy.theta, detector="clean", **remedy.columns)
+        for mitigation in mitigations(self.clean, np.array([], dtype=np.int64), self.options):
+            if mitigation.columns["method"] == "reweighted":
+                _add_criteria(table, self.clean, mitigation.theta, detector="clean", **mitigation.columns)
         return table.to_frame()
 
     def detected(self, detector: str | Detector) -> pd.DataFrame:
-        """What a detector finds and what its remedies mend.
+        """What a detector finds and what its mitigations mend.
 
         Args:
             detector: one of `DETECTORS`, or a detector of anomalies on windows of loads.
@@ -113,31 +103,20 @@ class PoisonedStudy:
         if np.isfinite(detection.threshold):
             table.add("threshold", detection.threshold, split="train", method="detection")
         retrained = retrain(self.study.objective, rows) if len(rows) else self.study.model.theta
-        for remedy in remedies(self.study, rows, self.options):
-            columns = {**remedy.columns, "proportion": len(rows) / len(self.truth)}
-            _add_criteria(table, self.study, remedy.theta, **columns)
-            distance = relative_distance(remedy.theta, retrained)
+        for mitigation in mitigations(self.study, rows, self.options):
+            columns = {**mitigation.columns, "proportion": len(rows) / len(self.truth)}
+            _add_criteria(table, self.study, mitigation.theta, **columns)
+            distance = relative_distance(mitigation.theta, retrained)
             table.add("distance_to_retrained", distance, "relative", split="train", **columns)
-            table.add("weights_differ", remedy.weights_differ, "share", split="train", **columns)
+            table.add("weights_differ", mitigation.weights_differ, "share", split="train", **columns)
         return table.to_frame()
 
     def detection(self, detector: str | Detector) -> Detection:
         """What a detector says of the training rows; see `detected`."""
         if not isinstance(detector, str):
             return by_windows(self.study, detector, self.options, self.seed)
-        require_choice("poisoning: detectors", detector, DETECTORS)
-        return self._own[detector](self.study, self.options)
-
-    @cached_property
-    def _own(self) -> dict[str, _Detect]:
-        """Only "truth" sees the mask."""
-        return {
-            "residual": lambda study, options: by_residual(study, options.false_alarms, options.rounds),
-            "influence_mse": lambda study, options: by_influence(study, "mse", options.tails),
-            "influence_cost": lambda study, options: by_influence(study, "cost", options.tails),
-            "truth": lambda study, options: by_truth(self.truth),
-            "none": lambda study, options: nothing(len(self.truth)),
-        }
+        found: Detection = DETECTORS[detector](self.study, self.options, self.truth)
+        return found
 
     def _table(self, **columns: object) -> RecordTable:
         return RecordTable(

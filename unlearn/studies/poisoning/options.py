@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
 from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
+from unlearn.registry import Registry
 
 #: Detectors that need nothing but the forecaster. "truth" knows the mask, "none" flags nothing.
-DETECTORS = ("residual", "influence_mse", "influence_cost", "truth", "none")
+DETECTORS: Registry[Any] = Registry(
+    "poisoning: detectors",
+    {
+        "residual": "unlearn.studies.poisoning.detection:of_residual",
+        "influence_mse": "unlearn.studies.poisoning.detection:of_influence_mse",
+        "influence_cost": "unlearn.studies.poisoning.detection:of_influence_cost",
+        "truth": "unlearn.studies.poisoning.detection:of_truth",
+        "none": "unlearn.studies.poisoning.detection:of_nothing",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -29,20 +40,20 @@ class PoisonGan:
         shares: poisoned shares at which it is asked; it takes minutes for each training set.
         epochs: of training.
         batch_size: of training.
-        steps: of the latent inversion.
+        max_iter: of the latent inversion.
         learning_rate: of the latent inversion.
     """
 
     shares: Sequence[float] = (0.1,)
     epochs: int = 10
     batch_size: int = 32
-    steps: int = 30
+    max_iter: int = 30
     learning_rate: float = 0.05
 
 
 @dataclass(frozen=True)
 class PoisoningOptions:
-    """Settings of a sweep over attacks, and of detection and remedies, the same for every detector.
+    """Settings of a sweep over attacks, and of detection and mitigations, the same for every detector.
 
     Attributes:
         attacks: in this order; the last one shows what lifting loads does to the cost.
@@ -72,7 +83,7 @@ class PoisoningOptions:
     seeds: Sequence[int] = (0, 1, 2)
     interval_hours: int = 24
     loads: Sequence[str] | None = None
-    detectors: Sequence[str] = DETECTORS
+    detectors: Sequence[str] = DETECTORS.names()
     anomalies: Sequence[str] = ("median", "gan")
     gan: PoisonGan = field(default_factory=PoisonGan)
     false_alarms: float = 0.01

@@ -114,7 +114,7 @@ class _Cell:
         if name != Gan.name:
             return make_detector(name)
         training = AdversarialOptions(own.epochs, own.batch_size)
-        return Gan(training=training, inversion=InversionOptions(own.steps, own.learning_rate))
+        return Gan(training=training, inversion=InversionOptions(own.max_iter, own.learning_rate))
 
     def _kept(self, store: Store, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         options = {key: value for key, value in vars(self.options).items() if key not in _SWEPT}

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from unlearn.criteria import program
 from unlearn.detectors.base import label_of
 from unlearn.errors import InputError
 from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
-from unlearn.reporting.style import FORECASTER_NAMES, POISON_DETECTOR_NAMES, program
+from unlearn.reporting.style import FORECASTER_NAMES, POISON_DETECTOR_NAMES
 
 #: Poisoned share that answers are given for.
 REPORTED = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from unlearn.forecasters.specs import solved_exactly
 from unlearn.reporting.aggregate import Spread, counted
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, capital, overall
 from unlearn.studies.poisoning.table import ASKED, COMPLETE, DAMAGE, Attack, Mitigation, PoisoningTable, named
@@ -20,7 +21,7 @@ def page(records: pd.DataFrame) -> Page:
     found, costs, detections = verdicts(table), cost_table(table), detection_table(table)
     harmed = [own for own in found if own.answer != HARMLESS]
     share = f"{100 * table.share:g} %"
-    network = str(table.about["forecaster"]) != "linear"
+    network = not solved_exactly(str(table.about["forecaster"]))
     return Page(
         f"At {share} poisoned, does unlearning what was flagged recover half of the damage?",
         overall(own.answer for own in harmed),

@@ -15,6 +15,7 @@ from unlearn.dp.noise import Noise
 from unlearn.errors import InputError
 from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
 from unlearn.forecasters.private_household import fit_private_household_forecaster
+from unlearn.forecasters.specs import solved_exactly
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
@@ -109,7 +110,7 @@ def measure_household_load(
         _add_metrics(table, test, forecaster, kind)
         _add_spent(table, forecaster)
         _add_attack(table, kind, "loss", loss_attack(forecaster, known, others, options.fprs, seed))
-        if kind == "linear":
+        if solved_exactly(kind):
             found = likelihood_attack(
                 forecaster,
                 known,

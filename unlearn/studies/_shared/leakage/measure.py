@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from unlearn.attacks import (
     Attack,
+    check_copies,
     closeness_test,
     exact_copies,
     household_scores,
-    judge_copies,
     measure_attack,
     membership_scores,
     most_similar,
@@ -222,5 +222,5 @@ def add_copies(
         for level in (0.01, 0.05, 0.25, 0.5):
             value = float(np.quantile(found.distance, level))
             table.add("nearest_relative_distance", value, "1", at=level, n=len(asked), **columns)
-    verdict = judge_copies((exact[0], exact[1]), near[0], near[1], options.near, options.max_copies)
+    verdict = check_copies((exact[0], exact[1]), near[0], near[1], options.near, options.max_copies)
     table.add("passed", float(verdict.passed), "1", attack="similarity", note=" ".join(verdict.reasons))

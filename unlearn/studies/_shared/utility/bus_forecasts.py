@@ -12,11 +12,10 @@ from tqdm import tqdm
 from unlearn.checks import FloatArray, require_choice
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError
-from unlearn.forecasters import TrainingOptions, fit_linear, fit_network
+from unlearn.forecasters import FORECASTERS, TrainingOptions, fit_linear, fit_network
 from unlearn.grid import OperatingCost
 from unlearn.studies._shared.measure import METRICS, measure_forecast, sample_hours
 from unlearn.studies._shared.utility.bus_loads import BusPlan, bus_dataset
-from unlearn.studies._shared.utility.options import FORECASTERS
 
 #: Forecasts that need no training: the load of a week before, and the truth.
 WEEK_BEFORE, PERFECT = "week before", "perfect forecast"
@@ -57,7 +56,7 @@ def measure_load_task(
     test_kwh: FloatArray,
     factor: FloatArray,
     cost: OperatingCost,
-    forecasters: Sequence[str] = FORECASTERS,
+    forecasters: Sequence[str] = FORECASTERS.names(),
     training: TrainingOptions | None = None,
     hours: int | None = None,
     seed: int = 0,
@@ -95,7 +94,7 @@ def measure_load_task(
     for name, load_kwh in tqdm(sources_kwh.items(), desc="bus loads", leave=False):
         dataset = bus_dataset(name, plan, load_kwh, factor, base, seed)
         for kind in forecasters:
-            model = fit_linear(dataset) if kind == "linear" else fit_network(dataset, kind, training, seed)
+            model = fit_linear(dataset) if FORECASTERS[kind].exact else fit_network(dataset, kind, training, seed)
             yield from measured(name, kind, model.forecast(test.features[rows]))
     yield from measured(NOTHING, WEEK_BEFORE, _week_before(test)[rows])
     yield from measured(NOTHING, PERFECT, test.load_pu[rows])

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice, require_count
 from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import FORECASTERS
 
 TASKS = ("season", "next_step", "load")
-
-#: Forecasters of bus loads.
-FORECASTERS = ("linear", "cnn", "mixer")
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class UtilityOptions:
         window: steps that a forecast of the next one sees.
         windows: windows drawn from each set at most.
         customers: households of each bus.
-        forecasters: among "linear", "cnn", "mixer".
+        forecasters: of bus loads, by their names in `unlearn.forecasters.FORECASTERS`.
         training: of the networks.
         hours: test hours that are priced; None prices all.
     """
@@ -33,7 +31,7 @@ class UtilityOptions:
     window: int = 8
     windows: int = 60_000
     customers: int = 60
-    forecasters: tuple[str, ...] = FORECASTERS
+    forecasters: tuple[str, ...] = FORECASTERS.names()
     training: TrainingOptions = field(default_factory=TrainingOptions)
     hours: int | None = None
 

@@ -1,19 +1,19 @@
-"""Two worlds for each of many training sets: one whose model saw the rows to remove, and one whose model never did.
+"""Two shadow models for each of many training sets: one that the rows to remove are in, and one that they are out of.
 
-What the audit asks of a method of forgetting is a game. Let U be the removed rows and R what remains. For each world,
-a training set S is drawn from R at random. In the world IN the model is trained on S and U together, then made to
-forget U; in the world OUT it is trained on S alone. The attacker knows U, the method and the population that S is
-drawn from, not S, sees the released model and says IN or OUT. Both worlds are drawn alike, so scores of models that
-never saw U are exchangeable, whatever rule picked U: U is the same in all worlds and no other row stands in for it.
+What the audit asks of a method of forgetting is a game. Let U be the removed rows and R what remains. For each pair, a
+training set S is drawn from R at random. The model IN is trained on S and U together, then made to forget U; the model
+OUT is trained on S alone. The attacker knows U, the method and the population that S is drawn from, not S, sees the
+released model and says IN or OUT. Both are drawn alike, so scores of models OUT are exchangeable, whatever rule picked
+U: U is the same in all pairs and no other row stands in for it.
 
-- `forgotten` compares a method with models that never saw U and were never changed. Telling these apart says that the
-  released model is not what retraining gives, not yet that it tells of U.
-- `leak` lets the world OUT take every step that IN takes but for having seen U: the same re-weighting, computed at
-  its own minimiser. Telling these apart is knowledge of U that survived the deletion.
+- `forgotten` compares a method with models OUT that were never changed. Telling these apart says that the released
+  model is not what retraining gives, not yet that it tells of U.
+- `leak` lets the model OUT take every step that IN takes but for U: the same re-weighting, computed at its own
+  minimiser. Telling these apart is knowledge of U that survived the deletion.
 
-A model of a world is trained on fewer rows than the released one: U weighs more in it, and the rest varies more, too.
+A shadow model is trained on fewer rows than the released one: U weighs more in it, and the rest varies more, too.
 The numbers are of such models. An attacker who knows S, too, can repeat both histories: to him any
-difference of parameters tells the worlds apart, so its size is reported, too.
+difference of parameters tells IN from OUT, so its size is reported, too.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ from unlearn.unlearning import Reweighting, evaluation_rows, newton_update
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Released heads of all worlds.
+    """Released heads of all pairs.
 
     Attributes:
-        seen: in the worlds IN, shape (k, B, D).
-        never: in the worlds OUT, shape (k, B, D).
-        weights_differ: share of a training set's weights that differ between its two worlds, mean over worlds.
+        inside: of the models IN, shape (k, B, D).
+        outside: of the models OUT, shape (k, B, D).
+        weights_differ: share of a training set's weights that differ between its two models, mean over pairs.
     """
 
-    seen: FloatArray
-    never: FloatArray
+    inside: FloatArray
+    outside: FloatArray
     weights_differ: float = 0.0
 
     @property
     def distance(self) -> float:
-        """Relative distance between the parameters of the two worlds of a training set, median over worlds."""
-        apart = np.linalg.norm(self.seen - self.never, axis=(1, 2))
-        return float(np.median(apart / np.linalg.norm(self.never, axis=(1, 2))))
+        """Relative distance between the parameters of both models of a training set, median over pairs."""
+        apart = np.linalg.norm(self.inside - self.outside, axis=(1, 2))
+        return float(np.median(apart / np.linalg.norm(self.outside, axis=(1, 2))))
 
 
-class Worlds:
-    """Training sets drawn from the remaining rows, and the heads that each method releases in both worlds."""
+class ShadowModels:
+    """Training sets drawn from the remaining rows, and the heads that each method releases, IN and OUT."""
 
-    def __init__(self, study: Study, rows: IntArray, n_worlds: int, share: float, seed: int) -> None:
+    def __init__(self, study: Study, rows: IntArray, n_pairs: int, share: float, seed: int) -> None:
         """Draw the training sets.
 
         Args:
             study: forecaster, data and protocol.
             rows: positions of U in the head's training rows.
-            n_worlds: training sets.
+            n_pairs: training sets.
             share: share of the remaining rows in each.
             seed: of the draws.
         """
@@ -73,9 +73,9 @@ class Worlds:
         objective = study.objective
         self.design, self.target = objective.design.numpy(), objective.target.numpy()
         remain = remain_rows(rows, objective.n_samples)
-        #: Whether a row is in the training set of a world, shape (k, n); U is in none.
-        self.subsets = np.zeros((n_worlds, objective.n_samples), dtype=bool)
-        self.subsets[:, remain] = random_subsets(len(remain), n_worlds, share, seed)
+        #: Whether a row is in the training set of a pair, shape (k, n); U is in none.
+        self.subsets = np.zeros((n_pairs, objective.n_samples), dtype=bool)
+        self.subsets[:, remain] = random_subsets(len(remain), n_pairs, share, seed)
         self._scores: dict[str, tuple[FloatArray, FloatArray]] = {}
 
     @cached_property
@@ -86,12 +86,12 @@ class Worlds:
         return weights
 
     @cached_property
-    def seen(self) -> FloatArray:
+    def inside(self) -> FloatArray:
         """Heads trained on S and U, shape (k, B, D)."""
         return self.fit(self.with_unlearn)
 
     @cached_property
-    def never(self) -> FloatArray:
+    def outside(self) -> FloatArray:
         """Heads trained on S alone, shape (k, B, D)."""
         return self.fit(self.subsets.astype(np.float64))
 
@@ -101,18 +101,18 @@ class Worlds:
 
     def original(self) -> Pair:
         """Nothing is forgotten."""
-        return Pair(self.seen, self.never)
+        return Pair(self.inside, self.outside)
 
     def newton(self, form: str) -> Pair:
         """Complete unlearning by a Newton step of a form, against training on S alone."""
         objective, options = self.study.objective, self.study.ihvp
-        heads = np.empty_like(self.seen)
-        for k in tqdm(range(len(heads)), desc=f"worlds: {form}", leave=False):
-            theta = torch.from_numpy(self.seen[k].reshape(-1))
+        heads = np.empty_like(self.inside)
+        for k in tqdm(range(len(heads)), desc=f"shadow models: {form}", leave=False):
+            theta = torch.from_numpy(self.inside[k].reshape(-1))
             weights = torch.from_numpy(self.with_unlearn[k])
             update = newton_update(objective, theta, self.rows, form, options, weights)
             heads[k] = update.theta.numpy().reshape(heads[k].shape)
-        return Pair(heads, self.never)
+        return Pair(heads, self.outside)
 
     def reweighted(self, criterion: str, budget: float) -> Pair:
         """PAMU or TAMU: weights computed at a model that saw U, against the same computed at one that did not."""
@@ -122,9 +122,9 @@ class Worlds:
         return Pair(self.fit(weights[0]), self.fit(weights[1]), float(differ))
 
     def scores(self, criterion: str) -> tuple[FloatArray, FloatArray]:
-        """Scores s of the re-weighting program in the worlds IN and OUT, each of shape (k, n)."""
+        """Scores s of the re-weighting program for the models IN and OUT, each of shape (k, n)."""
         if criterion not in self._scores:
-            self._scores[criterion] = (self._scored(criterion, self.seen), self._scored(criterion, self.never))
+            self._scores[criterion] = (self._scored(criterion, self.inside), self._scored(criterion, self.outside))
         return self._scores[criterion]
 
     def _scored(self, criterion: str, heads: FloatArray) -> FloatArray:
@@ -132,7 +132,7 @@ class Worlds:
         rows = sample_hours(evaluation_rows(study.dataset, PROTOCOLS[study.protocol]), study.hours)
         features, load = study.dataset.features[rows], study.dataset.load_pu[rows]
         scores = np.empty(self.subsets.shape)
-        for k in tqdm(range(len(heads)), desc=f"worlds: {criterion} scores", leave=False):
+        for k in tqdm(range(len(heads)), desc=f"shadow models: {criterion} scores", leave=False):
             theta = torch.from_numpy(heads[k].reshape(-1))
             model = study.model.with_theta(theta)
             slope = criterion_gradient(model, study.criteria[criterion], features, load, len(rows)).gradient

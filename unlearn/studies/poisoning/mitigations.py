@@ -22,7 +22,7 @@ from unlearn.unlearning import Reweighting, forget
 
 @short_repr
 @dataclass(frozen=True, eq=False)
-class Remedy:
+class Mitigation:
     """A head that could be used from now on.
 
     Attributes:
@@ -62,7 +62,7 @@ def refitted(model: Forecaster, poisoned: Poisoned) -> Forecaster:
     return copied.fitted_to(poisoned.dataset)
 
 
-def remedies(study: Study, rows: IntArray, options: PoisoningOptions) -> Iterator[Remedy]:
+def mitigations(study: Study, rows: IntArray, options: PoisoningOptions) -> Iterator[Mitigation]:
     """Complete unlearning of rows, and re-weighting for every criterion and budget.
 
     Args:
@@ -74,7 +74,7 @@ def remedies(study: Study, rows: IntArray, options: PoisoningOptions) -> Iterato
     theta = study.model.theta
     unlearn = study.training_rows[rows]
     complete = forget(study.model, study.dataset, unlearn, ihvp=study.ihvp).model.theta if len(rows) else theta
-    yield Remedy({"method": "unlearnt"}, complete)
+    yield Mitigation({"method": "unlearnt"}, complete)
     for criterion in options.criteria:
         for budget in options.l1_budgets:
             program = Reweighting(budget, study.linf_budget)
@@ -82,7 +82,7 @@ def remedies(study: Study, rows: IntArray, options: PoisoningOptions) -> Iterato
             never = _weights(study, rows, criterion, program, complete, _gradient_at(study, criterion, complete))
             differ = float((np.abs(epsilon - never) > 1e-9).sum() / (len(epsilon) - len(rows)))
             # For a quadratic loss the step of re-weighting is the weighted fit.
-            yield Remedy(
+            yield Mitigation(
                 {"method": "reweighted", "criterion": criterion, "l1_budget": budget},
                 study.objective.fit(torch.from_numpy(epsilon)),
                 differ,
