@@ -53,9 +53,10 @@ def experiment(
 ) -> Callable[[Task], Callable[[], None]]:
     """Turn `task(job, folder)` into a Hydra program that writes a card beside its results.
 
-    Its configuration is `conf/NAME.yaml`, NAME being its module, over the defaults of its sections. A single run ends
-    with what `task` returns: three numbers and a page. A job of a sweep that is complete in its folder already is not
-    run again. Errors that have a remedy, and Ctrl-C, end with one sentence; HYDRA_FULL_ERROR=1 shows their traceback.
+    Its configuration is `conf/NAME.yaml`, NAME being its module, over the defaults of its sections; that of a program
+    of one's own is in the folder `conf` beside it. A single run ends with what `task` returns: three numbers and a
+    page. A job of a sweep that is complete in its folder already is not run again. Errors that have a remedy, and
+    Ctrl-C, end with one sentence; HYDRA_FULL_ERROR=1 shows their traceback.
 
     Args:
         keeps: the folder whose finished parts a second call goes on with; None if there are none.
@@ -68,10 +69,12 @@ def experiment(
     def decorate(task: Task) -> Callable[[], None]:
         from unlearn.store.dependencies import roots
 
-        own = Program(Path(inspect.getfile(task)).stem, {**COMMON, **sections})
+        file = Path(inspect.getfile(task)).resolve()
+        conf = CONF if Path(CONF, f"{file.stem}.yaml").exists() else str(file.parent / "conf")
+        own = Program(file.stem, {**COMMON, **sections}, conf)
         module = roots(task)[0]  # where this process runs it; another one may be sent the task without its module
 
-        @hydra.main(version_base="1.3", config_path=CONF, config_name=own.name)
+        @hydra.main(version_base="1.3", config_path=conf, config_name=own.name)
         @functools.wraps(task)
         def program(raw: DictConfig) -> None:
             _run(task, own, raw, keeps, module, owner_only=owner_only, releases=releases)

@@ -102,14 +102,17 @@ class Group:
 
 
 class _OwnFolder(SearchPathPlugin):
-    """Lets a program's own groups, such as `variant`, be in `conf/NAME`."""
+    """Lets a program's own groups, such as `variant`, be in `conf/NAME`, and a program of one's own see all others."""
 
     program: ClassVar[str] = ""
+    conf: ClassVar[str] = CONF
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        folder = Path(CONF, self.program)
+        folder = Path(self.conf, self.program)
         if folder.is_dir():
             search_path.prepend("own", f"file://{folder}")
+        if self.conf != CONF:
+            search_path.append("unlearn", f"file://{CONF}")
 
 
 #: Programs of this process by their names.
@@ -118,10 +121,17 @@ _PROGRAMS: dict[str, Program] = {}
 
 @dataclass(frozen=True)
 class Program:
-    """A program's name and its sections: a class of options, a `Section`, a `Group`, or a default value."""
+    """A program.
+
+    Attributes:
+        name: of its configuration, `NAME.yaml`.
+        sections: of its settings: a class of options, a `Section`, a `Group`, or a default value each.
+        conf: folder of its configuration.
+    """
 
     name: str
     sections: Mapping[str, Any]
+    conf: str = CONF
 
     def __post_init__(self) -> None:
         _PROGRAMS[self.name] = self
@@ -129,7 +139,7 @@ class Program:
     def register(self) -> None:
         """Let Hydra know the schema of the settings and of every choice of the groups, and where the variants are."""
         Plugins.instance().register(_OwnFolder)
-        _OwnFolder.program = self.name
+        _OwnFolder.program, _OwnFolder.conf = self.name, self.conf
         store = ConfigStore.instance()
         # Hydra copies its store for every group that it lists, which takes seconds of --help; nothing is put in there.
         ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]

@@ -181,7 +181,7 @@ def build_model(job: Any, dataset: LoadDataset) -> Forecaster:
     found: Forecaster = _store(job).get(
         KIND,
         make=lambda folder: save_forecaster(job.forecaster.fit(dataset, job.seed), folder / MODEL),
-        read=lambda folder: load_forecaster(folder / MODEL),
+        read=lambda folder: load_forecaster(folder / MODEL, job.forecaster),
         **_depends(job, dataset),
     )
     return found

@@ -10,7 +10,7 @@ from unlearn.errors import InputError
 from unlearn.records import RecordTable
 
 STUDIES = ("full_network", "deletion", "leakage", "fidelity", "utility", "private_training", "detection", "thresholds",
-           "poisoning", "release", "leakage", "detection", "deletion")  # fmt: skip
+           "poisoning", "release")  # fmt: skip
 
 VERDICT = """
 from unlearn.reporting.aggregate import over_seeds
