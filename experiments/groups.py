@@ -183,7 +183,9 @@ class Program:
 
     def _chosen(self, group: Group, node: Any) -> Any:
         if node is None:
-            return None
+            if group.optional:
+                return None
+            raise InputError(f"{group.name}: expected one of {', '.join(sorted(group.choices()))}; got 'none'.")
         if group.later:
             return OmegaConf.to_container(node)
         if group.name not in PROTOCOLS:

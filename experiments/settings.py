@@ -41,7 +41,8 @@ def schema(options: type, target: str | None = None, without: tuple[str, ...] = 
     if dataclasses.is_dataclass(options):
         hints = typing.get_type_hints(options)
         own_fields = [own for own in dataclasses.fields(options) if own.init and own.name not in without]
-        fields += [(own.name, _plain_type(hints[own.name]), _field(own)) for own in own_fields]
+        types_ = {own.name: _plain_type(hints[own.name]) for own in own_fields}
+        fields += [(own.name, types_[own.name], _field(own, types_[own.name])) for own in own_fields]
     else:
         fields += [(own.name, type(own.default), own.default) for own in _plain_arguments(options)]
     made = dataclasses.make_dataclass(options.__name__, fields, namespace={"options": options})
@@ -135,13 +136,15 @@ def _refuse_unknown(options: type, settings: Mapping[str, Any], known: Collectio
         raise InputError(f"{name}: expected settings among {', '.join(known)}, got {', '.join(unknown)}.")
 
 
-def _field(own: dataclasses.Field[Any]) -> Any:
-    """The same default in plain values; a setting that must be given has none."""
+def _field(own: dataclasses.Field[Any], kind: Any) -> Any:
+    """The same default in plain values; a setting that must be given has none, a mapping takes entries."""
     if own.default is not dataclasses.MISSING:
         made = functools.partial(plain_defaults, own.default)
     elif own.default_factory is not dataclasses.MISSING:
         factory = own.default_factory
         made = functools.partial(_plain_default, factory)
+    elif typing.get_origin(kind) is dict:
+        made = dict
     else:
         return dataclasses.field(default=MISSING, metadata=own.metadata)
     return dataclasses.field(default_factory=made, metadata=own.metadata)

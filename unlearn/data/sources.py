@@ -102,7 +102,9 @@ class Tables:
     name: ClassVar[str] = "tables"
 
     load_csv: str = field(metadata={"expected": "a table of loads in MW, such as load.csv"})
-    weather: Mapping[str, str] = field(default_factory=dict)
+    weather: Mapping[str, str] = field(
+        metadata={"expected": "a table of each variable, such as {temperature_c: t.csv}"}
+    )
     timestamp: str = "timestamp"
     date_format: str | None = None
 

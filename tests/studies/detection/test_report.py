@@ -21,7 +21,7 @@ RULE = "best_f1"
 
 def records_of(f1: dict[str, tuple[float, ...]]) -> pd.DataFrame:
     """Records with these F1 of windows and hours, a value per seed; other numbers do not matter."""
-    table = RecordTable(experiment="anomaly", data="made up")
+    table = RecordTable(experiment="detection", data="made up")
     for name, values in f1.items():
         for seed, value in enumerate(values):
             own = {"detector": name, "variant": name, "seed": seed}
@@ -169,7 +169,7 @@ def test_records_of_several_settings_are_refused_instead_of_mixed() -> None:
 
 def test_records_of_something_else_are_refused() -> None:
     other = pd.DataFrame({"metric": ["mse"], "value": [1.0]})
-    with pytest.raises(InputError, match="run anomaly first"):
+    with pytest.raises(InputError, match="run detection first"):
         summarise(other)
     with pytest.raises(InputError, match="run thresholds first"):
         summarise_thresholds(other)

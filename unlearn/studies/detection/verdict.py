@@ -29,7 +29,7 @@ class _Row(NamedTuple):
 
 
 class AnomalyTable:
-    """Records of `anomaly`, any number of seeds.
+    """Records of `detection`, any number of seeds.
 
     Attributes:
         detectors: in their order.
@@ -153,7 +153,7 @@ def summarise(records: pd.DataFrame) -> list[str]:
     """Sentences on who is best, whether a baseline beats the GAN, what an unfair threshold pretends, kinds not found.
 
     Args:
-        records: of `anomaly`, any number of seeds.
+        records: of `detection`, any number of seeds.
 
     Raises:
         InputError: records of something else.
