@@ -143,7 +143,6 @@ class Program:
         store = ConfigStore.instance()
         # Hydra copies its store for every group that it lists, which takes seconds of --help; nothing is put in there.
         ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
-        _rename_launchers(store)
         fields = [(name, *_field(own)) for name, own in self.sections.items()]
         store.store(name=f"{self.name}_schema", node=dataclasses.make_dataclass(self.name, fields))
         for key, group in self._groups():
@@ -255,3 +254,8 @@ def _rename_launchers(store: ConfigStore) -> None:
         # Without its plugin a choice still composes; this is what Hydra then says that it cannot load.
         absent = {TARGET: f"hydra_plugins.{name} (absent: pip install 'unlearn[{extra}]')"}
         store.store(group="hydra/launcher", name=f"{name}_schema", node=found.node if found else absent)
+
+
+# When this module is imported, in the processes that launchers start as well: there Hydra would find the plugins once
+# more after it has been handed this store, and take their classes for others.
+_rename_launchers(ConfigStore.instance())

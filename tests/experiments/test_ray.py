@@ -60,7 +60,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 def test_6_jobs_of_two_nodes_give_the_table_of_one_process(tmp_path: Path, cluster: str) -> None:
     sweep(tmp_path, "one", *MANY)
     join = f"hydra.launcher.ray.init.address='{cluster}'"
-    said = sweep(tmp_path, str(tmp_path / "nodes"), *MANY, "hydra/launcher=ray", join, "models=others")
+    said = sweep(tmp_path, str(tmp_path / "nodes"), *MANY, "hydra/launcher=ray", join, "store=others")
     assert "Started a local Ray instance" not in said
     assert len(cards(tmp_path / "nodes")) == 6
     assert_same(table(tmp_path / "nodes"), table(tmp_path / "one"))
