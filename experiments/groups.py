@@ -141,6 +141,7 @@ class Program:
         Plugins.instance().register(_OwnFolder)
         _OwnFolder.program, _OwnFolder.conf = self.name, self.conf
         store = ConfigStore.instance()
+        _rename_launchers(store)
         # Hydra copies its store for every group that it lists, which takes seconds of --help; nothing is put in there.
         ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
         fields = [(name, *_field(own)) for name, own in self.sections.items()]
@@ -253,9 +254,6 @@ def _rename_launchers(store: ConfigStore) -> None:
             continue
         # Without its plugin a choice still composes; this is what Hydra then says that it cannot load.
         absent = {TARGET: f"hydra_plugins.{name} (absent: pip install 'unlearn[{extra}]')"}
-        store.store(group="hydra/launcher", name=f"{name}_schema", node=found.node if found else absent)
-
-
-# When this module is imported, in the processes that launchers start as well: there Hydra would find the plugins once
-# more after it has been handed this store, and take their classes for others.
-_rename_launchers(ConfigStore.instance())
+        # Plain values: in the processes that a launcher starts, its module is loaded twice, and so are its classes.
+        node = OmegaConf.to_container(found.node, resolve=False) if found else absent
+        store.store(group="hydra/launcher", name=f"{name}_schema", node=node)
