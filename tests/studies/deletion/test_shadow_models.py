@@ -104,7 +104,7 @@ def test_the_discriminant_reaches_the_best_possible_auc() -> None:
     assert auc.value == pytest.approx(norm.cdf(1.5 / np.sqrt(2)), abs=0.03)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", list(ATTACKS))
 def test_attackers_find_nothing_where_nothing_is(attack: str) -> None:
     inside, outside, attacker = gaussian_heads(0.0)
     auc = measure_attack(*cross_fitted(attacker, attack, inside, outside, 0), unit="model", fprs=()).auc
@@ -112,7 +112,7 @@ def test_attackers_find_nothing_where_nothing_is(attack: str) -> None:
     assert auc.value == pytest.approx(0.5, abs=0.07)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", list(ATTACKS))
 def test_models_that_differ_by_rounding_tie(attack: str) -> None:
     inside, _, attacker = gaussian_heads(0.0, k=40)
     members, others = cross_fitted(attacker, attack, inside, inside * (1 + 1e-14), 0)
