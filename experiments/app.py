@@ -125,7 +125,7 @@ def _run(
             return
         if owner_only:
             only_for_owner(folder)
-        for kept in (folder, *([keeps(job)] if keeps else [])):
+        for kept in {folder, *(Path(own) for own in (getattr(job, "store", folder), keeps(job) if keeps else folder))}:
             sweep(kept)
         # Without a card while it runs: an interrupted run is not taken for the one before.
         (folder / CARD).unlink(missing_ok=True)

@@ -9,11 +9,11 @@ from experiments.app import Job, experiment, write_records
 from experiments.benchmarks.options import BenchmarkOptions
 from experiments.endings import Ending, number
 from experiments.groups import Group
-from experiments.loads import LOADS
+from experiments.loads import DATA
 from unlearn.detectors.gan.options import Gan
 
 
-@experiment(**LOADS, households=Group("households"), gan=Gan, benchmark=BenchmarkOptions)
+@experiment(**DATA, seed=0, households=Group("households"), gan=Gan, benchmark=BenchmarkOptions)
 def main(job: Job, folder: Path) -> Ending:
     """Time every part, write the records and the tables, and print the tables."""
     from experiments.benchmarks.anomaly import time_anomaly

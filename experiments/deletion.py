@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from experiments.app import Job, experiment
 from experiments.endings import Ending, number
-from experiments.loads import FORECASTER, build_study
+from experiments.loads import FORECASTER, build_study, store_of
 from unlearn.linalg.options import IhvpOptions
 from unlearn.studies._shared.options import SelectionOptions
 from unlearn.studies.deletion.options import AuditOptions
@@ -45,10 +45,9 @@ def main(job: Job, folder: Path) -> Ending:
 
 def audited(job: Job) -> pd.DataFrame:
     """Records of all parts of the configured audit; those that were measured before are read."""
-    from unlearn.store import Store
     from unlearn.studies.deletion.measure import Audit
 
-    return Audit(build_study(job), job.unlearning.share, job.deletion).kept_records(Store(job.store))
+    return Audit(build_study(job), job.unlearning.share, job.deletion).kept_records(store_of(job))
 
 
 if __name__ == "__main__":

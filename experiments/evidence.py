@@ -21,6 +21,7 @@ from unlearn.forecasters.checkpoint import CARD
 from unlearn.records import read_json, write_json
 from unlearn.store.artefacts import CARD as STORED
 from unlearn.studies._shared.study import Study
+from unlearn.studies.paper.options import PaperOptions
 from unlearn.unlearning import Forgotten
 
 EVIDENCE = "forgotten.json"
@@ -136,13 +137,14 @@ def _still_held(job: Job, result: Forgotten, folder: Path, said: Mapping[str, An
     for model in _models(job, result, folder, Path(said["model_after"]["folder"])):
         yield {"what": "a model that was fitted on these hours, with its sums", "where": str(model.resolve())}
     for kept in _kept(Path(job.store)):
-        yield {"what": "kept parts of studies, which may name these hours", "where": str(kept.resolve())}
+        yield {"what": "kept stages and records, which may name these hours", "where": str(kept.resolve())}
     yield {"what": "copies and backups that this program does not know of", "where": "unknown"}
 
 
 def _kept(store: Path) -> list[Path]:
-    """Folders of a store with other things than forecasters."""
-    return sorted(own for own in store.glob("*") if own.is_dir() and own.name != KIND)
+    """Folders with other things than forecasters: those of a store, and that of the paper's records."""
+    found = [*store.glob("*"), Path(PaperOptions().folder)]
+    return sorted(own for own in found if own.is_dir() and own.name != KIND)
 
 
 def _models(job: Job, result: Forgotten, folder: Path, after: Path) -> list[Path]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from experiments.app import Job, experiment, write_records
 from experiments.endings import Ending, number
-from experiments.loads import LOADS, build_dataset
+from experiments.groups import STORE
+from experiments.loads import DATA, build_dataset, store_of
 from unlearn.errors import InputError
 from unlearn.studies.full_network.options import FullNetworkOptions
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from unlearn.studies.full_network.run import FullNetworkRun
 
 
-@experiment(keeps=lambda job: job.store, **LOADS, full_network=FullNetworkOptions)
+@experiment(keeps=lambda job: job.store, **DATA, store=STORE, full_network=FullNetworkOptions)
 def main(job: Job, folder: Path) -> Ending:
     """Write records, the figure, the page and `summary.md`, and print the summary."""
     from unlearn.reporting.style import NOT_A_RESULT
@@ -47,10 +48,9 @@ def build_full_network(job: Job) -> FullNetworkRun:
     """The configured run; it refuses what cannot be studied before anything is trained."""
     if job.protocol != "fair":
         raise InputError("full_network: expected protocol=fair, which selects groups by validation rows.")
-    from unlearn.store import Store
     from unlearn.studies.full_network.run import FullNetworkRun
 
-    return FullNetworkRun(build_dataset(job, job.grid.build()), job.full_network, Store(job.store), job.split.seed)
+    return FullNetworkRun(build_dataset(job, job.grid.build()), job.full_network, store_of(job), job.split.seed)
 
 
 if __name__ == "__main__":

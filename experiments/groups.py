@@ -214,17 +214,15 @@ def _field(own: Any) -> tuple[Any, Any]:
 
 def identity(job: Any) -> dict[str, Any]:
     """What a job's results depend on of its settings: all but threads, processes and folders."""
-    names = [own.name for own in dataclasses.fields(job) if own.name not in (*_NEUTRAL, "settings")]
-    return {name: _identified(getattr(job, name), job.settings[name]) for name in names}
+    return {name: _identified(getattr(job, name), own) for name, own in job.settings.items() if name not in _NEUTRAL}
 
 
 def _identified(value: Any, settings: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
-        return {"class": f"{kind.__module__}.{kind.__qualname__}", **plain(value, neutral=False)}
-    if isinstance(value, Mapping) and isinstance(settings, Mapping):
-        return {name: _identified(own, settings.get(name)) for name, own in value.items()}
-    return plain(value) if value is None or isinstance(value, str | int | float | list | tuple) else settings
+    # Of a protocol all counts, also the name by which records call it.
+    if not dataclasses.is_dataclass(value) or TARGET in settings:
+        return settings
+    kind = type(value)
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", **plain(value, neutral=False)}
 
 
 def program_named(name: str) -> Program:
@@ -232,16 +230,6 @@ def program_named(name: str) -> Program:
     if name not in _PROGRAMS:
         import_module(f"experiments.{name}")
     return _PROGRAMS[name]
-
-
-def allows_target(path: str) -> bool:
-    """Whether settings at a path, such as `generator.`, may name a class."""
-    return path.split(".")[0] in PROTOCOLS
-
-
-def target_of(node: DictConfig) -> str | None:
-    """The class that settings name; None if they name none."""
-    return None if OmegaConf.is_missing(node, TARGET) else node.get(TARGET)
 
 
 def _rename_launchers(store: ConfigStore) -> None:

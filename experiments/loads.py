@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 #: Kind of kept forecasters, and where each lies in its folder, which others look into that want nothing else there.
 KIND, MODEL = "forecaster", "model"
 
-#: Sections of programs that need loads on a grid, of those that fit one forecaster of them, and of those that forget.
-LOADS: dict[str, Any] = {
+#: Sections of programs that need loads on a grid, that price forecasts of them, that fit one forecaster, or several.
+DATA: dict[str, Any] = {
     "data": Group("data"),
     "grid": Group("grid"),
     "protocol": "fair",  # fair: gradient and selection on validation rows; published: on the test rows
-    "seed": 0,  # of training, random selection and drawing
     "split": SplitOptions,
+}
+LOADS: dict[str, Any] = {
+    **DATA,
+    "seed": 0,  # of training, random selection and drawing
     "evaluation": EvaluationOptions,
     "store": STORE,
 }
@@ -171,14 +174,14 @@ def _zero_loads(job: Any, dataset: LoadDataset) -> dict[str, object]:
 
 def kept_model(job: Any, dataset: LoadDataset) -> Artefact:
     """What `build_model` keeps, whether it is there or not; the model lies in its folder `MODEL`."""
-    return _store(job).artefact(KIND, **_depends(job, dataset))
+    return store_of(job).artefact(KIND, **_depends(job, dataset))
 
 
 def build_model(job: Any, dataset: LoadDataset) -> Forecaster:
     """Fit the forecaster, or take the same one from the store; jobs that run at the same time agree on one."""
     from unlearn.forecasters import load_forecaster, save_forecaster
 
-    found: Forecaster = _store(job).get(
+    found: Forecaster = store_of(job).get(
         KIND,
         make=lambda folder: save_forecaster(job.forecaster.fit(dataset, job.seed), folder / MODEL),
         read=lambda folder: load_forecaster(folder / MODEL, job.forecaster),
@@ -187,7 +190,8 @@ def build_model(job: Any, dataset: LoadDataset) -> Forecaster:
     return found
 
 
-def _store(job: Any) -> Store:
+def store_of(job: Any) -> Store:
+    """What is kept of all programs: it tells of customers, and is closed to others."""
     from unlearn.store import Store
 
     return Store(job.store, confidential=True)

@@ -16,9 +16,8 @@ import torch
 from tqdm import tqdm
 
 from experiments.app import Job
-from experiments.loads import build_study, many_forecasters
+from experiments.loads import build_study, many_forecasters, store_of
 from unlearn.errors import InputError
-from unlearn.store import Store
 from unlearn.studies._shared.options import SHARES
 from unlearn.studies.paper.run import Measured, measure_paper, together
 
@@ -93,4 +92,4 @@ def run_part(job: Job, part: Part) -> tuple[Part, Measured]:
         tqdm.set_lock(threading.RLock())  # its own would be a semaphore, which a process that is ended leaves behind
     start = time.perf_counter()
     study = build_study(part.of(job))
-    return part, measure_paper(study, job.paper, Store(job.store, confidential=True), time.perf_counter() - start)
+    return part, measure_paper(study, job.paper, store_of(job), time.perf_counter() - start)

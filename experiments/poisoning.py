@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from experiments.app import Job, experiment
 from experiments.endings import Ending, number
-from experiments.loads import FORECASTER, build_dataset, build_model
+from experiments.loads import FORECASTER, build_dataset, build_model, store_of
 from unlearn.errors import InputError
 from unlearn.studies.poisoning.options import PoisoningOptions
 
@@ -47,7 +47,6 @@ def measured(job: Job) -> pd.DataFrame:
             f"protocol: poisoning needs fair, whose thresholds and gradients see validation hours only, got "
             f"{job.protocol}."
         )
-    from unlearn.store import Store
     from unlearn.studies.poisoning.run import measure_poisoning
 
     cost = job.grid.build()
@@ -57,7 +56,7 @@ def measured(job: Job) -> pd.DataFrame:
         dataset = build_dataset(own, cost)
         return dataset, build_model(own, dataset)
 
-    return measure_poisoning(job.poisoning, fitted, cost, Store(job.store), job.evaluation.hours)
+    return measure_poisoning(job.poisoning, fitted, cost, store_of(job), job.evaluation.hours)
 
 
 if __name__ == "__main__":

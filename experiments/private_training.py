@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     keeps=lambda job: job.synthesis.folder,
     owner_only=True,
     **RELEASES,
+    seed=0,
     grid=Group("grid"),
     private_training=PrivateTrainingOptions,
 )

@@ -17,7 +17,7 @@ COMPARISON = "comparison.parquet"
 log = logging.getLogger(__name__)
 
 
-@experiment(keeps=lambda job: job.synthesis.folder, releases=True, **RELEASES)
+@experiment(keeps=lambda job: job.synthesis.folder, releases=True, **RELEASES, seed=0)
 def main(job: Job, folder: Path) -> Ending:
     """Write the profiles, the generator, and records, figure and page of the release, which are handed over.
 

@@ -15,7 +15,6 @@ RELEASES: dict[str, Any] = {
     "households": Group("households"),
     "generator": Group("generator"),
     "synthesis": SynthesisOptions,
-    "seed": 0,
 }
 
 

@@ -17,8 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 import unlearn
 from experiments.app import CONF, Job, to_job
-from experiments.groups import PROTOCOLS, SOURCES, Group, Program
+from experiments.groups import PROTOCOLS, SOURCES, Group, Program, identity
 from unlearn.errors import InputError
+from unlearn.records import config_hash
 
 PROGRAMS = sorted(path.stem for path in Path(CONF).glob("*.yaml") if path.stem != "app")
 #: What a group's choice cannot do without.
@@ -141,6 +142,15 @@ def test_a_variant_holds_settings_of_choices_that_are_not_made() -> None:
     assert list(job.forecaster) == ["linear", "cnn"]
     assert job.forecaster["cnn"].training.epochs == 2
     assert set(job.settings["forecaster"]) == {"linear", "cnn"}
+
+
+def test_a_job_is_another_by_all_that_records_tell_and_by_no_folder() -> None:
+    def key(*overrides: str) -> str:
+        return config_hash(identity(composed("release", *overrides)))
+
+    assert key("synthesis.folder=elsewhere", "threads=2") == key()
+    others = ["generator.name=mine", "generator.vae.latent=3", "generator=simulator", "households.seed=1", "seed=1"]
+    assert len({key(), *map(key, others)}) == 1 + len(others)
 
 
 def test_a_class_of_ones_own_is_named_by_target() -> None:
