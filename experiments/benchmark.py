@@ -10,7 +10,7 @@ from experiments.benchmarks.options import BenchmarkOptions
 from experiments.endings import Ending, number
 from experiments.groups import Group
 from experiments.loads import DATA
-from unlearn.detectors.gan.options import Gan
+from unlearn.detectors.options import Gan
 
 
 @experiment(**DATA, seed=0, households=Group("households"), gan=Gan, benchmark=BenchmarkOptions)

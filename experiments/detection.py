@@ -38,7 +38,7 @@ def main(job: Job, folder: Path) -> Ending:
 
     from experiments.together import publish
     from unlearn.detectors.base import label_of
-    from unlearn.studies.detection.outputs import write_outputs
+    from unlearn.studies.detection.run import write_outputs
     from unlearn.studies.detection.verdict import AnomalyTable
 
     study = build_detection(job)

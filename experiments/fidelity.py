@@ -22,7 +22,7 @@ from unlearn.studies.fidelity.options import FidelityStudyOptions
 def main(job: Job, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     from experiments.together import publish
-    from unlearn.studies._shared.fidelity.records import REAL
+    from unlearn.studies._shared.fidelity.measure import REAL
     from unlearn.studies.fidelity.measure import study_fidelity
 
     records = study_fidelity(build_releases(job), job.generator, job.fidelity)

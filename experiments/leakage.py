@@ -26,7 +26,7 @@ def main(job: Job, folder: Path) -> Ending:
     """Write records, figure and page over the seeds, and print what they say."""
     from experiments.together import publish
     from unlearn.attacks.base import label_of
-    from unlearn.studies._shared.leakage.samples import COPIED
+    from unlearn.studies._shared.attributes import COPIED
     from unlearn.studies.leakage.measure import study_leakage
     from unlearn.studies.leakage.verdict import headline_attack
 

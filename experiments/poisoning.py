@@ -47,7 +47,7 @@ def measured(job: Job) -> pd.DataFrame:
             f"protocol: poisoning needs fair, whose thresholds and gradients see validation hours only, got "
             f"{job.protocol}."
         )
-    from unlearn.studies.poisoning.run import measure_poisoning
+    from unlearn.studies.poisoning.measure import measure_poisoning
 
     cost = job.grid.build()
 

@@ -29,7 +29,7 @@ def main(job: Job, folder: Path) -> Ending:
     from unlearn.studies._shared.releases import MODEL, PROFILES
     from unlearn.studies.release import feeder_report, report
     from unlearn.studies.release.feeder_measure import describe_feeder
-    from unlearn.studies.release.study import study_release
+    from unlearn.studies.release.measure import study_release
 
     internal = comparison_folder(folder)
     move_log(folder, internal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from experiments.groups import Group
-from unlearn.studies._shared.synthesis import SynthesisOptions
+from unlearn.studies._shared.options import SynthesisOptions
 
 if TYPE_CHECKING:
     from unlearn.studies._shared.releases import Releases

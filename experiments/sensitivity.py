@@ -19,7 +19,7 @@ def main(job: Job, folder: Path) -> Ending:
 
     from unlearn.criteria import CRITERIA
     from unlearn.records import write_parquet
-    from unlearn.studies.paper.measure import sensitivity
+    from unlearn.studies.paper.run import sensitivity
 
     tables = []
     for name, own in many_forecasters(job).items():

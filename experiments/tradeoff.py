@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @experiment(**FORECASTER, ihvp=IhvpOptions, unlearning=TradeoffOptions)
 def main(job: Job, folder: Path) -> Ending:
     """Remove the configured share and write the criteria on the test rows for every budget."""
-    from unlearn.studies.paper.measure import tradeoff
+    from unlearn.studies.paper.run import tradeoff
 
     frame = tradeoff(build_study(job), job.unlearning.share, job.unlearning.l1_budgets)
     return Ending(costs(write_records(job, frame, folder)), folder)

@@ -14,7 +14,7 @@ from unlearn.checks import short_repr
 from unlearn.data import poison
 from unlearn.errors import DataError, DownloadError, InputError, UnlearnError, said
 from unlearn.households import buildings_of, inject
-from unlearn.studies._shared.measure import refuse_zero_loads
+from unlearn.studies._shared.study import refuse_zero_loads
 
 
 @given(st.floats(allow_nan=True), st.integers(-(2**63), 2**63 - 1), st.booleans())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from unlearn.guard import Guard
+from unlearn.temporary import Guard
 
 
 def free(guard: Guard) -> bool:

@@ -7,7 +7,7 @@ import torch
 
 import unlearn
 from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.measure import completeness, tradeoff
+from unlearn.studies.paper.run import completeness, tradeoff
 from unlearn.studies.paper.verdict import check_claims
 
 pytestmark = pytest.mark.network

@@ -10,7 +10,7 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion

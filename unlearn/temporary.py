@@ -1,6 +1,8 @@
 """Names of files and folders while they are written: they say which process writes them, and so when it has died.
 
 What a process that ended leaves is swept when another one first writes there, or by `sweep`.
+
+A lock that objects which learn or cache hold while they do, and that survives copies, pickles and forks.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import platform
 import re
 import shutil
 import stat
+import threading
+import weakref
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 
 logger = logging.getLogger(__name__)
 
@@ -102,3 +107,67 @@ def _started(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+class Guard:
+    """A re-entrant lock; its copies and pickles are locks of their own.
+
+    A process that forks waits until no other thread is inside of any guard, so that the child finds neither a lock
+    that nobody releases nor a half-written state.
+
+    >>> guard = Guard()
+    >>> with guard:
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _ALL.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Guard], tuple[()]]:
+        return Guard, ()
+
+    def try_enter(self) -> bool:
+        """Enter unless another thread is inside; whether this has entered."""
+        return self._lock.acquire(blocking=False)
+
+
+_ALL: weakref.WeakSet[Guard] = weakref.WeakSet()
+_HELD: list[Guard] = []
+
+
+def _hold_all() -> None:
+    """Enter every guard. Threads that are inside of one may wait for another, so none is held while waiting."""
+    while True:
+        held: list[Guard] = []
+        for guard in list(_ALL):
+            if not guard.try_enter():
+                break
+            held.append(guard)
+        else:
+            _HELD.extend(held)
+            return
+        _leave(held)
+        with guard:  # until the thread inside has left
+            pass
+
+
+def _leave(held: list[Guard]) -> None:
+    while held:
+        held.pop().__exit__(None, None, None)
+
+
+def _release_all() -> None:
+    _leave(_HELD)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_release_all)

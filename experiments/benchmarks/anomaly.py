@@ -17,11 +17,9 @@ from experiments.benchmarks.options import AnomalyBenchmarkOptions
 from experiments.benchmarks.timing import Timing, add_timing
 from unlearn.checks import FloatArray, require_choice
 from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
-from unlearn.detectors.gan.encoder import train_encoder
-from unlearn.detectors.gan.fitted import FittedGan
-from unlearn.detectors.gan.inversion import Inversion, invert
-from unlearn.detectors.gan.options import InversionOptions
+from unlearn.detectors.gan.inversion import FittedGan, Inversion, invert, train_encoder
 from unlearn.detectors.metrics import Ranking, building_draws, interval
+from unlearn.detectors.options import InversionOptions
 from unlearn.detectors.scaling import scale, training_time, usable_buildings
 from unlearn.detectors.storage import load_detector
 from unlearn.detectors.windows import Windows, cut_windows

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unlearn.detectors.gan.adversarial import TrainedGan
-from unlearn.detectors.gan.options import InversionOptions
+from unlearn.detectors.options import InversionOptions
 
 
 def search_as_published(gan: TrainedGan, values: np.ndarray, options: InversionOptions, seed: int) -> np.ndarray:

@@ -13,7 +13,7 @@ def days(n: int, seed: int) -> np.ndarray:
 
 def test_matches_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     made, real = days(15, 0), days(20, 1)
-    monkeypatch.setattr("unlearn.attacks.similarity._BLOCK", 90)
+    monkeypatch.setattr("unlearn.attacks.outliers._BLOCK", 90)
     found = most_similar(made, real, shifts=2)
     norm = np.linalg.norm(real, axis=1)
     for i, one in enumerate(made):

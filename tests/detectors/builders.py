@@ -5,7 +5,7 @@ import numpy as np
 from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.households.buildings import BuildingSeries
 from unlearn.households.injection import inject
-from unlearn.households.options import InjectionOptions
+from unlearn.households.io.sources import InjectionOptions
 
 
 def daily_series(n_buildings: int = 6, n_days: int = 30, seed: int = 0, labelled: bool = False) -> BuildingSeries:

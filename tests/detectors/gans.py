@@ -4,7 +4,7 @@ from functools import cache
 
 from tests.detectors.builders import daily_series
 from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
-from unlearn.detectors.gan.options import AdversarialOptions, NetworkOptions
+from unlearn.detectors.options import AdversarialOptions, NetworkOptions
 from unlearn.detectors.scaling import scale, training_time
 from unlearn.detectors.windows import Windows, cut_windows
 

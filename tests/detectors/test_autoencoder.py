@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.detectors.gans import LENGTH, small_windows
-from unlearn.detectors.autoencoder.network import _watched, train_autoencoder
-from unlearn.detectors.autoencoder.options import Autoencoder
+from unlearn.detectors.autoencoder import _watched, train_autoencoder
+from unlearn.detectors.options import Autoencoder
 from unlearn.errors import ConvergenceError, InputError
 
 OPTIONS = Autoencoder(hidden=6, epochs=4, batch_size=8, learning_rate=0.03)

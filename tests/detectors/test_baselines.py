@@ -12,15 +12,22 @@ from scipy.stats import skew
 
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
 from unlearn.detectors.base import Detector, require_detectors, settings_of
-from unlearn.detectors.baselines.forecast import CnnForecast, LinearForecast, MixerForecast, Seasonal
-from unlearn.detectors.baselines.pyod import IsolationForest, LocalOutlierFactor
-from unlearn.detectors.baselines.simple import Ecod, Level
-from unlearn.detectors.gan.options import Gan
+from unlearn.detectors.baselines import (
+    CnnForecast,
+    Ecod,
+    IsolationForest,
+    Level,
+    LinearForecast,
+    LocalOutlierFactor,
+    MixerForecast,
+    Seasonal,
+)
+from unlearn.detectors.options import Gan
 from unlearn.detectors.scaling import scale
 from unlearn.detectors.storage import save_detector
 from unlearn.detectors.windows import Windows, cut_windows, divide
 from unlearn.errors import InputError
-from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import TrainingOptions
 from unlearn.records import read_json
 
 

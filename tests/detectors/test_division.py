@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
-from unlearn.detectors.autoencoder.options import Autoencoder
 from unlearn.detectors.base import Detector, FittedDetector, fit_candidates
-from unlearn.detectors.baselines.forecast import CnnForecast, LinearForecast, Seasonal
-from unlearn.detectors.baselines.simple import Ecod, Level
-from unlearn.detectors.gan.options import AdversarialOptions, Gan, InversionOptions, NetworkOptions
-from unlearn.detectors.thresholds import ThresholdRule
+from unlearn.detectors.baselines import CnnForecast, Ecod, Level, LinearForecast, Seasonal
+from unlearn.detectors.metrics import ThresholdRule
+from unlearn.detectors.options import AdversarialOptions, Autoencoder, Gan, InversionOptions, NetworkOptions
 from unlearn.detectors.windows import Division, DivisionOptions, divide
 from unlearn.errors import InputError
-from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import TrainingOptions
 from unlearn.households.buildings import BuildingSeries
 from unlearn.studies.detection.archive import score_division
 from unlearn.studies.detection.measure import thresholds_of

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.detectors.gans import small_gan, small_windows
-from unlearn.detectors.gan.encoder import train_encoder
+from unlearn.detectors.gan.inversion import train_encoder
 from unlearn.detectors.gan.networks import Encoder
-from unlearn.detectors.gan.options import EncoderOptions
+from unlearn.detectors.options import EncoderOptions
 from unlearn.errors import ConvergenceError, InputError
 
 

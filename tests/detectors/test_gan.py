@@ -11,12 +11,10 @@ from torch import nn
 
 import unlearn.detectors.gan.adversarial as adversarial
 from tests.detectors.gans import LENGTH, NETWORKS, TRAINING, small_gan, small_windows
-from unlearn.detectors.autoencoder.options import Autoencoder
 from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
-from unlearn.detectors.gan.fitted import FittedGan, fit_gan
-from unlearn.detectors.gan.inversion import invert
+from unlearn.detectors.gan.inversion import FittedGan, fit_gan, invert
 from unlearn.detectors.gan.networks import new_networks
-from unlearn.detectors.gan.options import AdversarialOptions, EncoderOptions, Gan, InversionOptions
+from unlearn.detectors.options import AdversarialOptions, Autoencoder, EncoderOptions, Gan, InversionOptions
 from unlearn.detectors.storage import load_detector, save_detector
 from unlearn.errors import ConvergenceError, DataError, InputError
 from unlearn.records import read_json, write_card

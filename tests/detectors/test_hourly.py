@@ -10,8 +10,8 @@ import torch
 from tests.detectors.gans import LENGTH, small_gan, small_windows
 from unlearn.detectors.gan.adversarial import TrainedGan
 from unlearn.detectors.gan.inversion import invert
-from unlearn.detectors.gan.options import InversionOptions
 from unlearn.detectors.gan.starts import SPAN, HourlySearch
+from unlearn.detectors.options import InversionOptions
 from unlearn.errors import InputError
 
 HOURLY = InversionOptions(max_iter=1, start="hourly", tried=7)

@@ -9,9 +9,8 @@ import torch
 
 from tests.detectors.gans import LENGTH, small_gan, small_windows
 from unlearn.detectors.gan.adversarial import TrainedGan
-from unlearn.detectors.gan.encoder import train_encoder
-from unlearn.detectors.gan.inversion import invert
-from unlearn.detectors.gan.options import EncoderOptions, InversionOptions
+from unlearn.detectors.gan.inversion import invert, train_encoder
+from unlearn.detectors.options import EncoderOptions, InversionOptions
 from unlearn.errors import ConvergenceError, InputError
 
 STOPPING = InversionOptions(max_iter=20, learning_rate=0.1, patience=2, tolerance=0.02, batch_size=4)

@@ -10,13 +10,14 @@ from unlearn.detectors.metrics import (
     AT_THRESHOLD,
     JOIN_H,
     Ranking,
+    ThresholdRule,
     building_draws,
+    choose_threshold,
     confusion,
     delays_h,
     find_events,
     interval,
 )
-from unlearn.detectors.thresholds import ThresholdRule, choose_threshold
 from unlearn.errors import InputError
 
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=60)

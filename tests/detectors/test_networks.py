@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.detectors.gans import LENGTH, NETWORKS, small_gan, small_windows
 from unlearn.detectors.gan.networks import Encoder, LstmPass, new_networks
-from unlearn.detectors.gan.options import NetworkOptions
 from unlearn.detectors.gan.starts import LatentLoss
+from unlearn.detectors.options import NetworkOptions
 from unlearn.errors import InputError
 
 

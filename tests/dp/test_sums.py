@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import chi2, kstest
 
 from unlearn.dp import SimulatedNoise, clipped, private_sum
-from unlearn.dp.sums import Grid
+from unlearn.dp.noise import Grid
 from unlearn.errors import InputError
 
 

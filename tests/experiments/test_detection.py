@@ -20,7 +20,7 @@ from tests.pages import read_page
 from unlearn.detectors import load_detector, make_detector
 from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries
-from unlearn.households.options import InjectionOptions
+from unlearn.households.io.sources import InjectionOptions
 from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
 from unlearn.studies.detection.run import DetectionStudy
 

@@ -12,7 +12,7 @@ from tests.experiments.test_config import composed
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.generators import FaradayGenerator
-from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
+from unlearn.studies._shared.attributes import COPIED, OTHERS
 from unlearn.studies.leakage import study_leakage
 
 #: Few households, and a cheap attack.

@@ -22,7 +22,7 @@ from unlearn.errors import InputError
 from unlearn.generators import GENERATORS, load_faraday
 from unlearn.households import HouseholdProfiles, load_profiles
 from unlearn.records import write_parquet
-from unlearn.studies._shared.synthesis import SynthesisOptions
+from unlearn.studies._shared.options import SynthesisOptions
 from unlearn.studies.fidelity import FidelityStudyOptions
 from unlearn.studies.leakage import LeakageStudyOptions
 from unlearn.studies.utility import UtilityStudyOptions

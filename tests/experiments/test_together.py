@@ -13,7 +13,7 @@ STUDIES = ("full_network", "deletion", "leakage", "fidelity", "utility", "privat
            "poisoning", "release")  # fmt: skip
 
 VERDICT = """
-from unlearn.reporting.aggregate import over_seeds
+from unlearn.reporting.verdict import over_seeds
 from unlearn.reporting.verdict import NO, YES, Block, Page
 
 
@@ -28,7 +28,7 @@ def summarise(records):
 """
 
 REPORT = """
-from unlearn.reporting.aggregate import over_seeds
+from unlearn.reporting.verdict import over_seeds
 from unlearn.reporting.figure import line, panels, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import BLUE

@@ -13,15 +13,17 @@ from unlearn.forecasters.household import (
     UNIT_KWH,
     HourlyLinear,
     HouseholdForecaster,
+    _DaysOfHouseholds,
     fit_household_forecaster,
+    fit_private_household_forecaster,
     hourly_design,
     household_mean,
+    linear_sums,
     scaled_features,
 )
-from unlearn.forecasters.options import PrivateForecastOptions
-from unlearn.forecasters.private_household import _DaysOfHouseholds, fit_private_household_forecaster, linear_sums
+from unlearn.forecasters.specs import PrivateForecastOptions
 from unlearn.households import simulate_households, split_households
-from unlearn.households.day_ahead import FEATURES, DayAheadPanel, day_ahead_panel
+from unlearn.households.injection import FEATURES, DayAheadPanel, day_ahead_panel
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlearn.dp import SimulatedNoise
 from unlearn.errors import InputError
-from unlearn.forecasters.private_head import ClippedSums
+from unlearn.forecasters.head import ClippedSums
 
 
 def rows(seed: int, n: int = 60, outputs: int = 2) -> tuple[Tensor, Tensor, np.ndarray]:

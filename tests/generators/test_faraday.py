@@ -20,7 +20,7 @@ from unlearn.generators.faraday import (
     load_faraday,
     save_faraday,
 )
-from unlearn.generators.faraday.storage import CARD, WEIGHTS
+from unlearn.generators.faraday.model import CARD, WEIGHTS
 from unlearn.households import HouseholdProfiles
 from unlearn.records import read_json, write_card
 

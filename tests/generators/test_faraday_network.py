@@ -10,8 +10,16 @@ from scipy import stats
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.generators.faraday import LossWeights, ProfileVae, VaeOptions
 from unlearn.generators.faraday.scaling import EnergyScaler
-from unlearn.generators.faraday.training import ScaledProfiles, train_vae
-from unlearn.generators.faraday.vae import LEVELS, expected, kl_divergence, mmd, pinball, profile_losses
+from unlearn.generators.faraday.vae import (
+    LEVELS,
+    ScaledProfiles,
+    expected,
+    kl_divergence,
+    mmd,
+    pinball,
+    profile_losses,
+    train_vae,
+)
 
 TAU = torch.tensor(LEVELS, dtype=torch.float64)
 

@@ -7,7 +7,7 @@ import pytest
 
 from unlearn.errors import InputError
 from unlearn.households import simulate_households
-from unlearn.households.day_ahead import FEATURES, HISTORY, day_ahead_panel
+from unlearn.households.injection import FEATURES, HISTORY, day_ahead_panel
 
 
 def test_rows_are_the_days_whose_week_before_is_complete() -> None:

@@ -11,20 +11,23 @@ import pytest
 from scipy import stats
 
 from unlearn.errors import InputError
-from unlearn.households import london_weather, simulate_households
-from unlearn.households.simulator import households as simulator
-from unlearn.households.simulator.appliances import APPLIANCES, charging_kwh, heating_kwh, run_appliance, solar_kwh
-from unlearn.households.simulator.households import HEATING, SEGMENTS, draw_population
-from unlearn.households.simulator.surroundings import (
+from unlearn.households import london_weather, simulate_households, simulator
+from unlearn.households.appliances import (
     ACTIVE,
+    APPLIANCES,
     ASLEEP,
     AWAY,
     KINDS,
     _hazards,
+    charging_kwh,
     half_hours,
+    heating_kwh,
+    run_appliance,
     simulate_activity,
+    solar_kwh,
     summer_time,
 )
+from unlearn.households.simulator import HEATING, SEGMENTS, draw_population
 
 ALPHA = 0.001
 

@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from tests.influence.problems import N_TRAIN, RidgeProblem
 from unlearn.errors import InputError, MismatchError
-from unlearn.influence import BaseObjective, CGInfluenceModule, PairObjective, checkpoint
+from unlearn.influence import BaseObjective, CGInfluenceModule, PairObjective
 from unlearn.influence.samples import Samples, described, leaves, map_tensors
 
 
 @pytest.fixture
 def module(monkeypatch):
-    monkeypatch.setattr(checkpoint, "ROWS_A_FILE", 30)
+    monkeypatch.setattr("unlearn.influence.scores.ROWS_A_FILE", 30)
     return RidgeProblem.make().module(CGInfluenceModule, damp=0.0)
 
 

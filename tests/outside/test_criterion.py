@@ -6,7 +6,7 @@ from torch import Tensor
 
 import unlearn
 from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.measure import sensitivity, tradeoff
+from unlearn.studies.paper.run import sensitivity, tradeoff
 
 
 class Shortfall:

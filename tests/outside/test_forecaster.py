@@ -10,8 +10,7 @@ from torch import Tensor, nn
 import unlearn
 from unlearn.errors import InputError
 from unlearn.forecasters.network import N_FEATURES
-from unlearn.forecasters.options import TrainingOptions
-from unlearn.forecasters.specs import Network
+from unlearn.forecasters.specs import Network, TrainingOptions
 
 
 class Flat(nn.Module):

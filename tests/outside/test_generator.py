@@ -12,12 +12,12 @@ from unlearn.generators import Generator
 from unlearn.grid import OperatingCost
 from unlearn.households import DailyProfiles, HouseholdProfiles, simulate_households
 from unlearn.records import read_json, write_card, write_parquet
-from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
+from unlearn.studies._shared.attributes import COPIED, OTHERS
+from unlearn.studies._shared.options import SynthesisOptions
 from unlearn.studies._shared.releases import MODEL, Releases
-from unlearn.studies._shared.synthesis import SynthesisOptions
 from unlearn.studies.fidelity import FidelityStudyOptions, study_fidelity
 from unlearn.studies.leakage import LeakageStudyOptions, study_leakage
-from unlearn.studies.release.study import study_release
+from unlearn.studies.release.measure import study_release
 from unlearn.studies.utility import UtilityStudyOptions, study_utility
 
 FITS: list[str] = []

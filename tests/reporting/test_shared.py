@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unlearn.reporting.aggregate import write
 from unlearn.reporting.figure import panels
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, PALETTE, RED, coloured
-from unlearn.reporting.verdict import Block, Page
+from unlearn.reporting.verdict import Block, Page, write
 
 
 def test_no_name_takes_the_colour_that_another_one_is_known_by() -> None:

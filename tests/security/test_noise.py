@@ -13,7 +13,7 @@ from scipy.stats import beta
 from tests.proofs import proof_count
 from tests.security.conftest import Attacked
 from unlearn.dp import Noise, NoiseSource, SimulatedNoise, noise_multiplier_for, noise_source, private_sum
-from unlearn.dp.sums import Grid
+from unlearn.dp.noise import Grid
 from unlearn.generators.faraday import Faraday, FaradayPrivacy, VaeOptions, fit_private_faraday, untrained_faraday
 from unlearn.households import HouseholdProfiles, household_profiles, simulate_households
 

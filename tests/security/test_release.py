@@ -24,7 +24,7 @@ from tests.snapshots.take import smaller
 from unlearn.checks import FloatArray
 from unlearn.households import HouseholdProfiles, load_profiles, split_households
 from unlearn.records import read_json, write_parquet
-from unlearn.studies._shared.utility.bus_loads import training_days
+from unlearn.studies._shared.bus_loads import training_days
 from unlearn.studies.release.measure import describe_release
 
 LONELY = "lonely"

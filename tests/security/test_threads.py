@@ -9,7 +9,7 @@ from tests.grid.test_threads import batches, n_wrong, priced
 from tests.proofs import proof_count
 from tests.security.conftest import Attacked
 from unlearn.grid import OperatingCost, load_case
-from unlearn.guard import Guard
+from unlearn.temporary import Guard
 
 
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:

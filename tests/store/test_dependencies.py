@@ -143,7 +143,7 @@ def test_a_script_is_its_file(tmp_path: Path) -> None:
 
 
 def test_no_fit_of_a_forecaster_depends_on_figures_studies_or_generators() -> None:
-    found = modules_of("unlearn.forecasters.linear", "unlearn.forecasters.network")
+    found = modules_of("unlearn.forecasters.base", "unlearn.forecasters.network")
     rooms = {name.split(".")[1] for name in found}
     assert rooms <= {"checks", "data", "dp", "errors", "forecasters", "lazy", "limits", "linalg", "records", "registry",
                      "store",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.attacks.attributes import (
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         CLASSIFIERS,
         Attack,
         Classifier,
+        OutlierOptions,
         make_attack,
         make_classifier,
         require_attacks,
+        require_enough_records,
     )
     from unlearn.attacks.membership import (
         Density,
@@ -35,13 +37,17 @@ if TYPE_CHECKING:
         membership_scores,
         nearest_records,
     )
-    from unlearn.attacks.options import OutlierOptions, require_enough_records
     from unlearn.attacks.outcome import Estimate, Outcome, measure_attack
     from unlearn.attacks.outliers import (
         OutlierSets,
+        Similarity,
+        Verdict,
+        check_copies,
         draw_outliers,
+        exact_copies,
         inject_outliers,
         make_outliers,
+        most_similar,
     )
     from unlearn.attacks.reconstruction import (
         Closeness,
@@ -58,7 +64,6 @@ if TYPE_CHECKING:
         random_subsets,
         residuals_of,
     )
-    from unlearn.attacks.similarity import Similarity, Verdict, check_copies, exact_copies, most_similar
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.attacks.options import require_enough_records
+from unlearn.attacks.base import require_enough_records
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
 from unlearn.errors import InputError
 

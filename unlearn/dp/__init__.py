@@ -5,7 +5,7 @@ Gradients need opacus and accounting needs dp-accounting: `pip install "unlearn[
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.dp.accounting import (
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
         noise_multiplier_for,
     )
     from unlearn.dp.ledger import Charged, PrivacyLedger, default_delta, require_guarantee
-    from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, noise_source
+    from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, clipped, noise_source, private_sum
     from unlearn.dp.options import SgdOptions
     from unlearn.dp.sgd import Batch, PrivateRun, train_privately
-    from unlearn.dp.sums import clipped, private_sum
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -2,21 +2,29 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.forecasters.base import Forecaster, ModelCard
+    from unlearn.forecasters.base import Forecaster, LinearForecaster, ModelCard, fit_linear
     from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
     from unlearn.forecasters.ensemble import Ensemble, train_ensemble
-    from unlearn.forecasters.head import HeadObjective, HeadStatistics
-    from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
-    from unlearn.forecasters.linear import LinearForecaster, fit_linear
-    from unlearn.forecasters.network import NetworkForecaster, fit_network
-    from unlearn.forecasters.options import PrivateForecastOptions, TrainingOptions
-    from unlearn.forecasters.private_head import ClippedSums
-    from unlearn.forecasters.private_household import fit_private_household_forecaster
-    from unlearn.forecasters.specs import FORECASTERS, Cnn, ForecasterSpec, Linear, Mixer
-    from unlearn.forecasters.training import train_network
+    from unlearn.forecasters.head import ClippedSums, HeadObjective, HeadStatistics
+    from unlearn.forecasters.household import (
+        HouseholdForecaster,
+        fit_household_forecaster,
+        fit_private_household_forecaster,
+        household_mean,
+    )
+    from unlearn.forecasters.network import NetworkForecaster, fit_network, train_network
+    from unlearn.forecasters.specs import (
+        FORECASTERS,
+        Cnn,
+        ForecasterSpec,
+        Linear,
+        Mixer,
+        PrivateForecastOptions,
+        TrainingOptions,
+    )
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -1,4 +1,7 @@
-"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt."""
+"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt.
+
+The linear forecaster: calendar once, every distinct weather column, an intercept; solved exactly.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
-from unlearn.data import LoadDataset
+from unlearn.data import LoadDataset, StandardScaler, distinct_columns
 from unlearn.errors import MismatchError
 from unlearn.forecasters.head import HeadObjective, HeadStatistics
 from unlearn.records import provenance
@@ -262,3 +265,51 @@ class Forecaster(nn.Module):
                 f"{card.fingerprint[:12]}, this {dataset.name!r} has {dataset.fingerprint[:12]}. Load the data with "
                 "the same options (year, split, grid scaling), or fit the model on this data set."
             )
+
+
+class LinearForecaster(Forecaster):
+    """`ŷ = W [x, 1]` over the columns that differ (paper appendix D2).
+
+    The calendar repeats over loads, and loads that share a weather station repeat its columns;
+    each distinct column enters once, or the Hessian would be singular.
+    """
+
+    def __init__(self, card: ModelCard, columns: list[tuple[int, int]], scaler: StandardScaler) -> None:
+        super().__init__(card, len(columns) + 1)
+        self.columns = columns
+        self.scaler = scaler
+
+    def design(self, features: Tensor) -> Tensor:
+        loads, kinds = zip(*self.columns, strict=True)
+        chosen = self.scaler(features[:, list(loads), list(kinds)])
+        return torch.cat([chosen, torch.ones_like(chosen[:, :1])], dim=1)
+
+    def column_names(self) -> list[str]:
+        names = [f"{self.card.load_names[b]}:{self.card.feature_names[f]}" for b, f in self.columns]
+        return [*names, "intercept"]
+
+
+def fit_linear(dataset: LoadDataset, l2: float = 0.0) -> Forecaster:
+    """Fit the linear forecaster on the training rows by least squares.
+
+    Args:
+        dataset: loads and features.
+        l2: regulariser of the summed loss, >= 0.
+
+    Raises:
+        SingularHessianError: features depend on each other; the message names them.
+    """
+    seen = dataset.features[dataset.split.train]
+    columns = list(distinct_columns(seen))
+    loads, kinds = zip(*columns, strict=True)
+    scaler = StandardScaler.fit(seen[:, list(loads), list(kinds)])
+    card = make_card(
+        "linear",
+        dataset,
+        head_rows="train",
+        l2=l2,
+        settings={"columns": [list(column) for column in columns]},
+        scaler_rows="train" if l2 else "train (forecasts do not depend on it: least squares is invariant to it)",
+    )
+    model = LinearForecaster(card, columns, scaler)
+    return model.fitted_to(dataset)

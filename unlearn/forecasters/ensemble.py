@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from unlearn.checks import IntArray, require_choice
 from unlearn.errors import InputError, UnlearnError
-from unlearn.forecasters.options import TrainingOptions
-from unlearn.forecasters.training import n_watched, require_weights, weighted_mean
+from unlearn.forecasters.network import n_watched, require_weights, weighted_mean
+from unlearn.forecasters.specs import TrainingOptions
 
 States = dict[str, Tensor]
 

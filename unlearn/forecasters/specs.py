@@ -1,12 +1,16 @@
-"""Forecasters as options that fit: the protocol, the library's own, and the one registry of their names."""
+"""Options of forecasters, without what it takes to import the forecasters.
+
+Forecasters as options that fit: the protocol, the library's own, and the one registry of their names.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
+from unlearn.checks import require_count, require_fraction, require_not_negative, require_positive
+from unlearn.dp.options import require_sampling_rate
 from unlearn.errors import InputError
-from unlearn.forecasters.options import TrainingOptions
 from unlearn.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,6 +18,64 @@ if TYPE_CHECKING:
 
     from unlearn.data import LoadDataset, StandardScaler
     from unlearn.forecasters.base import Forecaster, ModelCard
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of the published training (appendix D5).
+
+    Attributes:
+        epochs: passes over the training rows at most.
+        batch_size: rows per step.
+        learning_rate: Adam's, annealed to 0 along a cosine over all epochs.
+        patience: epochs without a better validation loss after which training stops.
+        validation_share: last share of the rows given, kept for early stopping.
+    """
+
+    epochs: int = 100
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    patience: int = 20
+    validation_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "patience"):
+            require_positive(f"training.{name}", getattr(self, name))
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) != int(getattr(self, name)):
+                raise InputError(f"training.{name}: expected a whole number, got {getattr(self, name)}.")
+        require_fraction("training.validation_share", self.validation_share)
+
+
+@dataclass(frozen=True)
+class PrivateForecastOptions:
+    """Settings of private forecasters; none of them looks at the data.
+
+    Attributes:
+        row_clip: norm that a row [φ, y] of the linear head is clipped to, with energies in units of 0.5 kWh.
+        ridge: of the linear head, see `ClippedSums.release`.
+        clip: norm that a household's gradient is clipped to.
+        sampling_rate: chance of a household to take part in a step.
+        steps: of DP-SGD.
+        days: of a household in a step, drawn at random from its own.
+        learning_rate: Adam's, which goes down to 0 along a cosine.
+    """
+
+    row_clip: float = 2.0
+    ridge: float = 20.0
+    clip: float = 0.5
+    sampling_rate: float = 0.3
+    steps: int = 100
+    days: int = 16
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("row_clip", "clip", "sampling_rate", "learning_rate"):
+            require_positive(f"forecast.{name}", getattr(self, name))
+        require_not_negative("forecast.ridge", self.ridge)
+        for name in ("steps", "days"):
+            require_count(f"forecast.{name}", getattr(self, name))
+        require_sampling_rate(self.sampling_rate)
 
 
 class ForecasterSpec(Protocol):
@@ -56,12 +118,12 @@ class Linear:
 
     def fit(self, dataset: LoadDataset, seed: int = 0) -> Forecaster:
         """Fit by least squares; nothing is drawn."""
-        from unlearn.forecasters.linear import fit_linear
+        from unlearn.forecasters.base import fit_linear
 
         return fit_linear(dataset, self.l2)
 
     def empty(self, card: ModelCard, scaler: StandardScaler) -> Forecaster:
-        from unlearn.forecasters.linear import LinearForecaster
+        from unlearn.forecasters.base import LinearForecaster
 
         return LinearForecaster(card, [(b, f) for b, f in card.settings["columns"]], scaler)
 

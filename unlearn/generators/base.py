@@ -74,7 +74,7 @@ GENERATORS: Registry[type[Generator]] = Registry(
     {
         "faraday": "unlearn.generators.faraday.generators:FaradayGenerator",
         "private_faraday": "unlearn.generators.faraday.generators:PrivateFaradayGenerator",
-        "feeder": "unlearn.generators.feeder.generator:FeederGenerator",
+        "feeder": "unlearn.generators.feeder.config:FeederGenerator",
         "simulator": "unlearn.generators.baselines:SimulatorGenerator",
         "resampled": "unlearn.generators.baselines:Resampled",
         "shuffled_hours": "unlearn.generators.baselines:ShuffledHours",

@@ -134,7 +134,7 @@ class SimulatorGenerator(Generator):
         Raises:
             InputError: settings that the simulator refuses, or n below 1.
         """
-        from unlearn.households.simulator.households import simulate_households
+        from unlearn.households.simulator import simulate_households
 
         options = asdict(self)
         name = options.pop("name")

@@ -29,7 +29,7 @@ from unlearn.grid.critical_regions import Region
 from unlearn.grid.layers import DEGENERACY_TOLERANCE, Priced
 from unlearn.grid.programs import dispatch_qp, redispatch_qp
 from unlearn.grid.region_cache import CacheFullError, RegionCache, RegionStatistics, runs
-from unlearn.guard import Guard
+from unlearn.temporary import Guard
 
 #: Hours that are in memory at once, with all of their checks; fewer where they are in more regions than a cache holds.
 CHUNK = 8192

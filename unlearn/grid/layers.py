@@ -18,7 +18,7 @@ from unlearn.grid.case import GridCase
 from unlearn.grid.options import LAYER_DERIVATIVES
 from unlearn.grid.programs import Program
 from unlearn.grid.qp import REGULARIZATION, ParametricQp, stack_parameters
-from unlearn.guard import Guard
+from unlearn.temporary import Guard
 
 
 class CompiledProgram(ParametricQp):

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.households.appliances import london_weather
     from unlearn.households.buildings import (
         BuildingSeries,
         BuildingSplit,
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
         split_households,
         with_attribute_as_segment,
     )
-    from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
-    from unlearn.households.injection import inject
+    from unlearn.households.injection import DayAheadPanel, day_ahead_panel, inject
     from unlearn.households.io.lcl import convert_lcl, read_lcl
     from unlearn.households.io.parquet import load_profiles, save_profiles
-    from unlearn.households.io.sources import HOUSEHOLD_SOURCES, load_buildings, load_households
+    from unlearn.households.io.sources import (
+        HOUSEHOLD_SOURCES,
+        KINDS,
+        InjectionOptions,
+        load_buildings,
+        load_households,
+    )
     from unlearn.households.io.wide import read_npz, read_wide
-    from unlearn.households.options import KINDS, InjectionOptions
     from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
-    from unlearn.households.simulator.households import simulate_households
-    from unlearn.households.simulator.surroundings import london_weather
+    from unlearn.households.simulator import simulate_households
 else:
     __getattr__, __dir__ = lazily(__name__)
 

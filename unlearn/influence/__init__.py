@@ -5,7 +5,7 @@ The second half takes the place of torch-influence: its names, arguments and mea
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.influence.base import BaseInfluenceModule

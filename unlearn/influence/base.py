@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader
 
 from unlearn.checks import IntArray, require_not_negative, require_positive, require_rows
 from unlearn.errors import InputError
-from unlearn.influence.checkpoint import ScoreStore
 from unlearn.influence.flat import FlatModel, dtypes_named
 from unlearn.influence.mean_loss import MeanLoss
 from unlearn.influence.module import as_tensor, require_device, require_module, require_objective
 from unlearn.influence.risk import BaseObjective, RiskOperator, TrainingRisk
 from unlearn.influence.samples import Samples, bytes_of, leaves
+from unlearn.influence.scores import ScoreStore
 from unlearn.influence.subclassing import SubclassHelpers
 from unlearn.linalg import DampingChoice, Solution, damping_for_condition
 

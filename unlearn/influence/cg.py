@@ -29,7 +29,7 @@ from unlearn.linalg import (
     solve_cg,
     spectrum_and_limit,
 )
-from unlearn.linalg.spectrum import GIVE_DAMPING, NO_CURVATURE
+from unlearn.linalg.operators import GIVE_DAMPING, NO_CURVATURE
 
 PRECONDITIONERS = ("auto", "none", "block", "nystrom")
 

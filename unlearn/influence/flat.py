@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from unlearn.errors import InputError, UnlearnError
-from unlearn.guard import Guard
+from unlearn.temporary import Guard
 
 T = TypeVar("T")
 

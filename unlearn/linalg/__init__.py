@@ -2,23 +2,27 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.linalg.cg import Objective, inverse_hvp, solve_cg
     from unlearn.linalg.gram import GramOperator
-    from unlearn.linalg.operators import GaussNewtonOperator, HessianOperator, Operator, dense_matrix, products
-    from unlearn.linalg.options import IhvpOptions
-    from unlearn.linalg.solvers import Preconditioner, Solution, nystrom_preconditioner, relative_residual, solve_dense
-    from unlearn.linalg.spectrum import (
+    from unlearn.linalg.operators import (
         DampingChoice,
         Extremes,
+        GaussNewtonOperator,
+        HessianOperator,
+        Operator,
         damping_for_condition,
         damping_of,
+        dense_matrix,
         lanczos_extremes,
+        products,
         rounding_limit,
         spectrum_and_limit,
     )
+    from unlearn.linalg.options import IhvpOptions
+    from unlearn.linalg.solvers import Preconditioner, Solution, nystrom_preconditioner, relative_residual, solve_dense
     from unlearn.linalg.statistics import ACCURACY, SufficientStatistics
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -25,10 +25,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.errors import ConvergenceError, InputError
-from unlearn.linalg.operators import Operator, products
+from unlearn.linalg.operators import Operator, lanczos_extremes, products
 from unlearn.linalg.options import IhvpOptions
 from unlearn.linalg.solvers import Preconditioner, Solution, solve_dense
-from unlearn.linalg.spectrum import lanczos_extremes
 
 #: A residual of `ROUNDOFF_FACTOR * roundoff ‖H‖ ‖x‖` is what products of that accuracy allow.
 ROUNDOFF_FACTOR = 10.0

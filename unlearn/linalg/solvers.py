@@ -21,8 +21,7 @@ from torch import Tensor
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
-from unlearn.linalg.operators import Operator, dense_matrix, products
-from unlearn.linalg.spectrum import GIVE_DAMPING, NO_CURVATURE, spectrum_and_limit
+from unlearn.linalg.operators import GIVE_DAMPING, NO_CURVATURE, Operator, dense_matrix, products, spectrum_and_limit
 
 #: A symmetric positive definite map that approximates the inverse of an operator, on flat vectors (P,) and, where
 #: it can, on blocks of them (P, k); CG passes the columns one by one to a map that takes vectors only.

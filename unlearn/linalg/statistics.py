@@ -16,8 +16,8 @@ from torch import Tensor
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.linalg.gram import ROUNDOFF, dependent_columns, require_weights, split_gram, split_product, two_sum
+from unlearn.linalg.operators import spectrum_and_limit
 from unlearn.linalg.solvers import Solution
-from unlearn.linalg.spectrum import spectrum_and_limit
 
 #: Rows whose products are summed at once.
 CHUNK = 2048

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import require_package
-from unlearn.reporting.aggregate import Spread
 from unlearn.reporting.style import GREY, NOT_A_RESULT, is_tiny
+from unlearn.reporting.verdict import Spread
 from unlearn.store import write
 
 require_package("unlearn.reporting", "matplotlib", '"unlearn[experiments]"')

@@ -7,7 +7,7 @@ folder: it lists, verifies and prunes.
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.store.artefacts import Artefact, Store, canonical

@@ -1,4 +1,7 @@
-"""`forget`: complete unlearning, the one call for the common case."""
+"""`forget`: complete unlearning, the one call for the common case.
+
+`forget_rows`: forgetting from the removed rows alone, without the other training data.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from unlearn.checks import require_choice
+from unlearn.checks import FloatArray, as_floats, require_choice, require_finite, require_shape
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
+from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
-from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.limitations import earlier, why_incomplete
+from unlearn.linalg import ACCURACY, IhvpOptions
 from unlearn.unlearning.newton import FORMS, relative_distance
-from unlearn.unlearning.request import require_loads, resolve
-from unlearn.unlearning.result import Forgotten, concluded
-from unlearn.unlearning.steps import exact_step, newton_step, require_trained, retrained_head
+from unlearn.unlearning.request import Request, require_loads, resolve
+from unlearn.unlearning.result import Forgotten, concluded, earlier, why_incomplete
+from unlearn.unlearning.steps import exact_step, newton_step, require_trained, retrained_head, statistics_step
 
 
 def forget(
@@ -81,3 +86,112 @@ def forget(
     said = why_incomplete(model, request, step, form, ihvp)
     seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
     return concluded(model, request, step, loads, said, seconds, distance_to_retrained=distance)
+
+
+TAKEN_AS_GIVEN = (
+    "The removed rows were taken as given: the model keeps sums over its training rows, which cannot tell whether "
+    "these are the very features and loads that it was fitted on."
+)
+
+#: Share of `Σ w y²` by which residuals may be negative through rounding.
+SLACK = 1e-8
+
+
+def forget_rows(
+    model: Forecaster,
+    rows: Rows,
+    features: ArrayLike,
+    load_pu: ArrayLike,
+    *,
+    loads: Sequence[str] | None = None,
+) -> Forgotten:
+    """Remove training rows completely, given only those rows.
+
+    The model's sufficient statistics are downdated and solved by one Cholesky factorisation for all
+    outputs (for each group of outputs with the same weights). The result is the minimum over what
+    remains, whatever the present head. The error of the statistics is tracked; once their estimate
+    for the head exceeds `unlearn.linalg.ACCURACY` (1e-9), this refuses, and `forget` goes back to the data.
+
+    Args:
+        model: fitted forecaster, with its statistics.
+        rows: rows of the data set that the model was fitted on, a mask, hours or a pair of dates, as in `forget`.
+        features: their raw features, in the order of `rows`, shape (m, B, F).
+        load_pu: their loads in p.u., shape (m, B).
+        loads: names of loads; only their measurements in these rows are forgotten. None forgets whole rows.
+
+    Returns:
+        As `forget`; that the data given is the data fitted on is the caller's word, so the result is
+        `complete_as_given` and never `complete`. `forget` checks it, once it is called with the data set.
+
+    Raises:
+        InputError: rows that are none, all, out of range, repeated, or forgotten before; features or
+            loads of another shape, or NaN; unknown loads; a model without statistics; NaN parameters.
+        MismatchError: rows that cannot have been among the training rows.
+        SingularHessianError: what remains does not determine the parameters.
+        SolverError: the statistics are no longer accurate enough.
+    """
+    start = time.perf_counter()
+    require_trained(model)
+    if model.statistics is None:
+        raise InputError(
+            "forget_rows: expected a model with sufficient statistics, got one without (saved by an earlier version?). "
+            "Call model.with_statistics(dataset) once, or forget(model, dataset, rows)."
+        )
+    request = resolve(model, rows, loads)
+    raw, load = _paired(model, request, rows, features, load_pu)
+    after, outputs = request.weights(model), request.changed(model)
+    outputs, emptied = outputs[after[:, outputs].any(dim=0)], outputs[~after[:, outputs].any(dim=0)]
+    weights = model.weights[request.positions]
+    _refuse_forgotten(request, model)
+    with torch.no_grad():
+        design = model.design(torch.from_numpy(raw))
+    prepared = time.perf_counter()
+    sums = model.statistics.remove(design, torch.from_numpy(load), weights, outputs, model.design_noise)
+    try:
+        step = statistics_step(model, model.statistics, sums, after, outputs, "remain_gradient")
+    except InputError as error:
+        raise MismatchError(f"rows to unlearn: they cannot have been among the training rows. {error}") from error
+    if not step.accurate:
+        raise SolverError(
+            f"forget_rows: the estimated error of the head is {step.statistics['error_estimate']:.1e}, above "
+            f"{ACCURACY:.0e} (condition number {step.statistics['condition']:.1e}). Use forget(model, dataset, rows), "
+            "which goes back to the remaining data."
+        )
+    head = step.theta.reshape(model.head.shape)
+    for group in sums.members(outputs):
+        if (sums.of_output(int(group[0])).unexplained(head[group], group) < -SLACK).any():
+            raise MismatchError(
+                "rows to unlearn: they cannot have been among the training rows; without them the sum of squared "
+                "residuals is negative. Check that load_pu are their loads, in p.u. as the model was fitted on."
+            )
+    step = step.without(emptied, model)
+    said = why_incomplete(model, request, step)
+    seconds = {"prepare": prepared - start, "unlearn": time.perf_counter() - prepared}
+    return concluded(model, request, step, loads, said, seconds, given=[TAKEN_AS_GIVEN])
+
+
+def _paired(
+    model: Forecaster, request: Request, rows: Rows, features: ArrayLike, load_pu: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Features and loads of the rows that the head forgets, in the order of the data set."""
+    raw, load = as_floats("features", features, ndim=3), as_floats("load_pu", load_pu, ndim=2)
+    n_rows = len(request.rows)
+    require_shape("features", raw, (n_rows, len(model.card.load_names), len(model.card.feature_names)))
+    require_shape("load_pu", load, (n_rows, len(model.card.load_names)))
+    require_finite("features", raw)
+    require_finite("load_pu", load)
+    given = np.asarray(rows)
+    # A mask and a pair of dates are in order; row numbers and hours come as the caller has them.
+    in_order = given.dtype == bool or (isinstance(rows, tuple) and given.dtype.kind not in "iu")
+    order = np.arange(n_rows) if in_order else np.argsort(given, kind="stable")
+    order = order[np.isin(request.rows, request.unlearn)]
+    return raw[order], load[order]
+
+
+def _refuse_forgotten(request: Request, model: Forecaster) -> None:
+    gone = model.forgotten[request.positions][:, request.outputs].all(dim=1).numpy()
+    if gone.any():
+        raise InputError(
+            f"rows to unlearn: {int(gone.sum())} of {len(gone)} were forgotten before, first "
+            f"{int(request.unlearn[gone][0])}; nothing of them is left in this model. Leave them out."
+        )

@@ -26,10 +26,9 @@ from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
-from unlearn.unlearning.limitations import evaluation_rows, require_base, why_incomplete
 from unlearn.unlearning.newton import Update, relative_distance, remain_weights
 from unlearn.unlearning.request import resolve
-from unlearn.unlearning.result import Forgotten, concluded
+from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, why_incomplete
 from unlearn.unlearning.steps import Step, common_forgotten, require_trained, retrained_head, summed_up
 
 

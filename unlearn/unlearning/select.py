@@ -36,7 +36,7 @@ from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.limitations import evaluation_rows, require_base
+from unlearn.unlearning.result import evaluation_rows, require_base
 from unlearn.unlearning.steps import common_forgotten
 
 #: Rows whose removal makes a criterion worse, and those whose removal makes it better.

@@ -9,7 +9,7 @@ from tests.detectors.builders import daily_series
 from unlearn.errors import InputError
 from unlearn.households.buildings import NO_KIND
 from unlearn.households.injection import inject
-from unlearn.households.options import KINDS, InjectionOptions
+from unlearn.households.io.sources import KINDS, InjectionOptions
 
 
 def events(kind: np.ndarray) -> list[tuple[int, int, int]]:

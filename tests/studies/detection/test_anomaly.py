@@ -12,13 +12,12 @@ from sklearn import metrics as oracle
 
 from tests.detectors.builders import SMALL, anomalous_series, small_division
 from unlearn.detectors.base import WindowScores, fit_candidates
-from unlearn.detectors.baselines.forecast import Seasonal
-from unlearn.detectors.metrics import Ranking
-from unlearn.detectors.thresholds import ThresholdRule, choose_threshold
+from unlearn.detectors.baselines import Seasonal
+from unlearn.detectors.metrics import Ranking, ThresholdRule, choose_threshold
 from unlearn.detectors.windows import Windows, divide
 from unlearn.errors import DataError, InputError
 from unlearn.households.injection import inject
-from unlearn.households.options import InjectionOptions
+from unlearn.households.io.sources import InjectionOptions
 from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, load_archive, save_archive, score_division
 from unlearn.studies.detection.measure import flagged_at, measure_detector, measure_thresholds
 from unlearn.studies.detection.options import ThresholdsOptions

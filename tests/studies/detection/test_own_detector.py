@@ -12,11 +12,11 @@ from tests.detectors.builders import SMALL, daily_series
 from unlearn.detectors import DETECTORS, Detector, FittedDetector, Windows, WindowScores
 from unlearn.detectors.base import State, label_of
 from unlearn.errors import InputError, MissingPackageError
-from unlearn.households.options import InjectionOptions
+from unlearn.households.io.sources import InjectionOptions
 from unlearn.records import read_json
 from unlearn.studies.detection import DetectionOptions, DetectionStudy, summarise
-from unlearn.studies.detection.outputs import write_outputs
 from unlearn.studies.detection.report import figure
+from unlearn.studies.detection.run import write_outputs
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,18 @@ from tests.studies.households import made_households
 from unlearn.errors import InputError, MismatchError
 from unlearn.generators import IndependentGaussian, Resampled, ShuffledHours
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households
-from unlearn.studies._shared.fidelity.measure import compare_fidelity, measure_fidelity
-from unlearn.studies._shared.fidelity.options import FidelityOptions
-from unlearn.studies._shared.fidelity.records import HEADLINES, REAL, Ratio, headline_ratio, mean_distances, ratio
+from unlearn.studies._shared.fidelity.measure import (
+    HEADLINES,
+    REAL,
+    Ratio,
+    compare_fidelity,
+    headline_ratio,
+    mean_distances,
+    measure_fidelity,
+    ratio,
+)
 from unlearn.studies._shared.fidelity.samples import Key, mean_over_clusters
+from unlearn.studies._shared.options import FidelityOptions
 
 OPTIONS = FidelityOptions(n_clusters=4, min_members=30, n_divisions=2)
 Split = tuple[HouseholdProfiles, HouseholdProfiles]

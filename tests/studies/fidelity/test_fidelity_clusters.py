@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unlearn.errors import InputError
-from unlearn.studies._shared.fidelity.clusters import fit_clusters
+from unlearn.studies._shared.fidelity.distances import fit_clusters
 
 
 def two_kinds(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

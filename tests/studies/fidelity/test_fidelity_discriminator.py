@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from unlearn.errors import InputError
-from unlearn.studies._shared.fidelity.discriminator import _auc, discriminate
+from unlearn.studies._shared.fidelity.distances import _auc, discriminate
 
 scores = st.integers(1, 30).flatmap(lambda n: arrays(np.float64, n, elements=st.integers(0, 5).map(float)))
 

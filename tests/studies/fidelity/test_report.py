@@ -13,9 +13,8 @@ from unlearn.generators import Resampled, ShuffledHours
 from unlearn.households import split_households
 from unlearn.records import RecordTable
 from unlearn.reporting.figure import panels
-from unlearn.studies._shared.fidelity.measure import compare_fidelity
-from unlearn.studies._shared.fidelity.options import FidelityOptions
-from unlearn.studies._shared.fidelity.records import REAL
+from unlearn.studies._shared.fidelity.measure import REAL, compare_fidelity
+from unlearn.studies._shared.options import FidelityOptions
 from unlearn.studies.fidelity.report import colours_of, draw_ratios, figure, save, write_page
 from unlearn.studies.fidelity.verdict import METRICS, distance_table, headline_table, headlines, page, summarise
 

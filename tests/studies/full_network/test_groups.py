@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.errors import InputError
-from unlearn.studies.full_network.groups import kept_rows, plan_groups
+from unlearn.studies.full_network.problem import kept_rows, plan_groups
 
 N = 200
 SCORES = np.random.default_rng(0).normal(size=N)

@@ -18,10 +18,9 @@ from unlearn.studies.full_network.curvature import (
     predict_head,
     predict_hessian,
 )
-from unlearn.studies.full_network.groups import Group, plan_groups
-from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
 from unlearn.studies.full_network.options import require_conditions
-from unlearn.studies.full_network.problem import NetworkProblem
+from unlearn.studies.full_network.problem import Group, NetworkProblem, plan_groups
+from unlearn.studies.full_network.run import SeedStudy, Truth, measure_seed
 from unlearn.unlearning import newton_update
 from unlearn.unlearning.newton import Update
 

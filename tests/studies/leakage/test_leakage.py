@@ -10,9 +10,9 @@ from tests.studies.households import made_households
 from unlearn.errors import InputError, MismatchError
 from unlearn.generators import Resampled
 from unlearn.households import HouseholdProfiles, split_households, with_attribute_as_segment
-from unlearn.studies._shared.leakage.measure import measure_attributes, measure_leakage
-from unlearn.studies._shared.leakage.options import LeakageOptions
-from unlearn.studies._shared.leakage.samples import COPIED, OTHERS, folds, known_releases, same_size, some_days
+from unlearn.studies._shared.attributes import COPIED, OTHERS, folds, known_releases, same_size, some_days
+from unlearn.studies._shared.leakage import measure_attributes, measure_leakage
+from unlearn.studies._shared.options import LeakageOptions
 
 QUICK = LeakageOptions(
     max_profiles=600,

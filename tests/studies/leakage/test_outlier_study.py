@@ -12,8 +12,8 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.generators import Resampled
 from unlearn.generators.faraday import FaradayOptions, LossWeights, MixtureOptions, VaeOptions, fit_faraday
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households
-from unlearn.studies._shared.leakage.options import LeakageOptions
-from unlearn.studies._shared.leakage.outliers import measure_outliers, pool_outliers, score_outliers
+from unlearn.studies._shared.leakage import measure_outliers, pool_outliers, score_outliers
+from unlearn.studies._shared.options import LeakageOptions
 
 TRAIN, HOLDOUT = split_households(made_households(24, 10), 0.5)
 OPTIONS = LeakageOptions(fits=2, outliers=OutlierOptions(households=8, days=4), ratios=(0.0, 0.2, 0.5, 1.5))

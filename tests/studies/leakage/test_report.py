@@ -8,7 +8,7 @@ import pytest
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
+from unlearn.studies._shared.attributes import COPIED, OTHERS
 from unlearn.studies.leakage.report import figure, save, write_page
 from unlearn.studies.leakage.verdict import attack_table, calibration, findings, headline_attack, page, summarise
 

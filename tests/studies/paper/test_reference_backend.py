@@ -7,7 +7,7 @@ from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.measure import completeness, published_derivative, tradeoff
+from unlearn.studies.paper.run import completeness, published_derivative, tradeoff
 
 BUDGETS = [0.0, 0.1, 0.2]
 KEYS = ["experiment", "method", "criterion", "proportion", "l1_budget", "split", "metric"]

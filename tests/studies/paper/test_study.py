@@ -10,9 +10,8 @@ from unlearn.data import LoadDataset
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
-from unlearn.studies._shared.measure import METRICS, measure, sample_hours
-from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.measure import completeness, sensitivity, tradeoff
+from unlearn.studies._shared.study import METRICS, Study, measure, sample_hours
+from unlearn.studies.paper.run import completeness, sensitivity, tradeoff
 
 SHARE = 0.25
 

@@ -11,25 +11,26 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 import unlearn
 from unlearn.data import LoadDataset, Poisoned, SplitSpec, poison
 from unlearn.detectors.base import Detector, FittedDetector, WindowScores
-from unlearn.detectors.baselines.simple import Median
+from unlearn.detectors.baselines import Median
 from unlearn.detectors.scaling import scale
 from unlearn.detectors.windows import Windows, cut_windows
 from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.households.buildings import BuildingSeries
-from unlearn.studies._shared.measure import measure
+from unlearn.studies._shared.study import measure
 from unlearn.studies.poisoning.detection import (
     Detection,
     by_influence,
     by_residual,
+    mitigations,
     of_nothing,
     of_truth,
     quality,
+    refitted,
     series_of,
 )
 from unlearn.studies.poisoning.measure import PoisonedStudy
-from unlearn.studies.poisoning.mitigations import mitigations, refitted
 from unlearn.studies.poisoning.options import PoisoningOptions
 
 OPTIONS = PoisoningOptions(tails=(3.0, 8.0), l1_budgets=(0.05,), window_hours=24, stride_hours=24)

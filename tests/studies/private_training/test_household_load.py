@@ -11,8 +11,8 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
 from unlearn.grid import OperatingCost
 from unlearn.households import HouseholdProfiles, simulate_households, split_households
-from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
-from unlearn.studies._shared.utility.bus_loads import household_load_kwh
+from unlearn.households.injection import DayAheadPanel, day_ahead_panel
+from unlearn.studies._shared.bus_loads import household_load_kwh
 from unlearn.studies.private_training.attacks import likelihood_attack, loss_attack, make_bus_test
 from unlearn.studies.private_training.household_load import MEAN, HouseholdLoadOptions, measure_household_load
 

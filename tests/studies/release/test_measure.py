@@ -12,7 +12,7 @@ from tests.generators.builders import households
 from unlearn.errors import InputError
 from unlearn.generators import Resampled
 from unlearn.households import DailyProfiles, HouseholdProfiles
-from unlearn.studies._shared.utility.measure import REAL
+from unlearn.studies._shared.utility import REAL
 from unlearn.studies.release.measure import MIN_HOUSEHOLDS, PUBLIC, describe_release
 
 REAL_PROFILES = households(24, 40)

@@ -14,7 +14,7 @@ from unlearn.generators import Resampled
 from unlearn.households import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.reporting.page import FOR_THE_OWNER
-from unlearn.studies._shared.utility.measure import REAL
+from unlearn.studies._shared.utility import REAL
 from unlearn.studies.release.measure import PUBLIC, describe_release
 from unlearn.studies.release.report import (
     figure,

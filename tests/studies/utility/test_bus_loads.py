@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.generators.builders import households
 from unlearn.errors import InputError
 from unlearn.households import DailyProfiles, HouseholdProfiles, household_profiles
-from unlearn.studies._shared.utility.bus_loads import (
+from unlearn.studies._shared.bus_loads import (
     BusPlan,
     bus_dataset,
     household_load_kwh,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.generators.builders import households
 from unlearn.errors import InputError
-from unlearn.studies._shared.utility.profile_tasks import next_step_scores, season_of, season_scores
+from unlearn.studies._shared.utility import next_step_scores, season_of, season_scores
 
 
 def test_seasons_are_meteorological() -> None:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
-from unlearn.reporting.aggregate import Spread
-from unlearn.studies._shared.measure import METRICS
-from unlearn.studies._shared.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies._shared.utility.measure import REAL, REDRAWN
-from unlearn.studies._shared.utility.options import TASKS
+from unlearn.reporting.verdict import Spread
+from unlearn.studies._shared.bus_loads import NOTHING, PERFECT, WEEK_BEFORE
+from unlearn.studies._shared.options import TASKS
+from unlearn.studies._shared.study import METRICS
+from unlearn.studies._shared.utility import REAL, REDRAWN
+from unlearn.studies.utility.measure import UtilityTable
 from unlearn.studies.utility.report import colours_of, figure, save, write_page
-from unlearn.studies.utility.seeds import UtilityTable
 from unlearn.studies.utility.verdict import page, summarise, utility_table, verdicts
 
 #: Real costs of three seeds that differ more between seeds than training sets do.

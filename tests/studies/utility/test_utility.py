@@ -11,10 +11,17 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import TrainingOptions
 from unlearn.grid import OperatingCost
 from unlearn.households import HouseholdProfiles, split_households
-from unlearn.studies._shared.utility.bus_forecasts import PERFECT, WEEK_BEFORE, load_scale, measure_load_task
-from unlearn.studies._shared.utility.bus_loads import household_load_kwh, plan_buses, training_days
-from unlearn.studies._shared.utility.measure import REAL, REDRAWN, measure_utility, training_part
-from unlearn.studies._shared.utility.options import UtilityOptions
+from unlearn.studies._shared.bus_loads import (
+    PERFECT,
+    WEEK_BEFORE,
+    household_load_kwh,
+    load_scale,
+    measure_load_task,
+    plan_buses,
+    training_days,
+)
+from unlearn.studies._shared.options import UtilityOptions
+from unlearn.studies._shared.utility import REAL, REDRAWN, measure_utility, training_part
 
 QUICK = UtilityOptions(
     profiles=400,
@@ -61,7 +68,7 @@ def test_every_task_compares_the_release_with_real_data(
 def test_the_load_task_measures_what_a_plain_fit_measures(
     parts: tuple[HouseholdProfiles, HouseholdProfiles], small_cost: OperatingCost
 ) -> None:
-    from unlearn.studies._shared.utility.bus_loads import bus_dataset
+    from unlearn.studies._shared.bus_loads import bus_dataset
 
     train, holdout = parts
     plan = plan_buses(train, 3, 15)

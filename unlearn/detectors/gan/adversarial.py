@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from unlearn.checks import require_count, short_repr
 from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, new_networks
-from unlearn.detectors.gan.options import AdversarialOptions, NetworkOptions
+from unlearn.detectors.options import AdversarialOptions, NetworkOptions
 from unlearn.detectors.storage import load_checkpoint, save_checkpoint
 from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError

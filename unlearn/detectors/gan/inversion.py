@@ -5,11 +5,19 @@ others. Rounding must not make a difference either, for hundreds of steps throug
 of small ones: batches are filled up to a multiple of `BLOCK` windows, at which matrix products and sums treat every
 window alike, to the last bit. Steps follow Adam on S of `LatentLoss`; a window's best z counts. With `patience` a
 window stops once it gains nothing more, leaves the batch, and one that waits takes its place.
+
+An encoder from windows to latent values, trained after the GAN: a search that starts at its z needs few steps.
+
+The fitted GAN as a detector: S of the latent inversion as score.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +26,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape, short_repr
-from unlearn.detectors.gan.adversarial import TrainedGan
-from unlearn.detectors.gan.networks import filled, rounded
-from unlearn.detectors.gan.options import InversionOptions
+from unlearn.detectors.base import FittedDetector, State, WindowScores
+from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
+from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, filled, rounded
 from unlearn.detectors.gan.starts import HourlySearch, LatentLoss
+from unlearn.detectors.options import EncoderOptions, Gan, InversionOptions, NetworkOptions
+from unlearn.detectors.storage import from_card, load_network
+from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError, InputError
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
@@ -217,3 +228,111 @@ def _parts(loss: LatentLoss, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         found.append([part[:, :n] for part in loss.parts(filled(own_z), given, loss.features(given))])
     residual, distance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
     return residual, distance
+
+
+def train_encoder(
+    gan: TrainedGan, windows: Windows, options: EncoderOptions | None = None, seed: int = 0
+) -> TrainedGan:
+    """Train z = E(x) so that G(E(x)) has a small S, with generator and discriminator as they are.
+
+    Args:
+        gan: trained networks.
+        windows: normal windows of training buildings, those that the GAN was trained on.
+        options: settings.
+        seed: of initial weights and batch order.
+
+    Returns:
+        The same networks with the encoder; the card has its options and `encoder_loss` of each epoch.
+
+    Raises:
+        InputError: unusable windows, see `train_gan`, or of another length.
+        ConvergenceError: the loss became NaN or infinite.
+    """
+    options = options or EncoderOptions()
+    values = torch.from_numpy(windows.normal_values())
+    if values.shape[1] != gan.length:
+        raise InputError(f"windows: expected {gan.length} hours, as the GAN was trained on, got {values.shape[1]}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(options.hidden)
+    width = min(options.batch_size, len(values))
+    loss = LatentLoss(gan.generator, gan.discriminator, gan.length, width, options.feature_weight)
+    optimiser = torch.optim.Adam(encoder.parameters(), options.learning_rate)
+    random = torch.Generator().manual_seed(seed)
+    history: list[float] = []
+    for epoch in tqdm(range(options.epochs), desc="encoder", unit="epoch", leave=False):
+        total = 0.0
+        order = torch.randperm(len(values), generator=random)
+        for rows in tqdm(order.split(options.batch_size), desc="batches", leave=False, mininterval=1):
+            x = values[rows]
+            z = encoder(x)
+            fixed = z.detach()
+            by_hour = x.t().contiguous()
+            score = loss.score(*loss.parts(fixed.t(), by_hour, loss.features(by_hour)))
+            # Of S with respect to z from the pass that inversion uses, of the pull by hand.
+            gradient = loss.gradient().t() + 2 * options.pull * fixed / gan.latent_std**2
+            optimiser.zero_grad()
+            z.backward(gradient / z.numel())
+            optimiser.step()
+            total += float(score.sum()) + options.pull * float((fixed / gan.latent_std).square().sum())
+        history.append(total / values.numel())
+        if not math.isfinite(history[-1]):
+            raise ConvergenceError(
+                f"encoder: the loss became {history[-1]} in epoch {epoch}. Lower gan.encoder.learning_rate "
+                f"({options.learning_rate:g})."
+            )
+    encoder.eval().requires_grad_(False)
+    return replace(gan, encoder=encoder, card=gan.card | {"encoder": asdict(options), "encoder_loss": history})
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class FittedGan(FittedDetector):
+    """Scores windows by S of the best latent values found, hours by their part of it.
+
+    Attributes:
+        gan: the networks.
+        inversion: settings of the search.
+        seed: of its random start.
+    """
+
+    gan: TrainedGan
+    inversion: InversionOptions
+    seed: int = 0
+    name: str = "gan"
+
+    def score(self, windows: Windows) -> WindowScores:
+        """Score windows of any building.
+
+        Raises:
+            InputError: windows of another length than those trained on.
+        """
+        found = invert(self.gan, windows.values, self.inversion, self.seed)
+        return WindowScores(found.score, found.hour)
+
+    def state(self) -> State:
+        card = {**self.gan.card, "inversion": asdict(self.inversion), "inversion_seed": self.seed}
+        networks = {"generator": self.gan.generator, "discriminator": self.gan.discriminator}
+        encoder = {} if self.gan.encoder is None else {"encoder": self.gan.encoder.state_dict()}
+        return card, {name: network.state_dict() for name, network in networks.items()} | encoder
+
+
+def fit_gan(windows: Windows, options: Gan, seed: int = 0, folder: Path | None = None) -> FittedGan:
+    """Train on normal windows; see `Gan.fit`."""
+    gan = train_gan(windows, options.networks, options.training, seed, folder)
+    if options.inversion.start == "encoder":
+        gan = train_encoder(gan, windows, options.encoder, seed)
+    return FittedGan(gan, options.inversion, seed)
+
+
+def load_gan(folder: Path, card: Mapping[str, Any]) -> FittedGan:
+    """Read what `save_detector` wrote of a GAN."""
+    options = from_card(folder, card, lambda own: NetworkOptions(**own["networks"]))
+    generator = load_network(folder, card, "generator", lambda own: Generator(options))
+    discriminator = load_network(folder, card, "discriminator", lambda own: Discriminator(options))
+    encoder = None
+    if "encoder" in card:
+        encoder = load_network(folder, card, "encoder", lambda own: Encoder(own["encoder"]["hidden"]))
+    inversion = from_card(folder, card, lambda own: InversionOptions(**own["inversion"]))
+    own = {name: value for name, value in card.items() if name not in ("inversion", "inversion_seed")}
+    return FittedGan(TrainedGan(generator, discriminator, own, encoder), inversion, int(card["inversion_seed"]))

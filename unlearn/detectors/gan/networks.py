@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from unlearn.detectors.gan.options import NetworkOptions
+from unlearn.detectors.options import NetworkOptions
 
 #: Windows that a batch is a multiple of where scores must not depend on the batch to the last bit. Products of fewer
 #: columns than a register holds are summed in another order.

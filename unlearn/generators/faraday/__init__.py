@@ -2,24 +2,23 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.generators.faraday.em import fit_mixture
-    from unlearn.generators.faraday.generators import FaradayGenerator, PrivateFaradayGenerator, StartOptions
-    from unlearn.generators.faraday.mixture import LabelledMixture
-    from unlearn.generators.faraday.model import Faraday, fit_faraday
-    from unlearn.generators.faraday.options import (
+    from unlearn.generators.faraday.em import LabelledMixture, fit_mixture
+    from unlearn.generators.faraday.generators import (
+        FaradayGenerator,
         FaradayOptions,
         FaradayPrivacy,
         LossWeights,
         MixtureOptions,
+        PrivateFaradayGenerator,
+        StartOptions,
         VaeOptions,
     )
-    from unlearn.generators.faraday.private import fit_private_faraday
-    from unlearn.generators.faraday.public import relabelled, untrained_faraday
+    from unlearn.generators.faraday.model import Faraday, fit_faraday, load_faraday, save_faraday
+    from unlearn.generators.faraday.private import fit_private_faraday, relabelled, untrained_faraday
     from unlearn.generators.faraday.scaling import LabelSpace
-    from unlearn.generators.faraday.storage import load_faraday, save_faraday
     from unlearn.generators.faraday.vae import ProfileVae
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -8,17 +8,15 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.generators.feeder.anomalies import ANOMALIES, AnomalyEffect, MeterUse, register_anomaly
-    from unlearn.generators.feeder.config import CLASSES, FeederOptions, GeneratorConfig
-    from unlearn.generators.feeder.generator import FeederGenerator
-    from unlearn.generators.feeder.grid_link import bus_loads, transformer_buses
+    from unlearn.generators.feeder.config import CLASSES, FeederGenerator, FeederOptions, GeneratorConfig
     from unlearn.generators.feeder.hourly import block_hours, daily_profiles, grouped_hours, hourly_frames
     from unlearn.generators.feeder.meters import MeterBlock, MeterGenerator
     from unlearn.generators.feeder.pipeline import SyntheticDataPipeline
-    from unlearn.generators.feeder.tables import GeoJSONGenerator
+    from unlearn.generators.feeder.tables import GeoJSONGenerator, bus_loads, transformer_buses
     from unlearn.generators.feeder.transformers import TransformerGenerator
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -1,22 +1,29 @@
-"""Settings of feeders: what to generate, refused before any work if it cannot be."""
+"""Settings of feeders: what to generate, refused before any work if it cannot be.
+
+Feeders as a generator of daily profiles: the days of some of its meters, and its documented files beside them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from unlearn.checks import require_choice
 from unlearn.errors import InputError
+from unlearn.generators.base import Generator
 from unlearn.generators.feeder.anomalies import ANOMALIES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from unlearn.households.profiles import DailyProfiles
+
 
 #: Meters that share a random stream. Part of what a seed means: another size gives other meters.
 BLOCK = 1024
@@ -263,3 +270,49 @@ def _month(value: object, num_months: int) -> pd.Period:
             f"got {value!r}."
         )
     return month
+
+
+@dataclass(frozen=True)
+class FeederGenerator(FeederOptions, Generator):
+    """Days of the meters of feeders; knows no household data. Settings are those of `FeederOptions`, and
+
+    Attributes:
+        name: of its releases.
+        profile_classes: probability of each customer class among the meters whose days are released.
+    """
+
+    learns: ClassVar[bool] = False
+
+    name: str = field(default="feeder", compare=False)
+    profile_classes: Mapping[str, float] = field(default_factory=lambda: {"residential": 1.0})
+
+    def release(
+        self, train: DailyProfiles, n: int, seed: int = 0, folder: Path | None = None, shared: Path | None = None
+    ) -> DailyProfiles:
+        """Release days of meters in steps of an hour; of the training households nothing is used.
+
+        Raises:
+            InputError: more days than the meters have, or probabilities that are none.
+        """
+        from unlearn.generators.feeder.hourly import daily_profiles
+
+        config = self.config(seed, customer_classes=self.profile_classes)
+        return replace(daily_profiles(config, n, seed), name=self.name)
+
+    def feeder(self, seed: int, folder: Path) -> dict[str, Any]:
+        """Write the documented files into a folder and return the tables.
+
+        Raises:
+            DataError: a check of what was generated failed.
+        """
+        from unlearn.generators.feeder.pipeline import SyntheticDataPipeline
+
+        pipeline = SyntheticDataPipeline(self.config(seed, output_dir=folder))
+        outputs = pipeline.generate_all()
+        pipeline.save_outputs(outputs)
+        return outputs
+
+    def config(self, seed: int, **changed: Any) -> GeneratorConfig:
+        """The settings of one run of the documented generator."""
+        own = {own.name: getattr(self, own.name) for own in fields(FeederOptions)}
+        return GeneratorConfig(random_seed=seed, **{**own, **changed})

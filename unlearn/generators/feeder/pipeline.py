@@ -16,7 +16,6 @@ from unlearn.checks import require_count
 from unlearn.errors import DataError, InputError
 from unlearn.generators.feeder.audit import Audit
 from unlearn.generators.feeder.config import GeneratorConfig
-from unlearn.generators.feeder.grid_link import load_names, transformer_buses
 from unlearn.generators.feeder.hourly import grouped_hours, hourly_frames
 from unlearn.generators.feeder.meters import CHUNK_METERS, MeterGenerator
 from unlearn.generators.feeder.tables import (
@@ -24,8 +23,10 @@ from unlearn.generators.feeder.tables import (
     CsvTable,
     GeoJSONGenerator,
     ParquetTable,
+    load_names,
     put_in_place,
     require_free,
+    transformer_buses,
     write_geojson,
 )
 from unlearn.generators.feeder.transformers import TransformerGenerator

@@ -21,9 +21,9 @@ from unlearn.households import (
 )
 from unlearn.records import RecordTable, read_card
 from unlearn.store import Store
+from unlearn.studies._shared.bus_loads import training_days
+from unlearn.studies._shared.options import SynthesisOptions
 from unlearn.studies._shared.study import PACKAGES
-from unlearn.studies._shared.synthesis import SynthesisOptions
-from unlearn.studies._shared.utility.bus_loads import training_days
 
 PROFILES, MODEL = "profiles.parquet", "model"
 

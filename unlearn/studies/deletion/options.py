@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unlearn.attacks.options import MIN_SHADOWS, require_enough_records
+from unlearn.attacks.base import MIN_SHADOWS, require_enough_records
 from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative
 from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError

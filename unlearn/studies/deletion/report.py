@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from unlearn.criteria import program
-from unlearn.reporting.aggregate import Spread
 from unlearn.reporting.figure import bars, legend_below, marks, panels, reference, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import ATTACK_NAMES, BLUE, CRITERION_COLOURS, INK, METHOD_NAMES, ORANGE
+from unlearn.reporting.verdict import Spread
 from unlearn.studies.deletion.verdict import ALIKE, DECIDING, DeletionTable, Model, page
 
 if TYPE_CHECKING:

@@ -11,9 +11,20 @@ import pandas as pd
 from unlearn.criteria import program
 from unlearn.errors import InputError
 from unlearn.forecasters.specs import solved_exactly
-from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
 from unlearn.reporting.style import ATTACK_NAMES, FORECASTER_NAMES, METHOD_NAMES, named
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows
+from unlearn.reporting.verdict import (
+    NO,
+    UNCLEAR,
+    YES,
+    Answer,
+    Block,
+    Page,
+    Spread,
+    answer_rows,
+    require_columns,
+    require_one,
+    select,
+)
 
 #: Shadow models that the rows are out of; ALIKE are re-weighted as the released model is.
 PLAIN, ALIKE = "out", "out, re-weighted"

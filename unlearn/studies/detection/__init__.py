@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.detection.archive import ScoreArchive, load_archive, save_archive, score_division

@@ -12,13 +12,15 @@ from unlearn.detectors.metrics import (
     AT_THRESHOLD,
     Confusion,
     Ranking,
+    Threshold,
+    ThresholdRule,
     building_draws,
+    choose_threshold,
     confusion,
     delays_h,
     find_events,
     interval,
 )
-from unlearn.detectors.thresholds import Threshold, ThresholdRule, choose_threshold
 from unlearn.records import RecordTable
 from unlearn.studies.detection.archive import LEVELS, SPLITS, ScoreArchive, Scored
 from unlearn.studies.detection.options import ThresholdsOptions

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_count
 from unlearn.detectors.base import Detector
-from unlearn.detectors.thresholds import ThresholdRule
+from unlearn.detectors.metrics import ThresholdRule
 from unlearn.detectors.windows import DivisionOptions
 from unlearn.errors import InputError
 

@@ -12,10 +12,10 @@ from matplotlib.dates import MO, WeekdayLocator
 
 from unlearn.detectors.base import label_of
 from unlearn.detectors.metrics import confusion
-from unlearn.reporting.aggregate import counted
 from unlearn.reporting.figure import legend_below, marks, panels, reference, rows, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import BLUE, GAN, GREEN, INK, ORANGE, RED, coloured
+from unlearn.reporting.verdict import counted
 from unlearn.store import write
 from unlearn.studies.detection.archive import LEVELS, ScoreArchive
 from unlearn.studies.detection.verdict import UNFAIR, AnomalyTable, page

@@ -1,8 +1,14 @@
-"""The study from its objects: detectors fitted, scored and measured seed by seed, each kept on disk."""
+"""The study from its objects: detectors fitted, scored and measured seed by seed, each kept on disk.
+
+Files of each detector and seed in a run's folder, under the names of the published code.
+
+`models/` holds safetensors and cards instead of pickled weights, and is a copy of what is kept.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,21 +16,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from unlearn.detectors.base import Detector, require_detectors, settings_of
+from unlearn.detectors.metrics import ThresholdRule
 from unlearn.detectors.storage import save_detector
 from unlearn.detectors.windows import Division, divide
 from unlearn.errors import InputError
 from unlearn.households.buildings import BuildingSeries
 from unlearn.households.injection import inject
-from unlearn.households.options import InjectionOptions
-from unlearn.records import read_card, write_card
+from unlearn.households.io.sources import InjectionOptions
+from unlearn.records import CARD, read_card, read_json, write_card, write_csv
 from unlearn.store import Artefact, Store
 from unlearn.studies.detection.archive import ScoreArchive, load_archive, require_labels, save_archive, score_division
-from unlearn.studies.detection.measure import measure_detector, measure_thresholds
+from unlearn.studies.detection.measure import measure_detector, measure_thresholds, thresholds_of
 from unlearn.studies.detection.options import DetectionOptions, ThresholdsOptions
+from unlearn.studies.detection.report import save_detector_images
 
 SCORES, MODELS = "anomaly_scores.npz", "models"
 
@@ -158,3 +167,44 @@ def try_thresholds(options: ThresholdsOptions) -> pd.DataFrame:
         )
     tables = [measure_thresholds(load_archive(file), options).to_frame() for file in files]
     return pd.concat(tables, ignore_index=True)
+
+
+#: Columns of `performance_metrics.csv`.
+_METRICS = ["level", "split", "kind", "rule", "metric", "value", "low", "high", "unit"]
+
+
+def write_outputs(judged: Judged, rule: ThresholdRule, folder: Path) -> None:
+    """Write training history, results, metrics, scores, models and images of one detector and seed.
+
+    Args:
+        judged: scores, records, model.
+        rule: of the thresholds.
+        folder: of the run; a folder for detector and seed is made in it.
+    """
+    archive = judged.archive
+    own = folder / archive.detector / f"seed_{archive.seed}"
+    chosen = {level: found.value for level, found in thresholds_of(archive, rule).items()}
+    history = pd.DataFrame(read_json(judged.folder / CARD)["history"])
+    history.insert(0, "epoch", np.arange(len(history)))
+    write_csv(history, own / "training_history.csv")
+    write_csv(_results(archive, chosen["window"]), own / "anomaly_detection_results.csv")
+    records = judged.records
+    metrics = records[records["at"].isna()].reindex(columns=_METRICS)
+    write_csv(metrics, own / "performance_metrics.csv")
+    save_archive(archive, own / SCORES, thresholds=chosen)
+    shutil.copytree(judged.folder / MODELS, own / MODELS, dirs_exist_ok=True)
+    save_detector_images(archive, chosen, own / "images")
+
+
+def _results(archive: ScoreArchive, threshold: float) -> pd.DataFrame:
+    """A row per test window."""
+    windows = archive.test_window
+    return pd.DataFrame(
+        {
+            "building": np.array(archive.buildings)[windows.building],
+            "start": archive.hour(windows.start),
+            "score": windows.score,
+            "prediction": (windows.score >= threshold).astype(int),
+            "label": windows.label.astype(int),
+        }
+    )

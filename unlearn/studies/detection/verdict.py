@@ -9,9 +9,19 @@ import numpy as np
 import pandas as pd
 
 from unlearn.detectors.base import label_of
-from unlearn.reporting.aggregate import Spread, counted, require_columns, require_one_setting, text, write
 from unlearn.reporting.style import GAN, rule_named
-from unlearn.reporting.verdict import NO, YES, Block, Page
+from unlearn.reporting.verdict import (
+    NO,
+    YES,
+    Block,
+    Page,
+    Spread,
+    counted,
+    require_columns,
+    require_one_setting,
+    text,
+    write,
+)
 
 #: The rule that looks at the labels it is reported on; shown only to say how much that would pretend.
 UNFAIR = "best F1 on test"

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies._shared.fidelity.measure import compare_fidelity, measure_fidelity
-    from unlearn.studies._shared.fidelity.options import FidelityOptions
+    from unlearn.studies._shared.options import FidelityOptions
     from unlearn.studies.fidelity.measure import study_fidelity
     from unlearn.studies.fidelity.options import FidelityStudyOptions
     from unlearn.studies.fidelity.verdict import summarise

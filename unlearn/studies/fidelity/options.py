@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unlearn.studies._shared.fidelity.options import FidelityOptions
-from unlearn.studies._shared.synthesis import require_generators
+from unlearn.studies._shared.options import FidelityOptions, require_generators
 
 
 @dataclass(frozen=True)

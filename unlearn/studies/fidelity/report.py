@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, seeds_of, select, write
 from unlearn.reporting.figure import bars, marks, panels, per_cent, reference, rows, saver, spread_out, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import INK, coloured
-from unlearn.studies._shared.fidelity.records import REAL
+from unlearn.reporting.verdict import Spread, seeds_of, select, write
+from unlearn.studies._shared.fidelity.measure import REAL
 from unlearn.studies.fidelity.verdict import LIMIT, METRICS, generators_of, headlines, page
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, require_columns, seeds_of, select, write
-from unlearn.reporting.verdict import Block, Page, agreed
-from unlearn.studies._shared.fidelity.records import REAL
+from unlearn.reporting.verdict import Block, Page, Spread, agreed, require_columns, seeds_of, select, write
+from unlearn.studies._shared.fidelity.measure import REAL
 
 #: Metrics of the bars: aspect, scope, label; the four of the source, then the three inside clusters.
 METRICS = (

@@ -2,15 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.full_network.curvature import Prediction, assess
-    from unlearn.studies.full_network.groups import Group, plan_groups
-    from unlearn.studies.full_network.measure import SeedStudy, Truth, measure_seed
     from unlearn.studies.full_network.options import FullNetworkOptions
-    from unlearn.studies.full_network.problem import NetworkProblem
-    from unlearn.studies.full_network.run import FullNetworkRun
+    from unlearn.studies.full_network.problem import Group, NetworkProblem, plan_groups
+    from unlearn.studies.full_network.run import FullNetworkRun, SeedStudy, Truth, measure_seed
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from unlearn.errors import InputError
-from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import TrainingOptions
 
 
 def require_conditions(name: str, conditions: Sequence[float]) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, seeds_of, select
 from unlearn.reporting.figure import bars, legend_below, line, panels, reference, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import BLUE, FORECASTER_NAMES, GREEN, GREY, ORANGE, PURPLE
+from unlearn.reporting.verdict import Spread, seeds_of, select
 from unlearn.studies.full_network.verdict import METHOD_NAMES, at_chosen_condition, noise_share, page, steps_of
 
 if TYPE_CHECKING:

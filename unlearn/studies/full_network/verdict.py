@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.reporting.aggregate import counted, seeds_of, select
 from unlearn.reporting.style import FORECASTER_NAMES
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Block, Page
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Block, Page, counted, seeds_of, select
 
 METHOD_NAMES = {
     "head": "head",

@@ -2,13 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.studies._shared.leakage.measure import measure_attributes, measure_leakage
-    from unlearn.studies._shared.leakage.options import LeakageOptions
-    from unlearn.studies._shared.leakage.outliers import measure_outliers, pool_outliers, score_outliers
-    from unlearn.studies._shared.leakage.samples import known_releases
+    from unlearn.studies._shared.attributes import known_releases
+    from unlearn.studies._shared.leakage import (
+        measure_attributes,
+        measure_leakage,
+        measure_outliers,
+        pool_outliers,
+        score_outliers,
+    )
+    from unlearn.studies._shared.options import LeakageOptions
     from unlearn.studies.leakage.measure import study_leakage
     from unlearn.studies.leakage.options import LeakageStudyOptions
     from unlearn.studies.leakage.verdict import summarise

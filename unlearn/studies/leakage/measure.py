@@ -13,9 +13,8 @@ from unlearn.attacks.base import make_classifier, require_attacks
 from unlearn.generators.base import Generator
 from unlearn.households import DailyProfiles, HouseholdProfiles, split_households, with_attribute_as_segment
 from unlearn.records import RecordTable
-from unlearn.studies._shared.leakage.measure import measure_attributes, measure_leakage
-from unlearn.studies._shared.leakage.outliers import pool_outliers, score_outliers
-from unlearn.studies._shared.leakage.samples import known_releases, some_days
+from unlearn.studies._shared.attributes import known_releases, some_days
+from unlearn.studies._shared.leakage import measure_attributes, measure_leakage, pool_outliers, score_outliers
 from unlearn.studies._shared.releases import Releases, described
 from unlearn.studies.leakage.options import LeakageStudyOptions
 

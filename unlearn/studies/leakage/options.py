@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unlearn.checks import require_count, require_fraction
-from unlearn.studies._shared.leakage.options import LeakageOptions
+from unlearn.studies._shared.options import LeakageOptions
 
 
 @dataclass(frozen=True)

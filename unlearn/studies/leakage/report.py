@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from unlearn.attacks.base import label_of
-from unlearn.reporting.aggregate import Spread, over_seeds, seeds_of, select
 from unlearn.reporting.figure import (
     bars,
     line,
@@ -24,7 +23,8 @@ from unlearn.reporting.figure import (
 )
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import BLUE, FAINT, INK, RED, coloured
-from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
+from unlearn.reporting.verdict import Spread, over_seeds, seeds_of, select
+from unlearn.studies._shared.attributes import COPIED, OTHERS
 from unlearn.studies.leakage.verdict import generators_of, headline_leaks, page
 
 if TYPE_CHECKING:

@@ -8,9 +8,22 @@ from typing import Any
 import pandas as pd
 
 from unlearn.attacks.base import label_of
-from unlearn.reporting.aggregate import Spread, require_columns, seeds_of, select
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, agreed, answer_rows, overall
-from unlearn.studies._shared.leakage.samples import COPIED, OTHERS
+from unlearn.reporting.verdict import (
+    NO,
+    UNCLEAR,
+    YES,
+    Answer,
+    Block,
+    Page,
+    Spread,
+    agreed,
+    answer_rows,
+    overall,
+    require_columns,
+    seeds_of,
+    select,
+)
+from unlearn.studies._shared.attributes import COPIED, OTHERS
 
 #: An attack works if it finds copies with at least this AUC, and strangers with a mean within these bounds.
 COPIED_AUC, STRANGER_AUC = 0.99, (0.45, 0.55)

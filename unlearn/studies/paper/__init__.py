@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.studies.paper.measure import completeness, published_derivative, sensitivity, tradeoff
     from unlearn.studies.paper.options import PaperOptions
-    from unlearn.studies.paper.run import measure_paper
+    from unlearn.studies.paper.run import completeness, measure_paper, published_derivative, sensitivity, tradeoff
 else:
     __getattr__, __dir__ = lazily(__name__)
 

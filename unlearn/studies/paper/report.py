@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.reporting.aggregate import Spread, select
 from unlearn.reporting.figure import legend_beside, line, panels, reference, save_figure, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import (
@@ -25,6 +24,7 @@ from unlearn.reporting.style import (
     SPLIT_COLOURS,
     protocols_of,
 )
+from unlearn.reporting.verdict import Spread, select
 from unlearn.studies.paper.verdict import RUN, is_spread, page, runs_of
 
 if TYPE_CHECKING:

@@ -1,22 +1,34 @@
-"""The study from its objects: one forecaster under one protocol, stage by stage, each kept with its time."""
+"""The study from its objects: one forecaster under one protocol, stage by stage, each kept with its time.
+
+The paper's experiments: completeness, sensitivity, trade-off, and how much the published gradient matters.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
 
+from unlearn.checks import IntArray
+from unlearn.data import remain_rows
+from unlearn.errors import InputError
 from unlearn.forecasters.specs import FORECASTERS
-from unlearn.records import read_json, read_parquet, write_json, write_parquet
+from unlearn.grid import OperatingCost
+from unlearn.records import RecordTable, read_json, read_parquet, write_json, write_parquet
 from unlearn.store import Store
-from unlearn.studies._shared.measure import METRICS
-from unlearn.studies._shared.study import Study
-from unlearn.studies.paper.measure import completeness, published_derivative, sensitivity, tradeoff
+from unlearn.studies._shared.study import METRICS, HourlyMetrics, Study
 from unlearn.studies.paper.options import PaperOptions
+from unlearn.unlearning import Reweighting, newton_update, relative_distance, remain_weights, retrain
 
 _RECORDS, _SAMPLES, _CARD = "records.parquet", "samples.parquet", "stage.json"
 
@@ -133,3 +145,167 @@ def _influence(study: Study) -> pd.DataFrame:
         table.add("helpful_share", float((influence > 0).mean()), "share", criterion=criterion)
         table.add("influence_std", float(influence.std()), study.criteria[criterion].unit, criterion=criterion)
     return table.to_frame()
+
+
+def completeness(study: Study, shares: Sequence[float]) -> pd.DataFrame:
+    """Unlearn each share completely; measure original, unlearnt and retrained models.
+
+    Args:
+        study: forecaster and protocol.
+        shares: shares of the head's training rows to remove.
+
+    Returns:
+        Records: every metric on the splits remain, unlearn and test for the methods original and
+        unlearnt, on test for retrained; and the relative distance of the unlearnt to the retrained
+        parameters for each published form of the update.
+    """
+    if study.selection == "given":
+        raise InputError("completeness: shares need a selection that can be ranked or drawn, got given rows.")
+    table = study.records("completeness")
+    theta = study.model.theta
+    for share in tqdm(shares, desc=f"{study.model.card.kind}: complete unlearning", leave=False):
+        rows = study.positions(share)
+        retrained = retrain(study.objective, rows)
+        for form in ("unlearn_gradient", "remain_gradient", "first_order"):
+            update = newton_update(study.objective, theta, rows, form, study.ihvp)
+            distance = relative_distance(update.theta, retrained)
+            table.add("distance_to_retrained", distance, "relative", method=form, proportion=share)
+            if form == "unlearn_gradient":
+                unlearnt = study.measure(update.theta, study.priced_rows)
+                condition = float(update.solution.statistics.get("condition", float("nan")))
+                table.add("hessian_condition", condition, "", method=form, proportion=share)
+        splits = {
+            "remain": study.training_rows[remain_rows(rows, len(study.training_rows))],
+            "unlearn": study.training_rows[rows],
+            "test": study.priced_test_rows,
+        }
+        _add_completeness(table, "original", share, study.original, splits)
+        _add_completeness(table, "unlearnt", share, unlearnt, splits)
+        refit = study.measure(retrained, study.priced_test_rows)
+        _add_completeness(table, "retrained", share, refit, {"test": study.priced_test_rows})
+    return table.to_frame()
+
+
+def _add_completeness(
+    table: RecordTable, method: str, share: float, hourly: HourlyMetrics, splits: dict[str, IntArray]
+) -> None:
+    for split, rows in splits.items():
+        hourly.add_means(table, rows, method=method, proportion=share, split=split)
+
+
+def published_derivative(study: Study, share: float, l1_budgets: Sequence[float]) -> pd.DataFrame:
+    """Repeat TAMU's trade-off with the gradient as the published code takes it; measure as always.
+
+    The same rows are forgotten, so that only the re-weighting differs: it follows the gradient of cvxpylayers in
+    the angle form with its default derivative.
+
+    Args:
+        study: forecaster and protocol.
+        share: share of the head's training rows to remove.
+        l1_budgets: values of λ₁.
+
+    Returns:
+        Records of the experiment "derivative": those of `tradeoff` for the criterion cost, and the relative
+        difference and the cosine between the two gradients of the mean cost in the parameters.
+    """
+    published = OperatingCost(study.cost.case, "cvxpylayers", "lsqr", "angle", study.cost.bounds)
+    other = replace(
+        study,
+        gradient_cost=published,
+        selection="given",
+        given_rows=study.rows_to_unlearn(share),
+        given_label=study.selection_label,
+    )
+    records = tradeoff(other, share, l1_budgets, ["cost"]).assign(experiment="derivative")
+    exact, default = study.gradient("cost").gradient, other.gradient("cost").gradient
+    table = study.records("derivative")
+    table.add("gradient_difference", float((default - exact).norm() / exact.norm()), "relative", criterion="cost")
+    cosine = torch.nn.functional.cosine_similarity(exact, default, dim=0)
+    table.add("gradient_cosine", float(cosine), "", criterion="cost")
+    return pd.concat([records, table.to_frame()], ignore_index=True)
+
+
+def sensitivity(study: Study, share: float, draw: int = 1000) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score every remaining sample on every criterion (eq. 23, Hessian over R).
+
+    Args:
+        study: forecaster and protocol.
+        share: share of the head's training rows that is removed.
+        draw: samples drawn for the figure, half under- and half over-generated.
+
+    Returns:
+        Records with the Pearson correlation of each pair of criteria, over the drawn samples
+        ("drawn", as published) and over all that remain ("remain"); and a table of samples with
+        columns row, over_generated, drawn, and one for each criterion of the study: influences with the
+        library's sign, positive where removing the sample makes the criterion worse.
+    """
+    removed = study.positions(share)
+    share = len(removed) / study.objective.n_samples
+    weights = remain_weights(study.objective, removed)
+    remain = weights.numpy() > 0
+    samples = pd.DataFrame({name: study.influence(name, weights)[remain] for name in study.criteria})
+    samples.insert(0, "row", study.training_rows[remain])
+    samples.insert(1, "over_generated", study.over_generated[remain])
+    samples.insert(2, "drawn", False)
+    samples.loc[_draw(samples["over_generated"].to_numpy(), draw, study.seed), "drawn"] = True
+    table = study.records("sensitivity")
+    for split, chosen in (("remain", samples), ("drawn", samples[samples["drawn"]])):
+        for first, second in combinations(study.criteria, 2):
+            value = chosen[first].corr(chosen[second])
+            table.add(f"pearson_{first}_{second}", value, "", method="original", proportion=share, split=split)
+        over = float(chosen["over_generated"].sum())
+        table.add("over_generated_samples", over, "samples", method="original", proportion=share, split=split)
+        table.add("samples", float(len(chosen)), "samples", method="original", proportion=share, split=split)
+    return table.to_frame(), samples
+
+
+def _draw(over_generated: np.ndarray, draw: int, seed: int) -> IntArray:
+    """Draw equally many under- and over-generated samples, as many as there are of the rarer."""
+    generator = np.random.default_rng(seed)
+    groups = [np.flatnonzero(over_generated), np.flatnonzero(~over_generated)]
+    each = min(draw // 2, *(len(group) for group in groups))
+    return np.concatenate([generator.permutation(group)[:each] for group in groups])
+
+
+def tradeoff(
+    study: Study, share: float, l1_budgets: Sequence[float], criteria: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Remove a share, re-weight the rest for each criterion and budget, measure on the test rows.
+
+    Args:
+        study: forecaster and protocol.
+        share: share of the head's training rows to remove.
+        l1_budgets: values of λ₁; 0 is complete unlearning.
+        criteria: what to re-weight for, of the study's criteria; None takes all.
+
+    Returns:
+        Records on the split test: every metric of the methods original, retrained and reweighted
+        (one row per criterion and budget), with the distance of the parameters to the retrained
+        and the original ones.
+    """
+    table = study.records("tradeoff")
+    rows = study.positions(share)
+    share = len(rows) / study.objective.n_samples
+    theta = study.model.theta
+    retrained = retrain(study.objective, rows)
+    _add_tradeoff(study, table, theta, retrained, method="original", proportion=share)
+    _add_tradeoff(study, table, retrained, retrained, method="retrained", proportion=share)
+    jobs = [(criterion, budget) for criterion in criteria or study.criteria for budget in l1_budgets]
+    for criterion, budget in tqdm(jobs, desc=f"{study.model.card.kind}: trade-off", leave=False):
+        columns = {"method": "reweighted", "criterion": criterion, "proportion": share, "l1_budget": budget}
+        new_theta = _reweighted(study, rows, criterion, budget)
+        _add_tradeoff(study, table, new_theta, retrained, **columns)
+    return table.to_frame()
+
+
+def _reweighted(study: Study, rows: IntArray, criterion: str, budget: float) -> Tensor:
+    program = Reweighting(budget, study.linf_budget)
+    slope = study.gradient(criterion).gradient
+    return program.update(study.objective, study.model.theta, rows, slope, study.ihvp).theta
+
+
+def _add_tradeoff(study: Study, table: RecordTable, theta: Tensor, retrained: Tensor, **columns: object) -> None:
+    study.measure(theta, study.priced_test_rows).add_means(table, study.priced_test_rows, split="test", **columns)
+    table.add("distance_to_retrained", relative_distance(theta, retrained), "relative", **columns)
+    table.add("distance_to_retrained_2norm", float((theta - retrained).norm()), "pu", **columns)
+    table.add("distance_to_original", relative_distance(theta, study.model.theta), "relative", **columns)

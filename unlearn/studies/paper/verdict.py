@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from unlearn.reporting.aggregate import counted, select, write
 from unlearn.reporting.style import CRITERIA, CRITERION_NAMES, FORECASTER_NAMES, protocols_of
-from unlearn.reporting.verdict import NO, YES, Block, Page, agreed
+from unlearn.reporting.verdict import NO, YES, Block, Page, agreed, counted, select, write
 
 #: What tells one run from another.
 RUN = ["data", "seed"]

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.studies.poisoning.measure import PoisonedStudy
+    from unlearn.studies.poisoning.measure import PoisonedStudy, measure_poisoning
     from unlearn.studies.poisoning.options import Poison, PoisonGan, PoisoningOptions
-    from unlearn.studies.poisoning.run import measure_poisoning
     from unlearn.studies.poisoning.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, counted
 from unlearn.reporting.figure import bars, legend_beside, line, note, panels, reference, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import (
@@ -16,6 +15,7 @@ from unlearn.reporting.style import (
     POISON_DETECTOR_COLOURS,
     coloured,
 )
+from unlearn.reporting.verdict import Spread, counted
 from unlearn.studies.poisoning.table import ASKED, COMPLETE, Attack, PoisoningTable, named
 from unlearn.studies.poisoning.verdict import page
 

@@ -11,8 +11,8 @@ import pandas as pd
 from unlearn.criteria import program
 from unlearn.detectors.base import label_of
 from unlearn.errors import InputError
-from unlearn.reporting.aggregate import Spread, require_columns, require_one, select
 from unlearn.reporting.style import FORECASTER_NAMES, POISON_DETECTOR_NAMES
+from unlearn.reporting.verdict import Spread, require_columns, require_one, select
 
 #: Poisoned share that answers are given for.
 REPORTED = 0.1

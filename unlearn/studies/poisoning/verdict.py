@@ -5,8 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from unlearn.forecasters.specs import solved_exactly
-from unlearn.reporting.aggregate import Spread, counted
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, capital, overall
+from unlearn.reporting.verdict import (
+    NO,
+    UNCLEAR,
+    YES,
+    Answer,
+    Block,
+    Page,
+    Spread,
+    answer_rows,
+    capital,
+    counted,
+    overall,
+)
 from unlearn.studies.poisoning.table import ASKED, COMPLETE, DAMAGE, Attack, Mitigation, PoisoningTable, named
 
 #: The answer where the poison does no damage.

@@ -13,21 +13,20 @@ from unlearn.attacks import Outcome, likelihood_ratio_scores, measure_attack
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import LoadDataset
 from unlearn.dp.noise import Noise, noise_source
-from unlearn.forecasters.household import UNIT_KWH, HourlyLinear, HouseholdForecaster
-from unlearn.forecasters.private_head import ClippedSums
-from unlearn.forecasters.private_household import linear_rows
+from unlearn.forecasters.head import ClippedSums
+from unlearn.forecasters.household import UNIT_KWH, HourlyLinear, HouseholdForecaster, linear_rows
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles
-from unlearn.households.day_ahead import DayAheadPanel
-from unlearn.studies._shared.measure import measure_forecast, sample_hours
-from unlearn.studies._shared.utility.bus_forecasts import load_scale
-from unlearn.studies._shared.utility.bus_loads import (
+from unlearn.households.injection import DayAheadPanel
+from unlearn.studies._shared.bus_loads import (
     LAG_DAYS,
     BusPlan,
     bus_dataset,
     household_load_kwh,
+    load_scale,
     plan_buses,
 )
+from unlearn.studies._shared.study import measure_forecast, sample_hours
 
 
 @short_repr

@@ -13,15 +13,19 @@ from unlearn.attacks import Outcome, require_enough_records
 from unlearn.dp.ledger import PrivacyLedger, default_delta
 from unlearn.dp.noise import Noise
 from unlearn.errors import InputError
-from unlearn.forecasters.household import HouseholdForecaster, fit_household_forecaster, household_mean
-from unlearn.forecasters.private_household import fit_private_household_forecaster
+from unlearn.forecasters.household import (
+    HouseholdForecaster,
+    fit_household_forecaster,
+    fit_private_household_forecaster,
+    household_mean,
+)
 from unlearn.forecasters.specs import solved_exactly
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
-from unlearn.households.day_ahead import DayAheadPanel, day_ahead_panel
+from unlearn.households.injection import DayAheadPanel, day_ahead_panel
 from unlearn.records import RecordTable
-from unlearn.studies._shared.measure import METRICS
-from unlearn.studies._shared.utility.bus_loads import training_days
+from unlearn.studies._shared.bus_loads import training_days
+from unlearn.studies._shared.study import METRICS
 from unlearn.studies.private_training.attacks import BusTest, likelihood_attack, loss_attack, make_bus_test
 from unlearn.studies.private_training.options import HouseholdLoadOptions
 

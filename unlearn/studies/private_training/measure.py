@@ -19,10 +19,9 @@ from unlearn.generators.faraday.generators import ledger_of
 from unlearn.grid import OperatingCost
 from unlearn.households import DailyProfiles, HouseholdProfiles
 from unlearn.studies._shared.fidelity.measure import compare_fidelity
-from unlearn.studies._shared.leakage.measure import measure_leakage
-from unlearn.studies._shared.leakage.outliers import measure_outliers
+from unlearn.studies._shared.leakage import measure_leakage, measure_outliers
 from unlearn.studies._shared.releases import Division, Releases, described
-from unlearn.studies._shared.utility.measure import measure_utility
+from unlearn.studies._shared.utility import measure_utility
 from unlearn.studies.private_training.household_load import accounting_records, measure_household_load
 from unlearn.studies.private_training.options import PrivateTrainingOptions
 

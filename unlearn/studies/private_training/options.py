@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice, require_count, require_positive
 from unlearn.errors import InputError
-from unlearn.forecasters.options import PrivateForecastOptions, TrainingOptions
-from unlearn.forecasters.specs import FORECASTERS
-from unlearn.studies._shared.fidelity.options import FidelityOptions
-from unlearn.studies._shared.leakage.options import LeakageOptions
-from unlearn.studies._shared.utility.options import UtilityOptions
+from unlearn.forecasters.specs import FORECASTERS, PrivateForecastOptions, TrainingOptions
+from unlearn.studies._shared.options import FidelityOptions, LeakageOptions, UtilityOptions
 
 
 @dataclass(frozen=True)

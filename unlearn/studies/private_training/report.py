@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, seeds_of
 from unlearn.reporting.figure import marks, panels, reference, saver, styled, tiled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import INK, PALETTE
+from unlearn.reporting.verdict import Spread, seeds_of
 from unlearn.studies.private_training.household_load import MEAN
 from unlearn.studies.private_training.table import ASPECTS, TASKS, ForecastTable, PrivateTable, Way
 from unlearn.studies.private_training.verdict import page

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, intervals, over_seeds, require_columns, select, text
-from unlearn.studies._shared.fidelity.records import HEADLINES
-from unlearn.studies._shared.utility.bus_forecasts import NOTHING, WEEK_BEFORE
-from unlearn.studies._shared.utility.measure import REAL
+from unlearn.reporting.verdict import Spread, intervals, over_seeds, require_columns, select, text
+from unlearn.studies._shared.bus_loads import NOTHING, WEEK_BEFORE
+from unlearn.studies._shared.fidelity.measure import HEADLINES
+from unlearn.studies._shared.utility import REAL
 from unlearn.studies.private_training.household_load import MEAN
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, text
-from unlearn.reporting.verdict import Block, Page, agreed, capital
+from unlearn.reporting.verdict import Block, Page, Spread, agreed, capital, text
 from unlearn.studies.private_training.table import (
     ASPECTS,
     TASKS,

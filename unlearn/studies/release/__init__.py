@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.studies.release.feeder_measure import describe_feeder

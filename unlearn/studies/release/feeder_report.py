@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from unlearn.reporting.aggregate import select
 from unlearn.reporting.figure import note, panels, per_cent, reference, rows, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import INK, PALETTE, RED, RISK_COLOURS, coloured
+from unlearn.reporting.verdict import select
 from unlearn.studies.release.feeder_measure import ANOMALOUS, NORMAL
 from unlearn.studies.release.feeder_verdict import classes_of, page, require_feeder
 

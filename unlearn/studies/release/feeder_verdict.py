@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.reporting.aggregate import counted, require_columns, select, write
 from unlearn.reporting.style import RISK_COLOURS, coloured
-from unlearn.reporting.verdict import NO, Block, Page
+from unlearn.reporting.verdict import NO, Block, Page, counted, require_columns, select, write
 from unlearn.studies.release.feeder_measure import ANOMALOUS, NORMAL
 from unlearn.studies.release.verdict import settings_rows
 

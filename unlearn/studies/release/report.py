@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, select
 from unlearn.reporting.figure import bars, panels, per_cent, reference, saver, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, INK, PALETTE
-from unlearn.studies._shared.utility.profile_tasks import SEASONS
+from unlearn.reporting.verdict import Spread, select
+from unlearn.studies._shared.utility import SEASONS
 from unlearn.studies.release.measure import BAND, EXAMPLE_PROBABILITIES
 from unlearn.studies.release.verdict import MOST_SEGMENTS, REFERENCES, page, release_of, segments_of
 

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from unlearn.errors import InputError
-from unlearn.reporting.aggregate import counted, require_columns, select, write
-from unlearn.reporting.verdict import NO, YES, Block, Page
-from unlearn.studies._shared.utility.measure import REAL
+from unlearn.reporting.verdict import NO, YES, Block, Page, counted, require_columns, select, write
+from unlearn.studies._shared.utility import REAL
 from unlearn.studies.release.measure import BAND, MIN_HOUSEHOLDS, PUBLIC
 
 #: What may stand beside a release.

@@ -9,9 +9,8 @@ import pandas as pd
 
 from unlearn.checks import FloatArray
 from unlearn.detectors.base import label_of
-from unlearn.reporting.aggregate import counted, require_columns, require_one_setting, select, write
 from unlearn.reporting.style import rule_named
-from unlearn.reporting.verdict import Block, Page, agreed
+from unlearn.reporting.verdict import Block, Page, agreed, counted, require_columns, require_one_setting, select, write
 
 _KEY = ["detector", "metric", "level", "split", "rule"]
 _LEVELS = ("window", "hour")

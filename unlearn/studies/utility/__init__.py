@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from unlearn.lazy import lazily
+from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.studies._shared.utility.measure import measure_utility, training_part
-    from unlearn.studies._shared.utility.options import UtilityOptions
+    from unlearn.studies._shared.options import UtilityOptions
+    from unlearn.studies._shared.utility import measure_utility, training_part
     from unlearn.studies.utility.measure import study_utility
     from unlearn.studies.utility.options import UtilityStudyOptions
     from unlearn.studies.utility.verdict import summarise

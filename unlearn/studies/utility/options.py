@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unlearn.studies._shared.synthesis import require_generators
-from unlearn.studies._shared.utility.options import UtilityOptions
+from unlearn.studies._shared.options import UtilityOptions, require_generators
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from unlearn.reporting.aggregate import write
 from unlearn.reporting.figure import bars, legend_below, panels, reference, saver, styled
 from unlearn.reporting.page import page_writer
 from unlearn.reporting.style import FORECASTER_NAMES, INK, coloured, named
-from unlearn.studies._shared.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies._shared.utility.measure import REAL, REDRAWN
-from unlearn.studies.utility.seeds import UtilityTable
+from unlearn.reporting.verdict import write
+from unlearn.studies._shared.bus_loads import NOTHING, PERFECT, WEEK_BEFORE
+from unlearn.studies._shared.utility import REAL, REDRAWN
+from unlearn.studies.utility.measure import UtilityTable
 from unlearn.studies.utility.verdict import CHANCE, page
 
 if TYPE_CHECKING:

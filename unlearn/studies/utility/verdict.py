@@ -5,12 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.aggregate import Spread, write
 from unlearn.reporting.style import FORECASTER_NAMES, named
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, capital, overall
-from unlearn.studies._shared.utility.bus_forecasts import NOTHING, PERFECT, WEEK_BEFORE
-from unlearn.studies._shared.utility.measure import REAL, REDRAWN
-from unlearn.studies.utility.seeds import Source, UtilityTable
+from unlearn.reporting.verdict import (
+    NO,
+    UNCLEAR,
+    YES,
+    Answer,
+    Block,
+    Page,
+    Spread,
+    answer_rows,
+    capital,
+    overall,
+    write,
+)
+from unlearn.studies._shared.bus_loads import NOTHING, PERFECT, WEEK_BEFORE
+from unlearn.studies._shared.utility import REAL, REDRAWN
+from unlearn.studies.utility.measure import Source, UtilityTable
 
 #: A release is good enough if its forecasts cost at most this many times what those of real training cost.
 COST_LIMIT = 1.05

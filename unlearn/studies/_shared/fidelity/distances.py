@@ -1,11 +1,20 @@
-"""Distances between two samples, column by column, and between two histograms."""
+"""Distances between two samples, column by column, and between two histograms.
+
+Kinds of days: a Gaussian mixture fitted on real training profiles, and the kind of any other profile.
+
+Discriminative score: how well a classifier that has seen both tells released days from real ones.
+"""
 
 from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unlearn.checks import FloatArray, as_floats, require_finite
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape, short_repr
 from unlearn.errors import InputError
 
 
@@ -171,3 +180,187 @@ def _histograms(left: ArrayLike, right: ArrayLike) -> tuple[FloatArray, FloatArr
                 f"and a least sum of {weights.sum(axis=-1).min():g}."
             )
     return p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
+
+
+#: Principal components that the mixture is fitted on; on raw steps full covariances are not well determined.
+N_COMPONENTS = 10
+
+#: Added to energy before the logarithm, as a share of the mean step: keeps idle hours from dominating.
+OFFSET_SHARE = 0.1
+
+#: Training profiles that each cluster must have on average.
+ROWS_PER_CLUSTER = 10
+
+
+@short_repr
+@dataclass(frozen=True, eq=False)
+class DayClusters:
+    """A mixture on the leading principal components of standardised log energy; everything learnt from train.
+
+    Attributes:
+        offset_kwh: added before the logarithm.
+        mean: of the log energy of each step, shape (S,).
+        scale: its standard deviation, shape (S,); 1 where it is 0.
+        axes: principal axes, shape (S, components).
+        mixture: fitted `sklearn.mixture.GaussianMixture`.
+        rank: cluster of each mixture component, shape (K,): 0 has the least mean energy.
+    """
+
+    offset_kwh: float
+    mean: FloatArray
+    scale: FloatArray
+    axes: FloatArray
+    mixture: Any
+    rank: IntArray
+
+    @property
+    def n_clusters(self) -> int:
+        return len(self.rank)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit reached scikit-learn's tolerance."""
+        return bool(self.mixture.converged_)
+
+    def predict(self, kwh: ArrayLike) -> IntArray:
+        """Most probable cluster of each profile, shape (N,), 0 to K − 1 by rising mean energy."""
+        energy = as_floats("kwh", kwh, ndim=2)
+        require_shape("kwh", energy, (None, len(self.mean)))
+        if not len(energy):
+            return np.empty(0, dtype=np.int64)
+        return self.rank[self.mixture.predict(self._components(energy))]
+
+    def _components(self, energy: FloatArray) -> FloatArray:
+        return ((np.log(energy + self.offset_kwh) - self.mean) / self.scale) @ self.axes
+
+
+def fit_clusters(kwh: ArrayLike, n_clusters: int, seed: int) -> DayClusters:
+    """Fit the mixture.
+
+    Args:
+        kwh: energy of training profiles, shape (N, S).
+        n_clusters: clusters K.
+        seed: of the initial K-means.
+
+    Raises:
+        InputError: fewer than `ROWS_PER_CLUSTER` profiles a cluster, or no energy at all.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    energy = as_floats("kwh", kwh, ndim=2)
+    if len(energy) < ROWS_PER_CLUSTER * n_clusters:
+        raise InputError(
+            f"n_clusters: expected at least {ROWS_PER_CLUSTER} profiles a cluster, got {len(energy)} profiles for "
+            f"{n_clusters} clusters. Ask for fewer clusters or give more profiles."
+        )
+    if not energy.any():
+        raise InputError("kwh: expected some energy to fit clusters on, got zeros only.")
+    offset_kwh = OFFSET_SHARE * float(energy.mean())
+    logarithm = np.log(energy + offset_kwh)
+    mean, scale = logarithm.mean(axis=0), logarithm.std(axis=0)
+    scale[scale == 0] = 1.0
+    standard = (logarithm - mean) / scale
+    # Eigenvalues ascend: the last axes carry the most variance.
+    axes = np.linalg.eigh(standard.T @ standard)[1][:, ::-1][:, :N_COMPONENTS]
+    mixture = GaussianMixture(n_clusters, reg_covar=1e-4, max_iter=200, random_state=seed)
+    with warnings.catch_warnings():
+        # A fit that still moves a little is as good a coding of days; `converged` tells.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        component = mixture.fit_predict(standard @ axes)
+    used, place = np.unique(component, return_inverse=True)
+    level = np.full(n_clusters, np.inf)
+    level[used] = np.bincount(place, weights=energy.mean(axis=1)) / np.bincount(place)
+    rank = np.argsort(np.argsort(level, kind="stable")).astype(np.int64)
+    return DayClusters(offset_kwh, mean, scale, axes, mixture, rank)
+
+
+#: Draws of the bootstrap, and the interval that is taken from them.
+N_BOOTSTRAP = 200
+INTERVAL = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Discrimination:
+    """How well a classifier told two sets of profiles apart; 0.5 and 0 are "not at all".
+
+    Attributes:
+        auc: area under the ROC curve: the share of pairs of one profile of each side that are ranked rightly.
+        auc_low: lower end of its 95 % bootstrap interval.
+        auc_high: upper end.
+        score: |balanced accuracy − 0.5|, the discriminative score of Yoon et al., "Time-series GAN", 2019; there of a
+            recurrent network's plain accuracy.
+        n_rows: profiles that it was measured on, both sides together.
+    """
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    score: float
+    n_rows: int
+
+
+def discriminate(left: ArrayLike, right: ArrayLike, right_group: ArrayLike, seed: int) -> Discrimination:
+    """Train gradient-boosted trees to tell `left` from `right`, and measure them on profiles they have not seen.
+
+    Half of each side trains the trees, the other half measures them. The right side is divided by household. The
+    left side has no households, as a release has none; but identical profiles stay on one side. The interval is from
+    a bootstrap over households on the right and over profiles on the left, with the trees as they are.
+
+    Args:
+        left: energy of the profiles to judge, in random order, shape (n, S).
+        right: energy of real profiles in random order, shape (m, S).
+        right_group: household of each real profile, shape (m,).
+        seed: of divisions, trees and bootstrap.
+
+    Raises:
+        InputError: different numbers of steps, or fewer than two households or two different profiles on a side.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    first, second = as_floats("left", left, ndim=2), as_floats("right", right, ndim=2)
+    require_shape("right", second, (None, first.shape[1]))
+    household = np.unique(np.asarray(right_group), return_inverse=True)[1].astype(np.int64)
+    require_shape("right_group", household, (len(second),))
+    random = np.random.default_rng(seed)
+    copies = np.unique(first, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    seen = [_half_of_groups(name, group, random) for name, group in (("left", copies), ("right", household))]
+    # As many of each side; weights would make scikit-learn's binning ten times slower.
+    n_each = int(min(mask.sum() for mask in seen))
+    train = np.concatenate([side[mask][:n_each] for side, mask in zip((first, second), seen, strict=True)])
+    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    trees.fit(train, np.repeat([1, 0], n_each))
+    probability = [trees.predict_proba(side[~mask])[:, 1] for side, mask in zip((first, second), seen, strict=True)]
+    balanced = ((probability[0] > 0.5).mean() + (probability[1] <= 0.5).mean()) / 2
+    auc, draws = _auc(probability[0], probability[1], household[~seen[1]], random)
+    low, high = np.quantile(draws, INTERVAL)
+    return Discrimination(auc, float(low), float(high), float(abs(balanced - 0.5)), sum(map(len, probability)))
+
+
+def _half_of_groups(name: str, group: IntArray, random: np.random.Generator) -> np.ndarray:
+    """Mask of the rows of about half the groups."""
+    n_groups = int(group.max()) + 1 if len(group) else 0
+    if n_groups < 2:
+        what = "different profiles" if name == "left" else "households"
+        raise InputError(f"{name}: expected at least 2 {what}, one to train on and one to measure on, got {n_groups}.")
+    return (random.permutation(n_groups) < n_groups // 2)[group]
+
+
+def _auc(
+    left: FloatArray, right: FloatArray, household: IntArray, random: np.random.Generator
+) -> tuple[float, FloatArray]:
+    """The area under the curve, and draws of it with households and left profiles resampled, shape (draws,)."""
+    ordered = np.sort(left)
+    below = np.searchsorted(ordered, right, side="left")
+    up_to = np.searchsorted(ordered, right, side="right")
+    # Share of left profiles ranked above each right one, ties counting half.
+    above = 1.0 - (below + up_to) / (2 * len(left))
+    kept, place = np.unique(household, return_inverse=True)
+    draws = np.empty(N_BOOTSTRAP)
+    for draw in range(N_BOOTSTRAP):
+        count = np.bincount(random.integers(len(left), size=len(left)), minlength=len(left))
+        total = np.concatenate([[0], np.cumsum(count)])
+        again = 1.0 - (total[below] + total[up_to]) / (2 * len(left))
+        weight = np.bincount(random.integers(len(kept), size=len(kept)), minlength=len(kept))[place]
+        draws[draw] = np.average(again, weights=weight)
+    return float(above.mean()), draws

@@ -12,8 +12,7 @@ import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.households.by_household import HouseholdProfiles, household_profiles, split_households
-from unlearn.studies._shared.fidelity.clusters import DayClusters, fit_clusters
-from unlearn.studies._shared.fidelity.distances import jensen_shannon, total_variation
+from unlearn.studies._shared.fidelity.distances import DayClusters, fit_clusters, jensen_shannon, total_variation
 from unlearn.studies._shared.fidelity.features import (
     FEATURES,
     Feature,
@@ -22,7 +21,7 @@ from unlearn.studies._shared.fidelity.features import (
     feature_distances,
     profile_features,
 )
-from unlearn.studies._shared.fidelity.options import FidelityOptions
+from unlearn.studies._shared.options import FidelityOptions
 
 OCCUPANCY = Feature("occupancy", "clusters", "1", ("js", "tv"))
 #: All that is compared, by name.

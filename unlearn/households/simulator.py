@@ -10,22 +10,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_count
+from unlearn.data.dataset import mark_simulated
 from unlearn.data.hours import autoregressive, parse_day
-from unlearn.data.origin import mark_simulated
 from unlearn.data.times import day_of_week_of
 from unlearn.errors import InputError
+from unlearn.households.appliances import (
+    ACTIVE,
+    APPLIANCES,
+    KINDS,
+    charging_kwh,
+    generator,
+    heating_kwh,
+    london_weather,
+    run_appliance,
+    simulate_activity,
+    solar_kwh,
+    summer_time,
+)
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.io.sources import Simulator
 from unlearn.households.profiles import STEPS
-from unlearn.households.simulator.appliances import APPLIANCES, charging_kwh, heating_kwh, run_appliance, solar_kwh
-from unlearn.households.simulator.surroundings import (
-    ACTIVE,
-    KINDS,
-    generator,
-    london_weather,
-    simulate_activity,
-    summer_time,
-)
 
 Array32 = NDArray[np.float32]
 

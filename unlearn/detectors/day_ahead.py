@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray, short_repr
-from unlearn.detectors.baselines.forecast import FittedResidual
+from unlearn.detectors.baselines import FittedResidual
 from unlearn.detectors.scaling import ScaledSeries
 from unlearn.detectors.windows import Windows
 from unlearn.errors import InputError
 from unlearn.forecasters.household import UNIT_KWH, HouseholdForecaster, fit_household_forecaster
-from unlearn.forecasters.options import TrainingOptions
+from unlearn.forecasters.specs import TrainingOptions
 from unlearn.households.by_household import household_profiles
-from unlearn.households.day_ahead import HOURS, DayAheadPanel, day_ahead_panel
+from unlearn.households.injection import HOURS, DayAheadPanel, day_ahead_panel
 
 
 @short_repr

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unlearn.checks import require_finite, require_shape, short_repr
-from unlearn.detectors.autoencoder.options import Autoencoder
 from unlearn.detectors.base import FittedDetector, State, WindowScores, settings_of
+from unlearn.detectors.options import Autoencoder
 from unlearn.detectors.storage import load_network
 from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError, InputError

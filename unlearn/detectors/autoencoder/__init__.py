@@ -1,1 +1,0 @@
-"""An LSTM autoencoder, the baseline of its kind."""

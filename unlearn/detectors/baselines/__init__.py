@@ -1,1 +1,0 @@
-"""Detectors to compare with: level, last week, day-ahead forecasts, and outliers among windows."""

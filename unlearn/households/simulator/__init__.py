@@ -1,1 +1,0 @@
-"""The embedded simulator of households: who lives there, what they switch on, and the weather they live in."""

@@ -1,1 +1,0 @@
-"""What releases are good for: train on them, test on real households."""
