@@ -116,9 +116,12 @@ class SeparableQp:
         general = np.vstack([self.equalities, self.rows[lines]])
         target = np.concatenate([rhs[: self.n_equalities], own[lines]]) - general @ x
         weighted = general[:, free] / self.curvature[free]
-        price = np.linalg.solve(weighted @ general[:, free].T, -target - weighted @ self.linear[free])
+        gram = weighted @ general[:, free].T
+        price = np.linalg.solve(gram, -target - weighted @ self.linear[free])
         slope = self.linear + price @ general
         x[free] = -slope[free] / self.curvature[free]
+        # Prices of 1e5 leave their rounding in x; rows that depend on the active ones would show many times as much.
+        x[free] += np.linalg.solve(gram, target - general[:, free] @ x[free]) @ weighted
         return x, self._multipliers(slope + self.curvature * np.where(free, 0.0, x), price, fixing, lines)
 
     def direction(self, active: Pattern, entering: int) -> tuple[FloatArray, FloatArray, float]:
