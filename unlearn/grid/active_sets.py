@@ -1,8 +1,10 @@
-"""Active-set solvers for one hour's QP: a fast exchange of constraints, and a dual method that always ends.
+"""The active set of one hour's QP, by Goldfarb and Idnani's dual method (Mathematical Programming 27, 1983).
 
-The dual method is that of Goldfarb and Idnani (Mathematical Programming 27, 1983): it adds one violated
-constraint at a time while the multipliers stay non-negative. Only the active set is taken from them: the
-solution itself comes from the region's own equations.
+It adds one violated constraint at a time while the multipliers stay non-negative. Only the active set is taken from
+it: the solution itself comes from the region's own equations.
+
+Why not the interior-point solver alone: hours in new regions of IEEE 14 take 1.6 times as long, and hours of IEEE 118
+are not solved, because too many constraints seem active at its solution.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dgetrf, dgetrs
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError
@@ -37,9 +40,6 @@ DEPENDENT_FEASIBLE = 1e-11
 #: A multiplier that changes by less, per unit of the entering one, stays: so small a slope is rounding.
 DUAL_TOLERANCE = 1e-11
 
-#: Exchanges of several constraints at once before the dual method takes over.
-EXCHANGES = 8
-
 
 class SeparableQp:
     """The dense matrices of a `ParametricQp`, with bounds told apart from rows over several variables.
@@ -54,6 +54,7 @@ class SeparableQp:
         bounds: inequalities on one variable, shape (I,).
         variable: the variable that each bound is on, shape (I,).
         price: unit of the stationarity residual, the largest linear cost.
+        give: of x along each row, per unit of its multiplier, shape (I,); 0 for an empty row.
         unit: unit of each inequality's multiplier, shape (I,): `price`, but where costs are so flat that a multiplier
             of 1e-11 of it would stand for more than 1e-6 p.u. of x, which that x would cost.
     """
@@ -79,8 +80,8 @@ class SeparableQp:
         self.bounds = np.count_nonzero(self.rows, axis=1) == 1
         self.variable = np.abs(self.rows).argmax(axis=1)
         self.price = qp.price
-        give = self.rows**2 @ (1 / diagonal)  # of x along each row, per unit of its multiplier; 0 for an empty row
-        self.unit = np.minimum(qp.price, FLAT / np.maximum(give, 1e-200))
+        self.give = self.rows**2 @ (1 / diagonal)
+        self.unit = np.minimum(qp.price, FLAT / np.maximum(self.give, 1e-200))
         self._entry = self.rows[np.arange(len(self.rows)), self.variable]
 
     @property
@@ -107,45 +108,64 @@ class SeparableQp:
         """The one coefficient of each of these bounds, +1 or -1."""
         return self._entry[bounds]
 
-    def minimiser(self, rhs: FloatArray, active: Pattern) -> tuple[FloatArray, FloatArray]:
-        """Minimise with the active inequalities as equations: x (V,) and their multipliers (I,), 0 elsewhere."""
-        fixing, lines, free = self.split(active)
-        own = rhs[self.n_equalities :]
-        x = np.zeros(len(self.curvature))
-        x[self.variable[fixing]] = own[fixing] / self._entry[fixing]
-        general = np.vstack([self.equalities, self.rows[lines]])
-        target = np.concatenate([rhs[: self.n_equalities], own[lines]]) - general @ x
-        weighted = general[:, free] / self.curvature[free]
-        gram = weighted @ general[:, free].T
-        price = np.linalg.solve(gram, -target - weighted @ self.linear[free])
-        slope = self.linear + price @ general
-        x[free] = -slope[free] / self.curvature[free]
-        # Prices of 1e5 leave their rounding in x; rows that depend on the active ones would show many times as much.
-        x[free] += np.linalg.solve(gram, target - general[:, free] @ x[free]) @ weighted
-        return x, self._multipliers(slope + self.curvature * np.where(free, 0.0, x), price, fixing, lines)
 
-    def direction(self, active: Pattern, entering: int) -> tuple[FloatArray, FloatArray, float]:
+class Equations:
+    """The KKT equations of one active set: its bounds fix variables, its other rows are equations over the free ones.
+
+    Attributes:
+        free: variables that no active bound fixes, shape (V,).
+    """
+
+    def __init__(self, qp: SeparableQp, active: Pattern) -> None:
+        """Eliminate the free variables and factorise what is left.
+
+        Raises:
+            LinAlgError: the active rows depend on each other.
+        """
+        self._qp = qp
+        self._fixing, self._lines, self.free = qp.split(active)
+        self._general = np.vstack([qp.equalities, qp.rows[self._lines]])
+        self._weighted = self._general[:, self.free] / qp.curvature[self.free]
+        self._factor, self._pivots, singular = dgetrf(self._weighted @ self._general[:, self.free].T)
+        if singular:
+            raise np.linalg.LinAlgError
+
+    def _price(self, right: FloatArray) -> FloatArray:
+        return dgetrs(self._factor, self._pivots, right)[0]
+
+    def minimiser(self, rhs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Minimise with the active inequalities as equations: x (V,) and their multipliers (I,), 0 elsewhere."""
+        qp, free = self._qp, self.free
+        own = rhs[qp.n_equalities :]
+        x = np.zeros(len(qp.curvature))
+        x[qp.variable[self._fixing]] = own[self._fixing] / qp.entry(self._fixing)
+        target = np.concatenate([rhs[: qp.n_equalities], own[self._lines]]) - self._general @ x
+        price = self._price(-target - self._weighted @ qp.linear[free])
+        slope = qp.linear + price @ self._general
+        x[free] = -slope[free] / qp.curvature[free]
+        # Prices of 1e5 leave their rounding in x; rows that depend on the active ones would show many times as much.
+        x[free] += self._price(target - self._general[:, free] @ x[free]) @ self._weighted
+        return x, self._multipliers(slope + qp.curvature * np.where(free, 0.0, x), price)
+
+    def direction(self, entering: int) -> tuple[FloatArray, FloatArray, float]:
         """How x (V,) and the active multipliers (I,) move per unit of the entering constraint's multiplier.
 
         Returns:
             The change of x, that of the multipliers, and how fast the entering constraint's slack grows: 0 if
             its row depends on the active ones, where rounding would decide what the multipliers do as well.
         """
-        fixing, lines, free = self.split(active)
-        general = np.vstack([self.equalities, self.rows[lines]])
-        weighted = general[:, free] / self.curvature[free]
-        normal = self.rows[entering]
-        price = np.linalg.solve(weighted @ general[:, free].T, -weighted @ normal[free])
-        slope = normal + price @ general
-        dx = np.where(free, -slope / self.curvature, 0.0)
-        growth, alone = -float(normal @ dx), float(normal[free] ** 2 @ (1 / self.curvature[free]))
-        independent = growth > DEPENDENT * alone and alone > NEGLIGIBLE * float(normal**2 @ (1 / self.curvature))
-        return dx, self._multipliers(slope, price, fixing, lines), growth if independent else 0.0
+        curvature, free, normal = self._qp.curvature, self.free, self._qp.rows[entering]
+        price = self._price(-self._weighted @ normal[free])
+        slope = normal + price @ self._general
+        dx = np.where(free, -slope / curvature, 0.0)
+        growth, alone = -float(normal @ dx), float(normal[free] ** 2 @ (1 / curvature[free]))
+        independent = growth > DEPENDENT * alone and alone > NEGLIGIBLE * self._qp.give[entering]
+        return dx, self._multipliers(slope, price), growth if independent else 0.0
 
-    def _multipliers(self, slope: FloatArray, price: FloatArray, fixing: IntArray, lines: IntArray) -> FloatArray:
-        multipliers = np.zeros(len(self.rows))
-        multipliers[fixing] = -slope[self.variable[fixing]] / self._entry[fixing]
-        multipliers[lines] = price[self.n_equalities :]
+    def _multipliers(self, slope: FloatArray, price: FloatArray) -> FloatArray:
+        qp, multipliers = self._qp, np.zeros(len(self._qp.rows))
+        multipliers[self._fixing] = -slope[qp.variable[self._fixing]] / qp.entry(self._fixing)
+        multipliers[self._lines] = price[qp.n_equalities :]
         return multipliers
 
 
@@ -161,54 +181,24 @@ def propose_active_sets(qp: SeparableQp, rhs: FloatArray, start: Pattern, max_st
     Yields:
         Active inequalities, shape (I,). None at all if the program is infeasible or the steps are used up.
     """
-    active, settled = _exchange(qp, rhs, start)
-    if settled:
-        yield active
-    # What the exchange ended with is mostly a few constraints away, but its rows may depend on each other.
-    for first in (start if settled else active, np.zeros_like(start)):
-        found = _dual(qp, rhs, first.copy(), max_steps)
+    for first in (start, np.zeros_like(start)):
+        try:
+            found = _add_violated(qp, rhs, first.copy(), max_steps)
+        except np.linalg.LinAlgError:
+            continue
         if found is not None:
             yield found
 
 
-def _exchange(qp: SeparableQp, rhs: FloatArray, start: Pattern) -> tuple[Pattern, bool]:
-    """Exchange all wrong bounds and one wrong line at a time, while that helps (primal-dual active-set method)."""
-    active, best, fewest = start.copy(), start, len(start)
-    own_rhs = rhs[qp.n_equalities :]
-    for _ in range(EXCHANGES):
-        try:
-            x, multiplier = qp.minimiser(rhs, active)
-        except np.linalg.LinAlgError:
-            break
-        check = np.where(active, multiplier / qp.unit, own_rhs - qp.rows @ x)
-        wrong = check < -FEASIBLE
-        count = int(wrong.sum())
-        if not count:
-            return active, True
-        if count < fewest:
-            best, fewest = active.copy(), count
-        lines = wrong & ~qp.bounds & ~active
-        wrong[lines] = False
-        if lines.any():
-            wrong[np.where(lines, check, 0.0).argmin()] = True
-        active = active ^ wrong
-    return best, False
-
-
-def _dual(qp: SeparableQp, rhs: FloatArray, active: Pattern, max_steps: int) -> Pattern | None:
-    """Goldfarb and Idnani's method from `active`, which is changed; None if it finds no minimiser."""
-    try:
-        return _add_violated(qp, rhs, active, max_steps)
-    except np.linalg.LinAlgError:
-        return None
-
-
 def _add_violated(qp: SeparableQp, rhs: FloatArray, active: Pattern, max_steps: int) -> Pattern | None:
+    """Goldfarb and Idnani's method from `active`, which is changed; None if it finds no minimiser."""
     own_rhs, size = rhs[qp.n_equalities :], max(1.0, float(np.abs(rhs).max()))
-    x, multiplier = qp.minimiser(rhs, active)
+    equations = Equations(qp, active)
+    x, multiplier = equations.minimiser(rhs)
     while (negative := active & (multiplier < 0)).any():
         active &= ~negative
-        x, multiplier = qp.minimiser(rhs, active)
+        equations = Equations(qp, active)
+        x, multiplier = equations.minimiser(rhs)
     held = np.zeros_like(active)
     entering, gap = -1, 0.0
     for _ in range(max_steps):
@@ -218,7 +208,7 @@ def _add_violated(qp: SeparableQp, rhs: FloatArray, active: Pattern, max_steps: 
             gap = -float(slack[entering])
             if gap <= FEASIBLE * size:
                 return active
-        dx, slope, curvature = qp.direction(active, entering)
+        dx, slope, curvature = equations.direction(entering)
         if not curvature and untouched and gap <= DEPENDENT_FEASIBLE * size:
             held[entering], entering = True, -1
             continue
@@ -228,12 +218,14 @@ def _add_violated(qp: SeparableQp, rhs: FloatArray, active: Pattern, max_steps: 
             return None
         if full <= longest:
             active[entering], entering = True, -1
+            equations = Equations(qp, active)
             # Afresh, because what rounding does to a step of thousands adds up.
-            x, multiplier = qp.minimiser(rhs, active)
+            x, multiplier = equations.minimiser(rhs)
         else:
             x = x + longest * dx
             multiplier = np.where(active, multiplier + longest * slope, 0.0)
             active[first], untouched = False, False
+            equations = Equations(qp, active)
             gap -= longest * curvature
     return None
 
