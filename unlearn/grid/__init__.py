@@ -7,18 +7,17 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.grid.case import GridCase, build_case, load_case
     from unlearn.grid.cost import CostBreakdown, OperatingCost, price_hours
-    from unlearn.grid.layers import CompiledProgram, ConvexLayer, LayerPricer, MoreauLayer
-    from unlearn.grid.options import BACKENDS, CostOptions
-    from unlearn.grid.programs import (
-        Network,
+    from unlearn.grid.layers import (
+        CompiledProgram,
+        ConvexLayer,
+        LayerPricer,
+        MoreauLayer,
         Program,
-        build_network,
         dispatch_program,
-        dispatch_qp,
         redispatch_program,
-        redispatch_qp,
     )
-    from unlearn.grid.qp import ParametricQp, QpSolutions
+    from unlearn.grid.options import BACKENDS, CostOptions
+    from unlearn.grid.programs import Network, ParametricQp, QpSolutions, build_network, dispatch_qp, redispatch_qp
     from unlearn.grid.region_cache import RegionStatistics
 else:
     __getattr__, __dir__ = lazily(__name__)

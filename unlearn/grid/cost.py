@@ -15,9 +15,9 @@ from unlearn.checks import as_floats, require_choice, require_count
 from unlearn.errors import InputError, counted_from
 from unlearn.grid.batched import BatchedPricer
 from unlearn.grid.case import GridCase, load_case
-from unlearn.grid.layers import ConvexLayer, LayerPricer, MoreauLayer
+from unlearn.grid.layers import ConvexLayer, LayerPricer, MoreauLayer, dispatch_program, redispatch_program
 from unlearn.grid.options import BACKENDS, BOUNDS, CostOptions
-from unlearn.grid.programs import dispatch_program, dispatch_qp, redispatch_program, redispatch_qp
+from unlearn.grid.programs import dispatch_qp, redispatch_qp
 from unlearn.grid.region_cache import RegionStatistics
 
 logger = logging.getLogger(__name__)

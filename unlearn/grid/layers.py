@@ -1,11 +1,12 @@
-"""Differentiable layers of other packages as backends: cvxpylayers and Moreau."""
+"""The programs in CVXPY, and differentiable layers of other packages as backends: cvxpylayers and Moreau."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,10 +16,115 @@ from torch import Tensor
 from unlearn.checks import FloatArray, require_choice, require_package
 from unlearn.errors import SolverError
 from unlearn.grid.case import GridCase
-from unlearn.grid.options import LAYER_DERIVATIVES
-from unlearn.grid.programs import Program
-from unlearn.grid.qp import REGULARIZATION, ParametricQp, stack_parameters
+from unlearn.grid.options import BOUNDS, FORMS, LAYER_DERIVATIVES
+from unlearn.grid.programs import REGULARIZATION, Network, ParametricQp, build_network
 from unlearn.temporary import Guard
+
+if TYPE_CHECKING:
+    import cvxpy as cp
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A CVXPY problem with its parameters and the variables that a caller wants, in order."""
+
+    name: str
+    problem: cp.Problem
+    parameters: tuple[cp.Parameter, ...]
+    variables: tuple[cp.Variable, ...]
+
+
+def dispatch_program(case: GridCase, form: str = "ptdf", bounds: str = "published") -> Program:
+    """Least-cost generation for a forecast load.
+
+    `min p'Q_g p + c_g'p + c_s's + s'Q_s s` subject to the network, line limits,
+    `0 <= p <= p_max` and `s >= 0`.
+
+    Args:
+        case: the grid.
+        form: "ptdf" or "angle".
+        bounds: "published" leaves shedding unbounded above; "shed_at_most_load" adds `s <= forecast`.
+
+    Returns:
+        Program with parameter forecast (B,) and variables p_gen (G,), shed (B,).
+    """
+    import cvxpy as cp  # a second to import, so only where programs are built
+
+    require_choice("bounds", bounds, BOUNDS)
+    forecast = cp.Parameter(case.n_loads, name="forecast")
+    p_gen = cp.Variable(case.n_gens, name="p_gen")
+    shed = cp.Variable(case.n_loads, name="shed")
+    quadratic, linear = case.generation_cost
+    cost = (
+        cp.quad_form(p_gen, np.diag(quadratic), assume_PSD=True)
+        + linear @ p_gen
+        + _expression(shed, case.shedding_cost)
+    )
+    network = build_network(case)
+    injection = network.gen_incidence @ p_gen - network.load_incidence @ (forecast - shed)
+    constraints = [
+        *_network_constraints(case, network, injection, form),
+        p_gen >= 0,
+        p_gen <= case.p_gen_max_pu,
+        shed >= 0,
+        *([shed <= forecast] if bounds == "shed_at_most_load" else []),
+    ]
+    return Program("dispatch", cp.Problem(cp.Minimize(cost), constraints), (forecast,), (p_gen, shed))
+
+
+def redispatch_program(case: GridCase, form: str = "ptdf", bounds: str = "published") -> Program:
+    """Least-cost shedding and storage once the true load is known and generation is fixed.
+
+    `min c_ls'l + l'Q_ls l + c_gs'g + g'Q_gs g` subject to the network, line limits, `l >= 0`,
+    `g >= 0`. Storage g is a surplus taken up at a generator's bus and may exceed its generation.
+
+    Args:
+        case: the grid.
+        form: "ptdf" or "angle".
+        bounds: "published" leaves shedding unbounded above; "shed_at_most_load" adds `l <= load`.
+
+    Returns:
+        Program with parameters p_gen (G,), load (B,) and variables shed (B,), storage (G,).
+    """
+    import cvxpy as cp  # a second to import, so only where programs are built
+
+    require_choice("bounds", bounds, BOUNDS)
+    p_gen = cp.Parameter(case.n_gens, name="p_gen")
+    load = cp.Parameter(case.n_loads, name="load")
+    shed = cp.Variable(case.n_loads, name="load_shed")
+    storage = cp.Variable(case.n_gens, name="storage")
+    cost = _expression(shed, case.shedding_cost) + _expression(storage, case.storage_cost)
+    network = build_network(case)
+    injection = network.gen_incidence @ (p_gen - storage) - network.load_incidence @ (load - shed)
+    constraints = [
+        *_network_constraints(case, network, injection, form),
+        shed >= 0,
+        storage >= 0,
+        *([shed <= load] if bounds == "shed_at_most_load" else []),
+    ]
+    return Program("redispatch", cp.Problem(cp.Minimize(cost), constraints), (p_gen, load), (shed, storage))
+
+
+def _expression(variable: cp.Variable, cost: tuple[float, float]) -> cp.Expression:
+    import cvxpy as cp
+
+    quadratic, linear = cost
+    return quadratic * cp.sum_squares(variable) + linear * cp.sum(variable)
+
+
+def _network_constraints(case: GridCase, network: Network, injection: cp.Expression, form: str) -> list[cp.Constraint]:
+    import cvxpy as cp
+
+    require_choice("form", form, FORMS)
+    limit: FloatArray = case.line_limit_pu
+    if form == "angle":
+        theta = cp.Variable(case.n_buses, name="theta")
+        flow = network.line_susceptance @ theta
+        balance = [network.bus_susceptance @ theta == injection, theta[case.slack_bus] == 0]
+    else:
+        flow = network.ptdf @ injection
+        balance = [cp.sum(injection) == 0]
+    return [*balance, flow <= limit, flow >= -limit]
 
 
 class CompiledProgram(ParametricQp):
@@ -149,7 +255,7 @@ class ConvexLayer:
 
     def _check(self, parameters: list[Tensor], outputs: tuple[Tensor, ...]) -> None:
         solved = [output.detach().numpy() for output in outputs]
-        stacked = stack_parameters([parameter.detach().numpy() for parameter in parameters])
+        stacked = torch.cat(parameters, dim=1).detach().numpy()
         primal = np.empty((len(stacked), len(self.compiled.cost_vector)))
         for variable, value in zip(self._order, solved, strict=False):
             primal[:, self.compiled.slices[variable.id]] = value
@@ -166,7 +272,7 @@ class ConvexLayer:
     def _first_failure(self, parameters: list[Tensor], error: Exception) -> str:
         """Find out which hour broke the batch; the direct solve names it and says why."""
         try:
-            self.compiled.solve(stack_parameters([parameter.detach().numpy() for parameter in parameters]))
+            self.compiled.solve(torch.cat(parameters, dim=1).detach().numpy())
         except SolverError as found:
             return str(found)
         return f"{type(error).__name__}: {error}"

@@ -3,10 +3,19 @@
 An hour is first tried in the regions where hours with the same signs were found before, then in every region known;
 for what is left an active-set solver finds a new region, in which the others are tried too. Whatever proposed a
 region, an hour is served by it only if all of its checks hold.
+
+Point location is the question in which region a point lies. A `SignTable` proposes an answer from the signs of a few
+linear functions of the parameters: the checks of the regions that hold most hours, as far as their sign differs
+between hours. Hours with the same signs mostly lie in the same region. It only proposes: the region's own checks
+decide.
+
+Why not every region in turn, the most used first: known hours of IEEE 14 take 2.1 times as long, new ones 1.4 times
+(those of IEEE 118 as long).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,9 +25,8 @@ from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, SolverError
-from unlearn.grid.active_sets import Pattern, SeparableQp, propose_active_sets
-from unlearn.grid.critical_regions import Region, SignTable, build_region, learn_sign_tables
-from unlearn.grid.qp import ParametricQp
+from unlearn.grid.critical_regions import Pattern, Region, SeparableQp, build_region, propose_active_sets
+from unlearn.grid.programs import ParametricQp
 
 #: Smallest check (slack in per unit, multiplier in its `SeparableQp.unit`) that counts as held.
 TOLERANCE = 1e-11
@@ -33,6 +41,16 @@ PERTURBATION_PU = 1e-7
 #: Memory that the regions of a cache may take up, and as much again what it knows of signs: 7,500 regions of IEEE 14,
 #: 220 of IEEE 118.
 CACHE_BYTES = 2**28
+
+
+#: Regions whose checks make up the signs, and hours that are looked at to choose the checks.
+REFERENCES, SAMPLE = 4, 4096
+
+#: Memory of the counts of one set of signs, about.
+_SIGNS_BYTES = 512
+
+#: Sign tables asked one after the other.
+DEPTH = 3
 
 
 class CacheFullError(Exception):
@@ -310,3 +328,62 @@ def runs(region: IntArray) -> list[tuple[int, int]]:
     """Start and stop of each run of equal entries."""
     edges = [0, *(np.flatnonzero(np.diff(region)) + 1).tolist(), len(region)]
     return list(pairwise(edges))
+
+
+class SignTable:
+    """Signs of S functions of [π, 1], and the region that most hours with the same signs were found in."""
+
+    def __init__(self, functions: FloatArray) -> None:
+        """Start without knowledge; `functions` has shape (S, K + 1)."""
+        # Single precision is enough for proposals, and half the work.
+        self._functions = functions.astype(np.float32)
+        # Integers whose sums a float32 holds exactly; a pair of sums names a set of signs.
+        largest = 2**24 // (len(functions) + 1)
+        self._weights = np.random.default_rng(0).integers(1, largest, (2, len(functions))).astype(np.float32)
+        self._seen: dict[float, Counter[int]] = {}
+        self._keys, self._regions = np.zeros(1), np.full(1, -1)
+
+    @classmethod
+    def choose(cls, hours: FloatArray, region: IntArray, checks: list[FloatArray]) -> SignTable:
+        """Choose the functions by hours (n, K + 1) whose regions are known; `checks` holds each region's map."""
+        common = [index for index, _ in Counter(region.tolist()).most_common(REFERENCES)]
+        functions = np.hstack([checks[index] for index in common]).T
+        negative = functions @ hours[:: max(1, len(hours) // SAMPLE)].T < 0
+        varies = negative.any(axis=1) & ~negative.all(axis=1)
+        return cls(np.ascontiguousarray(functions[varies]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what was seen, in bytes; about, because a count is a Python object."""
+        return len(self._seen) * _SIGNS_BYTES
+
+    def propose(self, hours: FloatArray, otherwise: int) -> IntArray:
+        """The most frequent region of earlier hours with the same signs, (n,); `otherwise` if there were none."""
+        names = self._name(hours)
+        place = np.minimum(np.searchsorted(self._keys, names), len(self._keys) - 1)
+        return np.where((self._keys[place] == names) & (self._regions[place] >= 0), self._regions[place], otherwise)
+
+    def learn(self, hours: FloatArray, region: IntArray) -> None:
+        """Count where these hours were found."""
+        pairs, counts = np.unique(np.stack([self._name(hours), region]), axis=1, return_counts=True)
+        for name, index, count in zip(pairs[0].tolist(), pairs[1].astype(int).tolist(), counts.tolist(), strict=True):
+            self._seen.setdefault(name, Counter())[index] += count
+        self._keys = np.array(sorted(self._seen))
+        self._regions = np.array([self._seen[name].most_common(1)[0][0] for name in self._keys.tolist()])
+
+    def _name(self, hours: FloatArray) -> FloatArray:
+        """A number for each hour's signs, shape (n,)."""
+        negative = self._functions @ hours.astype(np.float32).T < 0
+        high, low = self._weights @ negative.astype(np.float32)
+        return high.astype(np.float64) * 2**24 + low
+
+
+def learn_sign_tables(hours: FloatArray, region: IntArray, checks: list[FloatArray]) -> list[SignTable]:
+    """Tables from hours (n, K + 1) of known regions (n,), each learnt from the hours that those before it misplace."""
+    tables: list[SignTable] = []
+    while len(hours) and len(tables) < DEPTH:
+        tables.append(SignTable.choose(hours, region, checks))
+        tables[-1].learn(hours, region)
+        wrong = tables[-1].propose(hours, -1) != region
+        hours, region = hours[wrong], region[wrong]
+    return tables
