@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from unlearn.checks import require_choice, require_not_negative, require_positive
 from unlearn.errors import ConvergenceError, InputError, SingularHessianError
 from unlearn.influence.base import RTOL, BaseInfluenceModule
-from unlearn.influence.kronecker import risk_blocks
 from unlearn.influence.module import as_tensor
+from unlearn.influence.preconditioner import risk_blocks
 from unlearn.influence.risk import BaseObjective
 from unlearn.linalg import (
     IhvpOptions,
@@ -153,7 +153,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             rank = min(NYSTROM_RANK, self._flat.size)
             return nystrom_preconditioner(self.operator(True, 0.0), rank, self.damp)
         try:
-            return risk_blocks(self.risk, theta).inverse(self.damp)
+            return risk_blocks(self.risk, theta)(self.damp)
         except InputError:
             if self.preconditioner == "block":
                 raise

@@ -25,6 +25,8 @@ from unlearn.influence.samples import Samples, leaf_sizes
 class BaseObjective(abc.ABC):
     """The training and the test loss of a model, per batch: `train_loss = ℓ(outputs, batch) + r(θ)`.
 
+    Why it is not an `unlearn.linalg.Objective` is told in `unlearn.influence`.
+
     Both losses are means over the samples of a batch. A batch is what the loader's collate function
     makes: a tensor, or a tuple, list or dict of tensors.
     """

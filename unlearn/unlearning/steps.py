@@ -21,7 +21,7 @@ from unlearn.data import LoadDataset
 from unlearn.errors import ConvergenceError, InputError, SingularHessianError
 from unlearn.forecasters import Forecaster, HeadObjective, HeadStatistics
 from unlearn.influence.cg import CGInfluenceModule
-from unlearn.influence.kronecker import RiskBlocks, risk_blocks
+from unlearn.influence.preconditioner import risk_blocks
 from unlearn.influence.risk import TrainingRisk
 from unlearn.linalg import IhvpOptions, inverse_hvp, solve_cg
 from unlearn.unlearning.newton import newton_update, retrain
@@ -77,12 +77,15 @@ def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | s
     if auto:
         choice = influence.damping_choice(influence.gnh, remain.tolist())
         damping, next_damping = choice.damping, choice.extremes.largest / choice.condition
-    blocks = _blocks(influence)
+    try:
+        inverse = risk_blocks(risk, theta)
+    except InputError:  # the model does not end in a linear layer
+        inverse = None
     options = IhvpOptions("cg", rtol=influence.rtol, roundoff=torch.finfo(theta.dtype).eps, on_failure="report")
     steps = 0
     for _ in range(MAX_TRIALS if auto else 1):
         operator = influence.operator(influence.gnh, damping, remain.tolist())
-        solved = solve_cg(operator, slope, options, None if blocks is None else blocks.inverse(damping))
+        solved = solve_cg(operator, slope, options, None if inverse is None else inverse(damping))
         steps += int(solved.statistics["steps"])
         if not solved.converged:
             raise ConvergenceError(
@@ -125,13 +128,6 @@ class _Tilted:
         if promised <= noise and abs(decrease) <= 10 * noise:
             return 1.0
         return decrease / promised if np.isfinite(decrease) else -np.inf
-
-
-def _blocks(influence: CGInfluenceModule) -> RiskBlocks | None:
-    try:
-        return risk_blocks(influence.risk, influence.risk.flat.theta)
-    except InputError:
-        return None
 
 
 #: Relative distance up to which a head counts as the minimum of its training problem: far above the
