@@ -3,10 +3,10 @@
 The modules for any model take the place of torch-influence: its names, arguments and meanings.
 
 There are two kinds of training problem. `unlearn.linalg.Objective` is a sum over samples in memory, each with a weight:
-re-weighting needs these weights, and a head gives its losses, gradients and Hessian in closed form (`HeadObjective`; for
-a small module `ModuleObjective` has them by autograd). `BaseObjective` is the mean loss of a batch and its
+re-weighting needs these weights, and a head gives its gradients and Hessian in closed form (`HeadObjective`; of a
+small module, `ModuleObjective` has them by autograd). `BaseObjective` is the mean loss of a batch and its
 regularisation, streamed from a loader of any size. They are not one, because a user's batch loss has no place for
-weights, and because the closed form would be lost if a head were only a batch loss; they share θ as a flat vector
+weights, and because a head that were only a batch loss would lose its closed form. They share θ as a flat vector
 (`FlatModel`), the block preconditioner and the solvers.
 """
 

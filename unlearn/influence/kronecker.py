@@ -192,19 +192,17 @@ class KFACInfluenceModule(BaseInfluenceModule):
     ) -> None:
         """Check that K-FAC fits the model and the objective; factors are computed with the first product.
 
+        Arguments that are not named here are those of `BaseInfluenceModule`.
+
         Args:
             model: trained model; every trainable parameter is the weight or bias of an nn.Linear or nn.Conv2d.
-            objective: its losses.
             train_loader: training rows, in batches (inputs, targets).
-            test_loader: test rows, or None.
-            device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`. The mean curvature of the regularisation is added to it.
             loss_function: nn.MSELoss, nn.CrossEntropyLoss or nn.BCEWithLogitsLoss with the values of the
                 objective's `train_loss_on_outputs`: curvlinops knows the curvature of these.
             fisher_type: "type-2" (the exact C, a backward pass per output) or "mc" (one random draw a row).
             eigenvalue_correction: K gets the diagonal of the Gauss-Newton blocks in the eigenvectors of the factors
                 (EK-FAC; George et al., NeurIPS 2018), for a second pass; closer to the blocks in the Frobenius norm.
-            memory_mb: what intermediate results may take; decides how many rows are handled at once.
 
         Raises:
             InputError: curvlinops is not installed, a layer or loss that K-FAC does not know, or an unusable argument.
@@ -237,7 +235,11 @@ class KFACInfluenceModule(BaseInfluenceModule):
         start = time.perf_counter()
         value = self._inverse()(rhs).to(self._flat.dtype)
         seconds = time.perf_counter() - start
-        residual = self._residual(value, rhs)
+        # Of the Gauss-Newton system, the largest over the columns (0 for a column of zeros).
+        columns, wanted = value.reshape(len(value), -1), rhs.double().reshape(len(rhs), -1)
+        left = wanted - self.operator(gauss_newton=True, damping=self.damp).matmat(columns).double()
+        scale = wanted.norm(dim=0)
+        residual = float((left.norm(dim=0) / torch.where(scale > 0, scale, 1.0)).max())
         converged = residual <= RTOL.get(self._flat.dtype, 1e-3)
         statistics: dict[str, float | str] = {
             "solver": "ekfac" if self.eigenvalue_correction else "kfac",
@@ -257,10 +259,3 @@ class KFACInfluenceModule(BaseInfluenceModule):
             )
             self._built = theta, inverse
         return self._built[1]
-
-    def _residual(self, value: Tensor, rhs: Tensor) -> float:
-        """Largest relative residual of the Gauss-Newton system over the columns (0 for a column of zeros)."""
-        columns, wanted = value.reshape(len(value), -1), rhs.double().reshape(len(rhs), -1)
-        left = wanted - self.operator(gauss_newton=True, damping=self.damp).matmat(columns).double()
-        scale = wanted.norm(dim=0)
-        return float((left.norm(dim=0) / torch.where(scale > 0, scale, 1.0)).max())

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, UnlearnError
-from unlearn.influence.contract import lone, require_mean_over_rows, row_losses
+from unlearn.influence.contract import Contract, lone
 from unlearn.influence.flat import FlatModel
 from unlearn.influence.module import told
 from unlearn.influence.samples import Samples, described, leaves, same
@@ -66,7 +66,7 @@ class MeanLoss:
         self._require_repeatable(theta)
         self.chunk = samples.batch_size
         self.bytes_per_row = self._bytes_per_row(theta)
-        require_mean_over_rows(self, theta, self.rows_that_fit)
+        Contract(self).check(theta)
         self.vectorised = samples.columns is not None
 
     @property
@@ -118,7 +118,7 @@ class MeanLoss:
 
     def of_rows(self, theta: Tensor) -> FloatArray:
         """Loss of every row by itself, without regularisation where that is apart, shape (N,)."""
-        return row_losses(self, theta, self.rows_that_fit)
+        return Contract(self).own_losses(theta)
 
     def mean(self, theta: Tensor, rows: IntArray | None = None) -> float:
         """Mean loss over rows (None: all); NaN or infinity are returned as they are."""

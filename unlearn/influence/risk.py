@@ -1,5 +1,5 @@
-"""The mean regularised training loss over a data set, `L(θ) = (1/N) Σ_i ℓ_i(θ) + r(θ)`: scores of its rows, and its
-curvature as an operator (Hessian and Gauss-Newton products, streamed over the rows).
+"""The mean regularised training loss over a data set, `L(θ) = (1/N) Σ_i ℓ_i(θ) + r(θ)`: what an objective gives, scores
+of the rows, and the curvature as an operator (Hessian and Gauss-Newton products, streamed over the rows).
 """
 
 from __future__ import annotations

@@ -89,7 +89,14 @@ def resolve(
         raise InputError(f"{_WHAT}: expected at least one, got none; nothing to forget.")
     unlearn, frozen = asked[parts[asked] == HEAD], asked[parts[asked] == FROZEN]
     if not unlearn.size:
-        raise InputError(f"{_WHAT}: {_nothing_to_forget(asked, frozen)}")
+        why = (
+            f"the head was fitted on none of the {len(asked)} asked for; {len(frozen)} of them trained the extractor, "
+            "which is frozen and forgets nothing. Fit the network anew on data without them."
+            if frozen.size
+            else f"the model was fitted on none of the {len(asked)} asked for (they are validation or test rows); "
+            "nothing to forget."
+        )
+        raise InputError(f"{_WHAT}: {why}")
     head_rows, fitted_on = np.flatnonzero(parts == HEAD), np.flatnonzero(parts != UNUSED)
     positions = np.searchsorted(head_rows, unlearn)
     names = model.card.load_names
@@ -108,18 +115,6 @@ def require_loads(loads: Sequence[str] | None, names: Sequence[str]) -> None:
     unknown = [name for name in loads if name not in names]
     if unknown or not len(loads):
         raise InputError(f"loads: expected some of {', '.join(names)}; got {', '.join(map(str, unknown)) or 'none'}.")
-
-
-def _nothing_to_forget(asked: IntArray, frozen: IntArray) -> str:
-    if frozen.size:
-        return (
-            f"the head was fitted on none of the {len(asked)} asked for; {len(frozen)} of them trained the extractor, "
-            "which is frozen and forgets nothing. Fit the network anew on data without them."
-        )
-    return (
-        f"the model was fitted on none of the {len(asked)} asked for (they are validation or test rows); nothing to "
-        "forget."
-    )
 
 
 def _refuse_what_is_gone(request: Request, model: Forecaster) -> None:

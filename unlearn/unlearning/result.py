@@ -1,7 +1,4 @@
-"""What a deletion does not cover, said in sentences, and what it did to the error.
-
-What forgetting did: the new model, how far it is from the old one, and what it does not cover.
-"""
+"""What forgetting did: the new model, how far it is from the old one, and in sentences what it does not cover."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""One step of forgetting on a model: which outputs change, from which weights, to which head.
+"""One step of forgetting: `damped_step` for any module; for a forecaster, which outputs change, from which weights, to
+which head.
 
-The Hessian is block diagonal over outputs, so outputs whose weights differ (because single loads were
+A head's Hessian is block diagonal over outputs, so outputs whose weights differ (because single loads were
 forgotten before) are problems of their own. Which route an exact step takes:
 
 1. the model's sufficient statistics, downdated by the removed rows, if the error they estimate for
    the head is at most `ACCURACY`;
 2. statistics summed up anew from what remains, if that helps;
-3. Newton steps with the weighted design (its Cholesky or QR route, see `unlearn.linalg.gram`)."""
+3. Newton steps with the weighted design (its Cholesky or QR route, see `unlearn.linalg.gram`).
+"""
 
 from __future__ import annotations
 
