@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from unlearn.checks import require_choice, require_package
 from unlearn.errors import SingularHessianError
 from unlearn.influence.base import RTOL, BaseInfluenceModule
-from unlearn.influence.factorable import first_rows, require_factorable, require_layers, targets_of
+from unlearn.influence.factorable import first_batch, require_factorable, require_layers, targets_of
 from unlearn.influence.module import require_module
 from unlearn.influence.preconditioner import prior_curvature
 from unlearn.influence.risk import BaseObjective, TrainingRisk
@@ -39,14 +39,9 @@ class KroneckerInverse:
     def __init__(
         self, risk: TrainingRisk, loss_function: nn.Module, fisher_type: str, corrected: bool, damping: float
     ) -> None:
-        """Sum up the factors over the training rows: one pass, two for EK-FAC.
+        """Sum up the factors over the training rows: one pass, two for EK-FAC (`corrected`).
 
-        Args:
-            risk: one that `require_layers` and `require_factorable` have let through with this loss.
-            loss_function: the loss in the outputs.
-            fisher_type: "type-2" or "mc".
-            corrected: EK-FAC.
-            damping: λ.
+        `require_layers` and `require_factorable` have let the risk and the loss through.
 
         Raises:
             SingularHessianError: `K + λI` is singular to rounding.
@@ -54,7 +49,8 @@ class KroneckerInverse:
         import curvlinops
 
         parameters = dict(risk.flat.model.named_parameters())
-        _, outputs, _ = first_rows(risk)
+        with torch.no_grad():
+            outputs = risk.outputs(risk.flat.theta, first_batch(risk))
         classes = 1 if isinstance(loss_function, nn.CrossEntropyLoss) else -1
         kind = curvlinops.EKFACLinearOperator if corrected else curvlinops.KFACLinearOperator
         kfac = kind(
@@ -250,7 +246,6 @@ class KFACInfluenceModule(BaseInfluenceModule):
         return value
 
     def _inverse(self) -> KroneckerInverse:
-        """At the model's parameters as they are now."""
         theta = self._flat.theta
         if self._built is None or not torch.equal(self._built[0], theta):
             damping = self.damp + prior_curvature(self.risk, theta)

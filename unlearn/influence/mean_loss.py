@@ -48,17 +48,12 @@ class MeanLoss:
     def __init__(
         self, which: str, flat: FlatModel, batch_loss: BatchLoss, samples: Samples, memory_bytes: float
     ) -> None:
-        """Refuse a loss that is no finite scalar, no mean over rows, or that two passes give differently.
+        """Check the loss `batch_loss` of rows; `which` ("training" or "test") is for messages.
 
-        Args:
-            which: "training" or "test", for messages.
-            flat: the model.
-            batch_loss: the loss of a batch.
-            samples: the rows.
-            memory_bytes: what intermediate results of a chunk may take.
+        Intermediate results of a chunk may take `memory_bytes`.
 
         Raises:
-            InputError: it is refused.
+            InputError: it is no finite scalar, no mean over rows, or differs between two passes.
         """
         self.which, self.flat, self.samples = which, flat, samples
         self._batch_loss, self._memory = batch_loss, memory_bytes
@@ -75,7 +70,7 @@ class MeanLoss:
         return max(1, min(int(self._memory / (SECOND_ORDER * self.bytes_per_row)), self.samples.size))
 
     def loss(self, theta: Tensor, batch: Any) -> Tensor:
-        """Mean loss of a batch, a scalar."""
+        """Mean loss of a batch, a scalar, with what its objective adds to it."""
         return self.flat.call(theta, self._batch_loss, theta, batch)
 
     def data_loss(self, theta: Tensor, batch: Any) -> Tensor:

@@ -72,10 +72,7 @@ class BlockCurvature:
         self._random = torch.Generator().manual_seed(0)
 
     def add(
-        self,
-        run: Callable[[Tensor], Tensor],
-        curvature: Callable[[Tensor], OutputCurvature],
-        weights: Tensor,
+        self, run: Callable[[Tensor], Tensor], curvature: Callable[[Tensor], OutputCurvature], weights: Tensor
     ) -> None:
         """Add samples.
 

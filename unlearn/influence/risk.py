@@ -63,18 +63,7 @@ class TrainingRisk(MeanLoss):
     """
 
     def __init__(self, flat: FlatModel, objective: BaseObjective, samples: Samples, memory_bytes: float) -> None:
-        """Find out how rows can be evaluated together, and refuse what cannot be right.
-
-        Args:
-            flat: the model.
-            objective: its losses.
-            samples: the training rows.
-            memory_bytes: what intermediate results of a chunk may take.
-
-        Raises:
-            InputError: a loss that is no finite scalar or differs between two passes, or rows of a batch
-                that depend on each other.
-        """
+        """Check the training loss, see `MeanLoss`, and find out how rows can be evaluated together."""
         self.objective = objective
         self._whole = getattr(type(objective), "train_loss", None) is not BaseObjective.train_loss
         super().__init__("training", flat, objective.train_loss, samples, memory_bytes)

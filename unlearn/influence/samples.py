@@ -106,7 +106,6 @@ class Samples:
             yield self._collated(items), [self._collated([item]) for item in items]
 
     def _items(self, rows: Sequence[int]) -> list[Any]:
-        """What the data set holds in these rows."""
         many = getattr(self._dataset, "__getitems__", None)
         try:
             return list(many(list(rows))) if many is not None else [self._dataset[i] for i in rows]

@@ -124,11 +124,7 @@ class CriterionGradient:
 
 
 def criterion_gradient(
-    model: Forecaster,
-    criterion: Criterion,
-    features: FloatArray,
-    load_pu: FloatArray,
-    chunk: int = 256,
+    model: Forecaster, criterion: Criterion, features: FloatArray, load_pu: FloatArray, chunk: int = 256
 ) -> CriterionGradient:
     """Differentiate the mean criterion over evaluation samples with respect to the head.
 

@@ -16,10 +16,16 @@ from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY, IhvpOptions
-from unlearn.unlearning.newton import FORMS, relative_distance
-from unlearn.unlearning.request import Request, resolve
-from unlearn.unlearning.result import Forgotten, concluded, earlier, why_incomplete
-from unlearn.unlearning.steps import exact_step, newton_step, require_trained, retrained_head, statistics_step
+from unlearn.unlearning.result import Forgotten, Request, concluded, earlier, resolve, why_incomplete
+from unlearn.unlearning.steps import (
+    FORMS,
+    exact_step,
+    newton_step,
+    relative_distance,
+    require_trained,
+    retrained_head,
+    statistics_step,
+)
 
 
 def forget(
@@ -94,12 +100,7 @@ SLACK = 1e-8
 
 
 def forget_rows(
-    model: Forecaster,
-    rows: Rows,
-    features: ArrayLike,
-    load_pu: ArrayLike,
-    *,
-    loads: Sequence[str] | None = None,
+    model: Forecaster, rows: Rows, features: ArrayLike, load_pu: ArrayLike, *, loads: Sequence[str] | None = None
 ) -> Forgotten:
     """Remove training rows completely, given only those rows.
 

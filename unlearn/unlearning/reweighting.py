@@ -10,13 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import (
-    FloatArray,
-    IntArray,
-    as_floats,
-    require_finite,
-    require_not_negative,
-)
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_not_negative
 from unlearn.criteria import Criterion, make_criterion
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
@@ -25,10 +19,17 @@ from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
-from unlearn.unlearning.newton import Update, relative_distance, remain_weights
-from unlearn.unlearning.request import resolve
-from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, why_incomplete
-from unlearn.unlearning.steps import Step, common_forgotten, require_trained, retrained_head, summed_up
+from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, resolve, why_incomplete
+from unlearn.unlearning.steps import (
+    Step,
+    Update,
+    common_forgotten,
+    relative_distance,
+    remain_weights,
+    require_trained,
+    retrained_head,
+    summed_up,
+)
 
 
 @dataclass(frozen=True)
