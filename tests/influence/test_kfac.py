@@ -11,7 +11,7 @@ from torch.func import hessian, jacrev
 from tests.influence.kfac_models import B, D, N, Plain, kfac, loader, normal, perceptron, seeded
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.influence import AutogradInfluenceModule, CGInfluenceModule, KFACInfluenceModule
-from unlearn.influence.kronecker import risk_blocks
+from unlearn.influence.preconditioner import risk_blocks
 from unlearn.linalg import dense_matrix
 
 
@@ -210,7 +210,7 @@ def test_the_block_preconditioner_has_the_same_blocks():
     """Exactly in the last layer, up to its random signs elsewhere."""
     inputs, targets, model = normal(2000, D), normal(2000, B, seed=1), seeded(perceptron)
     module = kfac(model, inputs, targets, l2=0.05)
-    apply = risk_blocks(module.risk, module._flat.theta).inverse(module.damp)
+    apply = risk_blocks(module.risk, module._flat.theta)(module.damp)
     eye = torch.eye(module._flat.size, dtype=torch.float64)
     own, other = torch.linalg.inv(apply(eye)), torch.linalg.inv(module.inverse_hvps(eye))
     first = sum(p.numel() for p in model[0].parameters())

@@ -145,7 +145,7 @@ def test_a_module_that_is_random_for_its_own_reasons_is_refused(samples):
 
 def test_a_module_without_trainable_parameters_is_refused(samples):
     inputs, targets, _ = samples
-    with pytest.raises(InputError, match="module: expected trainable parameters, got none"):
+    with pytest.raises(InputError, match="expected trainable parameters, got none"):
         ModuleObjective(nn.Linear(D, B).requires_grad_(False), inputs, targets)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import unlearn
+from unlearn.data.hours import rows_between
 from unlearn.errors import InputError
 from unlearn.studies._shared.study import Study
 from unlearn.unlearning import select
@@ -28,8 +29,8 @@ def test_random_rows_are_a_seeded_share_without_repeats():
 
 
 def test_a_time_range_holds_its_start_and_not_its_end():
-    assert select.in_time_range(HOURS, "2007-01-01 05:00", "2007-01-01 08:00").tolist() == [5, 6, 7]
-    assert len(select.in_time_range(HOURS, "2007-01-02", "2007-01-03")) == 24
+    assert rows_between("hours", HOURS, "2007-01-01 05:00", "2007-01-01 08:00").tolist() == [5, 6, 7]
+    assert len(rows_between("hours", HOURS, "2007-01-02", "2007-01-03")) == 24
 
 
 def test_a_mask_marks_rows():
@@ -49,9 +50,9 @@ def test_a_share_is_rounded_and_at_least_one_row():
         (lambda: select.extreme([1.0, 2.0], 1.0), "share: expected a share between 0 and 1"),
         (lambda: select.at_random(range(10), 0.0), "share: expected a share between 0 and 1"),
         (lambda: select.at_random(10, 0.1), "rows: expected row numbers to pick from"),
-        (lambda: select.in_time_range(HOURS, "yesterday-ish", "2008"), "start: expected a date .* got 'yesterday-ish'"),
-        (lambda: select.in_time_range(HOURS, "2008-01-01", "2008-02-01"), "no row between .* runs from 2007"),
-        (lambda: select.in_time_range(HOURS, "2007-01-01T00:00Z", "2007-02-01"), "time zone"),
+        (lambda: rows_between("hours", HOURS, "yesterday", "2008"), "start: expected a date .* got 'yesterday'"),
+        (lambda: rows_between("hours", HOURS, "2008-01-01", "2008-02-01"), "no row between .* runs from 2007"),
+        (lambda: rows_between("hours", HOURS, "2007-01-01T00:00Z", "2007-02-01"), "time zone"),
         (lambda: select.by_mask([0, 1], 2), "mask: expected booleans, got int"),
         (lambda: select.by_mask([True], 2), r"mask: expected shape \(2\), got \(1,\)"),
     ],

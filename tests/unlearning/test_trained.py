@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import unlearn
 from unlearn.errors import ConvergenceError, InputError
-from unlearn.unlearning import steps as damped
+from unlearn.unlearning import trained as damped
 
 N, D, B = 120, 5, 2
 

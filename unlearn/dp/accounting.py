@@ -50,6 +50,9 @@ _GRID, _SEARCH_GRID = 1e-4, 1e-3
 #: Most points of PLD's grid for the loss of one step, and up to the mean loss of all.
 _POINTS, _COMPOSED_POINTS = 300_000, 1_000_000
 
+#: Most points of PRV's grid; 2 million take about a second.
+_GRID_POINTS = 2_000_000
+
 #: A grid wider than this, for losses of tens of millions, would overflow; sampling is then left out of account.
 _WIDEST = 200.0
 
@@ -125,21 +128,16 @@ def epsilon_by_prv(parts: Sequence[GaussianSteps], delta: float, eps_error: floa
     Args:
         parts: what was run.
         delta: δ.
-        eps_error: how far the bounds may be from the estimate; the error of δ is a thousandth of δ.
+        eps_error: how far the bounds may be from the estimate, if two million points suffice; the error of δ is a
+            thousandth of δ.
+
+    Returns:
+        ε from below, estimated, and from above; each at least 0.
     """
     require_positive("eps_error", eps_error)
     if not _is_noisy(parts, delta):
         return Interval(math.inf, math.inf, math.inf)
     return _by_prv(tuple(parts), delta, eps_error)
-
-
-@functools.lru_cache(maxsize=64)
-def _by_prv(parts: tuple[GaussianSteps, ...], delta: float, eps_error: float) -> Interval:
-    require_opacus()
-    from unlearn.dp.accounting import enclose_epsilon
-
-    history = [(part.noise_multiplier, part.sampling_rate, part.steps) for part in parts]
-    return Interval(*enclose_epsilon(history, delta, eps_error))
 
 
 def noise_multiplier_for(
@@ -292,23 +290,9 @@ def require_opacus() -> None:
     require_package("private training", "opacus", '"unlearn[private]"')
 
 
-#: Most points of the grid; 2 million take about a second.
-_GRID_POINTS = 2_000_000
-
-
-def enclose_epsilon(
-    parts: Sequence[tuple[float, float, int]], delta: float, eps_error: float
-) -> tuple[float, float, float]:
-    """Bounds of ε and what lies between them.
-
-    Args:
-        parts: noise multiplier, sampling rate and number of steps of each part.
-        delta: δ; its own error is a thousandth of it.
-        eps_error: how far the bounds may be from the estimate, if the points suffice.
-
-    Returns:
-        ε from below, estimated, and from above; each at least 0.
-    """
+@functools.lru_cache(maxsize=64)
+def _by_prv(parts: tuple[GaussianSteps, ...], delta: float, eps_error: float) -> Interval:
+    require_opacus()
     from opacus.accountants.analysis.prv import prvs as opacus
     from opacus.accountants.analysis.prv.compose import compose_heterogeneous
     from opacus.accountants.analysis.prv.domain import Domain, compute_safe_domain_size
@@ -326,8 +310,8 @@ def enclose_epsilon(
                 z = above - np.log(q) + np.log1p(np.maximum((q - 1) * np.exp(-above), -1.0))
             return q * ndtr(sigma * z - 0.5 / sigma) + (1 - q) * ndtr(sigma * z + 0.5 / sigma)
 
-    counts = [steps for _, _, steps in parts]
-    losses = [StablePrv(rate, noise) for noise, rate, _ in parts]
+    counts = [part.steps for part in parts]
+    losses = [StablePrv(part.sampling_rate, part.noise_multiplier) for part in parts]
     delta_error = delta / 1000
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Optimal order is the")  # of RDP, which only sizes the grid
@@ -349,4 +333,5 @@ def enclose_epsilon(
 
         return float(brentq(excess, 0.0, float(t[-1]), xtol=1e-10)) if excess(0.0) > 0 else 0.0
 
-    return max(0.0, at(delta + delta_error) - float(error)), at(delta), at(delta - delta_error) + float(error)
+    low, high = at(delta + delta_error) - float(error), at(delta - delta_error) + float(error)
+    return Interval(max(0.0, low), at(delta), high)

@@ -7,13 +7,12 @@ Two kinds of numbers are made of the bits. `discrete_gaussians` is exact: whole 
 are floats, of which each is the sum of four: what their last bits tell of a single one is hidden by the others
 (Holohan and Braghin 2021, as in Opacus' secure mode). That is a mitigation and no proof.
 
-The Gaussian mechanism on sums over households, in whole numbers.
-
-Floats give away more than they seem to: which of them noise can make depends on what it is added to, so that last bits
-tell what the noise should hide (Mironov 2012), and a sum of floats moves by more than the clip when another household
-shifts its roundings (Casacuberta et al. 2022). So each household's vector is rounded to a grid, towards 0, which never
-makes it longer; its length is checked in whole numbers; sums of whole numbers are exact; and the noise is a discrete
-Gaussian on the same grid, drawn exactly.
+`private_sum` is the Gaussian mechanism on sums over households, in whole numbers. Floats give away more than they seem
+to: which of them noise can make depends on what it is added to, so that last bits tell what the noise should hide
+(Mironov 2012), and a sum of floats moves by more than the clip when another household shifts its roundings (Casacuberta
+et al. 2022). So each household's vector is rounded to a grid, towards 0, which never makes it longer; its length is
+checked in whole numbers; sums of whole numbers are exact; and the noise is a discrete Gaussian on the same grid, drawn
+exactly.
 
 With K, the clip in widths of the grid (2³⁰ to 2³¹), and σ the noise multiplier, one household more or less moves the
 sum by at most K in Euclidean norm and the noise has the parameter (σ K)² rounded up. It is then (1/2σ²)-concentrated
@@ -321,7 +320,6 @@ def private_sum(
     Raises:
         InputError: not a finite matrix, a clip or noise multiplier out of range, or a seed for data of unknown origin.
     """
-    require_not_negative("noise_multiplier", noise_multiplier)
     source, grid = noise_source(noise), Grid(clip)
     total = grid.rounded(vectors).sum(axis=0).tolist()
     drawn = grid.noise(len(total), noise_multiplier, source)

@@ -7,7 +7,6 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.forecasters.base import Forecaster, LinearForecaster, ModelCard, fit_linear
     from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
-    from unlearn.forecasters.ensemble import Ensemble, train_ensemble
     from unlearn.forecasters.head import ClippedSums, HeadObjective, HeadStatistics
     from unlearn.forecasters.household import (
         HouseholdForecaster,
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
         fit_private_household_forecaster,
         household_mean,
     )
-    from unlearn.forecasters.network import NetworkForecaster, fit_network, train_network
+    from unlearn.forecasters.network import Ensemble, NetworkForecaster, fit_network, train_ensemble, train_network
     from unlearn.forecasters.specs import (
         FORECASTERS,
         Cnn,

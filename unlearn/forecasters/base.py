@@ -1,6 +1,5 @@
-"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt.
-
-The linear forecaster: calendar once, every distinct weather column, an intercept; solved exactly.
+"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt; the linear forecaster
+(calendar once, every distinct weather column, an intercept), solved exactly.
 """
 
 from __future__ import annotations
@@ -193,10 +192,8 @@ class Forecaster(nn.Module):
         objective = self.objective(dataset)
         statistics = HeadStatistics.of(objective.design, objective.target, self.weights)
         other = self.with_theta(self.theta, self.weights, statistics=statistics)
-        other.parts, other.card = (
-            self.parts_of(dataset),
-            replace(self.card, first_hour=dataset.timestamps[0].isoformat()),
-        )
+        other.parts = self.parts_of(dataset)
+        other.card = replace(self.card, first_hour=dataset.timestamps[0].isoformat())
         return other
 
     def parts_of(self, dataset: LoadDataset) -> Tensor:

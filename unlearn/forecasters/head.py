@@ -1,6 +1,5 @@
-"""The analytic head: least squares, and the sufficient statistics that it is solved from.
-
-A differentially private linear head: perturbed sufficient statistics of clipped rows, a household a unit.
+"""The analytic head: its least-squares problem, the sufficient statistics that it is solved from, and clipped sums over
+households that make it differentially private.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Day-ahead forecasters of single households, pooled over all of them: linear, or one of the networks.
+"""Day-ahead forecasters of single households, pooled over all of them: linear, or one of the networks; without privacy,
+or differentially private with the household as the unit.
 
 They learn what to add to the household's own mean of each hour over the week before: a forecaster that learnt
 nothing, because privacy left nothing, is then still that mean.
-
-Day-ahead forecasters of households that are differentially private, with the household as the unit.
 """
 
 from __future__ import annotations
@@ -213,8 +212,7 @@ def fit_private_household_forecaster(
 
 def linear_sums(panel: DayAheadPanel, clip: float) -> ClippedSums:
     """The sums that a linear head is made of; households can be removed from them again."""
-    design, target, unit = linear_rows(panel)
-    return ClippedSums.of(design, target, unit, clip)
+    return ClippedSums.of(*linear_rows(panel), clip)
 
 
 def linear_rows(panel: DayAheadPanel) -> tuple[Tensor, Tensor, IntArray]:

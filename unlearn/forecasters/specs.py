@@ -1,6 +1,6 @@
-"""Options of forecasters, without what it takes to import the forecasters.
+"""Forecasters as options that fit: the protocol, the library's own, and the one registry of their names.
 
-Forecasters as options that fit: the protocol, the library's own, and the one registry of their names.
+Light to import: what fits is imported when it is called for.
 """
 
 from __future__ import annotations

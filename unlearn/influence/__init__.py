@@ -1,6 +1,13 @@
 """Influence of training samples on what a model is judged by: forecasters and criteria, or any PyTorch model.
 
-The second half takes the place of torch-influence: its names, arguments and meanings.
+The modules for any model take the place of torch-influence: its names, arguments and meanings.
+
+There are two kinds of training problem. `unlearn.linalg.Objective` is a sum over samples in memory, each with a weight:
+re-weighting needs these weights, and a head gives its gradients and Hessian in closed form (`HeadObjective`; of a
+small module, `ModuleObjective` has them by autograd). `BaseObjective` is the mean loss of a batch and its
+regularisation, streamed from a loader of any size. They are not one, because a user's batch loss has no place for
+weights, and because a head that were only a batch loss would lose its closed form. They share θ as a flat vector
+(`FlatModel`), the block preconditioner and the solvers.
 """
 
 from typing import TYPE_CHECKING

@@ -286,7 +286,6 @@ class BaseInfluenceModule(SubclassHelpers, abc.ABC):
         return sorted((key, value) for key, value in named.items() if isinstance(value, int | float | str | bool))
 
     def _rows(self, name: str, idxs: Sequence[int], samples: Samples, some: bool = False) -> IntArray:
-        """Valid rows in the order given."""
         try:
             array = np.asarray(idxs.cpu() if isinstance(idxs, Tensor) else idxs)
         except (ValueError, TypeError, RuntimeError) as error:

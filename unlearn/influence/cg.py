@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from unlearn.checks import require_choice, require_not_negative, require_positive
 from unlearn.errors import ConvergenceError, InputError, SingularHessianError
 from unlearn.influence.base import RTOL, BaseInfluenceModule
-from unlearn.influence.kronecker import risk_blocks
 from unlearn.influence.module import as_tensor
+from unlearn.influence.preconditioner import risk_blocks
 from unlearn.influence.risk import BaseObjective
 from unlearn.linalg import (
     IhvpOptions,
@@ -61,21 +61,15 @@ class CGInfluenceModule(BaseInfluenceModule):
         memory_mb: float = 512.0,
         **cg_kwargs: Any,
     ) -> None:
-        """Fix how to solve.
+        """Fix how to solve; arguments that are not named here are those of `BaseInfluenceModule`.
 
         Args:
-            model: trained model.
-            objective: its losses.
-            train_loader: training rows.
-            test_loader: test rows, or None.
-            device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             gnh: the Gauss-Newton matrix instead of the Hessian; positive semi-definite for losses that are
                 convex in the outputs.
             preconditioner: "block" (K-FAC blocks, exact in a linear model under squared error), "nystrom" (the largest
                 50 eigenvalues), "none", or "auto": blocks if the model ends in a linear layer. It changes the
                 number of steps, not the solution.
-            memory_mb: what intermediate results may take.
             **cg_kwargs: those of SciPy's `cg`.
 
         Raises:
@@ -153,7 +147,7 @@ class CGInfluenceModule(BaseInfluenceModule):
             rank = min(NYSTROM_RANK, self._flat.size)
             return nystrom_preconditioner(self.operator(True, 0.0), rank, self.damp)
         try:
-            return risk_blocks(self.risk, theta).inverse(self.damp)
+            return risk_blocks(self.risk, theta)(self.damp)
         except InputError:
             if self.preconditioner == "block":
                 raise
@@ -218,19 +212,13 @@ class AutogradInfluenceModule(BaseInfluenceModule):
         gnh: bool = False,
         memory_mb: float = 512.0,
     ) -> None:
-        """Form and invert the Hessian at the model's parameters.
+        """Form and invert the Hessian; arguments that are not named here are those of `BaseInfluenceModule`.
 
         Args:
-            model: trained model.
-            objective: its losses.
-            train_loader: training rows.
-            test_loader: test rows, or None.
-            device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             check_eigvals: refuse a damped Hessian that is not positive definite. Without it, an indefinite
                 one is refused only if undamped, else inverted with a warning.
             gnh: the Gauss-Newton matrix instead of the Hessian.
-            memory_mb: what intermediate results may take.
 
         Raises:
             ValueError: not positive definite, or too many parameters for a dense matrix.

@@ -7,8 +7,7 @@ model's parameters (where all losses happen to be equal, every weighted mean is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +17,10 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError
-from unlearn.influence.samples import Samples, are_slices, leaf_sizes, map_tensors
+from unlearn.influence.samples import are_slices, leaf_sizes, map_tensors
+
+if TYPE_CHECKING:
+    from unlearn.influence.mean_loss import MeanLoss
 
 #: Rows of a set where the loader's batches hold only one, and rows that are spread evenly over the data.
 LEAST = 32
@@ -39,49 +41,26 @@ AWAY = 0.1
 UNVECTORISED = (RuntimeError, NotImplementedError, ValueError, IndexError, TypeError)
 
 
-class RowLoss(Protocol):
-    """A loss and the rows that it is of, see `MeanLoss`."""
-
-    which: str
-    samples: Samples
-
-    def data_loss(self, theta: Tensor, batch: Any) -> Tensor: ...
-
-    def tried(self, theta: Tensor, batch: Any, rows: IntArray) -> Tensor: ...
-
-
 def lone(sample: Any) -> Any:
     """A batch of one."""
     return map_tensors(lambda tensor: tensor[None], sample)
 
 
-def require_mean_over_rows(loss: RowLoss, theta: Tensor, rows_per_pass: int) -> None:
-    """Refuse a loss that is no mean over independent rows.
+class Contract:
+    """The losses of rows by themselves and of sets of them, and whether these are what a mean over rows gives."""
 
-    Takes one pass for the rows by themselves and one or two for sets of rows, side by side where vmap can.
-
-    Args:
-        loss: of the training or of the test rows.
-        theta: parameters, shape (P,).
-        rows_per_pass: rows that may be evaluated side by side.
-
-    Raises:
-        InputError: it is refused; names rows, cause and remedy.
-    """
-    _Contract(loss, rows_per_pass).check(theta)
-
-
-def row_losses(loss: RowLoss, theta: Tensor, rows_per_pass: int) -> FloatArray:
-    """Loss of every row by itself, without regularisation, shape (N,)."""
-    return _Contract(loss, rows_per_pass).own_losses(theta)
-
-
-class _Contract:
-    def __init__(self, loss: RowLoss, rows_per_pass: int) -> None:
-        self._loss, self._samples, self._per_pass = loss, loss.samples, rows_per_pass
+    def __init__(self, loss: MeanLoss) -> None:
+        self._loss, self._samples, self._per_pass = loss, loss.samples, loss.rows_that_fit
         self._vectorised = True
 
     def check(self, theta: Tensor) -> None:
+        """Refuse a loss that is no mean over independent rows.
+
+        Takes one pass for the rows by themselves and one or two for sets of rows, side by side where vmap can.
+
+        Raises:
+            InputError: it is refused; names rows, cause and remedy.
+        """
         n, size = self._samples.size, self._samples.batch_size
         size = min(n, size if size > 1 else LEAST)
         everything = np.arange(n)
@@ -102,6 +81,7 @@ class _Contract:
             self._compare_away(theta, chosen)
 
     def own_losses(self, theta: Tensor) -> FloatArray:
+        """Loss of every row by itself, without regularisation, shape (N,)."""
         return self._values(theta, np.arange(self._samples.size), 1)
 
     def _compare_away(self, theta: Tensor, rows: IntArray) -> None:
@@ -169,7 +149,7 @@ class _Contract:
         for batch, singles in self._samples.batches_and_rows(size):
             start = len(own)
             rows = np.arange(start, start + len(singles))
-            together.append(self._tried(theta, batch, rows))
+            together.append(float(self._loss.tried(theta, batch, rows)))
             own += self._each(theta, batch, singles, start)
         return np.array(own), np.array(together)
 
@@ -180,23 +160,19 @@ class _Contract:
                 return self._side_by_side(theta, batch, len(singles), 1).tolist()
             except UNVECTORISED:
                 self._vectorised = False
-        return [self._tried(theta, single, np.array([start + i])) for i, single in enumerate(singles)]
+        return [float(self._loss.tried(theta, single, np.array([start + i]))) for i, single in enumerate(singles)]
 
     def _values(self, theta: Tensor, rows: IntArray, size: int) -> FloatArray:
         """Loss of every `size` consecutive entries of `rows`; the last set may hold fewer."""
         whole = len(rows) // size * size
         found: list[float] = []
-        for part in self._parts(rows[:whole], size):
-            found += self._sets(theta, part, size)
+        step = max(1, self._per_pass // size) * size
+        label = f"checking the {self._loss.which} loss"
+        for start in tqdm(range(0, whole, step), desc=label, leave=False, delay=2.0):
+            found += self._sets(theta, rows[start : min(start + step, whole)], size)
         if whole < len(rows):
             found.append(self._plain(theta, rows[whole:]))
         return np.array(found)
-
-    def _parts(self, rows: IntArray, size: int) -> Iterator[IntArray]:
-        step = max(1, self._per_pass // size) * size
-        label = f"checking the {self._loss.which} loss"
-        for start in tqdm(range(0, len(rows), step), desc=label, leave=False, delay=2.0):
-            yield rows[start : start + step]
 
     def _sets(self, theta: Tensor, rows: IntArray, size: int) -> list[float]:
         if self._vectorised and self._samples.columns is not None and len(rows) > size:
@@ -213,10 +189,7 @@ class _Contract:
         return values.reshape(n // size).double().cpu().numpy()
 
     def _plain(self, theta: Tensor, rows: IntArray) -> float:
-        return self._tried(theta, self._samples.take(rows), rows)
-
-    def _tried(self, theta: Tensor, batch: Any, rows: IntArray) -> float:
-        return float(self._loss.tried(theta, batch, rows))
+        return float(self._loss.tried(theta, self._samples.take(rows), rows))
 
 
 def _remedy(own: FloatArray, together: float, rows: IntArray) -> str:

@@ -47,10 +47,7 @@ def require_layers(model: nn.Module) -> None:
 def require_factorable(risk: TrainingRisk, loss_function: nn.Module, corrected: bool) -> None:
     """Refuse a loss or a use of layers without Kronecker factors, before any pass over the rows.
 
-    Args:
-        risk: one whose model `require_layers` has let through.
-        loss_function: the loss in the outputs.
-        corrected: EK-FAC.
+    `require_layers` has let the model through; `corrected` is EK-FAC.
 
     Raises:
         InputError: a loss function that curvlinops does not know or that is not the objective's; a trainable
@@ -71,11 +68,9 @@ def require_factorable(risk: TrainingRisk, loss_function: nn.Module, corrected: 
     _require_same_loss(risk, loss_function, corrected)
 
 
-def first_rows(risk: TrainingRisk) -> tuple[Any, Tensor, Tensor]:
-    """The first rows as a batch, their outputs and their targets."""
-    batch = _first_batch(risk)
-    with torch.no_grad():
-        return batch, risk.outputs(risk.flat.theta, batch), targets_of(batch)
+def first_batch(risk: TrainingRisk) -> Any:
+    """The first rows as a batch."""
+    return risk.samples.take(np.arange(min(PROBED, risk.samples.size)))
 
 
 def targets_of(batch: Any) -> Tensor:
@@ -103,7 +98,7 @@ def _require_called_once(risk: TrainingRisk) -> None:
     ]
     try:
         with torch.enable_grad():
-            outputs = risk.objective.train_outputs(model, _first_batch(risk))
+            outputs = risk.objective.train_outputs(model, first_batch(risk))
     finally:
         for hook in hooks:
             hook.remove()
@@ -145,7 +140,9 @@ def _uses(outputs: Tensor) -> Counter[int]:
 
 
 def _require_same_loss(risk: TrainingRisk, loss_function: nn.Module, corrected: bool) -> None:
-    batch, outputs, targets = first_rows(risk)
+    batch = first_batch(risk)
+    with torch.no_grad():
+        outputs, targets = risk.outputs(risk.flat.theta, batch), targets_of(batch)
     if outputs.ndim < 2 or (corrected and outputs.ndim > 2):
         raise InputError(
             f"outputs: expected shape (n, B){'' if corrected else ' or more axes'}, got {tuple(outputs.shape)}; have "
@@ -169,7 +166,3 @@ def _require_same_loss(risk: TrainingRisk, loss_function: nn.Module, corrected: 
                 f"the objective's train_loss_on_outputs {own:.6g}; expected the same values, because curvlinops takes "
                 "the curvature from the former. Change one of them (scale included), or use CGInfluenceModule."
             )
-
-
-def _first_batch(risk: TrainingRisk) -> Any:
-    return risk.samples.take(np.arange(min(PROBED, risk.samples.size)))

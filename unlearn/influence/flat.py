@@ -127,11 +127,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def dtypes_named(flat: FlatModel, batches: Callable[[], Iterable[Tensor]]) -> Iterator[None]:
-    """Turn complaints of PyTorch about numbers of two kinds into one that names the kinds.
-
-    Args:
-        flat: the model.
-        batches: gives tensors of the data.
+    """Turn complaints of PyTorch about numbers of two kinds into one that names those of the model and the data.
 
     Raises:
         InputError: the model, or the loss, cannot be evaluated with the dtypes of the data.

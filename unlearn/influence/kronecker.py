@@ -4,7 +4,6 @@ module that uses it.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,104 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from unlearn.checks import require_choice, require_package
-from unlearn.errors import InputError, SingularHessianError
+from unlearn.errors import SingularHessianError
 from unlearn.influence.base import RTOL, BaseInfluenceModule
-from unlearn.influence.factorable import first_rows, require_factorable, require_layers, targets_of
+from unlearn.influence.factorable import first_batch, require_factorable, require_layers, targets_of
 from unlearn.influence.module import require_module
-from unlearn.influence.preconditioner import BlockCurvature, OutputCurvature
+from unlearn.influence.preconditioner import prior_curvature
 from unlearn.influence.risk import BaseObjective, TrainingRisk
 from unlearn.linalg import Solution, rounding_limit, spectrum_and_limit
-
-#: Outputs up to which the curvature of a loss in the outputs is formed, a matrix per sample.
-MAX_OUTPUTS = 256
-
-
-class RiskBlocks:
-    """Blocks of the Gauss-Newton matrix of a risk, and the mean curvature of its regularisation."""
-
-    def __init__(self, blocks: BlockCurvature, prior: float) -> None:
-        self._blocks, self._prior = blocks, prior
-
-    def inverse(self, damping: float) -> Any:
-        """Inverse with damping λ added, for (P,) or (P, k)."""
-        return self._blocks.inverse(damping + self._prior)
-
-
-def risk_blocks(risk: TrainingRisk, theta: Tensor) -> RiskBlocks:
-    """Sum up the blocks over all training rows, in one pass.
-
-    Raises:
-        InputError: the model does not end in a trainable linear layer, or has no outputs (n, B) of at most 256
-            columns.
-    """
-    positions, start = {}, 0
-    for name, shape in risk.flat.shapes.items():
-        positions[name] = start + torch.arange(shape.numel(), device=theta.device).reshape(shape)
-        start += shape.numel()
-    blocks = BlockCurvature(risk.flat.model, positions, theta)
-    for batch, rows in risk.chunks(None, "preconditioner"):
-        weights = torch.full((len(rows),), 1.0 / risk.samples.size, dtype=theta.dtype, device=theta.device)
-        blocks.add(
-            lambda point, batch=batch: _matrix(risk.outputs(point, batch)),  # type: ignore[misc]
-            lambda outputs, batch=batch, weights=weights: _curvature(risk, outputs, batch, weights),  # type: ignore[misc]
-            weights,
-        )
-    return RiskBlocks(blocks, prior_curvature(risk, theta))
-
-
-def _matrix(outputs: Tensor) -> Tensor:
-    if outputs.ndim != 2 or outputs.shape[1] > MAX_OUTPUTS:
-        raise InputError(
-            f"block preconditioner: expected outputs of shape (n, B) with B <= {MAX_OUTPUTS}, got "
-            f'{tuple(outputs.shape)}; use preconditioner="nystrom" or "none".'
-        )
-    return outputs
-
-
-def _curvature(risk: TrainingRisk, outputs: Tensor, batch: Any, weights: Tensor) -> OutputCurvature:
-    """C_i of every row, column by column: rows are independent, so one product serves all of them."""
-    point = outputs.detach().requires_grad_(True)
-    with torch.enable_grad():
-        loss = risk.objective.train_loss_on_outputs(point, batch) * len(outputs)
-        (slope,) = torch.autograd.grad(loss, point, create_graph=True)
-    columns = []
-    for unit in torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device):
-        if slope.requires_grad:
-            along = unit.expand_as(slope)
-            columns.append(torch.autograd.grad(slope, point, along, retain_graph=True, materialize_grads=True)[0])
-        else:
-            columns.append(torch.zeros_like(point))
-    matrices = torch.stack(columns, dim=2).double()
-    matrices = 0.5 * (matrices + matrices.mT)
-
-    @functools.cache
-    def spectrum() -> tuple[Tensor, Tensor]:
-        values, vectors = torch.linalg.eigh(matrices)
-        return values.clamp_min(0.0).sqrt(), vectors
-
-    def root(signs: Tensor) -> Tensor:
-        values, vectors = spectrum()
-        turned = torch.einsum("nba,nb->na", vectors, signs.double()) * values
-        return torch.einsum("nba,na->nb", vectors, turned).to(signs.dtype)
-
-    return OutputCurvature(root, torch.einsum("n,nbc->bc", weights.double(), matrices))
-
-
-def prior_curvature(risk: TrainingRisk, theta: Tensor) -> float:
-    """Mean of the diagonal of ∇²r, by one random sign vector: exact for multiples of ‖θ‖²."""
-    random = torch.Generator().manual_seed(0)
-    signs = (2.0 * torch.randint(0, 2, theta.shape, generator=random) - 1.0).to(theta)
-    point = theta.detach().requires_grad_(True)
-    with torch.enable_grad():
-        value = risk.regularization(point)
-        if not value.requires_grad:
-            return 0.0
-        (slope,) = torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)
-    if not slope.requires_grad:
-        return 0.0
-    (product,) = torch.autograd.grad(slope, point, signs, materialize_grads=True)
-    return max(float(signs.double() @ product.double()) / len(theta), 0.0)
-
 
 #: Estimates of the curvature in the outputs whose mean is the Gauss-Newton matrix's.
 FISHER_TYPES = ("type-2", "mc")
@@ -131,14 +39,9 @@ class KroneckerInverse:
     def __init__(
         self, risk: TrainingRisk, loss_function: nn.Module, fisher_type: str, corrected: bool, damping: float
     ) -> None:
-        """Sum up the factors over the training rows: one pass, two for EK-FAC.
+        """Sum up the factors over the training rows: one pass, two for EK-FAC (`corrected`).
 
-        Args:
-            risk: one that `require_layers` and `require_factorable` have let through with this loss.
-            loss_function: the loss in the outputs.
-            fisher_type: "type-2" or "mc".
-            corrected: EK-FAC.
-            damping: λ.
+        `require_layers` and `require_factorable` have let the risk and the loss through.
 
         Raises:
             SingularHessianError: `K + λI` is singular to rounding.
@@ -146,7 +49,8 @@ class KroneckerInverse:
         import curvlinops
 
         parameters = dict(risk.flat.model.named_parameters())
-        _, outputs, _ = first_rows(risk)
+        with torch.no_grad():
+            outputs = risk.outputs(risk.flat.theta, first_batch(risk))
         classes = 1 if isinstance(loss_function, nn.CrossEntropyLoss) else -1
         kind = curvlinops.EKFACLinearOperator if corrected else curvlinops.KFACLinearOperator
         kfac = kind(
@@ -284,19 +188,17 @@ class KFACInfluenceModule(BaseInfluenceModule):
     ) -> None:
         """Check that K-FAC fits the model and the objective; factors are computed with the first product.
 
+        Arguments that are not named here are those of `BaseInfluenceModule`.
+
         Args:
             model: trained model; every trainable parameter is the weight or bias of an nn.Linear or nn.Conv2d.
-            objective: its losses.
             train_loader: training rows, in batches (inputs, targets).
-            test_loader: test rows, or None.
-            device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`. The mean curvature of the regularisation is added to it.
             loss_function: nn.MSELoss, nn.CrossEntropyLoss or nn.BCEWithLogitsLoss with the values of the
                 objective's `train_loss_on_outputs`: curvlinops knows the curvature of these.
             fisher_type: "type-2" (the exact C, a backward pass per output) or "mc" (one random draw a row).
             eigenvalue_correction: K gets the diagonal of the Gauss-Newton blocks in the eigenvectors of the factors
                 (EK-FAC; George et al., NeurIPS 2018), for a second pass; closer to the blocks in the Frobenius norm.
-            memory_mb: what intermediate results may take; decides how many rows are handled at once.
 
         Raises:
             InputError: curvlinops is not installed, a layer or loss that K-FAC does not know, or an unusable argument.
@@ -329,7 +231,11 @@ class KFACInfluenceModule(BaseInfluenceModule):
         start = time.perf_counter()
         value = self._inverse()(rhs).to(self._flat.dtype)
         seconds = time.perf_counter() - start
-        residual = self._residual(value, rhs)
+        # Of the Gauss-Newton system, the largest over the columns (0 for a column of zeros).
+        columns, wanted = value.reshape(len(value), -1), rhs.double().reshape(len(rhs), -1)
+        left = wanted - self.operator(gauss_newton=True, damping=self.damp).matmat(columns).double()
+        scale = wanted.norm(dim=0)
+        residual = float((left.norm(dim=0) / torch.where(scale > 0, scale, 1.0)).max())
         converged = residual <= RTOL.get(self._flat.dtype, 1e-3)
         statistics: dict[str, float | str] = {
             "solver": "ekfac" if self.eigenvalue_correction else "kfac",
@@ -340,7 +246,6 @@ class KFACInfluenceModule(BaseInfluenceModule):
         return value
 
     def _inverse(self) -> KroneckerInverse:
-        """At the model's parameters as they are now."""
         theta = self._flat.theta
         if self._built is None or not torch.equal(self._built[0], theta):
             damping = self.damp + prior_curvature(self.risk, theta)
@@ -349,10 +254,3 @@ class KFACInfluenceModule(BaseInfluenceModule):
             )
             self._built = theta, inverse
         return self._built[1]
-
-    def _residual(self, value: Tensor, rhs: Tensor) -> float:
-        """Largest relative residual of the Gauss-Newton system over the columns (0 for a column of zeros)."""
-        columns, wanted = value.reshape(len(value), -1), rhs.double().reshape(len(rhs), -1)
-        left = wanted - self.operator(gauss_newton=True, damping=self.damp).matmat(columns).double()
-        scale = wanted.norm(dim=0)
-        return float((left.norm(dim=0) / torch.where(scale > 0, scale, 1.0)).max())

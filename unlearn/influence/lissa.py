@@ -52,21 +52,16 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
         *,
         memory_mb: float = 512.0,
     ) -> None:
-        """Fix the recursion.
+        """Fix the recursion; arguments that are not named here are those of `BaseInfluenceModule`.
 
         Args:
-            model: trained model.
-            objective: its losses.
             train_loader: training rows; its batch size is that of the draws.
-            test_loader: test rows, or None.
-            device: where to compute.
             damp: λ >= 0, or "auto", see `damping_choice`.
             repeat: estimates to average.
             depth: steps of each.
             scale: above the largest eigenvalue of any batch's damped Hessian, or the series diverges.
             gnh: Gauss-Newton matrices instead of Hessians.
             debug_callback: called with (repeat, step, h) after each step.
-            memory_mb: what intermediate results may take.
 
         Raises:
             ValueError: repeat, depth or scale not above 0, or not whole.
@@ -116,8 +111,7 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
         start = time.perf_counter()
         theta = self._flat.theta
         total = torch.zeros_like(vec)
-        bar = tqdm(total=self.repeat * self.depth, desc="LiSSA", leave=False, delay=PATIENCE)
-        with bar:
+        with tqdm(total=self.repeat * self.depth, desc="LiSSA", leave=False, delay=PATIENCE) as bar:
             for r in range(self.repeat):
                 estimate = vec.clone()
                 for t, (batch, _) in enumerate(self._loader_wrapper(train=True, sample_n_batches=self.depth)):
@@ -126,7 +120,8 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
                     if self.debug_callback is not None:
                         self.debug_callback(r, t, estimate)
                     bar.update()
-                self._require_bounded(estimate)
+                if not bool(estimate.isfinite().all()):
+                    self._require_useful(self.operator(self.gnh, self.damp), float("inf"))
                 total += estimate / self.scale
         result = total / self.repeat
         with torch.random.fork_rng(devices=[]):
@@ -145,10 +140,6 @@ class LiSSAInfluenceModule(BaseInfluenceModule):
             },
         )
         return result
-
-    def _require_bounded(self, estimate: Tensor) -> None:
-        if not bool(estimate.isfinite().all()):
-            self._require_useful(self.operator(self.gnh, self.damp), float("inf"))
 
     def _require_useful(self, operator: RiskOperator, residual: float) -> None:
         if residual <= 1.0:

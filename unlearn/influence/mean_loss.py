@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, UnlearnError
-from unlearn.influence.contract import lone, require_mean_over_rows, row_losses
+from unlearn.influence.contract import Contract, lone
 from unlearn.influence.flat import FlatModel
 from unlearn.influence.module import told
 from unlearn.influence.samples import Samples, described, leaves, same
@@ -48,17 +48,12 @@ class MeanLoss:
     def __init__(
         self, which: str, flat: FlatModel, batch_loss: BatchLoss, samples: Samples, memory_bytes: float
     ) -> None:
-        """Refuse a loss that is no finite scalar, no mean over rows, or that two passes give differently.
+        """Check the loss `batch_loss` of rows; `which` ("training" or "test") is for messages.
 
-        Args:
-            which: "training" or "test", for messages.
-            flat: the model.
-            batch_loss: the loss of a batch.
-            samples: the rows.
-            memory_bytes: what intermediate results of a chunk may take.
+        Intermediate results of a chunk may take `memory_bytes`.
 
         Raises:
-            InputError: it is refused.
+            InputError: it is no finite scalar, no mean over rows, or differs between two passes.
         """
         self.which, self.flat, self.samples = which, flat, samples
         self._batch_loss, self._memory = batch_loss, memory_bytes
@@ -66,7 +61,7 @@ class MeanLoss:
         self._require_repeatable(theta)
         self.chunk = samples.batch_size
         self.bytes_per_row = self._bytes_per_row(theta)
-        require_mean_over_rows(self, theta, self.rows_that_fit)
+        Contract(self).check(theta)
         self.vectorised = samples.columns is not None
 
     @property
@@ -75,7 +70,7 @@ class MeanLoss:
         return max(1, min(int(self._memory / (SECOND_ORDER * self.bytes_per_row)), self.samples.size))
 
     def loss(self, theta: Tensor, batch: Any) -> Tensor:
-        """Mean loss of a batch, a scalar."""
+        """Mean loss of a batch, a scalar, with what its objective adds to it."""
         return self.flat.call(theta, self._batch_loss, theta, batch)
 
     def data_loss(self, theta: Tensor, batch: Any) -> Tensor:
@@ -118,7 +113,7 @@ class MeanLoss:
 
     def of_rows(self, theta: Tensor) -> FloatArray:
         """Loss of every row by itself, without regularisation where that is apart, shape (N,)."""
-        return row_losses(self, theta, self.rows_that_fit)
+        return Contract(self).own_losses(theta)
 
     def mean(self, theta: Tensor, rows: IntArray | None = None) -> float:
         """Mean loss over rows (None: all); NaN or infinity are returned as they are."""

@@ -1,4 +1,8 @@
-"""The training problem of any PyTorch module, with vectorised per-sample gradients."""
+"""A module's training problem as a sum with a weight per sample, differentiated by autograd; checks of what a caller
+gives.
+
+One of the two kinds of training problem, see `unlearn.influence`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError
-from unlearn.influence.flat import SWAPPED, places_of, twice_differentiable
+from unlearn.influence.flat import FlatModel, copied
 from unlearn.influence.preconditioner import BlockCurvature, squared_error_curvature
 from unlearn.linalg import GaussNewtonOperator, HessianOperator, Operator, Preconditioner
 
@@ -65,15 +69,15 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
 
-def as_tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
-    """Return numbers as a tensor: floating ones keep their dtype, others get that of the model."""
+def as_tensor(name: str, value: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """Return numbers as a tensor: floating ones keep their dtype, others get the one named, if any."""
     try:
         tensor = torch.as_tensor(value)
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"{name}: expected a tensor of numbers, got {type(value).__name__} ({told(error)})."
         ) from error
-    return tensor if tensor.is_floating_point() else tensor.to(dtype)
+    return tensor if dtype is None or tensor.is_floating_point() else tensor.to(dtype)
 
 
 #: What is rounding: relative difference of a sample's loss among others and alone, and share of the outputs' own scale.
@@ -89,8 +93,7 @@ def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 class ModuleObjective:
     """`L(θ) = Σ_i w_i ℓ(f_θ(x_i), y_i) + (l2/2)‖θ‖²` for a module f, θ all its trainable parameters.
 
-    The module is only read: parameters travel as one flat float64 vector, in the order of
-    `named_parameters()`.
+    Works on a copy in float64; parameters travel as one flat vector, in the order of `named_parameters()`.
     """
 
     def __init__(
@@ -123,26 +126,17 @@ class ModuleObjective:
         complex_ones = [n for n, p in module.named_parameters() if p.is_complex()]
         if complex_ones:
             raise InputError(f"module: expected real parameters, got complex ones: {', '.join(complex_ones)}.")
-        trainable = {n: p.detach().double() for n, p in module.named_parameters() if p.requires_grad}
-        if not trainable:
-            raise InputError("module: expected trainable parameters, got none (requires_grad is False everywhere).")
-        self._module = module
-        self._shapes = {name: parameter.shape for name, parameter in trainable.items()}
-        held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        self._frozen = {
-            n: v.detach().double() if v.is_floating_point() else v for n, v in held.items() if n not in trainable
-        }
-        self._places = places_of(module, held)
+        unsettled = [n for n, m in module.named_modules() if m.training and isinstance(m, _DropoutNd | _BatchNorm)]
+        if unsettled:
+            raise InputError(f"module: {', '.join(unsettled)} in training mode; call module.eval() first.")
+        self._flat = FlatModel(copied(module).double())
         self._inputs = inputs.double() if inputs.is_floating_point() else inputs
         self._targets = targets.double()
         self._loss = loss
         self._chunk = chunk
         self.l2 = require_not_negative("l2", l2)
-        self.theta = torch.cat([parameter.reshape(-1) for parameter in trainable.values()])
-        self.n_samples, self.n_parameters = len(inputs), self.theta.numel()
-        unsettled = [n for n, m in module.named_modules() if m.training and isinstance(m, _DropoutNd | _BatchNorm)]
-        if unsettled:
-            raise InputError(f"module: {', '.join(unsettled)} in training mode; call module.eval() first.")
+        self.theta = self._flat.theta
+        self.n_samples, self.n_parameters = len(inputs), self._flat.size
         with torch.no_grad():
             for start in range(0, self.n_samples, chunk):
                 self._check(slice(start, start + chunk))
@@ -189,11 +183,7 @@ class ModuleObjective:
             raise InputError(
                 'block preconditioner: expected the loss mean_squared_error, got another; use preconditioner="none".'
             )
-        positions, start = {}, 0
-        for name, shape in self._shapes.items():
-            positions[name] = start + torch.arange(shape.numel()).reshape(shape)
-            start += shape.numel()
-        blocks = BlockCurvature(self._module, positions, theta)
+        blocks = BlockCurvature(self._flat, theta)
         blocks.add(
             lambda point: self._outputs(point, self._inputs),
             lambda outputs: squared_error_curvature(outputs, weights),
@@ -246,23 +236,11 @@ class ModuleObjective:
             return torch.stack([one(x, y) for x, y in zip(inputs, targets, strict=True)])
 
     def _outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
-        parameters, start = {}, 0
-        for name, shape in self._shapes.items():
-            parameters[name] = theta[start : start + shape.numel()].reshape(shape)
-            start += shape.numel()
-        values = {**self._frozen, **parameters}
-        placed = {place: values[name] for place, name in self._places.items()}
-        with SWAPPED, twice_differentiable(self._module):
-            return functional_call(self._module, placed, (inputs,), tie_weights=False)
+        return self._flat.call(theta, nn.Module.__call__, inputs)
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    try:
-        tensor = torch.as_tensor(value)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{name}: expected a tensor of numbers, got {type(value).__name__} ({told(error)})."
-        ) from error
+    tensor = as_tensor(name, value)
     if tensor.ndim == 0 or not len(tensor):
         raise InputError(f"{name}: expected a row per sample, got shape {tuple(tensor.shape)}.")
     return tensor

@@ -1,4 +1,4 @@
-"""A block preconditioner for networks that end in a linear layer.
+"""A block preconditioner for networks that end in a linear layer, and its blocks for a training risk.
 
 Each linear layer has a block `A ⊗ S + λ I` of the Gauss-Newton matrix (K-FAC; Martens & Grosse, ICML
 2015), which its eigenvectors invert: `A = Σ_i w_i a_i a_i'` is the Gram matrix of the layer's inputs, `S` the
@@ -10,15 +10,24 @@ parameters have the diagonal of the Gauss-Newton matrix, estimated with the same
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from unlearn.errors import InputError
+from unlearn.influence.flat import FlatModel
 from unlearn.linalg import Preconditioner
+
+if TYPE_CHECKING:
+    from unlearn.influence.risk import TrainingRisk
+
+#: Outputs up to which the curvature of a loss in the outputs is formed, a matrix per sample.
+MAX_OUTPUTS = 256
 
 #: Random sign vectors behind S and the diagonal.
 PROBES = 8
@@ -52,15 +61,10 @@ class Layer:
 class BlockCurvature:
     """Sums over samples that the blocks are made of; samples come in any number of pieces."""
 
-    def __init__(self, module: nn.Module, positions: Mapping[str, Tensor], theta: Tensor) -> None:
-        """Start with no samples.
-
-        Args:
-            module: model.
-            positions: positions in θ of the entries of each trainable parameter, in its shape.
-            theta: θ, shape (P,).
-        """
-        self._module, self._positions, self._theta = module, positions, theta.detach()
+    def __init__(self, flat: FlatModel, theta: Tensor) -> None:
+        """Start with no samples, at θ of shape (P,)."""
+        self._module, self._theta = flat.model, theta.detach()
+        self._positions = flat.split(torch.arange(flat.size, device=theta.device))
         self._grams: dict[str, Tensor] = {}
         self._signals: dict[str, Tensor] = {}
         self._diagonal = torch.zeros_like(theta, dtype=torch.float64)
@@ -68,10 +72,7 @@ class BlockCurvature:
         self._random = torch.Generator().manual_seed(0)
 
     def add(
-        self,
-        run: Callable[[Tensor], Tensor],
-        curvature: Callable[[Tensor], OutputCurvature],
-        weights: Tensor,
+        self, run: Callable[[Tensor], Tensor], curvature: Callable[[Tensor], OutputCurvature], weights: Tensor
     ) -> None:
         """Add samples.
 
@@ -144,6 +145,81 @@ class BlockCurvature:
         """Positions (h, D) in θ of a layer's parameters, bias last."""
         at, bias = self._positions[_parameter(name, "weight")], self._positions.get(_parameter(name, "bias"))
         return at if bias is None else torch.cat([at, bias[:, None]], dim=1)
+
+
+def risk_blocks(risk: TrainingRisk, theta: Tensor) -> Callable[[float], Preconditioner]:
+    """Sum up the blocks over all training rows, in one pass.
+
+    Returns:
+        The inverse of the blocks by the damping λ that is added to them and to the regularisation's mean curvature.
+
+    Raises:
+        InputError: the model does not end in a trainable linear layer, or has no outputs (n, B) of at most 256
+            columns.
+    """
+    blocks, prior = BlockCurvature(risk.flat, theta), prior_curvature(risk, theta)
+    for batch, rows in risk.chunks(None, "preconditioner"):
+        weights = torch.full((len(rows),), 1.0 / risk.samples.size, dtype=theta.dtype, device=theta.device)
+        blocks.add(
+            lambda point, batch=batch: _matrix(risk.outputs(point, batch)),  # type: ignore[misc]
+            lambda outputs, batch=batch, weights=weights: _curvature(risk, outputs, batch, weights),  # type: ignore[misc]
+            weights,
+        )
+    return lambda damping: blocks.inverse(damping + prior)
+
+
+def _matrix(outputs: Tensor) -> Tensor:
+    if outputs.ndim != 2 or outputs.shape[1] > MAX_OUTPUTS:
+        raise InputError(
+            f"block preconditioner: expected outputs of shape (n, B) with B <= {MAX_OUTPUTS}, got "
+            f'{tuple(outputs.shape)}; use preconditioner="nystrom" or "none".'
+        )
+    return outputs
+
+
+def _curvature(risk: TrainingRisk, outputs: Tensor, batch: Any, weights: Tensor) -> OutputCurvature:
+    """C_i of every row, column by column: rows are independent, so one product serves all of them."""
+    point = outputs.detach().requires_grad_(True)
+    with torch.enable_grad():
+        loss = risk.objective.train_loss_on_outputs(point, batch) * len(outputs)
+        (slope,) = torch.autograd.grad(loss, point, create_graph=True)
+    columns = []
+    for unit in torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device):
+        if slope.requires_grad:
+            along = unit.expand_as(slope)
+            columns.append(torch.autograd.grad(slope, point, along, retain_graph=True, materialize_grads=True)[0])
+        else:
+            columns.append(torch.zeros_like(point))
+    matrices = torch.stack(columns, dim=2).double()
+    matrices = 0.5 * (matrices + matrices.mT)
+
+    @functools.cache
+    def spectrum() -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh(matrices)
+        return values.clamp_min(0.0).sqrt(), vectors
+
+    def root(signs: Tensor) -> Tensor:
+        values, vectors = spectrum()
+        turned = torch.einsum("nba,nb->na", vectors, signs.double()) * values
+        return torch.einsum("nba,na->nb", vectors, turned).to(signs.dtype)
+
+    return OutputCurvature(root, torch.einsum("n,nbc->bc", weights.double(), matrices))
+
+
+def prior_curvature(risk: TrainingRisk, theta: Tensor) -> float:
+    """Mean of the diagonal of ∇²r, by one random sign vector: exact for multiples of ‖θ‖²."""
+    random = torch.Generator().manual_seed(0)
+    signs = (2.0 * torch.randint(0, 2, theta.shape, generator=random) - 1.0).to(theta)
+    point = theta.detach().requires_grad_(True)
+    with torch.enable_grad():
+        value = risk.regularization(point)
+        if not value.requires_grad:
+            return 0.0
+        (slope,) = torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)
+    if not slope.requires_grad:
+        return 0.0
+    (product,) = torch.autograd.grad(slope, point, signs, materialize_grads=True)
+    return max(float(signs.double() @ product.double()) / len(theta), 0.0)
 
 
 def squared_error_curvature(outputs: Tensor, weights: Tensor) -> OutputCurvature:

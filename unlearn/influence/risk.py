@@ -1,5 +1,5 @@
-"""The mean regularised training loss over a data set, `L(θ) = (1/N) Σ_i ℓ_i(θ) + r(θ)`: scores of its rows, and its
-curvature as an operator (Hessian and Gauss-Newton products, streamed over the rows).
+"""The mean regularised training loss over a data set, `L(θ) = (1/N) Σ_i ℓ_i(θ) + r(θ)`: what an objective gives, scores
+of the rows, and the curvature as an operator (Hessian and Gauss-Newton products, streamed over the rows).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from unlearn.influence.samples import Samples, leaf_sizes
 
 class BaseObjective(abc.ABC):
     """The training and the test loss of a model, per batch: `train_loss = ℓ(outputs, batch) + r(θ)`.
+
+    Why it is not an `unlearn.linalg.Objective` is told in `unlearn.influence`.
 
     Both losses are means over the samples of a batch. A batch is what the loader's collate function
     makes: a tensor, or a tuple, list or dict of tensors.
@@ -61,18 +63,7 @@ class TrainingRisk(MeanLoss):
     """
 
     def __init__(self, flat: FlatModel, objective: BaseObjective, samples: Samples, memory_bytes: float) -> None:
-        """Find out how rows can be evaluated together, and refuse what cannot be right.
-
-        Args:
-            flat: the model.
-            objective: its losses.
-            samples: the training rows.
-            memory_bytes: what intermediate results of a chunk may take.
-
-        Raises:
-            InputError: a loss that is no finite scalar or differs between two passes, or rows of a batch
-                that depend on each other.
-        """
+        """Check the training loss, see `MeanLoss`, and find out how rows can be evaluated together."""
         self.objective = objective
         self._whole = getattr(type(objective), "train_loss", None) is not BaseObjective.train_loss
         super().__init__("training", flat, objective.train_loss, samples, memory_bytes)

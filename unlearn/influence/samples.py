@@ -25,8 +25,8 @@ class Samples:
     """Rows of a loader's data set, as batches on a device.
 
     The loader gives the data set, the batch size and how to collate; rows are those of the data set, also where the
-    loader shuffles them. Rows whose tensors can be
-    concatenated are `columns`: any selection of them is one indexing operation.
+    loader shuffles them. Rows whose tensors can be concatenated are `columns`: any selection of them is one indexing
+    operation.
 
     Attributes:
         size: number of rows N.
@@ -47,7 +47,10 @@ class Samples:
         self.batch_size = int(loader.batch_size or 1)
         self._loader, self._device = loader, torch.device(device)
         self._dataset: Dataset = loader.dataset
-        self.columns = self._tensors() or self._gathered()
+        if type(self._dataset) is TensorDataset and loader.collate_fn is default_collate:
+            self.columns: Any = [tensor.to(self._device) for tensor in self._dataset.tensors]
+        else:
+            self.columns = self._gathered()
 
     def take(self, rows: IntArray) -> Any:
         """Batch of these rows, in this order."""
@@ -78,8 +81,16 @@ class Samples:
                 rows = range(start, min(start + self.batch_size, self.size))
                 yield self._collated(self._items(rows)), len(rows)
             return
+        given = self._loader
+        ordered = DataLoader(  # the loader with its workers, whatever its sampler
+            self._dataset,
+            batch_size=self.batch_size,
+            collate_fn=given.collate_fn,
+            num_workers=given.num_workers,
+            worker_init_fn=given.worker_init_fn,
+        )
         try:
-            for start, batch in zip(range(0, self.size, self.batch_size), self._ordered(), strict=True):
+            for start, batch in zip(range(0, self.size, self.batch_size), ordered, strict=True):
                 yield self._moved(batch), min(self.batch_size, self.size - start)
         except UnlearnError:
             raise
@@ -95,7 +106,6 @@ class Samples:
             yield self._collated(items), [self._collated([item]) for item in items]
 
     def _items(self, rows: Sequence[int]) -> list[Any]:
-        """What the data set holds in these rows."""
         many = getattr(self._dataset, "__getitems__", None)
         try:
             return list(many(list(rows))) if many is not None else [self._dataset[i] for i in rows]
@@ -115,35 +125,23 @@ class Samples:
                 f"{self.name}: expected a collate_fn that makes a batch of {len(items)} rows, got {told(error)}."
             ) from error
 
-    def _ordered(self) -> DataLoader:
-        """The loader with its workers, whatever its sampler."""
-        given = self._loader
-        return DataLoader(
-            self._dataset,
-            batch_size=self.batch_size,
-            collate_fn=given.collate_fn,
-            num_workers=given.num_workers,
-            worker_init_fn=given.worker_init_fn,
-        )
-
-    def _tensors(self) -> Any:
-        if type(self._dataset) is TensorDataset and self._loader.collate_fn is default_collate:
-            return [tensor.to(self._device) for tensor in self._dataset.tensors]
-        return None
-
     def _gathered(self) -> Any:
         """Rows of any other data set, collated once, if their size allows."""
         first = self.take_first()
         sizes = leaf_sizes(first)
         share = min(self.batch_size, self.size)
-        if sizes is None or set(sizes) != {share} or n_bytes(first) * (self.size / share) > KEPT_BYTES:
+        n_bytes = sum(leaf.numel() * leaf.element_size() for leaf in leaves(first))
+        if sizes is None or set(sizes) != {share} or n_bytes * (self.size / share) > KEPT_BYTES:
             return None
         if not are_slices(first, [self._collated(self._items([0]))]):
             # What a row is depends on the rows that it is collated with.
             return None
         batches = [batch for batch, _ in self._swept()]
         shapes = {tuple(leaf.shape[1:] for leaf in leaves(batch)) for batch in batches}
-        return concatenated(batches) if len(shapes) == 1 else None
+        if len(shapes) != 1:
+            return None
+        columns = iter([torch.cat(parts) for parts in zip(*map(leaves, batches), strict=True)])
+        return map_tensors(lambda _: next(columns), batches[0])
 
     def take_first(self) -> Any:
         """The first batch as the data set gives it now; two calls differ if the data set is random."""
@@ -264,17 +262,6 @@ def leaf_sizes(batch: Any) -> list[int] | None:
     """Length of the first axis of every tensor; None if one has no axis."""
     found = leaves(batch)
     return None if any(leaf.ndim == 0 for leaf in found) else [len(leaf) for leaf in found]
-
-
-def n_bytes(batch: Any) -> int:
-    """Memory of the tensors of a batch."""
-    return sum(leaf.numel() * leaf.element_size() for leaf in leaves(batch))
-
-
-def concatenated(batches: list[Any]) -> Any:
-    """One batch of several that have the same structure."""
-    columns = iter([torch.cat(parts) for parts in zip(*(leaves(batch) for batch in batches), strict=True)])
-    return map_tensors(lambda _: next(columns), batches[0])
 
 
 def _order(loader: DataLoader) -> list[int]:

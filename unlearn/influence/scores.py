@@ -1,10 +1,8 @@
-"""Influence of training samples on a criterion (paper eqs. 10-15 and 23).
+"""Influence of training samples on a criterion (paper eqs. 10-15 and 23), and scores on disk, chunk by chunk.
 
 *Sign convention, the only one in this library*: the influence of a sample on a criterion is the
 change of the criterion if that sample is removed and the model refitted. Positive means helpful,
 because removal makes a cost worse.
-
-Scores on disk, chunk by chunk, so that an interrupted computation goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -46,11 +44,8 @@ class PairObjective(BaseObjective):
         """
         for name, function in (("loss", loss), ("eval_loss", eval_loss or loss)):
             if isinstance(function, type) or not callable(function):
-                what = (
-                    f"the class {function.__name__}; make one"
-                    if isinstance(function, type)
-                    else type(function).__name__
-                )
+                of_class = isinstance(function, type)
+                what = f"the class {function.__name__}; make one" if of_class else type(function).__name__
                 raise InputError(f"{name}: expected a function of outputs and targets, got {what}.")
         self.loss, self.eval_loss = loss, eval_loss or loss
         self.l2 = require_not_negative("l2", l2)
@@ -129,11 +124,7 @@ class CriterionGradient:
 
 
 def criterion_gradient(
-    model: Forecaster,
-    criterion: Criterion,
-    features: FloatArray,
-    load_pu: FloatArray,
-    chunk: int = 256,
+    model: Forecaster, criterion: Criterion, features: FloatArray, load_pu: FloatArray, chunk: int = 256
 ) -> CriterionGradient:
     """Differentiate the mean criterion over evaluation samples with respect to the head.
 

@@ -46,7 +46,6 @@ class SubclassHelpers:
         return tuple(self._flat.shapes.values())
 
     def _model_params(self, with_names: bool = True) -> tuple[Any, ...]:
-        """Trainable parameters, with their names if wanted."""
         parameters = dict(self.model.named_parameters())
         pairs = tuple((name, parameters[name]) for name in self._flat.shapes)
         return pairs if with_names else tuple(parameter for _, parameter in pairs)

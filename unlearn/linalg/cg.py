@@ -304,14 +304,12 @@ def _agrees(preconditioner: Preconditioner, block: Tensor) -> bool:
 
 
 class Objective(Protocol):
-    """`L(θ) = Σ_i w_i ℓ_i(θ) + r(θ)` over n samples, θ flat with P entries, float64."""
+    """`L(θ) = Σ_i w_i ℓ_i(θ) + r(θ)` over n samples, θ flat with P entries, float64.
+
+    `unlearn.influence` says why there is another kind of training problem.
+    """
 
     n_samples: int
-    n_parameters: int
-
-    def losses(self, theta: Tensor) -> Tensor:
-        """Per-sample losses ℓ_i, shape (n,)."""
-        ...
 
     def gradient(self, theta: Tensor, weights: Tensor, regularised: bool = True) -> Tensor:
         """`Σ_i w_i ∇ℓ_i (+ ∇r)`, shape (P,)."""

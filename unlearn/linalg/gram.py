@@ -53,12 +53,7 @@ class GramOperator:
     """`I_B ⊗ G` as an operator on flat heads, with a direct solve."""
 
     def __init__(
-        self,
-        design: Tensor,
-        n_outputs: int,
-        weights: Tensor,
-        damping: float = 0.0,
-        names: Sequence[str] | None = None,
+        self, design: Tensor, n_outputs: int, weights: Tensor, damping: float = 0.0, names: Sequence[str] | None = None
     ) -> None:
         """Prepare the operator.
 

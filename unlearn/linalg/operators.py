@@ -1,6 +1,5 @@
-"""Curvature as linear operators: Hessian and Gauss-Newton products, damping, the dense matrix.
-
-What an eigenvalue may owe to rounding, the ends of a spectrum by Lanczos, and the damping for a condition number.
+"""Curvature as linear operators: Hessian and Gauss-Newton products, the dense matrix; the ends of a spectrum by
+Lanczos, what an eigenvalue may owe to rounding, and the damping for a condition number.
 
 The rule of automatic damping: the smallest λ >= 0 with which `H + λI` is positive definite with condition
 number at most κ. With the ends of the spectrum that is
@@ -13,6 +12,7 @@ from λ_min and added to λ_max. A well-conditioned H is therefore left as it is
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,7 +43,29 @@ class Operator(Protocol):
         ...
 
 
-class HessianOperator:
+class _Differentiated(abc.ABC):
+    """Products by automatic differentiation: blocks by vmap, or column by column once that has failed."""
+
+    size: int
+    damping: float
+    _vectorises = True
+
+    @abc.abstractmethod
+    def matvec(self, vector: Tensor) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _batched(self, block: Tensor) -> Tensor: ...
+
+    def matmat(self, block: Tensor) -> Tensor:
+        if self._vectorises:
+            try:
+                return self._batched(block)
+            except RuntimeError:  # vmap refuses an operation, or has no memory for a block
+                self._vectorises = False
+        return _columnwise(self, block)
+
+
+class HessianOperator(_Differentiated):
     """Hessian-vector products of a scalar function, plus damping: `v -> ∇²f(θ) v + λ v`.
 
     The gradient's graph is built once and differentiated again per product (reverse over
@@ -61,7 +83,6 @@ class HessianOperator:
         self.damping = require_not_negative("damping", damping)
         self.size, self.dtype, self.device = at.numel(), at.dtype, at.device
         self._at = at.detach().clone().requires_grad_(True)
-        self._vectorises = True
         with torch.enable_grad():
             (self._gradient,) = torch.autograd.grad(function(self._at), self._at, create_graph=True)
 
@@ -71,24 +92,16 @@ class HessianOperator:
         (product,) = torch.autograd.grad(self._gradient, self._at, vector, retain_graph=True, materialize_grads=True)
         return product + self.damping * vector
 
-    def matmat(self, block: Tensor) -> Tensor:
+    def _batched(self, block: Tensor) -> Tensor:
         if not self._gradient.requires_grad:
             return self.damping * block
-        if self._vectorises:
-            try:
-                return self._batched(block)
-            except RuntimeError:  # vmap refuses an operation, or has no memory for a block
-                self._vectorises = False
-        return _columnwise(self, block)
-
-    def _batched(self, block: Tensor) -> Tensor:
         (product,) = torch.autograd.grad(
             self._gradient, self._at, block.T, retain_graph=True, is_grads_batched=True, materialize_grads=True
         )
         return product.T + self.damping * block
 
 
-class GaussNewtonOperator:
+class GaussNewtonOperator(_Differentiated):
     """Gauss-Newton products `v -> J' C J v + λ v`, positive semi-definite for any model.
 
     `J` is the Jacobian of the model's outputs and `C` the (diagonal) curvature of the loss in the
@@ -111,20 +124,11 @@ class GaussNewtonOperator:
         self._outputs = outputs
         self._at = at.detach()
         self._curvature = curvature
-        self._vectorises = True
 
     def matvec(self, vector: Tensor) -> Tensor:
         forward = jvp(self._outputs, (self._at,), (vector,))[1]
         (product,) = vjp(self._outputs, self._at)[1](self._curvature * forward)
         return product + self.damping * vector
-
-    def matmat(self, block: Tensor) -> Tensor:
-        if self._vectorises:
-            try:
-                return self._batched(block)
-            except RuntimeError:  # vmap refuses an operation, or has no memory for a block
-                self._vectorises = False
-        return _columnwise(self, block)
 
     def _batched(self, block: Tensor) -> Tensor:
         back = vjp(self._outputs, self._at)[1]
@@ -194,7 +198,6 @@ class Extremes:
         smallest_residual: ‖H y − θ y‖ of its unit Ritz vector y.
         largest_residual: the same at the other end.
         steps: Lanczos steps taken.
-        seed: seed of the random start.
     """
 
     smallest: float
@@ -202,7 +205,6 @@ class Extremes:
     smallest_residual: float
     largest_residual: float
     steps: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -301,12 +303,10 @@ def lanczos_extremes(operator: Operator, steps: int, seed: int = 0, tolerance: f
     ends = values[[0, -1]].to(basis)
     found = known @ rotation[:, [0, -1]].to(basis)
     residuals = (_product(operator, found) - found * ends).norm(dim=0)
-    return Extremes(
-        float(ends[0]), float(ends[1]), float(residuals[0]), float(residuals[1]), steps=len(diagonal), seed=seed
-    )
+    return Extremes(float(ends[0]), float(ends[1]), float(residuals[0]), float(residuals[1]), len(diagonal))
 
 
-def damping_for_condition(operator: Operator, condition: float = 1e6, steps: int = 200, seed: int = 0) -> DampingChoice:
+def damping_for_condition(operator: Operator, condition: float = 1e6, steps: int = 200) -> DampingChoice:
     """Choose the smallest damping that makes an operator positive definite and well-conditioned.
 
     The rule stands at the top of this module. It would make a negative multiple of the identity zero (up to
@@ -318,7 +318,6 @@ def damping_for_condition(operator: Operator, condition: float = 1e6, steps: int
         steps: Lanczos steps at most. P or more find the ends to rounding error; fewer stop where the
             residuals are at most `SHARPNESS * max|λ| / κ`, and where they run out before, λ is larger
             than need be by what is left of the residuals.
-        seed: of the random start.
 
     Raises:
         InputError: κ not above 1, or what `lanczos_extremes` refuses.
@@ -328,7 +327,7 @@ def damping_for_condition(operator: Operator, condition: float = 1e6, steps: int
         raise InputError(f"condition: expected a number above 1, got {condition!r}.")
     # Of a small operator the whole spectrum is affordable, and the ends are then certain.
     tolerance = 0.0 if operator.size <= steps else min(SHARPNESS / condition, SETTLED)
-    ends = lanczos_extremes(operator, steps, seed, tolerance)
+    ends = lanczos_extremes(operator, steps, tolerance=tolerance)
     low, high = ends.smallest - ends.smallest_residual, ends.largest + ends.largest_residual
     size = max(abs(low), abs(high))
     if size == 0:

@@ -122,12 +122,7 @@ class SufficientStatistics:
         difference, error = two_sum(main, -cross_high)
         return (difference + (error + rest + low @ columns - cross_low)).T
 
-    def solve(
-        self,
-        outputs: Tensor | None = None,
-        ridge: float = 0.0,
-        names: Sequence[str] | None = None,
-    ) -> Solution:
+    def solve(self, outputs: Tensor | None = None, ridge: float = 0.0, names: Sequence[str] | None = None) -> Solution:
         """Minimise `Σ w ‖W φ − y‖² + ridge ‖W‖²`: one Cholesky factorisation for all outputs, refined.
 
         Residuals are computed with split products, so that refinement ends at full accuracy as long

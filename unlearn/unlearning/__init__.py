@@ -7,9 +7,9 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.unlearning import select
     from unlearn.unlearning.complete import forget, forget_rows
-    from unlearn.unlearning.newton import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
     from unlearn.unlearning.result import Forgotten, evaluation_rows, require_base
     from unlearn.unlearning.reweighting import Reweighting, reweight
+    from unlearn.unlearning.steps import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
     from unlearn.unlearning.trained import ForgottenModule, TrainedModule
 else:
     __getattr__, __dir__ = lazily(__name__)

@@ -1,7 +1,4 @@
-"""`forget`: complete unlearning, the one call for the common case.
-
-`forget_rows`: forgetting from the removed rows alone, without the other training data.
-"""
+"""Complete unlearning: `forget` with the data set, `forget_rows` from the removed rows alone."""
 
 from __future__ import annotations
 
@@ -19,10 +16,16 @@ from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY, IhvpOptions
-from unlearn.unlearning.newton import FORMS, relative_distance
-from unlearn.unlearning.request import Request, require_loads, resolve
-from unlearn.unlearning.result import Forgotten, concluded, earlier, why_incomplete
-from unlearn.unlearning.steps import exact_step, newton_step, require_trained, retrained_head, statistics_step
+from unlearn.unlearning.result import Forgotten, Request, concluded, earlier, resolve, why_incomplete
+from unlearn.unlearning.steps import (
+    FORMS,
+    exact_step,
+    newton_step,
+    relative_distance,
+    require_trained,
+    retrained_head,
+    statistics_step,
+)
 
 
 def forget(
@@ -62,7 +65,6 @@ def forget(
     """
     start = time.perf_counter()
     require_choice("form", form, FORMS)
-    require_loads(loads, model.card.load_names)
     model.require_match(dataset)
     require_trained(model)
     request = resolve(model, rows, loads, dataset)
@@ -98,12 +100,7 @@ SLACK = 1e-8
 
 
 def forget_rows(
-    model: Forecaster,
-    rows: Rows,
-    features: ArrayLike,
-    load_pu: ArrayLike,
-    *,
-    loads: Sequence[str] | None = None,
+    model: Forecaster, rows: Rows, features: ArrayLike, load_pu: ArrayLike, *, loads: Sequence[str] | None = None
 ) -> Forgotten:
     """Remove training rows completely, given only those rows.
 
@@ -142,7 +139,12 @@ def forget_rows(
     after, outputs = request.weights(model), request.changed(model)
     outputs, emptied = outputs[after[:, outputs].any(dim=0)], outputs[~after[:, outputs].any(dim=0)]
     weights = model.weights[request.positions]
-    _refuse_forgotten(request, model)
+    gone = model.forgotten[request.positions][:, request.outputs].all(dim=1).numpy()
+    if gone.any():
+        raise InputError(
+            f"rows to unlearn: {int(gone.sum())} of {len(gone)} were forgotten before, first "
+            f"{int(request.unlearn[gone][0])}; nothing of them is left in this model. Leave them out."
+        )
     with torch.no_grad():
         design = model.design(torch.from_numpy(raw))
     prepared = time.perf_counter()
@@ -186,12 +188,3 @@ def _paired(
     order = np.arange(n_rows) if in_order else np.argsort(given, kind="stable")
     order = order[np.isin(request.rows, request.unlearn)]
     return raw[order], load[order]
-
-
-def _refuse_forgotten(request: Request, model: Forecaster) -> None:
-    gone = model.forgotten[request.positions][:, request.outputs].all(dim=1).numpy()
-    if gone.any():
-        raise InputError(
-            f"rows to unlearn: {int(gone.sum())} of {len(gone)} were forgotten before, first "
-            f"{int(request.unlearn[gone][0])}; nothing of them is left in this model. Leave them out."
-        )

@@ -10,26 +10,26 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import (
-    FloatArray,
-    IntArray,
-    as_floats,
-    require_choice,
-    require_finite,
-    require_not_negative,
-)
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_not_negative
 from unlearn.criteria import Criterion, make_criterion
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
-from unlearn.errors import InputError, SolverError
+from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
-from unlearn.unlearning.newton import Update, relative_distance, remain_weights
-from unlearn.unlearning.request import resolve
-from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, why_incomplete
-from unlearn.unlearning.steps import Step, common_forgotten, require_trained, retrained_head, summed_up
+from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, resolve, why_incomplete
+from unlearn.unlearning.steps import (
+    Step,
+    Update,
+    common_forgotten,
+    relative_distance,
+    remain_weights,
+    require_trained,
+    retrained_head,
+    summed_up,
+)
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,14 @@ class Reweighting:
     Attributes:
         l1_budget: λ₁ >= 0, the mean change of weight; 0 is complete unlearning.
         linf_budget: λ_∞ in [0, 1], the largest change of one weight (1 in the paper).
-        solver: "closed_form" or "cvxpy".
     """
 
     l1_budget: float
     linf_budget: float = 1.0
-    solver: str = "closed_form"
 
     def __post_init__(self) -> None:
         require_not_negative("l1_budget", self.l1_budget)
         require_not_negative("linf_budget", self.linf_budget)
-        require_choice("reweighting solver", self.solver, ("closed_form", "cvxpy"))
         if self.linf_budget > 1:
             raise InputError(
                 f"linf_budget: expected at most 1, got {self.linf_budget}: weights would turn negative "
@@ -63,12 +60,21 @@ class Reweighting:
             )
 
     def weights(self, scores: FloatArray) -> FloatArray:
-        """Solve the program for scores s of the remaining samples, shape (|R|,)."""
+        """Solve the program for scores s of the remaining samples, shape (|R|,).
+
+        In closed form: the budget is spent on the largest |s|, full moves first, the remainder on the next one.
+        """
         scores = as_floats("scores", scores, ndim=1)
         require_finite("scores", scores)
-        if self.solver == "cvxpy":
-            return self._by_cvxpy(scores)
-        return self._in_closed_form(scores)
+        weights = np.ones_like(scores)
+        if self.linf_budget == 0 or self.l1_budget == 0:
+            return weights
+        order = np.argsort(-np.abs(scores), kind="stable")
+        # What is left of the budget when the k-th largest has its turn.
+        left = self.l1_budget * len(scores) - self.linf_budget * np.arange(len(scores))
+        change = np.empty_like(scores)
+        change[order] = np.clip(left, 0.0, self.linf_budget)
+        return weights - change * np.sign(scores)
 
     def update(
         self,
@@ -105,37 +111,6 @@ class Reweighting:
         slope = objective.gradient(theta, epsilon)
         solution = inverse_hvp(objective, theta, epsilon, slope, options)
         return Update(theta - solution.value, epsilon, solution)
-
-    def _in_closed_form(self, scores: FloatArray) -> FloatArray:
-        """Spend the budget on the largest |s|: full moves first, the remainder on the next one."""
-        weights = np.ones_like(scores)
-        moved = np.abs(scores) > 0
-        if self.linf_budget == 0 or self.l1_budget == 0:
-            return weights
-        budget = self.l1_budget * len(scores)
-        order = np.argsort(-np.abs(scores), kind="stable")
-        # What is left of the budget when the k-th largest has its turn.
-        left = budget - self.linf_budget * np.arange(len(scores))
-        change = np.empty_like(scores)
-        change[order] = np.clip(left, 0.0, self.linf_budget)
-        weights[moved] -= change[moved] * np.sign(scores[moved])
-        return weights
-
-    def _by_cvxpy(self, scores: FloatArray) -> FloatArray:
-        import cvxpy as cp  # a second to import, and the closed form does without
-
-        epsilon = cp.Variable(len(scores))
-        budgets = [
-            cp.norm1(epsilon - 1) <= self.l1_budget * len(scores),
-            cp.norm_inf(epsilon - 1) <= self.linf_budget,
-        ]
-        # The scale of the scores does not matter to ε, but it does to the solver's tolerances.
-        scale = float(np.abs(scores).max()) or 1.0
-        problem = cp.Problem(cp.Minimize((scores / scale) @ epsilon), budgets)
-        problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
-        if problem.status != cp.OPTIMAL or epsilon.value is None:
-            raise SolverError(f"re-weighting: CVXPY ended with status {problem.status}; use solver='closed_form'.")
-        return np.maximum(np.asarray(epsilon.value), 0.0)
 
 
 def reweight(

@@ -1,7 +1,7 @@
-"""Which rows to unlearn: by influence on a criterion, at random, by time, or by the caller's mask.
+"""Which rows to unlearn: by influence on a criterion, at random, or by the caller's mask.
 
-Everything returns rows of the data set, which `forget` takes. To forget single loads (customers), pass `loads=` to
-`forget` instead of choosing hours.
+Everything returns rows of the data set, which `forget` takes. It also takes a pair of dates, and `loads=` to forget
+single loads (customers) instead of hours.
 
 >>> import unlearn
 >>> grid = unlearn.load_case("ieee14")
@@ -16,7 +16,6 @@ Everything returns rows of the data set, which `forget` takes. To forget single 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from unlearn.checks import (
@@ -30,7 +29,6 @@ from unlearn.checks import (
 )
 from unlearn.criteria import Criterion, make_criterion
 from unlearn.data import LoadDataset
-from unlearn.data.hours import Time, rows_between
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
@@ -117,20 +115,6 @@ def at_random(rows: ArrayLike, share: float, seed: int = 0) -> IntArray:
             f"rows: expected row numbers to pick from, such as model.training_rows(dataset), got {rows!r}."
         )
     return np.sort(own[np.random.default_rng(seed).permutation(len(own))[: count(share, len(own))]])
-
-
-def in_time_range(timestamps: pd.DatetimeIndex, start: Time, end: Time) -> IntArray:
-    """Pick the rows with `start <= time < end`; `forget` takes the pair `(start, end)` itself, too.
-
-    Args:
-        timestamps: hours of the data set, shape (N,).
-        start: first time, such as "2007-03-01" or "2007-03-01 06:00".
-        end: time after the last one.
-
-    Raises:
-        InputError: a time that cannot be read, a range that ends before it starts or holds no row.
-    """
-    return rows_between("time range", timestamps, start, end)
 
 
 def by_mask(mask: ArrayLike, n_rows: int) -> IntArray:

@@ -1,4 +1,4 @@
-"""One step of forgetting on a model: which outputs change, from which weights, to which head.
+"""Complete unlearning by a Newton step, the refit that it equals, and what both are on a forecaster's head.
 
 The Hessian is block diagonal over outputs, so outputs whose weights differ (because single loads were
 forgotten before) are problems of their own. Which route an exact step takes:
@@ -6,132 +6,124 @@ forgotten before) are problems of their own. Which route an exact step takes:
 1. the model's sufficient statistics, downdated by the removed rows, if the error they estimate for
    the head is at most `ACCURACY`;
 2. statistics summed up anew from what remains, if that helps;
-3. Newton steps with the weighted design (its Cholesky or QR route, see `unlearn.linalg.gram`)."""
+3. Newton steps with the weighted design (its Cholesky or QR route, see `unlearn.linalg.gram`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.checks import IntArray
+from unlearn.checks import IntArray, require_choice, require_rows
 from unlearn.data import LoadDataset
-from unlearn.errors import ConvergenceError, InputError, SingularHessianError
+from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import Forecaster, HeadObjective, HeadStatistics
-from unlearn.influence.cg import CGInfluenceModule
-from unlearn.influence.kronecker import RiskBlocks, risk_blocks
-from unlearn.influence.risk import TrainingRisk
-from unlearn.linalg import IhvpOptions, inverse_hvp, solve_cg
-from unlearn.unlearning.newton import newton_update, retrain
+from unlearn.linalg import IhvpOptions, Objective, Solution, inverse_hvp
 
-#: Share of the promised decrease of T below which a step is taken again with more damping.
-ENOUGH = 0.25
-#: Factor by which damping grows, and how often at most.
-GROWTH, MAX_TRIALS = 10.0, 15
+#: The published forms: eq. 8, the same step from the remaining gradient, and the first-order variant.
+FORMS = ("unlearn_gradient", "remain_gradient", "first_order")
 
 
 @dataclass(frozen=True, eq=False)
-class DampedStep:
-    """A step from θ*.
+class Update:
+    """New parameters and how they were found.
 
     Attributes:
-        theta: new parameters, shape (P,).
-        damping: λ that it was taken with.
-        gain: decrease of T as a share of what the quadratic model promised; 1 for a quadratic loss.
-        gradient_ratio_after: norm of the gradient of T after it, as a share of ‖g‖: 0 says that T is minimised.
-        stationarity_before: norm of what training had left, as a share of ‖g‖.
-        steps: of conjugate gradients, in all trials.
-        relative_residual: of the last system.
+        theta: shape (P,).
+        weights: weight of every training sample, 0 on the unlearnt ones, shape (n,).
+        solution: the linear solve behind the step.
     """
 
     theta: Tensor = field(repr=False)
-    damping: float
-    gain: float
-    gradient_ratio_after: float
-    stationarity_before: float
-    steps: int
-    relative_residual: float
+    weights: Tensor = field(repr=False)
+    solution: Solution
 
 
-def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | str) -> DampedStep:
-    """Take the step for the rows U.
+def newton_update(
+    objective: Objective,
+    theta: Tensor,
+    unlearn: IntArray,
+    form: str = "unlearn_gradient",
+    options: IhvpOptions | None = None,
+    weights: Tensor | None = None,
+) -> Update:
+    """Remove the influence of the samples U from θ*.
+
+    - "unlearn_gradient" (eq. 8): `θ* + H_R⁻¹ Σ_U ∇ℓ_j(θ*)`;
+    - "remain_gradient": `θ* − H_R⁻¹ Σ_R ∇ℓ_i(θ*)`;
+    - "first_order": `θ* + H_T⁻¹ Σ_U ∇ℓ_j(θ*)`, incomplete because its Hessian still holds U.
+
+    The first two agree where the gradient over T vanishes, and for a quadratic loss both equal
+    retraining on R. At an early-stopped θ* they differ: the second one also takes the step that
+    training left over. Damping breaks the equality with retraining.
 
     Args:
-        influence: the model, its rows and its solver.
-        unlearn: U, some of the training rows.
-        damp: λ, or "auto": that of `damping_choice` for the remaining rows, or the first of 10 λ, 100 λ, ... whose
-            step lowers T by at least a quarter of what its model promises (Levenberg-Marquardt).
+        objective: the training problem on T.
+        theta: its minimiser θ*, shape (P,).
+        unlearn: rows of T to remove.
+        form: one of `FORMS`.
+        options: how to solve with the Hessian.
+        weights: weights that θ* is the minimiser for, shape (n,), 0 on what was forgotten before;
+            None means ones.
 
     Raises:
-        ConvergenceError: a system was not solved, or no damping gives a step that lowers T.
+        InputError: U empty, all that is left or forgotten before; rows out of range or repeated;
+            NaN parameters.
+        SingularHessianError: the remaining samples do not determine the parameters.
     """
-    risk, theta = influence.risk, influence.risk.flat.theta
-    remain = np.setdiff1d(np.arange(risk.samples.size), unlearn)
-    slope = risk.gradient(theta, unlearn) * (len(unlearn) / len(remain))
-    old_gradient = risk.gradient(theta) * (risk.samples.size / len(remain))
-    tilted = _Tilted(risk, remain, old_gradient)
-    auto = damp == "auto"
-    damping, next_damping = influence.damp, 0.0
-    if auto:
-        choice = influence.damping_choice(influence.gnh, remain.tolist())
-        damping, next_damping = choice.damping, choice.extremes.largest / choice.condition
-    blocks = _blocks(influence)
-    options = IhvpOptions("cg", rtol=influence.rtol, roundoff=torch.finfo(theta.dtype).eps, on_failure="report")
-    steps = 0
-    for _ in range(MAX_TRIALS if auto else 1):
-        operator = influence.operator(influence.gnh, damping, remain.tolist())
-        solved = solve_cg(operator, slope, options, None if blocks is None else blocks.inverse(damping))
-        steps += int(solved.statistics["steps"])
-        if not solved.converged:
-            raise ConvergenceError(
-                f"forget: the system of the remaining rows with damping {damping:.2g} ended with {solved.status} after "
-                f"{steps} steps, relative residual {solved.statistics['relative_residual']:.2g}. Pass a larger damp or "
-                'curvature="gauss_newton", or train on.'
-            )
-        updated = theta + solved.value.to(theta)
-        gain = tilted.gain(theta, updated, slope, damping)
-        if not auto or gain >= ENOUGH:
-            break
-        damping = max(GROWTH * damping, next_damping)
+    require_choice("form", form, FORMS)
+    options = options or IhvpOptions()
+    before = torch.ones(objective.n_samples, dtype=torch.float64) if weights is None else weights
+    after = remain_weights(objective, unlearn, before)
+    if form == "remain_gradient":
+        slope = -objective.gradient(theta, after)
     else:
-        raise ConvergenceError(
-            f"forget: no step with damping up to {damping:.2g} lowers the loss of the remaining rows as its quadratic "
-            "model promises. Train the model to a minimum, remove fewer rows at once, or retrain."
+        slope = objective.gradient(theta, before - after, regularised=False)
+    solution = inverse_hvp(objective, theta, before if form == "first_order" else after, slope, options)
+    return Update(theta + solution.value, after, solution)
+
+
+def remain_weights(objective: Objective, unlearn: IntArray, weights: Tensor | None = None) -> Tensor:
+    """Weights, shape (n,), (ones unless given) with 0 on the samples to unlearn; refuses an empty or total set."""
+    rows = require_rows("rows to unlearn", unlearn, objective.n_samples)
+    before = torch.ones(objective.n_samples, dtype=torch.float64) if weights is None else weights
+    if not rows.size:
+        raise InputError("rows to unlearn: expected at least one, got none; nothing to forget.")
+    if not before[rows].any():
+        raise InputError(f"rows to unlearn: none of the {rows.size} has a weight in this model; nothing to forget.")
+    after = before.clone()
+    after[rows] = 0.0
+    if not after.any():
+        raise InputError(
+            f"rows to unlearn: got all {int((before > 0).sum())} training rows; nothing would remain to define the "
+            "model. Keep some rows, or discard the model."
         )
-    pull = float(slope.norm()) or 1.0
-    left = risk.gradient(updated, remain) - old_gradient if np.isfinite(gain) else torch.full_like(slope, torch.inf)
-    residual = float(solved.statistics["relative_residual"])
-    return DampedStep(
-        updated, damping, gain, float(left.norm()) / pull, float(old_gradient.norm()) / pull, steps, residual
-    )
+    return after
 
 
-class _Tilted:
-    """The loss of the remaining rows without what training had left over."""
+def retrain(objective: HeadObjective, unlearn: IntArray, weights: Tensor | None = None) -> Tensor:
+    """Refit a head from the remaining data by least squares, without using the trained one.
 
-    def __init__(self, risk: TrainingRisk, remain: IntArray, old_gradient: Tensor) -> None:
-        self._risk, self._remain, self._old_gradient = risk, remain, old_gradient.double()
+    Args:
+        objective: the training problem on T.
+        unlearn: rows of T to leave out.
+        weights: weights before the removal, shape (n,); None means ones.
 
-    def gain(self, theta: Tensor, updated: Tensor, slope: Tensor, damping: float) -> float:
-        """Decrease of T as a share of the promised one; 1 where both are below what rounding can show."""
-        step = (updated - theta).double()
-        promised = 0.5 * float(slope.double() @ step + damping * step.square().sum())
-        before = self._risk.mean(theta, self._remain)
-        after = self._risk.mean(updated, self._remain)
-        decrease = before - after + float(self._old_gradient @ step)
-        noise = 100 * torch.finfo(theta.dtype).eps * abs(before)
-        if promised <= noise and abs(decrease) <= 10 * noise:
-            return 1.0
-        return decrease / promised if np.isfinite(decrease) else -np.inf
+    Returns:
+        θ, shape (P,).
+
+    Raises:
+        InputError: rows empty, total, out of range or repeated.
+        SingularHessianError: the remaining samples do not determine the parameters.
+    """
+    return objective.fit(remain_weights(objective, unlearn, weights))
 
 
-def _blocks(influence: CGInfluenceModule) -> RiskBlocks | None:
-    try:
-        return risk_blocks(influence.risk, influence.risk.flat.theta)
-    except InputError:
-        return None
+def relative_distance(theta: Tensor, reference: Tensor) -> float:
+    """`‖θ − θ_ref‖ / ‖θ_ref‖`."""
+    return float((theta - reference).norm() / reference.norm())
 
 
 #: Relative distance up to which a head counts as the minimum of its training problem: far above the
@@ -224,18 +216,10 @@ def _step_if_accurate(
 def statistics_step(
     model: Forecaster, before: HeadStatistics, sums: HeadStatistics, after: Tensor, outputs: Tensor, form: str
 ) -> Step:
-    """The step to the minimum that the statistics at the new weights define.
+    """The step to the minimum that the statistics `sums` at the new weights `after` (n, B) define.
 
     The form "unlearn_gradient" keeps the step that training left over, H_R⁻¹ times the old
-    gradient: 0 up to rounding, and left out, for a head at its minimum.
-
-    Args:
-        model: the model before the step.
-        before: statistics at its weights.
-        sums: statistics at the new weights.
-        after: new weights, shape (n, B).
-        outputs: positions of the outputs that change.
-        form: "unlearn_gradient" or "remain_gradient".
+    gradient (from the statistics `before`): 0 up to rounding, and left out, for a head at its minimum.
 
     Raises:
         InputError: statistics of rows that had never been added.

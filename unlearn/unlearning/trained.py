@@ -8,22 +8,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from unlearn.checks import FloatArray, IntArray, require_choice, require_rows
-from unlearn.errors import InputError
+from unlearn.errors import ConvergenceError, InputError
 from unlearn.influence.cg import CGInfluenceModule
 from unlearn.influence.flat import FlatModel, copied
 from unlearn.influence.module import require_module
+from unlearn.influence.preconditioner import risk_blocks
+from unlearn.influence.risk import TrainingRisk
 from unlearn.influence.scores import LossFunction, PairObjective
-from unlearn.unlearning.steps import ENOUGH, damped_step
+from unlearn.linalg import IhvpOptions, solve_cg
 
 #: "gauss_newton" is positive semi-definite anywhere, and the Hessian itself for a model linear in its parameters.
 CURVATURES = ("gauss_newton", "hessian")
 
 #: Relative size of the gradient on the remaining rows up to which the result is their minimiser, per dtype.
 AT_MINIMUM = {torch.float64: 1e-8, torch.float32: 1e-4}
+
+#: Share of the decrease that its quadratic model promises below which a step is taken again with more damping.
+ENOUGH = 0.25
+#: Factor by which damping grows, and how often at most.
+GROWTH, MAX_TRIALS = 10.0, 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,22 +178,15 @@ class TrainedModule:
                 f"rows to unlearn: expected some of the {risk.samples.size} training rows, not {len(unlearn)}."
             )
         theta = risk.flat.theta
-        step = damped_step(self._influence, unlearn, self._wanted_damp)
+        updated, statistics = damped_step(self._influence, unlearn, self._wanted_damp)
         model = copied(self._influence.model)
-        FlatModel(model).load(step.theta)
-        statistics = {
-            "damping": step.damping,
-            "steps": float(step.steps),
-            "relative_residual": step.relative_residual,
-            "gain": step.gain,
-            "gradient_ratio_after": step.gradient_ratio_after,
-            "stationarity_before": step.stationarity_before,
-            "relative_change": float((step.theta - theta).norm() / theta.norm()),
-        }
+        FlatModel(model).load(updated)
+        statistics["relative_change"] = float((updated - theta).norm() / theta.norm())
         if self._influence.test_loader is not None:
             statistics["test_loss_before"] = self._influence.mean_test_loss(theta)
-            statistics["test_loss_after"] = self._influence.mean_test_loss(step.theta)
-        complete = max(step.gradient_ratio_after, step.stationarity_before) <= AT_MINIMUM[theta.dtype]
+            statistics["test_loss_after"] = self._influence.mean_test_loss(updated)
+        left = max(statistics["gradient_ratio_after"], statistics["stationarity_before"])
+        complete = left <= AT_MINIMUM[theta.dtype]
         return ForgottenModule(model, unlearn, complete, statistics, self._limitations(complete, statistics))
 
     def _limitations(self, complete: bool, statistics: dict[str, float]) -> list[str]:
@@ -228,3 +228,80 @@ class TrainedModule:
             got = count if whole else type(count).__name__
             raise InputError(f"count: expected 1 to {len(scores)} rows, got {got}.")
         return np.argsort(scores, kind="stable")[:count].astype(np.int64)
+
+
+def damped_step(influence: CGInfluenceModule, unlearn: IntArray, damp: float | str) -> tuple[Tensor, dict[str, float]]:
+    """Take the step from θ* that removes the rows U, for the loss of the remaining rows without what training had left.
+
+    Args:
+        influence: the model, its rows and its solver.
+        unlearn: U, some of the training rows.
+        damp: λ, or "auto": that of `damping_choice` for the remaining rows, or the first of 10 λ, 100 λ, ... whose
+            step lowers the loss by at least a quarter of what its model promises (Levenberg-Marquardt).
+
+    Returns:
+        New parameters, shape (P,), and statistics, see `ForgottenModule`.
+
+    Raises:
+        ConvergenceError: a system was not solved, or no damping gives a step that lowers the loss.
+    """
+    risk, theta = influence.risk, influence.risk.flat.theta
+    remain = np.setdiff1d(np.arange(risk.samples.size), unlearn)
+    slope = risk.gradient(theta, unlearn) * (len(unlearn) / len(remain))
+    old_gradient = risk.gradient(theta) * (risk.samples.size / len(remain))
+    auto = damp == "auto"
+    damping, next_damping = influence.damp, 0.0
+    if auto:
+        choice = influence.damping_choice(influence.gnh, remain.tolist())
+        damping, next_damping = choice.damping, choice.extremes.largest / choice.condition
+    try:
+        inverse = risk_blocks(risk, theta)
+    except InputError:  # the model does not end in a linear layer
+        inverse = None
+    options = IhvpOptions("cg", rtol=influence.rtol, roundoff=torch.finfo(theta.dtype).eps, on_failure="report")
+    steps = 0
+    for _ in range(MAX_TRIALS if auto else 1):
+        operator = influence.operator(influence.gnh, damping, remain.tolist())
+        solved = solve_cg(operator, slope, options, None if inverse is None else inverse(damping))
+        steps += int(solved.statistics["steps"])
+        if not solved.converged:
+            raise ConvergenceError(
+                f"forget: the system of the remaining rows with damping {damping:.2g} ended with {solved.status} after "
+                f"{steps} steps, relative residual {solved.statistics['relative_residual']:.2g}. Pass a larger damp or "
+                'curvature="gauss_newton", or train on.'
+            )
+        updated = theta + solved.value.to(theta)
+        gain = _gain(risk, remain, old_gradient, updated, slope, damping)
+        if not auto or gain >= ENOUGH:
+            break
+        damping = max(GROWTH * damping, next_damping)
+    else:
+        raise ConvergenceError(
+            f"forget: no step with damping up to {damping:.2g} lowers the loss of the remaining rows as its quadratic "
+            "model promises. Train the model to a minimum, remove fewer rows at once, or retrain."
+        )
+    pull = float(slope.norm()) or 1.0
+    left = risk.gradient(updated, remain) - old_gradient if np.isfinite(gain) else torch.full_like(slope, torch.inf)
+    return updated, {
+        "damping": damping,
+        "steps": float(steps),
+        "relative_residual": float(solved.statistics["relative_residual"]),
+        "gain": gain,
+        "gradient_ratio_after": float(left.norm()) / pull,
+        "stationarity_before": float(old_gradient.norm()) / pull,
+    }
+
+
+def _gain(
+    risk: TrainingRisk, remain: IntArray, old_gradient: Tensor, updated: Tensor, slope: Tensor, damping: float
+) -> float:
+    """Decrease of the loss as a share of the promised one; 1 where both are below what rounding can show."""
+    theta = risk.flat.theta
+    step = (updated - theta).double()
+    promised = 0.5 * float(slope.double() @ step + damping * step.square().sum())
+    before = risk.mean(theta, remain)
+    decrease = before - risk.mean(updated, remain) + float(old_gradient.double() @ step)
+    noise = 100 * torch.finfo(theta.dtype).eps * abs(before)
+    if promised <= noise and abs(decrease) <= 10 * noise:
+        return 1.0
+    return decrease / promised if np.isfinite(decrease) else -np.inf

@@ -22,7 +22,7 @@ from unlearn.studies.full_network.options import require_conditions
 from unlearn.studies.full_network.problem import Group, NetworkProblem, plan_groups
 from unlearn.studies.full_network.run import SeedStudy, Truth, measure_seed
 from unlearn.unlearning import newton_update
-from unlearn.unlearning.newton import Update
+from unlearn.unlearning.steps import Update
 
 N, BLOCKS = 36, 3
 
