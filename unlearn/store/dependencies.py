@@ -48,11 +48,6 @@ def roots(*code: object) -> tuple[str, ...]:
     return tuple(sorted({_module_of(one) for one in code}))
 
 
-def modules_of(*code: object) -> tuple[str, ...]:
-    """Names of all modules that `sources` hashes, sorted."""
-    return _walked(roots(*code))
-
-
 @cache
 def _hash_of(names: tuple[str, ...]) -> str:
     text = "".join(f"{name} {_facts(name).digest}\n" for name in _walked(names))
@@ -61,6 +56,7 @@ def _hash_of(names: tuple[str, ...]) -> str:
 
 @cache
 def _walked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """All modules that these and what they import are made of."""
     followed = {_LIBRARY, *(name.partition(".")[0] for name in names)}
     todo, seen = [inner for name in names for inner in _inside(name)], set()
     while todo:
