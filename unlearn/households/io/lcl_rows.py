@@ -261,7 +261,7 @@ def _sources(path: Path) -> list[_Source]:
     elif path.suffix.lower() == ".zip":
         with foreign_errors(path, "a zip archive", "Fetch it again."), zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if _is_csv(entry.filename)]
-            require_unpackable(path, members, path.stat().st_size, DataError)
+            require_unpackable(path, members, path.stat().st_size)
         files = [_Source(f"{path}/{entry.filename}", entry.file_size, path, entry.filename) for entry in members]
     elif path.is_file():
         return [_Source(str(path), path.stat().st_size, path)]
