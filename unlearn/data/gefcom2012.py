@@ -103,7 +103,6 @@ def read_gefcom2012(
 
 
 def _checked_zones(zones: Sequence[int], table: DailyTable) -> list[int]:
-    """Refuse no zones, repeated zones and zones that the file does not have."""
     if len(zones) == 0:
         raise DataError(f"{table.file}: expected at least one zone, got none. Pass zones such as {CLEAN_ZONES}.")
     if len(set(zones)) != len(zones):
@@ -141,7 +140,6 @@ def _cached_tables() -> tuple[DailyTable, DailyTable]:
 
 
 def _parse(path: str | Path) -> tuple[DailyTable, DailyTable]:
-    """Read load (with the blank weeks filled) and temperature from an archive or a folder."""
     with Archive(path) as archive:
         load = parse_daily(archive, LOAD_FILE, "zone_id")
         if archive.find(SOLUTION_FILE) is not None:
@@ -191,17 +189,11 @@ class DailyTable:
     ) -> pd.DataFrame:
         """Return the hours of some places from one day to another, all of them present.
 
-        Args:
-            places: numbers of the places, all known.
-            first: first day.
-            last: last day.
-            negative: accept values below zero.
-
         Returns:
             A row per hour, indexed by its start (`h1` starts at 0:00); a column per place.
 
         Raises:
-            DataError: a missing day, or a blank or negative value; names column and row.
+            DataError: a missing day, a blank, or (unless `negative`) a value below 0; names column and row.
         """
         days = pd.date_range(first, last, freq="D")
         rows = self._of_days(places, days)

@@ -69,7 +69,6 @@ def read_tables(
 
 
 def _read(table: Table, timestamp: str, date_format: str | None, negative: bool = True) -> pd.DataFrame:
-    """Read one table: float64 columns, indexed by time."""
     table.require([timestamp], "Name the column of times in the argument timestamp.")
     columns = [title for title in table.titles if title.strip() != timestamp.strip()]
     if not columns:
@@ -86,7 +85,6 @@ def _read(table: Table, timestamp: str, date_format: str | None, negative: bool 
 
 
 def _require_hours(table: Table, timestamp: str, hours: pd.DatetimeIndex) -> None:
-    """Refuse all but consecutive hours."""
     seconds = seconds_of(hours)
     step = common_step(seconds)
     if step not in (0, HOUR_S):

@@ -273,7 +273,6 @@ def _partedtime_fault(dates: Sequence[re.Match[str]]) -> str:
 
 
 def _clock_format(rest: str) -> str:
-    """Format of what follows a date."""
     match = _CLOCK.match(rest)
     if not match:
         return ""

@@ -287,7 +287,6 @@ def _titled(where: str, sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain_table(where: str, content: bytes) -> pd.DataFrame:
-    """Return plain text as a table in the order of hours."""
     table = parse_csv(where, content, "a workbook or a table with commas")
     raw = pd.DataFrame({title: table.column(title).to_pylist() for title in table.titles})
     hour = next((title for title in table.titles if title.strip().lower() == "hour"), None)

@@ -270,7 +270,14 @@ def read_lead(path: str | Path, *, max_buildings: int | None = None, date_format
     table.refuse(np.isinf(reading), column, wanted, "Mend them or leave them blank.")
     label = _labels(table) if table.has("anomaly") else None
     hour = (seconds - seconds.min()) // HOUR_S
-    _refuse_twice(table, times, building * (hour.max() + 1) + hour)
+    twice = pd.Series(building * (hour.max() + 1) + hour).duplicated().to_numpy()
+    if twice.any():
+        i = int(np.argmax(twice))
+        raise DataError(
+            f"{path}: expected each hour of a building once, got {times[i]} of building "
+            f"{table.column('building_id')[i]} again at row {table.row(i)}; {int(twice.sum())} such rows. Keep one."
+            f"{repeated_hour(times[twice])}"
+        )
 
     kept = building < len(names)
     shape = (len(names), int(hour.max()) + 1)
@@ -295,14 +302,3 @@ def _labels(table: Table) -> BoolArray:
     mend = "Leave the column out if the readings are not labelled."
     table.refuse((values != 0) & (values != 1), ["anomaly"], wanted, mend)
     return values[:, 0] == 1
-
-
-def _refuse_twice(table: Table, times: pd.DatetimeIndex, key: IntArray) -> None:
-    twice = pd.Series(key).duplicated().to_numpy()
-    if twice.any():
-        i = int(np.argmax(twice))
-        raise DataError(
-            f"{table.where}: expected each hour of a building once, got {times[i]} of building "
-            f"{table.column('building_id')[i]} again at row {table.row(i)}; {int(twice.sum())} such rows. Keep one."
-            f"{repeated_hour(times[twice])}"
-        )

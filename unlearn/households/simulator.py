@@ -243,7 +243,6 @@ def draw_population(n_households: int, shares: dict[str, float], random: np.rand
 
 
 def _pick(chances: FloatArray, random: np.random.Generator) -> IntArray:
-    """Draw one column per row with these chances."""
     level = np.cumsum(chances / chances.sum(axis=1, keepdims=True), axis=1)
     return np.minimum((random.random(len(chances))[:, None] >= level).sum(axis=1), chances.shape[1] - 1)
 

@@ -157,7 +157,6 @@ def _facts(name: str) -> _Facts:
 
 
 def _imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, _Need]]:
-    """The names that an import binds, and what each stands for."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             # `import a.b` binds a; what of it is used is seen where it is used.
@@ -205,7 +204,6 @@ def _knows(package: str, name: str) -> bool:
 
 
 def _defining(need: _Need, seen: frozenset[_Need] = frozenset()) -> Iterable[str]:
-    """The modules that define what is needed."""
     module, name = need
     if name is None or not _is_package(module) or need in seen:
         return [module]
@@ -252,7 +250,6 @@ def _is_package(name: str) -> bool:
 
 
 def _file(name: str) -> Path:
-    """The source of a module."""
     spec = _spec(name)
     file = spec.origin if spec else getattr(sys.modules.get(name), "__file__", None)
     if not file or not file.endswith(".py") or not Path(file).is_file():

@@ -146,7 +146,6 @@ def require_files(folder: Path, files: object, mend: str = MEND) -> None:
 
 
 def _seal(temporary: Path, path: Path) -> None:
-    """Put the seal into a file that holds a blank one."""
     with temporary.open("r+b") as stream:
         seals = _seals(stream)
         if [seal for _, seal in seals] != [BLANK_SEAL[len(_MARK) :]]:

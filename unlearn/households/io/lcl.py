@@ -160,14 +160,12 @@ def _gathered(
 
 
 def _table(households: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:
-    """Return the frame of households from their ids and labels."""
     tariff, acorn, segment = zip(*(labels for _, labels in households), strict=True)
     ids = [name for name, _ in households]
     return pd.DataFrame({"household_id": ids, "segment": segment, "acorn": acorn, "tariff": tariff})
 
 
 def _segments(households: pd.DataFrame) -> tuple[str, ...]:
-    """Segments that occur, in the order of the trial."""
     occurring = set(households["segment"])
     return tuple(segment for segment in LCL_SEGMENTS if segment in occurring)
 

@@ -245,7 +245,6 @@ def _energy(file: pq.ParquetFile, columns: list[str], chosen: NDArray[np.bool_])
 
 
 def _with_labels(path: Path, households: pd.DataFrame, labels: Mapping[str, object]) -> NDArray[np.bool_]:
-    """Which households have these labels."""
     unknown = sorted(set(labels) - set(households.columns))
     if unknown:
         raise InputError(
