@@ -115,7 +115,7 @@ def _run(
         from experiments.internal import only_for_owner
         from experiments.jobs import CARD, dependencies, is_complete
         from unlearn.records import config_hash
-        from unlearn.store.files import sweep
+        from unlearn.store import sweep
 
         torch.set_num_threads(job.threads)
         # Nobody asks a single run whether it is complete.

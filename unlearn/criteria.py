@@ -83,13 +83,9 @@ class MAPE:
         refused = ~known.any(dim=1) if self.leave_out_zeros else ~known.all(dim=1)
         if refused.any():
             hour = int(refused.nonzero()[0])
-            what = "a load other than 0" if self.leave_out_zeros else "loads other than 0"
-            remedy = (
-                "drop such hours" if self.leave_out_zeros else "use MSE, MAPE(leave_out_zeros=True), or drop such hours"
-            )
-            raise InputError(
-                f"MAPE: expected {what}, got {'only 0' if self.leave_out_zeros else 'a 0'} in hour {hour}; {remedy}."
-            )
+            got = f"only 0 in hour {hour}" if self.leave_out_zeros else f"a 0 in hour {hour}"
+            other = "" if self.leave_out_zeros else "use MSE, MAPE(leave_out_zeros=True), or "
+            raise InputError(f"MAPE: expected loads other than 0, got {got}; {other}drop such hours.")
         share = (forecast_pu - load_pu).abs() / load_pu.abs().where(known, float("inf"))
         return 100 * share.sum(dim=1) / known.sum(dim=1)
 

@@ -1,8 +1,7 @@
 """The one error hierarchy of the library.
 
-Every message says what was expected, what came, where, and how to mend it. Callers who want to
-catch everything catch `UnlearnError`; the subclasses also derive from the built-in error that
-a Python programmer would expect in that place.
+Every message says what was expected, what came, where, and how to mend it. Callers who want to catch everything catch
+`UnlearnError`; the subclasses also derive from the built-in error that a Python programmer would expect in that place.
 """
 
 from __future__ import annotations

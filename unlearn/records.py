@@ -257,7 +257,6 @@ def _as_text(value: Any) -> str:
 
 @functools.cache
 def _source_fingerprint() -> str:
-    """12 digits that identify the library's Python source."""
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())

@@ -1,11 +1,9 @@
-"""Names of what a room offers: one registry per protocol, whose entries are imported when they are asked for.
+"""What is imported when it is asked for: entries of a registry, and names of a package, so that `import` costs little.
 
-Packages whose names are imported when they are first asked for (PEP 562), so that `import unlearn` costs little.
-
-A package's `__init__` imports under `TYPE_CHECKING` what it offers, as type checkers and editors read it, and the same
-lines tell at run time where each name comes from: there is no second table that could differ. `lazy_loader` does the
-same from a `.pyi` file beside each `__init__`; these few lines need neither those files nor the dependency. They need
-the source of the `__init__`, which every wheel has.
+There is one registry of names per protocol. A package's `__init__` imports under `TYPE_CHECKING` what it offers, as
+type checkers and editors read it, and the same lines tell at run time where each name comes from: there is no second
+table that could differ. `lazy_loader` does the same from a `.pyi` file beside each `__init__`; these few lines need
+neither those files nor the dependency. They need the source of the `__init__`, which every wheel has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Names of files and folders while they are written: they say which process writes them, and so when it has died.
+"""What must not outlive its process: names of files while they are written, and locks that survive forks and pickles.
 
-What a process that ended leaves is swept when another one first writes there, or by `sweep`.
-
-A lock that objects which learn or cache hold while they do, and that survives copies, pickles and forks.
+Temporary names say which process writes them, and so when it has died. What it leaves is swept when another one first
+writes there, or by `sweep`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import weakref
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +125,7 @@ class Guard:
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lock.release()
 
     def __reduce__(self) -> tuple[type[Guard], tuple[()]]:

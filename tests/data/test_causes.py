@@ -28,7 +28,7 @@ def test_a_stray_row_is_left_out_and_counted(tmp_path, caplog):
     assert read.reading.off_the_half_hour + read.reading.null == 2
     assert "1 rows off the steps of 30 min are left out, first 2013-01-03 12:15:00" in caplog.text
     hours = sorted([*pd.date_range("2013-01-01", periods=48, freq="h"), pd.Timestamp("2013-01-01 12:15")])
-    with pytest.raises(DataError, match=r"2013-01-01 12:15:00 at row 15, which lies between two hours; 1 such rows"):
+    with pytest.raises(DataError, match=r"2013-01-01 12:15.* at row 15; 1 such values. It lies between two hours"):
         read_tables(wide(tmp_path, hours), {})
 
 

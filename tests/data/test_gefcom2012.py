@@ -8,9 +8,8 @@ from tests.data import builders
 from unlearn.data import gefcom2012
 from unlearn.data.features import best_stations, distinct_columns, temperature_features
 from unlearn.data.files import Archive
-from unlearn.data.gefcom2012 import CLEAN_ZONES, read_gefcom2012
+from unlearn.data.gefcom2012 import CLEAN_ZONES, parse_daily, read_gefcom2012
 from unlearn.data.splits import PUBLISHED
-from unlearn.data.tables import parse_daily
 from unlearn.errors import DataError, InputError
 
 LOAD, SOLUTION, TEMPERATURE = "Load_history.csv", "Load_solution.csv", "temperature_history.csv"

@@ -120,12 +120,12 @@ def test_parquet_rows_count_from_one(load, tmp_path):
 @pytest.mark.parametrize(("value", "got"), [(None, "a blank"), ("noon", "'noon'")])
 def test_unusable_time(load, tmp_path, value, got):
     load.loc[4, "timestamp"] = value
-    refuses(tmp_path, rf"load.csv: expected a time in column timestamp, got {got} at row 6", load=load)
+    refuses(tmp_path, rf"load.csv: expected a time, got {got} in column timestamp at row 6", load=load)
 
 
 def test_times_of_differing_offsets(load, tmp_path):
     load["timestamp"] = [f"{time}{'+01:00' if i < 30 else '+02:00'}" for i, time in enumerate(load["timestamp"])]
-    refuses(tmp_path, "expected times of one offset in column timestamp.*Write them in UTC", load=load)
+    refuses(tmp_path, "expected times of one offset, .* in column timestamp.*Write them in UTC", load=load)
 
 
 @pytest.mark.parametrize(

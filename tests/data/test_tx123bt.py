@@ -235,7 +235,8 @@ def test_damaged_climate_file(files, tmp_path, content, match):
 
 @pytest.mark.parametrize("n_loads", [0, 7])
 def test_too_few_buses(files, tmp_path, n_loads):
-    refuses(files, tmp_path, rf"n_loads from 1 to 6, the buses whose load varies, got {n_loads}", n_loads=n_loads)
+    with pytest.raises(InputError, match=rf"loads from 1 to 6 \(loads that vary, of \d+\), got {n_loads}"):
+        read_tx123bt(builders.write_zip(files, tmp_path / "tx.zip"), n_loads=n_loads)
 
 
 @pytest.mark.parametrize("buses", [(0,), (7,), (1, 1), ()])

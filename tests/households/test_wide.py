@@ -99,7 +99,7 @@ def test_labels_belong_to_their_household(tmp_path):
         (lambda t: t.drop(columns="segment"), "missing segment"),
         (lambda t: t.iloc[:2], r"expected a row for each household of .*missing home 2 \(1 in all\)"),
         (lambda t: pd.concat([t, t.iloc[1:2]]), "each household_id once, got home 1 again at row 5"),
-        (lambda t: t.assign(segment=["a", None, "b"]), "a name in column segment, got a blank at row 3"),
+        (lambda t: t.assign(segment=["a", None, "b"]), "a name, got a blank in column segment at row 3"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, change, match):
@@ -133,12 +133,12 @@ def test_times_with_offsets_are_converted_to_utc(tmp_path):
             "got 2021-03-27 00:30:00 at row 4 after .* unsorted; 1 such rows",
         ),
         (lambda t: t.iloc[[0, 1, 1, *range(2, 144)]], "at row 4 after .*: it is a duplicate; 1 such rows"),
-        (lambda t: t.replace("2021-03-27 01:00:00", "later"), "a time in column timestamp, got 'later' at row 4"),
+        (lambda t: t.replace("2021-03-27 01:00:00", "later"), "a time, got 'later' in column timestamp at row 4"),
         (lambda t: t.iloc[:1], "steps of whole minutes that divide an hour .*got a single row"),
         (lambda t: t.iloc[::4], "steps of whole minutes that divide an hour .*got steps of 2 h"),
         (
             lambda t: t.assign(timestamp=(pd.to_datetime(t["timestamp"]) + pd.Timedelta("7min")).astype(str)),
-            "full steps of 30 min .*got 2021-03-27 00:07:00 at row 2; 144 such rows",
+            "full steps of 30 min.*got .2021-03-27 00:07:00' in column timestamp at row 2; 144 such values",
         ),
         (
             lambda t: t.assign(**{"home 1": -0.5}),

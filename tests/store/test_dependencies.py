@@ -12,7 +12,7 @@ import pytest
 
 from unlearn.errors import InputError
 from unlearn.store import dependencies, sources
-from unlearn.store.dependencies import modules_of
+from unlearn.store.dependencies import _walked, roots
 
 #: A library in small: a lazy package, one that imports at once, and what draws figures.
 FILES = {
@@ -34,6 +34,11 @@ FILES = {
 }  # fmt: skip
 NEEDED = {"fit", "late", "rooms/solvers", "ground", "data/load"}
 _numbers = itertools.count()
+
+
+def modules_of(*code: object) -> tuple[str, ...]:
+    """All modules whose source counts."""
+    return _walked(roots(*code))
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ EDITS = [
 ]  # fmt: skip
 MORE_EDITS = [
     pytest.param("reporting/figure.py", "\nMORE = 1\n", "", id="what draws"),
-    pytest.param("forecasters/linear.py", '\n"""Words."""  # more words\n', "", id="words"),
-    pytest.param("forecasters/linear.py", "\nMORE = 1\n", "forecaster", id="a forecaster"),
+    pytest.param("forecasters/head.py", '\n"""Words."""  # more words\n', "", id="words"),
+    pytest.param("forecasters/head.py", "\nMORE = 1\n", "forecaster", id="a forecaster"),
     pytest.param("forecasters/network.py", "\nMORE = 1\n", "", id="another forecaster"),
     pytest.param("households/profiles.py", "\nMORE = 1\n", "release", id="what households are"),
     pytest.param("generators/faraday/model.py", "\nMORE = 1\n", "", id="another generator"),

@@ -20,33 +20,15 @@ else:
 
 __all__ = [
     # the data set
-    "LoadDataset",
-    "FittedConstant",
-    "dataset_from_frames",
+    "LoadDataset", "FittedConstant", "dataset_from_frames",
     # dividing its rows
-    "SplitSpec",
-    "Split",
-    "FAIR",
-    "PUBLISHED",
-    "remain_rows",
+    "SplitSpec", "Split", "FAIR", "PUBLISHED", "remain_rows",
     # poisoned training hours
-    "Poisoned",
-    "poison",
+    "Poisoned", "poison",
     # features
-    "CALENDAR_NAMES",
-    "WEATHER_NAMES",
-    "calendar_features",
-    "distinct_columns",
-    "StandardScaler",
+    "CALENDAR_NAMES", "WEATHER_NAMES", "calendar_features", "distinct_columns", "StandardScaler",
     # sources
-    "load_dataset",
-    "SOURCES",
-    "read_gefcom2012",
-    "read_tx123bt",
-    "make_synthetic",
-    "read_tables",
+    "load_dataset", "SOURCES", "read_gefcom2012", "read_tx123bt", "make_synthetic", "read_tables",
     # fetching
-    "fetch",
-    "fetch_wheel",
-    "cache_dir",
-]
+    "fetch", "fetch_wheel", "cache_dir",
+]  # fmt: skip

@@ -1,11 +1,8 @@
-"""Which data sets are simulated: known for arrays that a simulator of this process made, and for what comes of them.
+"""`LoadDataset`: hourly loads, the features that explain them, how the rows are divided; and which data is simulated.
 
 Simulated households need no protection, so noise on them may be drawn again from a seed; on anything else it may not.
 The knowledge goes with the array of energies, not with a field that a caller could fill in: it is lost where another
-array takes its place, where its numbers change, on the way through a file, and in another process. All of these err on
-the side of real data.
-
-`LoadDataset`: hourly loads, the features that explain them, and how the rows are divided.
+array takes its place, where its numbers change, on the way through a file, and in another process.
 """
 
 from __future__ import annotations
@@ -130,8 +127,9 @@ class LoadDataset:
 
     def _in_short(self) -> str:
         hours, split = self.timestamps, self.split
+        span = f" from {hours[0]:%Y-%m-%d %H:%M} to {hours[-1]:%Y-%m-%d %H:%M}" if len(hours) else ""
         return (
-            f"{self.name}: {len(hours)} hours{_span(hours)}, {self.n_loads} loads, {len(self.feature_names)} features; "
+            f"{self.name}: {len(hours)} hours{span}, {self.n_loads} loads, {len(self.feature_names)} features; "
             f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
         )
 
@@ -204,10 +202,6 @@ class LoadDataset:
         )
 
 
-def _span(times: pd.DatetimeIndex) -> str:
-    return f" from {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}" if len(times) else ""
-
-
 def dataset_from_frames(
     load_mw: pd.DataFrame,
     weather: Mapping[str, pd.DataFrame],
@@ -231,8 +225,7 @@ def dataset_from_frames(
             of both, for a forgotten load lives on in them.
 
     Raises:
-        DataError: no DatetimeIndex, differing indices or columns, or any fault that
-            `LoadDataset` refuses.
+        DataError: no DatetimeIndex, differing indices or columns, or any fault that `LoadDataset` refuses.
     """
     if not isinstance(load_mw, pd.DataFrame) or not isinstance(weather, Mapping):
         raise DataError(

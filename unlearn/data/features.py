@@ -98,9 +98,8 @@ def stack_features(timestamps: pd.DatetimeIndex, weather: FloatArray) -> FloatAr
 def distinct_columns(features: FloatArray) -> tuple[tuple[int, int], ...]:
     """Find the (load, feature) pairs whose series differ from all earlier ones and vary in time.
 
-    The calendar repeats over loads and loads that share a weather station repeat its columns; a
-    linear model that uses every copy has a singular Hessian. A constant column repeats the
-    intercept and is left out for the same reason.
+    The calendar repeats over loads and loads that share a weather station repeat its columns; a linear model that uses
+    every copy has a singular Hessian. A constant column repeats the intercept and is left out for the same reason.
 
     Args:
         features: shape (N, B, F); pass training rows only.
@@ -235,9 +234,8 @@ def _is_shifted(feature: FloatArray, load: FloatArray, lag: int) -> bool:
 def least_correlated(load: FloatArray, count: int) -> IntArray:
     """Choose `count` columns whose mutual correlations are small.
 
-    The choice starts with the pair of the smallest |correlation| and adds, one by one, the column
-    whose largest |correlation| with those chosen is smallest. Columns that do not vary are never
-    chosen.
+    The choice starts with the pair of the smallest |correlation| and adds, one by one, the column whose largest
+    |correlation| with those chosen is smallest. Columns that do not vary are never chosen.
 
     Args:
         load: shape (N, B); pass training rows only.
@@ -270,10 +268,9 @@ def least_correlated(load: FloatArray, count: int) -> IntArray:
 def best_stations(load: FloatArray, temperature: FloatArray, hour: IntArray) -> tuple[IntArray, FloatArray]:
     """Find the station whose temperature explains each load best.
 
-    Every load is regressed on T, T², T³ of one station and a constant per hour of the day, the core
-    of the regressions in Hong, Pinson & Fan, International Journal of Forecasting 30(2), 2014. The
-    hourly constants are eliminated by taking out hourly means, which leaves a 3 x 3 system for each
-    station.
+    Every load is regressed on T, T², T³ of one station and a constant per hour of the day, the core of the regressions
+    in Hong, Pinson & Fan, International Journal of Forecasting 30(2), 2014. The hourly constants are eliminated by
+    taking out hourly means, which leaves a 3 x 3 system for each station.
 
     Args:
         load: shape (N, B), any unit; pass training rows only.

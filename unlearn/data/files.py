@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
 from http.client import HTTPException
 from pathlib import Path
-from types import TracebackType
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -136,15 +135,13 @@ class Archive:
                 self.names = tuple(sorted(file.relative_to(self.path).as_posix() for file in files))
                 return
             self._zip = zipfile.ZipFile(self.path)
-            require_unpackable(self.path, self._zip.infolist(), self.path.stat().st_size, DataError)
+            require_unpackable(self.path, self._zip.infolist(), self.path.stat().st_size)
         self.names = tuple(sorted(name for name in self._zip.namelist() if not name.endswith("/")))
 
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._zip is not None:
             self._zip.close()
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from unlearn.checks import BoolArray, FloatArray, short_repr
 from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
 from unlearn.data.features import best_stations, temperature_features
 from unlearn.data.files import Archive, cache_dir, fetch_wheel
 from unlearn.data.sources import Gefcom2012
 from unlearn.data.splits import FAIR, SplitSpec
-from unlearn.data.tables import DailyTable, parse_daily
+from unlearn.data.text_tables import Table, number_fault, parse_csv
 from unlearn.errors import DataError
 from unlearn.records import read_parquet, write_parquet
 from unlearn.store import kept, temporary_folder
@@ -100,7 +103,6 @@ def read_gefcom2012(
 
 
 def _checked_zones(zones: Sequence[int], table: DailyTable) -> list[int]:
-    """Refuse no zones, repeated zones and zones that the file does not have."""
     if len(zones) == 0:
         raise DataError(f"{table.file}: expected at least one zone, got none. Pass zones such as {CLEAN_ZONES}.")
     if len(set(zones)) != len(zones):
@@ -138,9 +140,165 @@ def _cached_tables() -> tuple[DailyTable, DailyTable]:
 
 
 def _parse(path: str | Path) -> tuple[DailyTable, DailyTable]:
-    """Read load (with the blank weeks filled) and temperature from an archive or a folder."""
     with Archive(path) as archive:
         load = parse_daily(archive, LOAD_FILE, "zone_id")
         if archive.find(SOLUTION_FILE) is not None:
             load = load.filled_from(parse_daily(archive, SOLUTION_FILE, "zone_id"))
         return load, parse_daily(archive, TEMPERATURE_FILE, "station_id")
+
+
+#: Commas that part thousands; in 1,5 one would be a decimal comma.
+_THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"
+HOUR_COLUMNS = tuple(f"h{hour}" for hour in range(1, 25))
+
+
+@short_repr
+@dataclass(frozen=True)
+class DailyTable:
+    """Hourly values of several places, one row per place and day.
+
+    Attributes:
+        file: file name, for messages.
+        key: name of the column that numbers the places.
+        rows: columns `key`, `date`, `h1` to `h24` (NaN where blank) and `row`, the line of the file
+            with the header as line 1; each place and day at most once.
+    """
+
+    file: str
+    key: str
+    rows: pd.DataFrame
+
+    def keys(self) -> list[int]:
+        """Return the numbers of the places, sorted."""
+        return sorted(int(place) for place in self.rows[self.key].unique())
+
+    def filled_from(self, other: DailyTable) -> DailyTable:
+        """Fill blank hours with those that another table has for the same place and day."""
+        index = [self.key, "date"]
+        filled = self.rows.set_index(index)
+        hours = list(HOUR_COLUMNS)
+        filled[hours] = filled[hours].fillna(other.rows.set_index(index)[hours].reindex(filled.index))
+        return replace(self, rows=filled.reset_index())
+
+    def hourly(
+        self,
+        places: Sequence[int],
+        first: pd.Timestamp,
+        last: pd.Timestamp,
+        negative: bool = True,
+    ) -> pd.DataFrame:
+        """Return the hours of some places from one day to another, all of them present.
+
+        Returns:
+            A row per hour, indexed by its start (`h1` starts at 0:00); a column per place.
+
+        Raises:
+            DataError: a missing day, a blank, or (unless `negative`) a value below 0; names column and row.
+        """
+        days = pd.date_range(first, last, freq="D")
+        rows = self._of_days(places, days)
+        self._require_days(rows)
+        self._require_values(rows, negative)
+        return _by_hour(rows, places, days)
+
+    def day_before(self, places: Sequence[int], first: pd.Timestamp) -> pd.DataFrame:
+        """Return the 24 hours before a day, NaN where the table has none."""
+        days = pd.DatetimeIndex([first - pd.Timedelta(days=1)])
+        return _by_hour(self._of_days(places, days), places, days)
+
+    def _of_days(self, places: Sequence[int], days: pd.DatetimeIndex) -> pd.DataFrame:
+        wanted = pd.MultiIndex.from_product([places, days], names=[self.key, "date"])
+        return self.rows.set_index([self.key, "date"]).reindex(wanted)
+
+    def _require_days(self, rows: pd.DataFrame) -> None:
+        missing = rows.index[rows["row"].isna()]
+        if missing.empty:
+            return
+        place, day = missing[0]
+        of_place = self.rows[self.rows[self.key] == place]
+        earlier = of_place[of_place["date"] < day]
+        after = f"the row before it is row {earlier['row'].iloc[-1]}" if len(earlier) else "no row is earlier"
+        raise DataError(
+            f"{self.file}: expected every day of {day.year} for {self.key} {place}, got no row for "
+            f"{day.date()} ({after}; {len(missing)} missing days). Add the rows, or choose a "
+            "year that is complete."
+        )
+
+    def _require_values(self, rows: pd.DataFrame, negative: bool) -> None:
+        values = rows[list(HOUR_COLUMNS)].to_numpy(np.float64)
+        bad, fault = np.isnan(values), "a number"
+        if not bad.any() and not negative:
+            bad, fault = values < 0, "a load of at least 0"
+        if bad.any():
+            i, hour = (int(k) for k in np.argwhere(bad)[0])
+            place, day = rows.index[i]
+            got = "a blank" if np.isnan(values[i, hour]) else f"{values[i, hour]:g}"
+            raise DataError(
+                f"{self.file}: expected {fault}, got {got} in column {HOUR_COLUMNS[hour]} at "
+                f"row {int(rows['row'].iloc[i])} ({self.key} {place}, {day.date()}; {int(bad.sum())} such "
+                "values). Fill it in, leave this place out, or choose another year."
+            )
+
+
+def parse_daily(archive: Archive, file: str, key: str) -> DailyTable:
+    """Parse a CSV file with columns `key, year, month, day, h1, ..., h24`.
+
+    Numbers may carry thousands separators, hours may be blank, further columns are ignored.
+
+    Args:
+        archive: where the file is.
+        file: its name, in whatever subfolder.
+        key: name of the column that numbers the places.
+
+    Raises:
+        DataError: no such file, a missing column, something that is not a number or a date, or a
+            place and day that occurs twice; names column and row.
+    """
+    name = archive.find(file)
+    if name is None:
+        raise DataError(f"{archive.path}: expected a file {file}, found none among {len(archive.names)} files.")
+    table = parse_csv(f"{archive.path}/{name}", archive.read(name), "a CSV table")
+    whole = [key, "year", "month", "day"]
+    table.require([*whole, *HOUR_COLUMNS], "Name the columns so.")
+    numbers, written = _numbers(table, whole)
+    there = written.sum(axis=1) > 0
+    table.refuse(there[:, None] & np.not_equal(numbers % 1, 0), whole, "a whole number", "Correct it.")
+    hours, _ = _numbers(table, HOUR_COLUMNS)
+    numbers = numbers[there].astype(np.int64)
+    rows = pd.DataFrame(hours[there], columns=list(HOUR_COLUMNS))
+    rows.insert(0, key, numbers[:, 0])
+    rows.insert(1, "date", pd.to_datetime(pd.DataFrame(numbers[:, 1:], columns=whole[1:]), errors="coerce"))
+    rows["row"] = [table.row(int(i)) for i in np.flatnonzero(there)]
+    if rows["date"].isna().any():
+        i = int(np.argmax(rows["date"].isna()))
+        got = "-".join(map(str, numbers[i, 1:]))
+        raise DataError(f"{file}: expected a date in columns year, month, day, got {got} at row {rows['row'][i]}.")
+    repeated = rows.duplicated([key, "date"])
+    if repeated.any():
+        place, day, again = rows.loc[repeated, [key, "date", "row"]].iloc[0]
+        first = rows["row"][(rows[key] == place) & (rows["date"] == day)].iloc[0]
+        raise DataError(
+            f"{file}: expected each {key} and day once, got {key} {place} on {day.date()} at rows {first} and {again} "
+            f"({int(repeated.sum())} repeats). Drop the repeats."
+        )
+    return DailyTable(file, key, rows.sort_values([key, "date"], ignore_index=True))
+
+
+def _numbers(table: Table, titles: Sequence[str]) -> tuple[FloatArray, BoolArray]:
+    """Numbers of some columns, NaN where a cell is blank, and where one is not; commas only between thousands."""
+    values, written = [], []
+    for title in titles:
+        text = pd.Series(table.column(title).to_pylist(), dtype="str").str.strip()
+        plain = text.mask(text.str.fullmatch(_THOUSANDS), text.str.replace(",", ""))
+        values.append(pd.to_numeric(plain, errors="coerce").to_numpy(np.float64))
+        written.append((text != "").to_numpy(bool))
+        bad = written[-1] & ~np.isfinite(values[-1])
+        table.refuse(bad, [title], "a number", number_fault(text[int(np.argmax(bad))]) if bad.any() else "")
+    return np.column_stack(values), np.column_stack(written)
+
+
+def _by_hour(rows: pd.DataFrame, places: Sequence[int], days: pd.DatetimeIndex) -> pd.DataFrame:
+    """A row per hour of consecutive days, a column per place."""
+    values = rows[list(HOUR_COLUMNS)].to_numpy(np.float64).reshape(len(places), -1).T
+    hours = pd.date_range(days[0], periods=24 * len(days), freq="h", name="timestamp")
+    return pd.DataFrame(values, index=hours, columns=list(places))

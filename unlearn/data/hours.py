@@ -1,9 +1,8 @@
-"""Hours of loads: series, energy in them, gaps and repeated hours."""
+"""Hours of loads: which rows a caller means, readings in another unit or of a register, and made-up noise."""
 
 from __future__ import annotations
 
 import datetime
-import logging
 import re
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -28,9 +27,6 @@ def autoregressive(shocks: FloatArray, memory: float, axis: int = 0) -> FloatArr
     return lfilter([1.0], [1.0, -decay], scaled, axis=axis)
 
 
-logger = logging.getLogger(__name__)
-#: Energy of one hour that no household and few buildings reach in the mean.
-_MUCH_KWH = 50.0
 #: Readings that a register is told by, and the least share of steps at which it rises.
 _ENOUGH, _RISING = 96, 0.25
 _UNIT = re.compile(r"[(\[_ ](wh|mwh|gwh|w|kw|mw)[)\]]?\s*$", re.IGNORECASE)
@@ -81,20 +77,11 @@ def refuse_registers(where: str, names: Sequence[str], readings: FloatArray) -> 
         )
 
 
-def warn_of_much(where: str, mean_kwh_per_hour: float) -> None:
-    """Log a warning where meters use so much in the mean that their unit may be another."""
-    if mean_kwh_per_hour > _MUCH_KWH:
-        logger.warning(
-            "%s: meters use %.0f kWh an hour in the mean; if the readings are in Wh, divide them by 1000",
-            where,
-            mean_kwh_per_hour,
-        )
-
-
 #: A moment as a caller may write it; text is ISO 8601, "2007-03-01" or "2007-03-01 06:00".
 Time: TypeAlias = str | datetime.date | np.datetime64
 #: Rows of a data set: row numbers, a mask over all rows, times, or a pair of dates (start, end).
 Rows: TypeAlias = ArrayLike | pd.DatetimeIndex | tuple[Time, Time]
+_MOMENT = datetime.date | np.datetime64
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?")
 
 
@@ -108,7 +95,7 @@ def parse_time(name: str, value: Time) -> pd.Timestamp:
     Raises:
         InputError: no date, a date that does not exist, or one with a time zone.
     """
-    if not isinstance(value, str | datetime.date | np.datetime64):
+    if not isinstance(value, str | _MOMENT):
         raise InputError(f"{name}: expected a date such as 2007-03-01, got {value!r} ({type(value).__name__}).")
     if isinstance(value, str) and not _ISO.fullmatch(value.strip()):
         raise InputError(
@@ -179,9 +166,9 @@ def rows_of(name: str, rows: Rows, timestamps: pd.DatetimeIndex) -> IntArray:
         "row numbers of the data set, a mask over all its rows, hours (a pandas DatetimeIndex), or a pair of dates "
         '("2007-03-01", "2007-04-01") as a tuple'
     )
-    if isinstance(rows, tuple) and len(rows) == 2 and any(_is_time(one) for one in rows):
+    if isinstance(rows, tuple) and len(rows) == 2 and any(isinstance(one, str | _MOMENT) for one in rows):
         return rows_between(name, timestamps, *rows)
-    if isinstance(rows, str | datetime.date | np.datetime64):
+    if isinstance(rows, str | _MOMENT):
         raise InputError(f"{name}: expected {kinds}; got one date, {rows}.")
     if isinstance(rows, pd.Series) and isinstance(rows.index, pd.DatetimeIndex) and not rows.index.equals(timestamps):
         raise InputError(
@@ -192,7 +179,7 @@ def rows_of(name: str, rows: Rows, timestamps: pd.DatetimeIndex) -> IntArray:
     if zone is not None:
         raise InputError(f"{name}: expected hours without a time zone, as the data has none, got {zone}.")
     array = np.asarray(rows)
-    if array.ndim == 1 and array.size and array.dtype == object and all(_is_moment(one) for one in array):
+    if array.ndim == 1 and array.size and array.dtype == object and all(isinstance(one, _MOMENT) for one in array):
         array = np.array([parse_time(name, one).to_datetime64() for one in array])
     if array.ndim == 1 and array.dtype.kind == "M":
         return _rows_at(name, pd.DatetimeIndex(array), timestamps)
@@ -219,11 +206,3 @@ def _rows_at(name: str, times: pd.DatetimeIndex, timestamps: pd.DatetimeIndex) -
             f"{len(absent)} that it does not have, first {absent[0]}."
         )
     return require_rows(name, found, len(timestamps))
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, str) or _is_moment(value)
-
-
-def _is_moment(value: object) -> bool:
-    return isinstance(value, datetime.date | np.datetime64)

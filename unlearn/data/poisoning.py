@@ -16,7 +16,7 @@ nothing else. An operator who scales poisoned data would have a scale that the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,7 +93,7 @@ def poison(
     Raises:
         InputError: an unknown kind or load, a strength of 0 or out of range, rows outside of the training rows.
     """
-    require_choice("poison: kind", kind, _FACTORS)
+    require_choice("poison: kind", kind, ("noise", "scaling", "ramp"))
     require_fraction("poison: share", share)
     require_count("poison: interval_hours", interval_hours)
     _require_strength(kind, strength)
@@ -103,7 +103,7 @@ def poison(
     offset = int(random.integers(interval_hours))
     interval, place = np.divmod(open_rows + offset, interval_hours)
     shape = (len(open_rows), dataset.n_loads)
-    factor = 1.0 + strength * _FACTORS[kind](place, interval_hours, shape, random)
+    factor = 1.0 + strength * _factors(kind, place, interval_hours, shape, random)
     turn = random.permutation(int(interval[-1]) + 1)[interval]
     chosen = np.lexsort((open_rows, turn))[: max(1, round(share * len(open_rows)))]
     attacked = np.sort(chosen)
@@ -115,25 +115,14 @@ def poison(
     return Poisoned(replace(dataset, load_mw=load_mw), dataset, mask, open_rows, kind, strength, share)
 
 
-def _noise(place: IntArray, length: int, shape: tuple[int, int], random: np.random.Generator) -> FloatArray:
-    return random.standard_normal(shape)
-
-
-def _scaling(place: IntArray, length: int, shape: tuple[int, int], random: np.random.Generator) -> FloatArray:
-    return np.ones(shape)
-
-
-def _ramp(place: IntArray, length: int, shape: tuple[int, int], random: np.random.Generator) -> FloatArray:
+def _factors(
+    kind: str, place: IntArray, length: int, shape: tuple[int, int], random: np.random.Generator
+) -> FloatArray:
+    """What is multiplied by the strength, of hours at a place in their interval."""
+    if kind == "noise":
+        return random.standard_normal(shape)
     rising = np.minimum(place + 1, length - place) / ((length + 1) // 2)
-    return np.broadcast_to(rising[:, None], shape)
-
-
-#: What is multiplied by the strength, of hours at a place in their interval.
-_FACTORS: dict[str, Callable[[IntArray, int, tuple[int, int], np.random.Generator], FloatArray]] = {
-    "noise": _noise,
-    "scaling": _scaling,
-    "ramp": _ramp,
-}
+    return np.broadcast_to(rising[:, None], shape) if kind == "ramp" else np.ones(shape)
 
 
 def _require_strength(kind: str, strength: float) -> None:

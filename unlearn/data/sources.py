@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from unlearn.errors import InputError
 from unlearn.registry import Registry
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 Source = TypeVar("Source")
 
 
-def reader(name: str) -> Callable[..., Any]:
-    """The function `module:name`, imported when it is to read: modules of readers take their defaults from here."""
-    module, _, function = name.partition(":")
-    return cast(Callable[..., Any], getattr(import_module(module), function))
+def read_with(reader: str, options: object, leave_out: Collection[str] = (), **more: Any) -> Any:
+    """Call the function `module:name` with the fields of a dataclass of options as keywords.
+
+    It is imported when it is to read: modules of readers take their defaults from the options.
+    """
+    module, _, function = reader.partition(":")
+    given = {own.name: getattr(options, own.name) for own in fields(options) if own.name not in leave_out}  # type: ignore[arg-type]
+    return getattr(import_module(module), function)(**given, **more)
 
 
 @runtime_checkable
@@ -52,9 +56,7 @@ class Gefcom2012:
     zones: tuple[int, ...] = (1, 2, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
 
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
-        return reader("unlearn.data.gefcom2012:read_gefcom2012")(
-            self.path, year=self.year, zones=self.zones, split=split
-        )
+        return read_with("unlearn.data.gefcom2012:read_gefcom2012", self, split=split)
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,7 @@ class Tx123bt:
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
         wanted = self.n_loads if self.n_loads is not None or self.buses is not None else n_loads
         count = {} if wanted is None else {"n_loads": wanted}
-        return reader("unlearn.data.tx123bt:read_tx123bt")(
-            self.path, year=self.year, buses=self.buses, split=split, **count
-        )
+        return read_with("unlearn.data.tx123bt:read_tx123bt", self, ("n_loads",), split=split, **count)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ class Synthetic:
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
         wanted = self.n_loads if self.n_loads is not None else n_loads
         count = {} if wanted is None else {"n_loads": wanted}
-        return reader("unlearn.data.synthetic:make_synthetic")(
-            n_hours=self.n_hours, seed=self.seed, start=self.start, split=split, **count
-        )
+        return read_with("unlearn.data.synthetic:make_synthetic", self, ("n_loads",), split=split, **count)
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,7 @@ class Tables:
     date_format: str | None = None
 
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
-        return reader("unlearn.data.tables:read_tables")(
-            self.load_csv, self.weather, split=split, timestamp=self.timestamp, date_format=self.date_format
-        )
+        return read_with("unlearn.data.tables:read_tables", self, split=split)
 
 
 SOURCES: Registry[type[DataSource]] = Registry(
@@ -133,7 +129,7 @@ def chosen(source: str | Source, sources: Registry[type[Source]], options: Mappi
     known = {own.name: own for own in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(options) - set(known)):
         raise InputError(f"{source}: expected options among {', '.join(sorted(known))}; got {', '.join(unknown)}.")
-    needed = [name for name, own in known.items() if own.default is MISSING and own.default_factory is MISSING]
+    needed = [name for name, own in known.items() if own.default is own.default_factory is MISSING]
     if absent := [name for name in needed if name not in options]:
         raise InputError(f"{source}: expected the options {', '.join(absent)}, got none. Pass them by name.")
     return kind(**options)
@@ -160,8 +156,7 @@ def load_dataset(
         **options: fields of the named source, such as `year`.
 
     Raises:
-        InputError: an unknown source or option, a missing option, or nominal loads that do not fit the
-            data set.
+        InputError: an unknown source or option, a missing option, or nominal loads that do not fit the data set.
         DataError: whatever the reader refuses.
     """
     found = chosen(source, SOURCES, options)

@@ -27,12 +27,11 @@ def make_synthetic(
 ) -> LoadDataset:
     """Make hourly loads that depend on a made-up but plausible climate.
 
-    The loads lie in a region of 600 km by 600 km. Weather fields are correlated in space (more the
-    nearer) and in time (fronts of days, clouds of hours, gusts), with seasons, days and a sun that
-    follows latitude. Each load mixes residential, commercial and industrial customers, who differ
-    in hours, weekends and in how much they heat and cool; buildings lag behind the weather, wind
-    adds to heating, sunshine to cooling but not to lighting. A slow drift and an autoregressive
-    error remain unexplained.
+    The loads lie in a region of 600 km by 600 km. Weather fields are correlated in space (more the nearer) and in time
+    (fronts of days, clouds of hours, gusts), with seasons, days and a sun that follows latitude. Each load mixes
+    residential, commercial and industrial customers, who differ in hours, weekends and in how much they heat and cool;
+    buildings lag behind the weather, wind adds to heating, sunshine to cooling but not to lighting. A slow drift and an
+    autoregressive error remain unexplained.
 
     Args:
         n_loads: number of loads B.
@@ -40,8 +39,7 @@ def make_synthetic(
         seed: seed of the random generator; the same seed gives the same bits on one machine.
         start: first hour.
         split: how to divide the hours.
-        nominal_mw: peak of each load over training rows, shape (B,). Default: peaks that the
-            generator draws.
+        nominal_mw: peak of each load over training rows, shape (B,). Default: peaks that the generator draws.
 
     Returns:
         B strictly positive loads and F = 10 features: calendar, temperature (K), shortwave and

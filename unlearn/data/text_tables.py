@@ -25,26 +25,9 @@ from unlearn.limits import COLUMNS, require_at_most, require_footer, require_par
 from unlearn.records import unmarked
 
 #: What programs write where a number is missing. In a column of names these are names.
-MISSING = frozenset(
-    (
-        "",
-        "NA",
-        "N/A",
-        "n/a",
-        "#N/A",
-        "#NA",
-        "<NA>",
-        "NaN",
-        "nan",
-        "-NaN",
-        "-nan",
-        "NULL",
-        "Null",
-        "null",
-        "None",
-        "none",
-    )
-)
+MISSING = frozenset((
+    "", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "None", "none",
+))  # fmt: skip
 
 _NUMBER = re.compile(r"[+-]?(\d++\.?\d*+|\.\d++)([eE][+-]?\d+)?", re.ASCII)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -113,7 +96,13 @@ class Table:
     def cell(self, i: int, title: str) -> str:
         """A cell for messages."""
         value = self.column(title)[i].as_py()
-        text = "a blank" if value is None or (isinstance(value, str) and not value.strip()) else repr(value)
+        text = (
+            "a blank"
+            if value is None or not str(value).strip()
+            else repr(value)
+            if isinstance(value, str)
+            else str(value)
+        )
         return text if len(text) <= 80 else f"{text[:80]}..."
 
     def identifiers(self, title: str) -> list[str]:
@@ -123,12 +112,7 @@ class Table:
             DataError: a blank, or a column of anything but text and whole numbers; names column and row.
         """
         column = self.column(title)
-        blank = np.flatnonzero(_blanks(column))
-        if blank.size:
-            raise DataError(
-                f"{self.where}: expected a name in column {title}, got a blank at row {self.row(int(blank[0]))}. Give "
-                "it one, or drop the row."
-            )
+        self.refuse(_blanks(column), [title], "a name", "Give it one, or drop the row.")
         where = f"{self.where} column {title}"
         if not (pa.types.is_string(column.type) or pa.types.is_integer(column.type)):
             raise DataError(
@@ -154,9 +138,7 @@ class Table:
         Raises:
             DataError: a cell that is no number; names column and row, and what the cell may be.
         """
-        return (
-            np.column_stack([self._numbers(title, wanted) for title in titles]) if titles else np.empty((len(self), 0))
-        )
+        return np.array([self._numbers(title, wanted) for title in titles]).reshape(len(titles), len(self)).T
 
     def _numbers(self, title: str, wanted: str) -> FloatArray:
         column = self.column(title)
@@ -177,21 +159,25 @@ class Table:
         except pa.ArrowInvalid:
             pass
         cells = text.to_pylist()
-        bad = [i for i, cell in enumerate(cells) if cell is not None and not _is_number(cell)]
-        if not bad:
-            return np.array([np.nan if cell is None else float(cell) for cell in cells])
-        raise DataError(
-            f"{self.where}: expected {wanted}, got {self.cell(bad[0], title)} in column {title} at row "
-            f"{self.row(bad[0])}; {len(bad)} such values. {number_fault(cells[bad[0]])}"
-        )
+        bad = [cell is not None and not _is_number(cell) for cell in cells]
+        self.refuse(np.array(bad), [title], wanted, number_fault(cells[bad.index(True)]) if any(bad) else "")
+        return np.array([np.nan if cell is None else float(cell) for cell in cells])
 
     def refuse(
         self, bad: BoolArray, titles: Sequence[str], wanted: str, mend: str, times: pd.DatetimeIndex | None = None
     ) -> None:
-        """Refuse cells of some columns; `bad` is a mask of shape (rows, columns), `times` those of the rows."""
+        """Refuse cells of some columns, naming the first.
+
+        Args:
+            bad: mask, shape (rows, columns), or (rows,) of one column.
+            titles: of the columns.
+            wanted: what was expected in them.
+            mend: what to do about it.
+            times: of the rows.
+        """
         if not bad.any():
             return
-        i, c = (int(k) for k in np.argwhere(bad)[0])
+        i, c = (int(k) for k in np.argwhere(bad.reshape(len(bad), -1))[0])
         when = "" if times is None else f" ({times[i]})"
         raise DataError(
             f"{self.where}: expected {wanted}, got {self.cell(i, titles[c])} in column {titles[c]} at row "
@@ -266,14 +252,10 @@ def _parse_parquet(where: str, content: bytes) -> Table:
             column = data.column(c)
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
-            if pa.types.is_large_string(column.type) or pa.types.is_binary(column.type) or _is_view(column.type):
+            if column.type in (pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()):
                 column = column.cast(pa.string())
             columns.append(column)
     return _table(where, [names[c] for c in kept], pa.table(columns, [f"f{c}" for c in range(len(kept))]), None)
-
-
-def _is_view(kind: pa.DataType) -> bool:
-    return pa.types.is_string_view(kind) or pa.types.is_large_binary(kind)
 
 
 def _table(where: str, titles: list[str], data: pa.Table, content: bytes | None) -> Table:

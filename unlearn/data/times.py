@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from unlearn.checks import BoolArray, IntArray
+from unlearn.checks import IntArray
 from unlearn.data.text_tables import Table
 from unlearn.errors import DataError, InputError, said
 
@@ -51,11 +51,6 @@ def common_step(seconds: IntArray) -> int:
     steps = np.diff(seconds)
     found, counts = np.unique(steps[steps > 0], return_counts=True)
     return int(found[counts.argmax()]) if found.size else 0
-
-
-def off_the_step(seconds: IntArray, step_s: int) -> BoolArray:
-    """Which rows do not lie at full steps."""
-    return seconds % step_s != 0
 
 
 def length_of(seconds: int) -> str:
@@ -108,6 +103,7 @@ _CLOCK = re.compile(
 )
 _HALF = re.compile(r" ?(?<![A-Za-z])(?P<half>[AaPp])\.?[Mm]\.?(?![A-Za-z])")
 _WRITE_ISO = "Write times as 2019-01-31 23:00"
+_NO_BLANK = f"{_WRITE_ISO}, or drop the row."
 
 
 def read_times(table: Table, title: str, *, to_utc: bool = False, date_format: str | None = None) -> pd.DatetimeIndex:
@@ -133,39 +129,21 @@ def read_times(table: Table, title: str, *, to_utc: bool = False, date_format: s
     _check_format(date_format)
     column = table.column(title)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        times = _typed(column, to_utc)
+        times = pd.DatetimeIndex(column.to_pandas(date_as_object=False), name="timestamp")
+        if times.tz is not None:
+            times = times.tz_convert("UTC" if to_utc else times.tz).tz_localize(None)
     elif pa.types.is_string(column.type):
         times = _from_text(table, title, column, to_utc, date_format)
     else:
-        _refuse_blanks(table, title, column.is_null().to_numpy().astype(bool))
+        table.refuse(column.is_null().to_numpy().astype(bool), [title], "a time", _NO_BLANK)
         examples = [str(value) for value in column.slice(0, 1).to_pylist()]
         raise DataError(
             f"{table.where}: expected times in column {title}, got a column of {column.type}"
             f"{f', first {examples[0]}' if examples else ''}. {time_fault(examples)}"
         )
-    _refuse_blanks(table, title, np.asarray(times.isna()))
-    parts = np.flatnonzero(times != times.floor("s"))
-    if parts.size:
-        i = int(parts[0])
-        raise DataError(
-            f"{table.where}: expected times in whole seconds in column {title}, got {times[i]} at row {table.row(i)}; "
-            f"{parts.size} such rows. Round them."
-        )
+    table.refuse(np.asarray(times.isna()), [title], "a time", _NO_BLANK)
+    table.refuse(np.asarray(times != times.floor("s")), [title], "times in whole seconds", "Round them.")
     return times
-
-
-def _typed(column: pa.ChunkedArray, to_utc: bool) -> pd.DatetimeIndex:
-    times = pd.DatetimeIndex(column.to_pandas(date_as_object=False), name="timestamp")
-    return times if times.tz is None else times.tz_convert("UTC" if to_utc else times.tz).tz_localize(None)
-
-
-def _refuse_blanks(table: Table, title: str, blank: np.ndarray) -> None:
-    if blank.any():
-        i = int(np.argmax(blank))
-        raise DataError(
-            f"{table.where}: expected a time in column {title}, got a blank at row {table.row(i)}. {_WRITE_ISO}, or "
-            "drop the row."
-        )
 
 
 def _from_text(
@@ -173,17 +151,11 @@ def _from_text(
 ) -> pd.DatetimeIndex:
     coded = pc.dictionary_encode(pc.utf8_trim_whitespace(column).fill_null("")).unify_dictionaries().combine_chunks()
     texts, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
-    _refuse_blanks(table, title, np.array([text == "" for text in texts], dtype=bool)[codes])
 
-    def refuse(wrong: Sequence[bool] | np.ndarray, message: str, mend: str) -> None:
-        rows = np.flatnonzero(np.asarray(wrong, dtype=bool)[codes])
-        if rows.size:
-            i = int(rows[0])
-            raise DataError(
-                f"{table.where}: expected {message} in column {title}, got {table.cell(i, title)} at row "
-                f"{table.row(i)}; {rows.size} such rows. {mend}"
-            )
+    def refuse(wrong: Sequence[bool] | np.ndarray, wanted: str, mend: str) -> None:
+        table.refuse(np.asarray(wrong, dtype=bool)[codes], [title], wanted, mend)
 
+    refuse([text == "" for text in texts], "a time", _NO_BLANK)
     pattern = (
         _ISO if date_format is None else _WITH_OFFSET if date_format.endswith("%z") else re.compile("(?P<time>.*)")
     )
@@ -301,7 +273,6 @@ def _partedtime_fault(dates: Sequence[re.Match[str]]) -> str:
 
 
 def _clock_format(rest: str) -> str:
-    """Format of what follows a date."""
     match = _CLOCK.match(rest)
     if not match:
         return ""

@@ -55,10 +55,9 @@ def read_tx123bt(
       `Climate_2019/climate_2019_Day<n>.csv`; in spite of the suffix an Excel workbook with sheets
       `Hour 1` to `Hour 24` and a row per bus.
 
-    The layout of the five-year climate files is not documented in more detail. Assumed: any file
-    below a folder whose name starts with `climate`, whose path names the year and which ends in
-    `Day<n>`, either a workbook as above or plain text, separated by commas, with the same columns,
-    24 blocks of a row per bus and, optionally, a column `hour`.
+    The layout of the five-year climate files is not documented in more detail. Assumed: any file below a folder whose
+    name starts with `climate`, whose path names the year and which ends in `Day<n>`, either a workbook as above or
+    plain text, separated by commas, with the same columns, 24 blocks of a row per bus and, optionally, a column `hour`.
 
     Parsing a year of workbooks takes minutes, so the parsed arrays are kept in the cache folder.
 
@@ -75,7 +74,8 @@ def read_tx123bt(
 
     Raises:
         DataError: a missing file, sheet or column, a missing day, something that is not a number, a
-            negative load, or too few buses; names file, column and row.
+            negative load, or buses that are not there; names file, column and row.
+        InputError: fewer than `n_loads` buses vary.
         DownloadError: the archive cannot be fetched or has another hash.
 
     Source: arXiv 2302.13231.
@@ -89,7 +89,7 @@ def read_tx123bt(
     train = split.rows(len(hours)).train
     fitted: tuple[FittedConstant, ...] = ()
     if buses is None:
-        chosen = _least_correlated_buses(str(path), load_mw[train], n_loads)
+        chosen = least_correlated(load_mw[train], n_loads)
         listed = ", ".join(str(bus + 1) for bus in chosen)
         fitted = (FittedConstant("least correlated buses", "train", f"buses {listed}"),)
         logger.info("least correlated buses of %d: %s", year, listed)
@@ -102,16 +102,6 @@ def read_tx123bt(
 
     tables = {name: frame(values) for name, values in zip(WEATHER_NAMES, weather, strict=True)}
     return dataset_from_frames(frame(load_mw), tables, split=split, name=f"tx123bt-{year}", fitted=fitted)
-
-
-def _least_correlated_buses(where: str, load_mw: FloatArray, n_loads: int) -> IntArray:
-    varying = int((load_mw.max(axis=0) > load_mw.min(axis=0)).sum())
-    if not 1 <= n_loads <= varying:
-        raise DataError(
-            f"{where}: expected n_loads from 1 to {varying}, the buses whose load varies, got {n_loads}. "
-            "Choose fewer loads."
-        )
-    return least_correlated(load_mw, n_loads)
 
 
 def _given_buses(where: str, buses: Sequence[int], n_buses: int) -> IntArray:
@@ -234,15 +224,8 @@ def parse_load(archive: Archive, name: str) -> FloatArray:
         text = pd.read_csv(io.BytesIO(content), sep=r"\s+", header=None, dtype=str, encoding="utf-8-sig")
     if len(text) != HOURS:
         raise DataError(f"{where}: expected 24 rows, one per hour, got {len(text)}. Fetch the file again.")
-    load = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(load) | (load < 0)
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            f"{where}: expected a load of at least 0 MW, got {text.iat[row, column]!s} in column "
-            f"{column + 1} at row {row + 1} ({int(bad.sum())} such values). Fetch the file again."
-        )
-    return load
+    text.columns = pd.RangeIndex(1, text.shape[1] + 1)
+    return _numbers(where, text, "a load of at least 0 MW", first_row=1, least=0.0)
 
 
 def parse_climate(archive: Archive, name: str, n_buses: int) -> FloatArray:
@@ -281,7 +264,7 @@ def _workbook_sheets(where: str, content: bytes) -> dict[str, pd.DataFrame]:
     """Return the 24 sheets in the order of hours, by place for messages."""
     with foreign_errors(where, "an Excel workbook", "Fetch the file again."):
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            require_unpackable(where, packed.infolist(), len(content), DataError)
+            require_unpackable(where, packed.infolist(), len(content))
         book = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, engine="openpyxl")
     require_distinct(where, list(book), "sheet")
     by_hour = {title.strip().lower(): table for title, table in book.items()}
@@ -304,7 +287,6 @@ def _titled(where: str, sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain_table(where: str, content: bytes) -> pd.DataFrame:
-    """Return plain text as a table in the order of hours."""
     table = parse_csv(where, content, "a workbook or a table with commas")
     raw = pd.DataFrame({title: table.column(title).to_pylist() for title in table.titles})
     hour = next((title for title in table.titles if title.strip().lower() == "hour"), None)
@@ -325,14 +307,17 @@ def _climate_columns(where: str, table: pd.DataFrame) -> FloatArray:
                 f"{listed(list(map(str, table.columns)))}. Name it as the release does, such as Wind Speed (m/s)."
             )
         picked[variable] = found[0]
-    raw = table[list(picked.values())]
+    # Row 1 holds the titles.
+    return _numbers(where, table[list(picked.values())], "a number", first_row=2)
+
+
+def _numbers(where: str, raw: pd.DataFrame, wanted: str, first_row: int, least: float = -np.inf) -> FloatArray:
     values = raw.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(values)
+    bad = ~np.isfinite(values) | (values < least)
     if bad.any():
-        row, position = (int(i) for i in np.argwhere(bad)[0])
-        # Row 1 holds the titles.
+        row, column = (int(i) for i in np.argwhere(bad)[0])
         raise DataError(
-            f"{where}: expected a number, got {raw.iat[row, position]!s} in column {raw.columns[position]} "
-            f"at row {row + 2} ({int(bad.sum())} such values). Fetch the file again."
+            f"{where}: expected {wanted}, got {raw.iat[row, column]!s} in column {raw.columns[column]} at row "
+            f"{row + first_row} ({int(bad.sum())} such values). Fetch the file again."
         )
     return values

@@ -29,7 +29,7 @@ from unlearn.checks import (
 )
 from unlearn.data.hours import parse_day, refuse_registers
 from unlearn.data.text_tables import Table, open_table
-from unlearn.data.times import HOUR_S, off_the_step, read_times, repeated_hour, seconds_of
+from unlearn.data.times import HOUR_S, read_times, repeated_hour, seconds_of
 from unlearn.errors import DataError, InputError
 from unlearn.households.by_household import HouseholdProfiles
 
@@ -257,15 +257,27 @@ def read_lead(path: str | Path, *, max_buildings: int | None = None, date_format
     table.require(["timestamp", "building_id", "meter_reading"], "Name the columns so; anomaly may be left out.")
     if not len(table):
         raise DataError(f"{path}: expected a row per building and hour, got no row.")
-    building, names = _buildings(table)
+    codes, found = pd.factorize(np.array(table.identifiers("building_id"), dtype=object))
+    building, names = codes.astype(np.int64), tuple(map(str, found))
     if max_buildings is not None:
         names = names[: require_count("max_buildings", max_buildings)]
-    times = _hours(table, date_format)
+    times = read_times(table, "timestamp", date_format=date_format)
     seconds = seconds_of(times)
-    reading = _readings(table)
+    mend = "Sum the readings of each hour, or drop a stray row."
+    table.refuse(seconds % HOUR_S != 0, ["timestamp"], "full hours", mend)
+    column, wanted = ["meter_reading"], "a number of kWh or a blank"
+    reading = table.numbers(column, wanted)[:, 0]
+    table.refuse(np.isinf(reading), column, wanted, "Mend them or leave them blank.")
     label = _labels(table) if table.has("anomaly") else None
     hour = (seconds - seconds.min()) // HOUR_S
-    _refuse_twice(table, times, building * (hour.max() + 1) + hour)
+    twice = pd.Series(building * (hour.max() + 1) + hour).duplicated().to_numpy()
+    if twice.any():
+        i = int(np.argmax(twice))
+        raise DataError(
+            f"{path}: expected each hour of a building once, got {times[i]} of building "
+            f"{table.column('building_id')[i]} again at row {table.row(i)}; {int(twice.sum())} such rows. Keep one."
+            f"{repeated_hour(times[twice])}"
+        )
 
     kept = building < len(names)
     shape = (len(names), int(hour.max()) + 1)
@@ -281,53 +293,12 @@ def read_lead(path: str | Path, *, max_buildings: int | None = None, date_format
     return BuildingSeries(Path(path).stem, names, start + np.arange(shape[1]), kwh, anomaly)
 
 
-def _buildings(table: Table) -> tuple[IntArray, tuple[str, ...]]:
-    """Position of each row's building, and the buildings' names in the order of the file."""
-    codes, names = pd.factorize(np.array(table.identifiers("building_id"), dtype=object))
-    return codes.astype(np.int64), tuple(map(str, names))
-
-
-def _hours(table: Table, date_format: str | None) -> pd.DatetimeIndex:
-    times = read_times(table, "timestamp", date_format=date_format)
-    off = np.flatnonzero(off_the_step(seconds_of(times), HOUR_S))
-    if off.size:
-        i = int(off[0])
-        raise DataError(
-            f"{table.where}: expected full hours in column timestamp, got {times[i]} at row {table.row(i)}; "
-            f"{off.size} such rows. Sum the readings of each hour, or drop a stray row."
-        )
-    return times
-
-
-def _readings(table: Table) -> FloatArray:
-    wanted = "a number of kWh or a blank"
-    values = table.numbers(["meter_reading"], wanted)
-    table.refuse(np.isinf(values), ["meter_reading"], wanted, "Mend them or leave them blank.")
-    return values[:, 0]
-
-
 def _labels(table: Table) -> BoolArray:
     flags = table.labels("anomaly")
     if all(isinstance(flag, bool) for flag in flags):
         return np.array(flags, dtype=bool)
     wanted = "0 (normal) or 1 (anomalous)"
     values = table.numbers(["anomaly"], wanted)
-    bad = (values != 0) & (values != 1)
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise DataError(
-            f"{table.where}: expected {wanted} in column anomaly, got {table.cell(i, 'anomaly')} at row "
-            f"{table.row(i)}; {int(bad.sum())} such labels. Leave the column out if the readings are not labelled."
-        )
+    mend = "Leave the column out if the readings are not labelled."
+    table.refuse((values != 0) & (values != 1), ["anomaly"], wanted, mend)
     return values[:, 0] == 1
-
-
-def _refuse_twice(table: Table, times: pd.DatetimeIndex, key: IntArray) -> None:
-    twice = pd.Series(key).duplicated().to_numpy()
-    if twice.any():
-        i = int(np.argmax(twice))
-        raise DataError(
-            f"{table.where}: expected each hour of a building once, got {times[i]} of building "
-            f"{table.column('building_id')[i]} again at row {table.row(i)}; {int(twice.sum())} such rows. Keep one."
-            f"{repeated_hour(times[twice])}"
-        )

@@ -1,9 +1,8 @@
-"""Day-ahead forecasting of single households: what is known of a household before a day, and its load on that day.
+"""Readings made ready for methods: days with what is known before them, and documented anomalies with exact labels.
 
-Documented anomalies put into clean readings, with exact labels.
-
-Each event lies in one building and lasts a whole number of hours; x is the clean reading, q the 95th percentile of
-the building's readings, u a number drawn anew for each event from the range given.
+A row of a day-ahead panel is a day of a household. Of the anomalies, each event lies in one building and lasts a whole
+number of hours; x is the clean reading, q the 95th percentile of the building's readings, u a number drawn anew for
+each event from the range given.
 
 | kind | hours | what the meter reports | stands for |
 |---|---|---|---|
@@ -21,12 +20,11 @@ which nothing was used, or the days of a bypass, stay normal. Hours without a re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 from unlearn.data.dataset import derived, is_simulated
@@ -171,7 +169,7 @@ def inject(series: BuildingSeries, options: InjectionOptions | None = None, seed
     streams = np.random.default_rng(seed).spawn(len(series))
     for m, random in enumerate(streams):
         for start, end, code in _places(series.n_hours, wanted, random, f"{series.name} {series.buildings[m]}"):
-            reported = _REPORTED[wanted.kinds[code]](series, m, slice(start, end), random)
+            reported = _reported(wanted.kinds[code], series, m, slice(start, end), random)
             clean = series.kwh[m, start:end]
             changed = np.isfinite(reported) & (reported != clean) & np.isfinite(clean)
             kwh[m, start:end] = np.where(changed, reported, clean)
@@ -210,9 +208,6 @@ def _free_start(taken: BoolArray, length: int, random: np.random.Generator) -> i
     return int(random.choice(free)) if free.size else None
 
 
-Reported = Callable[[BuildingSeries, int, slice, np.random.Generator], NDArray[np.float64]]
-
-
 def _high(series: BuildingSeries, m: int) -> float:
     """95th percentile of a building's clean readings; 1 kWh where nothing was ever used."""
     there = series.kwh[m][np.isfinite(series.kwh[m])]
@@ -220,45 +215,25 @@ def _high(series: BuildingSeries, m: int) -> float:
     return high if high > 0 else 1.0
 
 
-def _spike(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    return series.kwh[m, at] + random.uniform(1.5, 4.0) * _high(series, m)
-
-
-def _dropout(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    return np.zeros(at.stop - at.start)
-
-
-def _stuck(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    return np.full(at.stop - at.start, series.kwh[m, at.start - 1])
-
-
-def _shift(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    late = int(random.integers(4, _LOOK_BACK, endpoint=True))
-    return series.kwh[m, at.start - late : at.stop - late]
-
-
-def _theft(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    rising = np.arange(1, at.stop - at.start + 1) / (at.stop - at.start)
-    return series.kwh[m, at] * (1 - random.uniform(0.4, 0.9) * rising)
-
-
-def _level_shift(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    return series.kwh[m, at] + random.uniform(0.3, 0.8) * _high(series, m)
-
-
-def _night_bypass(series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
-    hour = series.hours[at].astype(np.int64) % 24
-    night = (hour >= _NIGHT_BEGINS) | (hour < _NIGHT_ENDS)
-    clean = series.kwh[m, at]
-    return np.where(night, random.uniform(0.0, 0.2) * clean, clean)
-
-
-_REPORTED: dict[str, Reported] = {
-    "spike": _spike,
-    "dropout": _dropout,
-    "stuck": _stuck,
-    "shift": _shift,
-    "theft": _theft,
-    "level_shift": _level_shift,
-    "night_bypass": _night_bypass,
-}
+def _reported(kind: str, series: BuildingSeries, m: int, at: slice, random: np.random.Generator) -> FloatArray:
+    """What the meter of a building reports during an event."""
+    clean, length = series.kwh[m, at], at.stop - at.start
+    match kind:
+        case "spike":
+            return clean + random.uniform(1.5, 4.0) * _high(series, m)
+        case "dropout":
+            return np.zeros(length)
+        case "stuck":
+            return np.full(length, series.kwh[m, at.start - 1])
+        case "shift":
+            late = int(random.integers(4, _LOOK_BACK, endpoint=True))
+            return series.kwh[m, at.start - late : at.stop - late]
+        case "theft":
+            rising = np.arange(1, length + 1) / length
+            return clean * (1 - random.uniform(0.4, 0.9) * rising)
+        case "level_shift":
+            return clean + random.uniform(0.3, 0.8) * _high(series, m)
+        case _:  # night_bypass
+            hour = series.hours[at].astype(np.int64) % 24
+            night = (hour >= _NIGHT_BEGINS) | (hour < _NIGHT_ENDS)
+            return np.where(night, random.uniform(0.0, 0.2) * clean, clean)

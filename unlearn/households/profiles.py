@@ -171,7 +171,8 @@ def profiles_from_frame(frame: pd.DataFrame, name: str, segments: Sequence[str] 
     Raises:
         DataError: a column is missing, or a segment is not among `segments`.
     """
-    energy = sorted((column for column in map(str, frame.columns) if column.startswith("kwh_")), key=_step_of)
+    named = [column for column in map(str, frame.columns) if column.startswith("kwh_")]
+    energy = sorted(named, key=lambda column: (len(column), column))  # of 144 steps a day, kwh_100 follows kwh_99
     missing = [column for column in ("month", "day_of_week", "segment") if column not in frame]
     if missing or not energy:
         raise DataError(
@@ -179,21 +180,13 @@ def profiles_from_frame(frame: pd.DataFrame, name: str, segments: Sequence[str] 
             f"missing {', '.join(missing) or 'kwh_*'}."
         )
     column = frame["segment"]
-    known = segments if segments is not None else _segments_of(column)
+    known = segments
+    if known is None:
+        is_coded = isinstance(column.dtype, pd.CategoricalDtype)
+        known = [str(value) for value in (column.cat.categories if is_coded else sorted(column.astype(str).unique()))]
     codes = segment_codes(name, column.astype(str), known)
     kwh = frame[energy].to_numpy(dtype=np.float32)
     return DailyProfiles(name, kwh, frame["month"].to_numpy(), frame["day_of_week"].to_numpy(), codes, tuple(known))
-
-
-def _step_of(column: str) -> tuple[int, str]:
-    # By length first: of 144 steps a day, kwh_100 follows kwh_99 and not kwh_10.
-    return len(column), column
-
-
-def _segments_of(column: pd.Series) -> list[str]:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return [str(value) for value in column.cat.categories]
-    return sorted(column.astype(str).unique())
 
 
 def segment_codes(name: str, values: pd.Series, segments: Sequence[str]) -> IntArray:

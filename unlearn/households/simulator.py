@@ -78,8 +78,9 @@ def simulate_households(
     """
     require_count("n_households", n_households)
     shares = {"ev": ev_share, "heat_pump": heat_pump_share, "solar": solar_share}
-    for name, value in shares.items():
-        require_share(f"{name}_share", value)
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not 0 <= share <= 1:
+            raise InputError(f"{name}_share: expected a share from 0 to 1, got {share!r}.")
     weather = london_weather(start, n_days, seed)
     households = draw_population(n_households, shares, generator(seed, 0))
     first = parse_day("start", start)
@@ -241,15 +242,7 @@ def draw_population(n_households: int, shares: dict[str, float], random: np.rand
     )
 
 
-def require_share(name: str, value: float) -> float:
-    """Return `value` if it lies between 0 and 1, both included."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
-        raise InputError(f"{name}: expected a share from 0 to 1, got {value!r}.")
-    return float(value)
-
-
 def _pick(chances: FloatArray, random: np.random.Generator) -> IntArray:
-    """Draw one column per row with these chances."""
     level = np.cumsum(chances / chances.sum(axis=1, keepdims=True), axis=1)
     return np.minimum((random.random(len(chances))[:, None] >= level).sum(axis=1), chances.shape[1] - 1)
 

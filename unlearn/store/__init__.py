@@ -12,7 +12,7 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.store.artefacts import Artefact, Store, canonical
     from unlearn.store.dependencies import sources
-    from unlearn.store.files import BLANK_SEAL, MEND, digests, read_verified, require_files, sweep, verify, write
+    from unlearn.store.files import BLANK_SEAL, MEND, digests, read_verified, require_files, verify, write
     from unlearn.store.folders import (
         alone,
         create_folder,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         replace_folder,
         temporary_folder,
     )
+    from unlearn.temporary import sweep
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -50,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _rows(artefacts: Iterable[Artefact]) -> list[str]:
-    """A line for each artefact, in columns."""
     now = datetime.now(UTC)
     cells: list[tuple[str, ...]] = [("kind", "name", "size", "days", "data")]
     for one in artefacts:

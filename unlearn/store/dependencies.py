@@ -48,11 +48,6 @@ def roots(*code: object) -> tuple[str, ...]:
     return tuple(sorted({_module_of(one) for one in code}))
 
 
-def modules_of(*code: object) -> tuple[str, ...]:
-    """Names of all modules that `sources` hashes, sorted."""
-    return _walked(roots(*code))
-
-
 @cache
 def _hash_of(names: tuple[str, ...]) -> str:
     text = "".join(f"{name} {_facts(name).digest}\n" for name in _walked(names))
@@ -61,6 +56,7 @@ def _hash_of(names: tuple[str, ...]) -> str:
 
 @cache
 def _walked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """All modules that these and what they import are made of."""
     followed = {_LIBRARY, *(name.partition(".")[0] for name in names)}
     todo, seen = [inner for name in names for inner in _inside(name)], set()
     while todo:
@@ -161,7 +157,6 @@ def _facts(name: str) -> _Facts:
 
 
 def _imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, _Need]]:
-    """The names that an import binds, and what each stands for."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             # `import a.b` binds a; what of it is used is seen where it is used.
@@ -209,7 +204,6 @@ def _knows(package: str, name: str) -> bool:
 
 
 def _defining(need: _Need, seen: frozenset[_Need] = frozenset()) -> Iterable[str]:
-    """The modules that define what is needed."""
     module, name = need
     if name is None or not _is_package(module) or need in seen:
         return [module]
@@ -256,7 +250,6 @@ def _is_package(name: str) -> bool:
 
 
 def _file(name: str) -> Path:
-    """The source of a module."""
     spec = _spec(name)
     file = spec.origin if spec else getattr(sys.modules.get(name), "__file__", None)
     if not file or not file.endswith(".py") or not Path(file).is_file():

@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unlearn.errors import DataError, InputError, StoreError, UnlearnError, system_reason
-from unlearn.temporary import prefix, sweep
-
-__all__ = ["BLANK_SEAL", "MEND", "digests", "read_verified", "require_files", "sweep", "verify", "write"]
+from unlearn.temporary import prefix
 
 _MARK = b"unlearn-sha256:"
 _SEAL = re.compile(re.escape(_MARK) + rb"([0-9a-f]{64})")
@@ -148,7 +146,6 @@ def require_files(folder: Path, files: object, mend: str = MEND) -> None:
 
 
 def _seal(temporary: Path, path: Path) -> None:
-    """Put the seal into a file that holds a blank one."""
     with temporary.open("r+b") as stream:
         seals = _seals(stream)
         if [seal for _, seal in seals] != [BLANK_SEAL[len(_MARK) :]]:
@@ -218,6 +215,7 @@ def _readable(path: Path, mend: str) -> Iterator[None]:
 
 
 def make_parent(path: Path, confidential: bool) -> None:
+    """Create the folder that a path lies in, for its owner alone if it is confidential."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         if confidential:

@@ -18,10 +18,6 @@ from unlearn.errors import DataError, InputError
 from unlearn.store.files import in_words, make_parent
 from unlearn.temporary import prefix
 
-__all__ = [
-    "alone", "create_folder", "discard", "kept", "only_for_owner", "replace_folder", "temporary_folder",
-]  # fmt: skip
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

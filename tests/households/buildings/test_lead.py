@@ -79,13 +79,19 @@ def test_the_first_buildings_are_kept(tmp_path: Path, caplog: pytest.LogCaptureF
     ("rows", "said"),
     [
         ("", "got no row"),
-        ("2016-01-01 00:00:00,1,59,0\nsoon,1,60,0\n", r"expected a time in column timestamp, got 'soon' at row 3"),
-        ("2016-01-01 00:30:00,1,59,0\n", r"expected full hours .* at row 2"),
+        ("2016-01-01 00:00:00,1,59,0\nsoon,1,60,0\n", r"expected a time, got 'soon' in column timestamp at row 3"),
+        (
+            "2016-01-01 00:30:00,1,59,0\n",
+            r"expected full hours, got .2016-01-01 00:30:00. in column timestamp at row 2",
+        ),
         ("2016-01-01 00:00:00,1,much,0\n", r"expected a number of kWh .* got 'much' .*at row 2"),
         ("2016-01-01 00:00:00,1,inf,0\n", r"expected a number of kWh"),
         ("2016-01-01 00:00:00,1,59,2\n", r"expected 0 \(normal\) or 1 .* got .*2.* at row 2"),
-        ("2016-01-01 00:00:00,1,59,0\n2016-01-01 01:00:00,1,59,\n", r"got a blank at row 3; 1 such labels"),
-        ("2016-01-01 00:00:00,,59,0\n", r"expected a name in column building_id, got a blank at row 2"),
+        (
+            "2016-01-01 00:00:00,1,59,0\n2016-01-01 01:00:00,1,59,\n",
+            r"got a blank in column anomaly at row 3; 1 such values",
+        ),
+        ("2016-01-01 00:00:00,,59,0\n", r"expected a name, got a blank in column building_id at row 2"),
         (
             "2016-01-01 00:00:00,1,59,0\n2016-01-01 01:00:00,1,59,0\n2016-01-01 00:00:00,1,60,0\n",
             r"each hour of a building once, got 2016-01-01 00:00:00 of building 1 again at row 4",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from unlearn.checks import FloatArray, IntArray, require_choice, require_count, short_repr
 from unlearn.data.files import as_path
 from unlearn.data.hours import refuse_registers
-from unlearn.data.times import HOUR_S, common_step, day_of_week_of, length_of, month_of
+from unlearn.data.times import HOUR_S, common_step, length_of
 from unlearn.errors import DataError, InputError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.io.lcl_rows import LCL_SEGMENTS, HouseholdRows, stream_households
@@ -87,17 +87,7 @@ def read_lcl(
             f"{path}: expected at least one household with {min_days} or more complete days, got none: {reading}."
             f"{step_note(path)}"
         )
-    lengths = [len(part.kwh) for part in parts]
-    households = _table([(part.household_id, part.labels) for part in parts])
-    return household_profiles(
-        NAME,
-        np.concatenate([part.kwh for part in parts]),
-        np.repeat(np.arange(len(parts)), lengths),
-        np.concatenate([part.date for part in parts]),
-        households,
-        _segments(households),
-        reading,
-    )
+    return _gathered(parts, None, reading)
 
 
 def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = Lcl.stamps) -> ReadingReport:
@@ -128,7 +118,7 @@ def convert_lcl(source: str | Path, target: str | Path, *, stamps: str = Lcl.sta
                 total += sum((part.counts for part in chunk), ReadingReport())
                 chunk = [part for part in chunk if len(part.kwh)]
                 if chunk:
-                    _write_chunk(writer, chunk)
+                    writer.write(_gathered(chunk, LCL_SEGMENTS))
                     kept += [(part.household_id, part.labels) for part in chunk]
             if not kept:
                 raise DataError(f"{source}: expected at least one complete day, got none: {total}.{step_note(source)}")
@@ -153,29 +143,29 @@ def _chunks(source: str | Path, choice: Choice) -> Iterator[list[HouseholdDays]]
     yield chunk
 
 
-def _write_chunk(writer: ProfileWriter, chunk: list[HouseholdDays]) -> None:
-    owner = np.repeat(np.arange(len(chunk)), [len(part.kwh) for part in chunk])
-    date = np.concatenate([part.date for part in chunk])
-    segment = pd.Index(LCL_SEGMENTS).get_indexer(pd.Index([part.labels[-1] for part in chunk]))
-    writer.write(
-        np.concatenate([part.kwh for part in chunk]),
-        month_of(date),
-        day_of_week_of(date),
-        (segment[owner], list(LCL_SEGMENTS)),
-        (owner, [part.household_id for part in chunk]),
-        date,
+def _gathered(
+    parts: Sequence[HouseholdDays], segments: tuple[str, ...] | None, reading: ReadingReport | None = None
+) -> HouseholdProfiles:
+    """The days of some households; of segments those that occur, where none are named."""
+    households = _table([(part.household_id, part.labels) for part in parts])
+    return household_profiles(
+        NAME,
+        np.concatenate([part.kwh for part in parts]),
+        np.repeat(np.arange(len(parts)), [len(part.kwh) for part in parts]),
+        np.concatenate([part.date for part in parts]),
+        households,
+        segments or _segments(households),
+        reading,
     )
 
 
 def _table(households: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:
-    """Return the frame of households from their ids and labels."""
     tariff, acorn, segment = zip(*(labels for _, labels in households), strict=True)
     ids = [name for name, _ in households]
     return pd.DataFrame({"household_id": ids, "segment": segment, "acorn": acorn, "tariff": tariff})
 
 
 def _segments(households: pd.DataFrame) -> tuple[str, ...]:
-    """Segments that occur, in the order of the trial."""
     occurring = set(households["segment"])
     return tuple(segment for segment in LCL_SEGMENTS if segment in occurring)
 

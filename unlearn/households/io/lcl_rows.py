@@ -164,7 +164,6 @@ def _file_blocks(name: str, stream: _Counted, header: dict[str, str]) -> Iterato
 
 
 def _refused(name: str, error: pa.ArrowInvalid) -> DataError:
-    """Say where a file is not as it should be, and why."""
     text = said(error)
     row = re.search(r"Row #(\d+)", text)
     place = f"{name} line {row[1]}" if row else name
@@ -255,13 +254,12 @@ class _Source:
 
 
 def _sources(path: Path) -> list[_Source]:
-    """List the CSV files in the order of the numbers in their names."""
     if path.is_dir():
         files = [_Source(str(file), file.stat().st_size, file) for file in path.rglob("*") if _is_csv(file.name)]
     elif path.suffix.lower() == ".zip":
         with foreign_errors(path, "a zip archive", "Fetch it again."), zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if _is_csv(entry.filename)]
-            require_unpackable(path, members, path.stat().st_size, DataError)
+            require_unpackable(path, members, path.stat().st_size)
         files = [_Source(f"{path}/{entry.filename}", entry.file_size, path, entry.filename) for entry in members]
     elif path.is_file():
         return [_Source(str(path), path.stat().st_size, path)]

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -56,19 +55,11 @@ def save_profiles(profiles: DailyProfiles, path: str | Path) -> Path:
 
 
 def _write(profiles: DailyProfiles, file: Path) -> None:
-    of_households = isinstance(profiles, HouseholdProfiles)
-    with ProfileWriter(file, profiles.n_steps, of_households) as writer:
+    with ProfileWriter(file, profiles.n_steps, isinstance(profiles, HouseholdProfiles)) as writer:
         for start in range(0, len(profiles), _ROWS):
-            part = profiles.take(np.arange(start, min(start + _ROWS, len(profiles))))
-            owners: dict[str, Any] = {}
-            if isinstance(part, HouseholdProfiles):
-                ids = part.households["household_id"].astype(str)
-                owners = {"household": (part.household, ids.tolist()), "date": part.date}
-            writer.write(part.kwh, part.month, part.day_of_week, (part.segment, list(part.segments)), **owners)
-        if isinstance(profiles, HouseholdProfiles):
-            writer.finish(profiles.name, profiles.segments, profiles.households, profiles.reading)
-        else:
-            writer.finish(profiles.name, profiles.segments)
+            writer.write(profiles.take(np.arange(start, min(start + _ROWS, len(profiles)))))
+        owners, reading = getattr(profiles, "households", None), getattr(profiles, "reading", None)
+        writer.finish(profiles.name, profiles.segments, owners, reading)
 
 
 class ProfileWriter:
@@ -94,24 +85,18 @@ class ProfileWriter:
     def __enter__(self) -> ProfileWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._writer.close()
 
-    def write(
-        self,
-        kwh: EnergyArray,
-        month: IntArray,
-        day_of_week: IntArray,
-        segment: tuple[IntArray, list[str]],
-        household: tuple[IntArray, list[str]] | None = None,
-        date: NDArray[np.datetime64] | None = None,
-    ) -> None:
-        """Write a chunk; segment and household are positions and the names that they point at."""
-        owner = [] if household is None or date is None else [_coded(*household), pa.array(date, pa.date32())]
-        labels = [pa.array(month, pa.int8()), pa.array(day_of_week, pa.int8()), _coded(*segment)]
-        columns = np.asfortranarray(kwh, dtype=np.float32)
+    def write(self, profiles: DailyProfiles) -> None:
+        """Write a chunk."""
+        owner = []
+        if isinstance(profiles, HouseholdProfiles):
+            ids = profiles.households["household_id"].astype(str).tolist()
+            owner = [_coded(profiles.household, ids), pa.array(profiles.date, pa.date32())]
+        labels = [pa.array(values, pa.int8()) for values in (profiles.month, profiles.day_of_week)]
+        labels.append(_coded(profiles.segment, list(profiles.segments)))
+        columns = np.asfortranarray(profiles.kwh)
         energy = [pa.array(columns[:, step]) for step in range(self._n_steps)]
         self._writer.write_table(pa.table([*owner, *labels, *energy], schema=self._schema), row_group_size=_ROWS)
 
@@ -166,48 +151,42 @@ def load_profiles(
     """
     path = as_path("path", path)
     with foreign_errors(path, "saved profiles", "Save them again."):
-        return _loaded(path, year, max_households, min_days, labels)
-
-
-def _loaded(
-    path: Path, year: int | None, max_households: int | None, min_days: int, labels: Mapping[str, object]
-) -> DailyProfiles:
-    file, card = _opened(path)
-    columns = energy_columns(card["n_steps"])
-    if card["kind"] == "daily":
-        if year is not None or max_households is not None or min_days != 1 or labels:
-            raise InputError(f"{path}: expected no choice of year or households, for these profiles know neither.")
-        table = file.read(["month", "day_of_week", "segment"])
-        kwh = _energy(file, columns, np.ones(file.metadata.num_rows, dtype=bool))
-        return DailyProfiles(card["name"], kwh, *_labels(table, card), tuple(card["segments"]))
-    table = file.read(["household_id", "date", "month", "day_of_week", "segment"])
-    households = _unpacked(file.metadata.metadata[_HOUSEHOLDS])
-    household = _positions(table["household_id"], households["household_id"].astype(str).tolist())
-    date = table["date"].to_numpy().astype("datetime64[D]")
-    chosen = _with_labels(path, households, labels)[household]
-    if year is not None:
-        chosen &= date.astype("datetime64[Y]") == np.datetime64(str(year), "Y")
-    kept, few = with_enough_days(household[chosen], len(households), min_days, max_households)
-    chosen &= np.isin(household, kept)
-    if not chosen.any():
-        raise InputError(f"{path}: expected at least one profile of the chosen year and households, got none.")
-    reading = ReadingReport(**card["reading"]) if card["reading"] else None
-    if reading is not None and len(kept) < len(households):
-        reading = reading.reduced_to(len(kept), int(chosen.sum()), few)
-    month, day_of_week, segment = (values[chosen] for values in _labels(table, card))
-    whole = len(kept) == len(households)
-    return HouseholdProfiles(
-        name=card["name"],
-        kwh=_energy(file, columns, chosen),
-        month=month,
-        day_of_week=day_of_week,
-        segment=segment,
-        segments=tuple(card["segments"]),
-        household=household[chosen] if whole else np.searchsorted(kept, household[chosen]),
-        date=date[chosen],
-        households=households if whole else households.iloc[kept].reset_index(drop=True),
-        reading=reading,
-    )
+        file, card = _opened(path)
+        columns = energy_columns(card["n_steps"])
+        if card["kind"] == "daily":
+            if year is not None or max_households is not None or min_days != 1 or labels:
+                raise InputError(f"{path}: expected no choice of year or households, for these profiles know neither.")
+            table = file.read(["month", "day_of_week", "segment"])
+            kwh = _energy(file, columns, np.ones(file.metadata.num_rows, dtype=bool))
+            return DailyProfiles(card["name"], kwh, *_labels(table, card), tuple(card["segments"]))
+        table = file.read(["household_id", "date", "month", "day_of_week", "segment"])
+        households = _unpacked(file.metadata.metadata[_HOUSEHOLDS])
+        household = _positions(table["household_id"], households["household_id"].astype(str).tolist())
+        date = table["date"].to_numpy().astype("datetime64[D]")
+        chosen = _with_labels(path, households, labels)[household]
+        if year is not None:
+            chosen &= date.astype("datetime64[Y]") == np.datetime64(str(year), "Y")
+        kept, few = with_enough_days(household[chosen], len(households), min_days, max_households)
+        chosen &= np.isin(household, kept)
+        if not chosen.any():
+            raise InputError(f"{path}: expected at least one profile of the chosen year and households, got none.")
+        reading = ReadingReport(**card["reading"]) if card["reading"] else None
+        if reading is not None and len(kept) < len(households):
+            reading = reading.reduced_to(len(kept), int(chosen.sum()), few)
+        month, day_of_week, segment = (values[chosen] for values in _labels(table, card))
+        whole = len(kept) == len(households)
+        return HouseholdProfiles(
+            name=card["name"],
+            kwh=_energy(file, columns, chosen),
+            month=month,
+            day_of_week=day_of_week,
+            segment=segment,
+            segments=tuple(card["segments"]),
+            household=household[chosen] if whole else np.searchsorted(kept, household[chosen]),
+            date=date[chosen],
+            households=households if whole else households.iloc[kept].reset_index(drop=True),
+            reading=reading,
+        )
 
 
 def profile_card(path: str | Path) -> dict[str, Any]:
@@ -266,7 +245,6 @@ def _energy(file: pq.ParquetFile, columns: list[str], chosen: NDArray[np.bool_])
 
 
 def _with_labels(path: Path, households: pd.DataFrame, labels: Mapping[str, object]) -> NDArray[np.bool_]:
-    """Which households have these labels."""
     unknown = sorted(set(labels) - set(households.columns))
     if unknown:
         raise InputError(

@@ -1,7 +1,4 @@
-"""Options of meters of households and buildings, without what it takes to import the meters.
-
-Sources of households and buildings: a class of options each, by name; what reads them is imported when it reads.
-"""
+"""Sources of households and buildings: a class of options each, by name; what reads them is imported when it reads."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from unlearn.checks import require_choice, require_fraction
-from unlearn.data.sources import chosen, reader
+from unlearn.data.sources import chosen, read_with
 from unlearn.errors import InputError
 from unlearn.registry import Registry
 
@@ -74,6 +71,10 @@ class _Chosen:
     min_days: int = field(default=1, kw_only=True)
 
 
+#: What `load_households` chooses among the households that a source has read.
+CHOICE = ("max_households", "min_days")
+
+
 @dataclass(frozen=True)
 class Simulator(_Chosen):
     """London-like households made on the spot, labelled, no network needed. See `simulate_households`."""
@@ -89,15 +90,7 @@ class Simulator(_Chosen):
     solar_share: float = 0.02
 
     def read(self) -> HouseholdProfiles:
-        return reader("unlearn.households.simulator:simulate_households")(
-            self.n_households,
-            self.start,
-            self.n_days,
-            self.seed,
-            self.ev_share,
-            self.heat_pump_share,
-            self.solar_share,
-        )
+        return read_with("unlearn.households.simulator:simulate_households", self, CHOICE)
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ class Npz(_Chosen):
     path: str = field(metadata={"expected": "a NumPy archive of households, such as sample.npz"})
 
     def read(self) -> HouseholdProfiles:
-        return reader("unlearn.households.io.wide:read_npz")(self.path)
+        return read_with("unlearn.households.io.wide:read_npz", self, CHOICE)
 
 
 @dataclass(frozen=True)
@@ -124,14 +117,7 @@ class Lcl(_Chosen):
     stamps: str = "start"
 
     def read(self) -> HouseholdProfiles:
-        return reader("unlearn.households.io.lcl:read_lcl")(
-            self.path,
-            year=self.year,
-            tariff=self.tariff,
-            max_households=self.max_households,
-            min_days=self.min_days,
-            stamps=self.stamps,
-        )
+        return read_with("unlearn.households.io.lcl:read_lcl", self)
 
 
 @dataclass(frozen=True)
@@ -147,9 +133,7 @@ class WideTable(_Chosen):
     date_format: str | None = None
 
     def read(self) -> HouseholdProfiles:
-        return reader("unlearn.households.io.wide:read_wide")(
-            self.path, self.labels, timestamp=self.timestamp, segment=self.segment, date_format=self.date_format
-        )
+        return read_with("unlearn.households.io.wide:read_wide", self, CHOICE)
 
 
 HOUSEHOLD_SOURCES: Registry[type[HouseholdSource]] = Registry(
@@ -168,9 +152,7 @@ class Lead:
     date_format: str | None = None
 
     def read(self) -> BuildingSeries:
-        return reader("unlearn.households.buildings:read_lead")(
-            self.path, max_buildings=self.max_buildings, date_format=self.date_format
-        )
+        return read_with("unlearn.households.buildings:read_lead", self)
 
 
 @dataclass(frozen=True)

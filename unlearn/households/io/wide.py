@@ -1,6 +1,4 @@
-"""One's own meters: as a wide table (a column of times and a column of kWh per household), or in a NumPy archive (a
-matrix of Wh per half-hour, a column per household).
-"""
+"""One's own meters: as a wide table of kWh (a column per household), or in a NumPy archive of Wh per half-hour."""
 
 from __future__ import annotations
 
@@ -16,9 +14,9 @@ from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, as_identifiers, require_distinct
 from unlearn.data.files import as_path, foreign_errors
-from unlearn.data.hours import refuse_other_units, refuse_registers, warn_of_much
+from unlearn.data.hours import refuse_other_units, refuse_registers
 from unlearn.data.text_tables import Table, listed, open_table
-from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, off_the_step, read_times, seconds_of
+from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, read_times, seconds_of
 from unlearn.errors import DataError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.io.sources import WideTable
@@ -28,6 +26,8 @@ from unlearn.limits import require_npz
 logger = logging.getLogger(__name__)
 
 _DAY_S = 86_400
+#: Energy of one hour that no household and few buildings reach in the mean.
+_MUCH_KWH = 50.0
 
 
 def read_wide(
@@ -69,7 +69,7 @@ def read_wide(
     seconds, step_s = _steps(table, timestamp, date_format)
     kwh = _energy(table, ids)
     households = _households(str(path), ids, labels, segment)
-    stray = off_the_step(seconds, step_s)
+    stray = seconds % step_s != 0
     profiles, household, day, reading = _complete_days(kwh[~stray], seconds[~stray], step_s)
     reading += ReadingReport(
         rows=kwh[stray].size,
@@ -83,7 +83,10 @@ def read_wide(
             f"{path}: expected at least one day without a gap, got none in steps of {length_of(step_s)}: {reading}. "
             "Fill the gaps first."
         )
-    warn_of_much(str(path), float(profiles.mean(dtype=np.float64)) * HOUR_S / step_s)
+    mean_kwh = float(profiles.mean(dtype=np.float64)) * HOUR_S / step_s
+    if mean_kwh > _MUCH_KWH:
+        much = "%s: meters use %.0f kWh an hour in the mean; if the readings are in Wh, divide them by 1000"
+        logger.warning(much, path, mean_kwh)
     read = household_profiles(Path(path).stem, profiles, household, day, households, reading=reading)
     return read if reading.households == len(ids) else read.of_households(np.unique(household))
 
@@ -111,21 +114,12 @@ def _steps(table: Table, timestamp: str, date_format: str | None) -> tuple[IntAr
             f"{table.where}: expected steps of whole minutes that divide an hour in column {timestamp}, got {found}. "
             f"{mend}."
         )
-    off = np.flatnonzero(off_the_step(seconds, step))
-    if 2 * off.size >= len(seconds):
-        i = int(off[0])
-        raise DataError(
-            f"{table.where}: expected times at full steps of {length_of(step)} in column {timestamp}, got {times[i]} "
-            f"at row {table.row(i)}; {off.size} such rows. Resample or shift them."
-        )
-    if off.size:
-        logger.warning(
-            "%s: %d rows off the steps of %s are left out, first %s",
-            table.where,
-            off.size,
-            length_of(step),
-            times[off[0]],
-        )
+    off = seconds % step != 0
+    if 2 * off.sum() >= len(off):
+        table.refuse(off, [timestamp], f"times at full steps of {length_of(step)}", "Resample or shift them.")
+    if off.any():
+        left = (int(off.sum()), length_of(step), times[off][0])
+        logger.warning("%s: %d rows off the steps of %s are left out, first %s", table.where, *left)
     return seconds, step
 
 
