@@ -37,28 +37,28 @@ def test_pulses_are_on_for_their_share_of_the_day_and_waves_turn_their_number_of
 
 def test_seen_and_unseen_are_of_one_distribution_and_all_different() -> None:
     sets = draw_outliers(TRAIN, OutlierOptions(households=50, days=2, seen="waves"), 3)
-    ids = [set(part.households["household_id"]) for part in sets.items().values()]
+    ids = [set(part.households["household_id"]) for part in sets.values()]
     assert len(set.union(*ids)) == 150
-    off = {name: (part.kwh == 0).mean() for name, part in sets.items().items()}
+    off = {name: (part.kwh == 0).mean() for name, part in sets.items()}
     assert off["seen"] < 0.1
     assert off["unseen"] < 0.1
     assert off["unseen_other"] > 0.7
-    assert not np.allclose(sets.seen.kwh, sets.unseen.kwh)
+    assert not np.allclose(sets["seen"].kwh, sets["unseen"].kwh)
     again = draw_outliers(TRAIN, OutlierOptions(households=50, days=2, seen="waves"), 3)
-    np.testing.assert_array_equal(again.seen.kwh, sets.seen.kwh)
+    np.testing.assert_array_equal(again["seen"].kwh, sets["seen"].kwh)
     other = draw_outliers(TRAIN, OutlierOptions(households=50, days=2, seen="waves"), 4)
-    assert not np.allclose(other.seen.kwh, sets.seen.kwh)
+    assert not np.allclose(other["seen"].kwh, sets["seen"].kwh)
 
 
 def test_injected_outliers_are_further_households() -> None:
     sets = draw_outliers(TRAIN, OutlierOptions(households=5, days=3), 0)
-    both = inject_outliers(TRAIN, sets.seen)
+    both = inject_outliers(TRAIN, sets["seen"])
     assert both.n_households == 17
     assert len(both) == len(TRAIN) + 15
     back = both.of_households(np.arange(12, 17))
-    np.testing.assert_array_equal(back.kwh, sets.seen.kwh)
-    np.testing.assert_array_equal(back.date, sets.seen.date)
-    assert back.households["household_id"].tolist() == sets.seen.households["household_id"].tolist()
+    np.testing.assert_array_equal(back.kwh, sets["seen"].kwh)
+    np.testing.assert_array_equal(back.date, sets["seen"].date)
+    assert back.households["household_id"].tolist() == sets["seen"].households["household_id"].tolist()
     np.testing.assert_array_equal(both.of_households(np.arange(12)).kwh, TRAIN.kwh)
     names = both.households["segment"].to_numpy()[both.household]
     np.testing.assert_array_equal(np.asarray(both.segments)[both.segment], names)
@@ -69,7 +69,7 @@ def test_what_cannot_be_made_or_injected_is_refused() -> None:
         draw_outliers(TRAIN, OutlierOptions(days=11))
     with pytest.raises(InputError, match=r"pattern: expected one of pulses, waves; got 'noise'"):
         make_outliers(TRAIN, "noise", "a", OutlierOptions(), 0)
-    seen = draw_outliers(TRAIN, OutlierOptions(days=2)).seen
+    seen = draw_outliers(TRAIN, OutlierOptions(days=2))["seen"]
     with pytest.raises(MismatchError, match="expected the 24 steps"):
         inject_outliers(TRAIN.to_hourly(), seen)
     with pytest.raises(MismatchError, match="got outlier-seen-0000 in both"):

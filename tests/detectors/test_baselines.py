@@ -23,9 +23,8 @@ from unlearn.detectors.baselines import (
     Seasonal,
 )
 from unlearn.detectors.options import Gan
-from unlearn.detectors.scaling import scale
 from unlearn.detectors.storage import save_detector
-from unlearn.detectors.windows import Windows, cut_windows, divide
+from unlearn.detectors.windows import Windows, cut_windows, divide, scale
 from unlearn.errors import InputError
 from unlearn.forecasters.specs import TrainingOptions
 from unlearn.records import read_json

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-import unlearn.detectors.gan.adversarial as adversarial
+import unlearn.detectors.gan.networks as adversarial
 from tests.detectors.gans import LENGTH, NETWORKS, TRAINING, small_gan, small_windows
-from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
 from unlearn.detectors.gan.inversion import FittedGan, fit_gan, invert
-from unlearn.detectors.gan.networks import new_networks
+from unlearn.detectors.gan.networks import TrainedGan, new_networks, train_gan
 from unlearn.detectors.options import AdversarialOptions, Autoencoder, EncoderOptions, Gan, InversionOptions
 from unlearn.detectors.storage import load_detector, save_detector
 from unlearn.errors import ConvergenceError, DataError, InputError

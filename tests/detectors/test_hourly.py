@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.detectors.gans import LENGTH, small_gan, small_windows
-from unlearn.detectors.gan.adversarial import TrainedGan
 from unlearn.detectors.gan.inversion import invert
+from unlearn.detectors.gan.networks import TrainedGan
 from unlearn.detectors.gan.starts import SPAN, HourlySearch
 from unlearn.detectors.options import InversionOptions
 from unlearn.errors import InputError

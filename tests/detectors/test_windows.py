@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.detectors.builders import daily_series
-from unlearn.detectors.scaling import QUANTILES, scale, training_time, usable_buildings
-from unlearn.detectors.windows import cut_windows
+from unlearn.detectors.windows import QUANTILES, cut_windows, scale, training_time, usable_buildings
 from unlearn.errors import DataError, InputError
 from unlearn.households.buildings import BuildingSeries
 

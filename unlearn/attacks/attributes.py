@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from unlearn.attacks.base import Classifier, make_classifier
 from unlearn.attacks.membership import nearest_records, profile_matrix
-from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate
+from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate, bootstrap_weights
 from unlearn.checks import FloatArray, IntArray, require_shape
 from unlearn.errors import InputError
 
@@ -204,7 +204,7 @@ def _estimate(
     # Terms come in pairs about the same households, which share a seed and hence the draws.
     draws = np.zeros(N_BOOTSTRAP)
     for i, (sign, own) in enumerate(terms):
-        draws += sign * _accuracies(own, _weights(len(own.truth), seed + i // 2))
+        draws += sign * _accuracies(own, bootstrap_weights(len(own.truth), N_BOOTSTRAP, seed + i // 2))
     other = np.array([sum(sign * own.balanced_accuracy() for sign, own in each) for each in redrawn])
     if len(other) > 1:
         # Draws that lack some households guess worse: only their spread counts, not their mean.
@@ -220,9 +220,3 @@ def _accuracies(guesses: Guesses, weight: FloatArray) -> FloatArray:
     right = weight @ (member * (guesses.guess == guesses.truth)[:, None])
     drawn = total > 0
     return (right / np.where(drawn, total, 1.0)).sum(axis=1) / drawn.sum(axis=1)
-
-
-def _weights(n: int, seed: int) -> FloatArray:
-    """Times that each household is drawn, shape (draws, n)."""
-    random = np.random.default_rng(seed)
-    return random.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP).astype(np.float64)

@@ -1,7 +1,4 @@
-"""What an attack on a release is: one class with its settings that scores, and the names of those built in.
-
-Settings of attacks, and what is refused of them before anything is attacked.
-"""
+"""What an attack on a release is: one class with its settings that scores, and the names of those built in."""
 
 from __future__ import annotations
 

@@ -141,7 +141,6 @@ def train_autoencoder(windows: Windows, options: Autoencoder, seed: int = 0) -> 
 
 
 def _watched(windows: Windows, share: float) -> np.ndarray:
-    """Mask of the windows of the last buildings, shape (N,)."""
     buildings = np.unique(windows.building)
     if len(buildings) < 2:
         raise InputError(

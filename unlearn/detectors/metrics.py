@@ -1,7 +1,4 @@
-"""What scores are worth: rankings, confusion at a threshold, and events.
-
-Thresholds, chosen on validation scores. A row is flagged where `score >= threshold`.
-"""
+"""What scores are worth: thresholds chosen on validation scores, rankings, confusion at a threshold, events."""
 
 from __future__ import annotations
 

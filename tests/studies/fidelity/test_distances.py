@@ -56,9 +56,7 @@ def test_histograms_are_as_far_apart_as_scipy_says(three: tuple[np.ndarray, ...]
     np.testing.assert_allclose(jensen_shannon(p, q), np.nan_to_num(jensenshannon(p, q, base=2)), atol=1e-7)
     grid = np.arange(len(p))
     np.testing.assert_allclose(
-        ordered_kolmogorov_smirnov(p, q),
-        np.abs(np.cumsum(p) / p.sum() - np.cumsum(q) / q.sum()).max(),
-        atol=1e-12,
+        ordered_kolmogorov_smirnov(p, q), np.abs(np.cumsum(p) / p.sum() - np.cumsum(q) / q.sum()).max(), atol=1e-12
     )
     assert circular_wasserstein(p, q, len(p)) <= stats.wasserstein_distance(grid, grid, p, q) + 1e-12
 

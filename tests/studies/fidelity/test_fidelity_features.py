@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unlearn.errors import InputError
-from unlearn.studies._shared.fidelity.features import (
+from unlearn.studies._shared.fidelity.samples import (
     FEATURES,
     autocorrelation,
     bins_of,

@@ -9,7 +9,6 @@ from tests.studies.households import made_households
 from unlearn.households import split_households
 from unlearn.studies._shared.fidelity import samples as fidelity_real
 from unlearn.studies._shared.fidelity.distances import wasserstein
-from unlearn.studies._shared.fidelity.features import profile_features
 from unlearn.studies._shared.fidelity.samples import (
     Bins,
     FidelityOptions,
@@ -20,6 +19,7 @@ from unlearn.studies._shared.fidelity.samples import (
     distances_overall,
     divisions,
     make_real_side,
+    profile_features,
 )
 
 

@@ -81,10 +81,10 @@ def test_the_load_task_measures_what_a_plain_fit_measures(
     )
     forecast = unlearn.fit_linear(dataset).forecast(test.features[test.split.test])
     true = test.load_pu[test.split.test]
-    found = {row.metric: row.value for row in rows if row.trained_on == "mine"}
+    found = {metric: value for name, _, metric, value in rows if name == "mine"}
     assert found["mape"] == pytest.approx(100 * np.abs(forecast / true - 1).mean(), rel=0.5)
     everything = measure_load_task(plan, {"mine": load}, test_kwh, factor, small_cost, ["linear"])
-    found = {row.metric: row.value for row in everything if row.trained_on == "mine"}
+    found = {metric: value for name, _, metric, value in everything if name == "mine"}
     assert found["mape"] == pytest.approx(100 * np.abs(forecast / true - 1).mean(), rel=1e-9)
     assert found["mse"] == pytest.approx(np.square(forecast - true).mean(), rel=1e-9)
 

@@ -1,13 +1,9 @@
 """Faraday under (ε, δ)-differential privacy of households: everything that sees them is noised and accounted for.
 
-Training goes on from a Faraday that knows none of them. Three things are learnt:
-
-- the network (or its biases alone), by DP-SGD with one clipped gradient of each household;
-- how often each component of the mixture occurs in each segment, as one noisy histogram in which a household counts 1;
-- nothing else. Shapes of components, the copula of residuals and the scaler stay those of the start; months and days of
-  the week follow from the calendar.
-
-Where private training starts from: a Faraday that has seen no household that is to be protected.
+Training goes on from a Faraday that knows none of them. The network (or its biases alone) learns by DP-SGD with one
+clipped gradient of each household. One noisy histogram, in which a household counts 1, tells how often each component
+of the mixture occurs in each segment. Shapes of components, residuals and scaler stay those of the start; the calendar
+gives months and days.
 """
 
 from __future__ import annotations
@@ -68,16 +64,7 @@ _CAVEATS = (
 def privacy_card(
     sgd: GaussianSteps, histogram: GaussianSteps, clip: float, delta: float, n_units: int, source: NoiseSource
 ) -> dict[str, Any]:
-    """The section `privacy` of a card; JSON.
-
-    Args:
-        sgd: steps that trained the network.
-        histogram: the sum behind the weights of components and segments.
-        clip: of gradients; that of the histogram is 1.
-        delta: δ of everything together.
-        n_units: N.
-        source: where the noise was drawn.
-    """
+    """The section `privacy` of a card, JSON: what SGD and the histogram spent together, at δ among N households."""
     network = _part("network", "DP-SGD, one clipped gradient of each household in a step", sgd, clip, delta)
     weights = _part("weights of components and segments", "discrete Gaussian on a histogram", histogram, 1.0, delta)
     both = [sgd, histogram]

@@ -1,7 +1,4 @@
-"""Samples that are attacked, and releases whose leakage is known.
-
-Attribute inference with a release, beside the same inference without it.
-"""
+"""Samples that are attacked, releases whose leakage is known, and attribute inference with and without a release."""
 
 from __future__ import annotations
 
@@ -76,13 +73,8 @@ def folds(train: HouseholdProfiles, holdout: HouseholdProfiles, n: int, seed: in
     """Two folds: each half of the holdout is reference once and attacked once, with a half of the members.
 
     Every record is attacked once. The reference of a fold are never the households attacked in it, and members and
-    others are treated alike, so that a release that knows neither gives an AUC of 0.5 on average.
-
-    Args:
-        train: training households.
-        holdout: other households.
-        n: profiles of each side, both folds together.
-        seed: of halves and days.
+    others are treated alike, so that a release that knows neither gives an AUC of 0.5 on average. Both folds together
+    have n profiles of each side.
     """
     random = np.random.default_rng(seed)
     members, others = _halves(train, seed), _halves(holdout, seed + 1)
@@ -135,13 +127,7 @@ def known_releases(
     """Resample training days, and days of third households that are neither trained on nor held out.
 
     The copies are of so few training days, some of every household, that the release holds nearly each of them:
-    membership is that of the days that were drawn from.
-
-    Args:
-        train: training households.
-        third: households that are neither among them nor in the holdout.
-        options: how leakage is measured; releases have `max_released` profiles.
-        seed: of the draws.
+    membership is that of the days that were drawn from. Releases have `options.max_released` profiles.
 
     Returns:
         Each release with the training profiles that it is to be attacked for.
@@ -206,11 +192,8 @@ def add_attributes(
         InputError: an attribute that the households do not have.
     """
     for attribute in options.attributes:
-        values = [_values_of(side, attribute) for fold in halves for side in _sides(fold)]
-        carried = all(
-            np.array_equal(own, _values_of(side, "segment"))
-            for own, side in zip(values, (side for fold in halves for side in _sides(fold)), strict=True)
-        )
+        sides = [side for fold in halves for side in _sides(fold)]
+        carried = all(np.array_equal(_values_of(side, attribute), _values_of(side, "segment")) for side in sides)
         columns = {"attack": "attribute", "attribute": attribute, "label": "released" if carried else "guessed"}
         names = _frequent(table, halves, attribute, options.min_households, columns)
         if len(names) < 2:
@@ -281,7 +264,6 @@ def _attack_fold(
 
 
 def _pooled(parts: Sequence[_Found]) -> _Found:
-    """Guesses of the folds one after the other."""
     return {
         side: {
             name: Guesses(
@@ -313,7 +295,6 @@ def _add(table: RecordTable, found: list[_Found], classifier: str, columns: dict
 
 
 def _known(side: HouseholdProfiles, attribute: str, names: list[str]) -> _Known:
-    """The profiles of households with these values."""
     value = _values_of(side, attribute)
     kept = np.isin(value, names)
     return _Known(side.kwh[kept], np.searchsorted(names, value[kept]), side.household[kept])
@@ -343,7 +324,6 @@ def _self_trained(made: DailyProfiles, reference: _Known, n: int, classifier: Cl
 
 
 def _values_of(profiles: HouseholdProfiles, attribute: str) -> np.ndarray:
-    """The attribute of each profile's household, as text."""
     if attribute not in profiles.households:
         raise InputError(
             f"leakage.attributes: expected columns of the households ({', '.join(map(str, profiles.households))}), "

@@ -127,13 +127,8 @@ class Releases:
     ) -> pd.DataFrame:
         """Records that were measured before with the same settings, data and code, or that `make` measures.
 
-        Args:
-            study: folder of all its tables.
-            name: of the table; the study's if None.
-            make: measures.
-            options: everything that the records depend on beside data and code.
-            data: profiles that are measured, by role.
-            code: functions and classes that measure.
+        They stand in the folder of the study, under its name or their own. `options` are everything that they depend on
+        beside profiles, by role, and the functions and classes that measure.
         """
 
         def measured() -> pd.DataFrame:

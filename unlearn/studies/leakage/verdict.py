@@ -98,8 +98,7 @@ def summarise(records: pd.DataFrame) -> list[str]:
     Raises:
         InputError: records without attacks.
     """
-    found = findings(records)
-    return [calibration(records), *map(str, found)]
+    return [calibration(records), *map(str, findings(records))]
 
 
 def generators_of(records: pd.DataFrame) -> list[str]:

@@ -1,7 +1,4 @@
-"""The study of utility: what a generator's releases are good for, and those of baselines, seed by seed, each kept.
-
-Numbers of utility over seeds: means with their range, and ratios in which each seed meets itself.
-"""
+"""The study of utility: what releases of a generator and of baselines are good for, seed by seed, and over seeds."""
 
 from __future__ import annotations
 

@@ -162,7 +162,8 @@ def summarise(records: pd.DataFrame) -> list[str]:
     table = UtilityTable(records)
     sentences = [_about(table), *map(str, verdicts(table))]
     for name in table.releases:
-        sentences += [*_season(table, name), *_next_step(table, name), *_load(table, name)]
+        costs = [_cost(table, name, kind) for kind in table.forecasters("load", "cost")]
+        sentences += [*_season(table, name), *_next_step(table, name), *filter(None, costs)]
     return sentences + _untrained(table)
 
 
@@ -221,17 +222,11 @@ def _next_step(table: UtilityTable, name: str) -> list[str]:
     return [f"Next step, trained on {name}: {'. '.join(capital(part) for part in parts)}."] if parts else []
 
 
-def _load(table: UtilityTable, name: str) -> list[str]:
-    return [
-        sentence for kind in table.forecasters("load", "cost") if (sentence := _cost(table, name, kind)) is not None
-    ]
-
-
-def _cost(table: UtilityTable, name: str, kind: str) -> str | None:
+def _cost(table: UtilityTable, name: str, kind: str) -> str:
     own = (name, kind)
     found = table.value("load", "cost", own)
     if found is None:
-        return None
+        return ""
     said = named(kind, FORECASTER_NAMES)
     text = f"Bus loads: {said} trained on {name} costs {_valued(found, 'money/h')} in real test weeks"
     real, redrawn = (table.ratio("load", "cost", own, (other, kind)) for other in (REAL, REDRAWN))

@@ -1,8 +1,6 @@
-"""Distances between two samples, column by column, and between two histograms.
+"""Distances of samples and histograms, kinds of days, and how well a classifier tells two samples apart.
 
-Kinds of days: a Gaussian mixture fitted on real training profiles, and the kind of any other profile.
-
-Discriminative score: how well a classifier that has seen both tells released days from real ones.
+Kinds of days are clusters of a Gaussian mixture that is fitted on real training profiles.
 """
 
 from __future__ import annotations
@@ -228,19 +226,12 @@ class DayClusters:
         require_shape("kwh", energy, (None, len(self.mean)))
         if not len(energy):
             return np.empty(0, dtype=np.int64)
-        return self.rank[self.mixture.predict(self._components(energy))]
-
-    def _components(self, energy: FloatArray) -> FloatArray:
-        return ((np.log(energy + self.offset_kwh) - self.mean) / self.scale) @ self.axes
+        standard = (np.log(energy + self.offset_kwh) - self.mean) / self.scale
+        return self.rank[self.mixture.predict(standard @ self.axes)]
 
 
 def fit_clusters(kwh: ArrayLike, n_clusters: int, seed: int) -> DayClusters:
-    """Fit the mixture.
-
-    Args:
-        kwh: energy of training profiles, shape (N, S).
-        n_clusters: clusters K.
-        seed: of the initial K-means.
+    """Fit the mixture of K clusters to the energy of training profiles, shape (N, S).
 
     Raises:
         InputError: fewer than `ROWS_PER_CLUSTER` profiles a cluster, or no energy at all.
