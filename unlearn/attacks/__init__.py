@@ -48,13 +48,7 @@ if TYPE_CHECKING:
         most_similar,
     )
     from unlearn.attacks.reconstruction import Closeness, closeness_test, compromised_shares, relative_radius, share_of
-    from unlearn.attacks.shadow import (
-        fit_heads,
-        likelihood_ratio_scores,
-        loss_scores,
-        random_subsets,
-        residuals_of,
-    )
+    from unlearn.attacks.shadow import fit_heads, likelihood_ratio_scores, loss_scores, random_subsets, residuals_of
 else:
     __getattr__, __dir__ = lazily(__name__)
 

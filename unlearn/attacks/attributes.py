@@ -28,11 +28,10 @@ class Guesses:
     truth: IntArray
     guess: IntArray
 
-    def balanced_accuracy(self, weight: FloatArray | None = None) -> float:
+    def balanced_accuracy(self) -> float:
         """Recall averaged over the values that occur, so that guessing the commonest gives 1 / values."""
-        own = np.ones(len(self.truth)) if weight is None else weight
-        total = np.bincount(self.truth, own)
-        right = np.bincount(self.truth, own * (self.guess == self.truth), minlength=len(total))
+        total = np.bincount(self.truth)
+        right = np.bincount(self.truth, self.guess == self.truth, minlength=len(total))
         return float((right[total > 0] / total[total > 0]).mean())
 
 

@@ -281,11 +281,7 @@ SIMULATED_SCALER = EnergyScaler(mean=0.378, sd=0.239)
 
 
 def untrained_faraday(
-    segments: tuple[str, ...],
-    n_steps: int,
-    options: VaeOptions | None = None,
-    scaler: EnergyScaler = SIMULATED_SCALER,
-    seed: int = 0,
+    segments: tuple[str, ...], n_steps: int, options: VaeOptions | None = None, seed: int = 0
 ) -> Faraday:
     """A Faraday that knows nothing: initial weights, latents from N(0, I), labels and residuals independent.
 
@@ -293,7 +289,6 @@ def untrained_faraday(
         segments: names of the segments, which count as public.
         n_steps: steps of a day, S.
         options: of the network; only its size is used.
-        scaler: constants that come from public data.
         seed: of the initial weights.
     """
     options = options or VaeOptions()
@@ -313,11 +308,11 @@ def untrained_faraday(
         "fingerprint": None,
         "n_steps": n_steps,
         "segments": list(segments),
-        "scaler": asdict(scaler),
+        "scaler": asdict(SIMULATED_SCALER),
         "options": {"vae": asdict(options)},
         "versions": provenance()["versions"],
     }
-    return Faraday(vae, mixture, np.eye(n_steps), scaler, space, card)
+    return Faraday(vae, mixture, np.eye(n_steps), SIMULATED_SCALER, space, card)
 
 
 def relabelled(public: DailyProfiles, segments: tuple[str, ...], seed: int = 0) -> DailyProfiles:

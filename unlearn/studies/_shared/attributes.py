@@ -41,6 +41,10 @@ class Fold:
     others: HouseholdProfiles
     reference: HouseholdProfiles
 
+    @property
+    def sides(self) -> tuple[HouseholdProfiles, HouseholdProfiles, HouseholdProfiles]:
+        return self.members, self.others, self.reference
+
 
 def require_comparable(release: DailyProfiles, train: HouseholdProfiles, holdout: HouseholdProfiles) -> None:
     """Refuse what cannot be attacked, before any work.
@@ -168,8 +172,8 @@ class _Known:
         return _Known(self.kwh[rows], self.values[rows], self.household[rows])
 
 
-#: Guesses by side (train, holdout) and by what was learnt from (release, holdout).
-_Found = dict[str, dict[str, Guesses]]
+#: Guesses with the release and without it, by side (train, holdout).
+_Found = dict[str, Trial]
 
 
 def add_attributes(
@@ -192,7 +196,7 @@ def add_attributes(
         InputError: an attribute that the households do not have.
     """
     for attribute in options.attributes:
-        sides = [side for fold in halves for side in _sides(fold)]
+        sides = [side for fold in halves for side in fold.sides]
         carried = all(np.array_equal(_values_of(side, attribute), _values_of(side, "segment")) for side in sides)
         columns = {"attack": "attribute", "attribute": attribute, "label": "released" if carried else "guessed"}
         names = _frequent(table, halves, attribute, options.min_households, columns)
@@ -208,15 +212,11 @@ def add_attributes(
             _add(table, [_pooled(parts) for parts in zip(*found, strict=True)], classifier.name, columns, seed)
 
 
-def _sides(fold: Fold) -> tuple[HouseholdProfiles, HouseholdProfiles, HouseholdProfiles]:
-    return fold.members, fold.others, fold.reference
-
-
 def _frequent(
     table: RecordTable, halves: Sequence[Fold], attribute: str, least: int, columns: dict[str, Any]
 ) -> list[str]:
     """Values that enough households of every side of every fold have; the others are recorded as left out."""
-    counts = [_counts(side, attribute) for fold in halves for side in _sides(fold)]
+    counts = [_counts(side, attribute) for fold in halves for side in fold.sides]
     every = pd.concat(counts, axis=1).fillna(0).min(axis=1)
     kept = sorted(map(str, every.index[every >= least]))
     rare = sorted(map(str, set(every.index) - set(kept)))
@@ -243,7 +243,7 @@ def _attack_fold(
     seed: int,
 ) -> list[_Found]:
     """Guesses with the reference as it is, then with redrawn ones."""
-    members, others, reference = (_known(side, attribute, names) for side in _sides(fold))
+    members, others, reference = (_known(side, attribute, names) for side in fold.sides)
     random = np.random.default_rng([seed, 7])
     n = len(reference.kwh)
     released = _released(made, names, n) if carried else None
@@ -259,39 +259,33 @@ def _attack_fold(
     for known in (reference, *(reference.redrawn(random) for _ in range(redraws))):
         without = guesses(known)
         helped = fixed or guesses(_self_trained(made, known, n, classifier, seed))
-        found.append({side: {"release": helped[side], "holdout": without[side]} for side in without})
+        found.append({side: Trial(helped[side], without[side]) for side in without})
     return found
 
 
 def _pooled(parts: Sequence[_Found]) -> _Found:
-    return {
-        side: {
-            name: Guesses(
-                np.concatenate([part[side][name].truth for part in parts]),
-                np.concatenate([part[side][name].guess for part in parts]),
-            )
-            for name in own
-        }
-        for side, own in parts[0].items()
-    }
+    def joined(found: Sequence[Guesses]) -> Guesses:
+        return Guesses(np.concatenate([own.truth for own in found]), np.concatenate([own.guess for own in found]))
+
+    return {side: Trial(*map(joined, zip(*(part[side] for part in parts), strict=True))) for side in parts[0]}
 
 
 def _add(table: RecordTable, found: list[_Found], classifier: str, columns: dict[str, Any], seed: int) -> None:
     columns = {**columns, "classifier": classifier}
-    trials = [{side: Trial(own["release"], own["holdout"]) for side, own in each.items()} for each in found]
     first, redrawn = found[0], found[1:]
-    for side, own in first.items():
-        column = {**columns, "attacked": side, "n": len(own["release"].truth)}
-        for name, guessed in own.items():
-            estimate = accuracy_of(guessed, seed, [each[side][name] for each in redrawn])
+    for side, trial in first.items():
+        truth = trial.release.truth
+        column = {**columns, "attacked": side, "n": len(truth)}
+        for place, name in enumerate(("release", "holdout")):
+            estimate = accuracy_of(trial[place], seed, [each[side][place] for each in redrawn])
             table.add("balanced_accuracy", unit="1", learnt_from=name, **estimate._asdict(), **column)
-        nothing = accuracy_of(majority_guesses(own["release"].truth, own["release"].truth), seed)
+        nothing = accuracy_of(majority_guesses(truth, truth), seed)
         table.add("balanced_accuracy", unit="1", learnt_from="nothing", **nothing._asdict(), **column)
-        gain = gain_of(trials[0][side], seed, [each[side] for each in trials[1:]])
+        gain = gain_of(trial, seed, [each[side] for each in redrawn])
         table.add("gain", unit="1", **gain._asdict(), **column)
-    leak = leak_of(trials[0]["train"], trials[0]["holdout"], seed)
-    n = {side: len(own["release"].truth) for side, own in first.items()}
-    table.add("leak", unit="1", attacked="train", n=n["train"], n_others=n["holdout"], **leak._asdict(), **columns)
+    leak = leak_of(first["train"], first["holdout"], seed)
+    n, n_others = (len(first[side].release.truth) for side in ("train", "holdout"))
+    table.add("leak", unit="1", attacked="train", n=n, n_others=n_others, **leak._asdict(), **columns)
 
 
 def _known(side: HouseholdProfiles, attribute: str, names: list[str]) -> _Known:

@@ -55,7 +55,7 @@ def summarise(records: pd.DataFrame) -> list[str]:
     """
     require_feeder(records)
     names = ("transformers", "feeders", "barangays", "capacity_kva", "meters", "anomalous")
-    value = select(records, metric=names).set_index("metric")["value"]
+    value = select(records, metric=names).set_index("metric")["value"].astype(float).to_dict()
     months = _months(records)
     at = f"{counted(value['transformers'], 'transformer')} of {value['capacity_kva']:,.0f} kVA in all"
     where = f"{counted(value['feeders'], 'feeder')} in {counted(value['barangays'], 'barangay')}"
