@@ -241,7 +241,6 @@ def _cumulated(weight: FloatArray) -> FloatArray:
 
 
 def _at(matrix: FloatArray, place: IntArray) -> FloatArray:
-    """One entry of each row."""
     return matrix[np.arange(len(matrix)), place]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -98,9 +97,7 @@ class CsvTable(AbstractContextManager["CsvTable"]):
                     f"{self._file.name}: expected texts without commas, quotes and line breaks, got: {error}."
                 ) from error
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
 
@@ -124,11 +121,9 @@ class ParquetTable(AbstractContextManager["ParquetTable"]):
             self._writer.write_table(table.slice(0, whole), row_group_size=_ROWS)
             self._waiting = [table.slice(whole)]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._writer is not None:
-            if kind is None:
+            if error[0] is None:
                 self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_ROWS)
             self._writer.close()
 

@@ -229,7 +229,6 @@ def measure_outliers(
     holdout: HouseholdProfiles,
     options: LeakageOptions | None = None,
     seed: int = 0,
-    labels: Mapping[str, object] | None = None,
 ) -> RecordTable:
     """Fit a generator with outlier households, attack its release, and do so again with other outliers.
 
@@ -239,7 +238,6 @@ def measure_outliers(
         holdout: other households, from which the attacker learns what real ones look like.
         options: how many outliers and fits.
         seed: of outliers and fits.
-        labels: further columns of every record.
 
     Returns:
         Records of `score_outliers` of every fit, then those of `pool_outliers`.
@@ -250,7 +248,7 @@ def measure_outliers(
     """
     options = options or LeakageOptions()
     tables = [
-        score_outliers(fit, train, holdout, options, seed, repeat, labels).to_frame()
+        score_outliers(fit, train, holdout, options, seed, repeat).to_frame()
         for repeat in tqdm(range(options.fits), desc="fits with outliers", leave=False)
     ]
     return pool_outliers(pd.concat(tables, ignore_index=True), options, seed)

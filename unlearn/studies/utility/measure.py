@@ -98,12 +98,8 @@ class UtilityTable:
 
     def forecasters(self, task: str, metric: str, untrained: bool = False) -> list[str]:
         """Forecasters of a task that a metric is known of, in their order; those that need no training apart."""
-        kinds = [
-            kind
-            for own, name, kind, of in self.numbers()
-            if (own, of) == (task, metric) and (name == NOTHING) == untrained
-        ]
-        return list(dict.fromkeys(kinds))
+        own = [(name, kind) for asked, name, kind, of in self.numbers() if (asked, of) == (task, metric)]
+        return list(dict.fromkeys(kind for name, kind in own if (name == NOTHING) == untrained))
 
     def unit(self, task: str, metric: str, source: Source) -> str:
         return str(self._units[task, *source, metric])

@@ -88,7 +88,6 @@ def binned_jensen_shannon(left: ArrayLike, right: ArrayLike, edges: FloatArray) 
 
 
 def _counts(ordered: FloatArray, edges: FloatArray) -> FloatArray:
-    """Rows of each column in each bin, shape (C, bins)."""
     below = [np.searchsorted(ordered[:, c], edges[:, c], side="left") for c in range(ordered.shape[1])]
     return np.diff(np.stack(below), axis=1, prepend=0, append=len(ordered)).astype(np.float64)
 
@@ -329,7 +328,6 @@ def discriminate(left: ArrayLike, right: ArrayLike, right_group: ArrayLike, seed
 
 
 def _half_of_groups(name: str, group: IntArray, random: np.random.Generator) -> np.ndarray:
-    """Mask of the rows of about half the groups."""
     n_groups = int(group.max()) + 1 if len(group) else 0
     if n_groups < 2:
         what = "different profiles" if name == "left" else "households"

@@ -163,23 +163,17 @@ def bins_of(features: ProfileFeatures, n_bins: int) -> dict[str, FloatArray]:
 def feature_distances(
     left: ProfileFeatures, right: ProfileFeatures, bins: Mapping[str, FloatArray]
 ) -> dict[tuple[str, str], FloatArray]:
-    """Every distance of every feature between two sets of profiles.
-
-    Args:
-        left: one side.
-        right: the other.
-        bins: from `bins_of` real training profiles.
+    """Every distance of every feature between two sets of profiles, with `bins_of` real training profiles.
 
     Returns:
         By feature and distance, one number per column (lag, step). A side without any profile that varies, or
         without any peak, has no such distance: NaN.
     """
-    found: dict[tuple[str, str], FloatArray] = {}
-    for feature in FEATURES:
-        first, second = left.columns(feature.name), right.columns(feature.name)
-        for distance in feature.distances:
-            found[feature.name, distance] = _distance(feature.name, distance, first, second, bins)
-    return found
+    return {
+        (own.name, distance): _distance(own.name, distance, left.columns(own.name), right.columns(own.name), bins)
+        for own in FEATURES
+        for distance in own.distances
+    }
 
 
 def _distance(
@@ -314,9 +308,8 @@ def mean_over_clusters(found: Distances, beside: Distances, occupancy: IntArray)
                     values.append(found[key].mean())
                     weights.append(weight)
             if values:
-                means[Key("mean over clusters", feature.name, distance)] = np.array(
-                    [np.average(values, weights=weights)]
-                )
+                mean = np.average(values, weights=weights)
+                means[Key("mean over clusters", feature.name, distance)] = np.array([mean])
     return means
 
 
