@@ -266,7 +266,7 @@ def score_outliers(
     """Fit a generator with outliers once, and score every outlier household.
 
     Arguments and errors are those of `measure_outliers`; `repeat` says which of the study's fits it is, each of which
-    has other outliers.
+    has other outliers, and `labels` are further columns of every record.
 
     Returns:
         A `score` of each outlier household for each attack, higher means "trained on", and its `relative_radius`;

@@ -98,7 +98,8 @@ def summarise(records: pd.DataFrame) -> list[str]:
     Raises:
         InputError: records without attacks.
     """
-    return [calibration(records), *map(str, findings(records))]
+    found = findings(records)  # refuses records of something else
+    return [calibration(records), *map(str, found)]
 
 
 def generators_of(records: pd.DataFrame) -> list[str]:
