@@ -12,10 +12,11 @@ import ast
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from unlearn.errors import InputError
 
@@ -79,6 +80,26 @@ class Registry(Generic[T]):
             entry = self._entries[name] = cast(T, getattr(import_module(module), attribute))
         return entry
 
+    def make(self, chosen: Any) -> Any:
+        """An object of a class by its name, with its default settings; an object is returned as it is.
+
+        Raises:
+            InputError: an unknown name.
+        """
+        return cast(Any, self[chosen])() if isinstance(chosen, str) else chosen
+
+    def make_all(self, chosen: Sequence[Any]) -> list[Any]:
+        """Several of them, so that records can tell them apart.
+
+        Raises:
+            InputError: none, one name twice, or an unknown one.
+        """
+        found = [self.make(one) for one in chosen]
+        names = [one.name for one in found]
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"{self._what}s: expected at least one, each name once, got {names}.")
+        return found
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
@@ -88,6 +109,11 @@ class Registry(Generic[T]):
     def names(self) -> tuple[str, ...]:
         """All names, in the order of registration."""
         return tuple(self._entries)
+
+
+def settings_of(made: Any) -> dict[str, Any]:
+    """What the work of an object depends on beside its class: all its settings but the name, which is for people."""
+    return {name: value for name, value in asdict(made).items() if name != "name"}
 
 
 def lazily(package: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:

@@ -16,13 +16,12 @@ from experiments.benchmarks.autograd_inversion import search_as_published, searc
 from experiments.benchmarks.options import AnomalyBenchmarkOptions
 from experiments.benchmarks.timing import Timing, add_timing
 from unlearn.checks import FloatArray, require_choice
-from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
 from unlearn.detectors.gan.inversion import FittedGan, Inversion, invert, train_encoder
+from unlearn.detectors.gan.networks import TrainedGan, train_gan
 from unlearn.detectors.metrics import Ranking, building_draws, interval
 from unlearn.detectors.options import InversionOptions
-from unlearn.detectors.scaling import scale, training_time, usable_buildings
 from unlearn.detectors.storage import load_detector
-from unlearn.detectors.windows import Windows, cut_windows
+from unlearn.detectors.windows import Windows, cut_windows, scale, training_time, usable_buildings
 from unlearn.errors import InputError
 from unlearn.households.buildings import buildings_of, split_buildings
 from unlearn.households.injection import inject

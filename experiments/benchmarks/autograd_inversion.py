@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearn.detectors.gan.adversarial import TrainedGan
+from unlearn.detectors.gan.networks import TrainedGan
 from unlearn.detectors.options import InversionOptions
 
 

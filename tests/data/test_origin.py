@@ -45,7 +45,7 @@ def test_what_is_made_of_simulated_days_alone_is_simulated(simulated: HouseholdP
     made = [simulated, train, holdout, simulated.to_hourly(), simulated.to_hourly().take([3, 1, 1])]
     made += [select_households(simulated, 3), with_attribute_as_segment(simulated, "ev"), copy.copy(simulated)]
     made += [replace(simulated, name="other"), simulated.take(simulated.date > simulated.days[3])]
-    made += [inject_outliers(train, draw_outliers(train, OutlierOptions(households=2, days=3)).seen)]
+    made += [inject_outliers(train, draw_outliers(train, OutlierOptions(households=2, days=3))["seen"])]
     assert all(one.simulated for one in made)
     assert simulated.unlabelled().simulated
     assert load_households("simulator", n_households=3, n_days=8, max_households=2).simulated
@@ -57,7 +57,7 @@ def test_what_is_made_of_simulated_days_alone_is_simulated(simulated: HouseholdP
 def test_nothing_else_is(real: HouseholdProfiles, simulated: HouseholdProfiles) -> None:
     made = [real, *split_households(real), real.to_hourly(), real.take([1]), day_ahead_panel(real)]
     made += [replace(simulated, kwh=real.kwh), replace(simulated, kwh=simulated.kwh.copy())]
-    made += [inject_outliers(real, draw_outliers(simulated, OutlierOptions(households=2, days=3)).seen)]
+    made += [inject_outliers(real, draw_outliers(simulated, OutlierOptions(households=2, days=3))["seen"])]
     made += [pickle.loads(pickle.dumps(simulated)), copy.deepcopy(simulated)]
     made += [profiles_from_frame(simulated.to_frame(), "simulated households")]
     panel, known = day_ahead_panel(simulated), day_ahead_panel(real)

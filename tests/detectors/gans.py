@@ -3,10 +3,9 @@
 from functools import cache
 
 from tests.detectors.builders import daily_series
-from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
+from unlearn.detectors.gan.networks import TrainedGan, train_gan
 from unlearn.detectors.options import AdversarialOptions, NetworkOptions
-from unlearn.detectors.scaling import scale, training_time
-from unlearn.detectors.windows import Windows, cut_windows
+from unlearn.detectors.windows import Windows, cut_windows, scale, training_time
 
 LENGTH = 12
 NETWORKS = NetworkOptions((4, 6), 5)

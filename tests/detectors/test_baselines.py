@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from scipy.stats import skew
 
 from tests.detectors.builders import SMALL, anomalous_series, daily_series, small_division
-from unlearn.detectors.base import Detector, require_detectors, settings_of
+from unlearn.detectors.base import Detector, require_detectors
 from unlearn.detectors.baselines import (
     CnnForecast,
     Ecod,
@@ -23,12 +23,12 @@ from unlearn.detectors.baselines import (
     Seasonal,
 )
 from unlearn.detectors.options import Gan
-from unlearn.detectors.scaling import scale
 from unlearn.detectors.storage import save_detector
-from unlearn.detectors.windows import Windows, cut_windows, divide
+from unlearn.detectors.windows import Windows, cut_windows, divide, scale
 from unlearn.errors import InputError
 from unlearn.forecasters.specs import TrainingOptions
 from unlearn.records import read_json
+from unlearn.registry import settings_of
 
 
 def test_level_is_the_distance_from_the_centre() -> None:

@@ -1,4 +1,4 @@
-"""Latent inversion against a plain loop over single windows; windows do not touch each other."""
+"""Latent inversion against a plain loop, its hourly start against whole networks, and its encoder against autograd."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.detectors.gans import LENGTH, small_gan, small_windows
-from unlearn.detectors.gan.adversarial import TrainedGan
 from unlearn.detectors.gan.inversion import invert, train_encoder
+from unlearn.detectors.gan.networks import Encoder, TrainedGan
+from unlearn.detectors.gan.starts import SPAN, HourlySearch
 from unlearn.detectors.options import EncoderOptions, InversionOptions
 from unlearn.errors import ConvergenceError, InputError
 
@@ -145,3 +146,108 @@ def test_unusable_windows_are_refused() -> None:
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         InversionOptions(**settings)
+
+
+HOURLY = InversionOptions(max_iter=1, start="hourly", tried=7)
+
+
+@torch.no_grad()
+def plain_search(gan: TrainedGan, x: torch.Tensor, grid: np.ndarray, weight: float) -> torch.Tensor:
+    """The first z of one window: value by value, hour by hour, whole windows through the networks."""
+    z = torch.zeros((1, LENGTH), dtype=x.dtype)
+    features = gan.discriminator(x[None])[1]
+    for t in range(LENGTH):
+        scores = []
+        for value in grid:
+            z[0, t] = value
+            made = gan.generator(z)
+            distance = (gan.discriminator(made)[1] - features)[0, t].abs().sum()
+            scores.append(float((1 - weight) * (made[0, t] - x[t]).abs() + weight * distance))
+        z[0, t] = grid[int(np.argmin(scores))]
+    return z[0]
+
+
+def test_it_chooses_the_best_value_of_each_hour_after_those_before() -> None:
+    gan = small_gan()
+    gan = replace(gan, generator=deepcopy(gan.generator).double(), discriminator=deepcopy(gan.discriminator).double())
+    noise = 0.2 * torch.randn((3, LENGTH), generator=torch.Generator().manual_seed(0))
+    x = gan.generator(noise.double()).detach()
+    grid = gan.latent_std * np.linspace(-SPAN, SPAN, 5)
+    expected = torch.stack([plain_search(gan, row, grid, 0.3) for row in x])
+    search = HourlySearch(gan.generator, gan.discriminator, gan.latent_std, 5, 0.3)
+    for _ in range(2):  # a second search begins from nothing again
+        torch.testing.assert_close(search.search(x.t()).t(), expected, atol=1e-12, rtol=0)
+    assert len(expected.unique()) == 5
+
+
+def test_the_search_begins_there_and_goes_on_to_lower_scores() -> None:
+    gan, x = small_gan(), small_windows().values[:50]
+    first = invert(gan, x, HOURLY)
+    grid = gan.latent_std * np.linspace(-SPAN, SPAN, 7, dtype=np.float32)
+    assert (np.abs(first.z[..., None] - grid).min(axis=-1) < 1e-7).all()
+    assert first.score.mean() < 0.8 * invert(gan, x, replace(HOURLY, start="random")).score.mean()
+    later = invert(gan, x, replace(HOURLY, max_iter=15)).score
+    assert (later <= first.score).all()
+    assert later.mean() < 0.95 * first.score.mean()
+
+
+def test_it_does_not_depend_on_the_batch_to_the_last_bit() -> None:
+    gan, x = small_gan(), small_windows().values[:70]
+    options = replace(HOURLY, max_iter=3)
+    whole = invert(gan, x, options).hour
+    np.testing.assert_array_equal(invert(gan, x, replace(options, batch_size=32)).hour, whole)
+    np.testing.assert_array_equal(invert(gan, x[66:67], options).hour, whole[66:67])
+
+
+def test_less_than_two_values_are_refused() -> None:
+    with pytest.raises(InputError, match=r"inversion\.tried: expected a whole number of at least 2, got 1"):
+        InversionOptions(tried=1)
+
+
+def test_a_step_follows_the_gradient_of_the_loss_through_the_frozen_networks() -> None:
+    gan, windows = small_gan(), small_windows().take(np.arange(9))
+    options = EncoderOptions(hidden=3, epochs=2, batch_size=9, learning_rate=0.01, feature_weight=0.3, pull=0.05)
+    found = train_encoder(gan, windows, options, seed=2)
+
+    torch.manual_seed(2)
+    encoder = Encoder(3)
+    optimiser = torch.optim.Adam(encoder.parameters(), 0.01)
+    x = torch.from_numpy(windows.values.copy())
+    losses = []
+    for _ in range(2):
+        z = encoder(x)
+        made = gan.generator(z)
+        distance = (gan.discriminator(made)[1] - gan.discriminator(x)[1]).abs().sum(dim=2)
+        loss = (0.7 * (made - x).abs() + 0.3 * distance).mean() + 0.05 * (z / gan.latent_std).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert found.card["encoder_loss"] == pytest.approx(losses, rel=1e-5)
+    assert found.encoder is not None
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(found.encoder.state_dict()[name], value, atol=2e-4, rtol=0, msg=name)
+
+
+def test_it_learns_and_leaves_the_gan_as_it_is() -> None:
+    gan = small_gan()
+    before = {name: value.clone() for name, value in gan.generator.state_dict().items()}
+    found = train_encoder(gan, small_windows(), EncoderOptions(4, 3, 32, 0.01))
+    losses = found.card["encoder_loss"]
+    assert losses[-1] < losses[0]
+    assert gan.encoder is None
+    assert "encoder_loss" not in gan.card
+    assert all(torch.equal(before[name], value) for name, value in found.generator.state_dict().items())
+    again = train_encoder(gan, small_windows(), EncoderOptions(4, 3, 32, 0.01))
+    assert again.card["encoder_loss"] == losses
+
+
+def test_unusable_windows_and_settings_are_refused() -> None:
+    windows = small_windows()
+    with pytest.raises(InputError, match="expected 12 hours, as the GAN was trained on, got 11"):
+        train_encoder(small_gan(), replace(windows, values=windows.values[:, 1:]))
+    with pytest.raises(ConvergenceError, match=r"Lower gan\.encoder\.learning_rate"):
+        train_encoder(small_gan(), windows, EncoderOptions(2, 1, 8, learning_rate=3e37))
+    for bad in ({"hidden": 0}, {"learning_rate": 0.0}, {"pull": -1.0}, {"feature_weight": 2.0}):
+        with pytest.raises(InputError, match=r"gan\.encoder\."):
+            EncoderOptions(**bad)

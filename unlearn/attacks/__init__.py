@@ -37,11 +37,9 @@ if TYPE_CHECKING:
         membership_scores,
         nearest_records,
     )
-    from unlearn.attacks.outcome import Estimate, Outcome, measure_attack
+    from unlearn.attacks.outcome import Estimate, Outcome, bootstrap_weights, measure_attack
     from unlearn.attacks.outliers import (
-        OutlierSets,
         Similarity,
-        Verdict,
         check_copies,
         draw_outliers,
         exact_copies,
@@ -49,21 +47,8 @@ if TYPE_CHECKING:
         make_outliers,
         most_similar,
     )
-    from unlearn.attacks.reconstruction import (
-        Closeness,
-        closeness_test,
-        compromised_shares,
-        relative_radius,
-        share_of,
-    )
-    from unlearn.attacks.shadow import (
-        bootstrap_weights,
-        fit_heads,
-        likelihood_ratio_scores,
-        loss_scores,
-        random_subsets,
-        residuals_of,
-    )
+    from unlearn.attacks.reconstruction import Closeness, closeness_test, compromised_shares, relative_radius, share_of
+    from unlearn.attacks.shadow import fit_heads, likelihood_ratio_scores, loss_scores, random_subsets, residuals_of
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -78,11 +63,11 @@ __all__ = [
     "ATTACKS", "Attack", "Density", "Discriminator", "Distance", "RelativeDistance", "household_scores", "make_attack",
     "membership_scores", "require_attacks",
     # outliers
-    "OutlierOptions", "OutlierSets", "draw_outliers", "inject_outliers", "make_outliers",
+    "OutlierOptions", "draw_outliers", "inject_outliers", "make_outliers",
     # reconstruction
     "Closeness", "closeness_test", "compromised_shares", "relative_radius", "share_of",
     # copies
-    "Similarity", "Verdict", "exact_copies", "check_copies", "most_similar",
+    "Similarity", "exact_copies", "check_copies", "most_similar",
     # attributes
     "CLASSIFIERS", "BoostedTrees", "Classifier", "Guesses", "NearestProfile", "Trial", "accuracy_of", "gain_of",
     "infer_attribute", "leak_of", "majority_guesses", "make_classifier",

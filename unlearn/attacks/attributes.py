@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from unlearn.attacks.base import Classifier, make_classifier
 from unlearn.attacks.membership import nearest_records, profile_matrix
-from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate
+from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate, bootstrap_weights
 from unlearn.checks import FloatArray, IntArray, require_shape
 from unlearn.errors import InputError
 
@@ -28,11 +28,10 @@ class Guesses:
     truth: IntArray
     guess: IntArray
 
-    def balanced_accuracy(self, weight: FloatArray | None = None) -> float:
+    def balanced_accuracy(self) -> float:
         """Recall averaged over the values that occur, so that guessing the commonest gives 1 / values."""
-        own = np.ones(len(self.truth)) if weight is None else weight
-        total = np.bincount(self.truth, own)
-        right = np.bincount(self.truth, own * (self.guess == self.truth), minlength=len(total))
+        total = np.bincount(self.truth)
+        right = np.bincount(self.truth, self.guess == self.truth, minlength=len(total))
         return float((right[total > 0] / total[total > 0]).mean())
 
 
@@ -204,7 +203,7 @@ def _estimate(
     # Terms come in pairs about the same households, which share a seed and hence the draws.
     draws = np.zeros(N_BOOTSTRAP)
     for i, (sign, own) in enumerate(terms):
-        draws += sign * _accuracies(own, _weights(len(own.truth), seed + i // 2))
+        draws += sign * _accuracies(own, bootstrap_weights(len(own.truth), N_BOOTSTRAP, seed + i // 2))
     other = np.array([sum(sign * own.balanced_accuracy() for sign, own in each) for each in redrawn])
     if len(other) > 1:
         # Draws that lack some households guess worse: only their spread counts, not their mean.
@@ -220,9 +219,3 @@ def _accuracies(guesses: Guesses, weight: FloatArray) -> FloatArray:
     right = weight @ (member * (guesses.guess == guesses.truth)[:, None])
     drawn = total > 0
     return (right / np.where(drawn, total, 1.0)).sum(axis=1) / drawn.sum(axis=1)
-
-
-def _weights(n: int, seed: int) -> FloatArray:
-    """Times that each household is drawn, shape (draws, n)."""
-    random = np.random.default_rng(seed)
-    return random.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP).astype(np.float64)

@@ -1,12 +1,9 @@
-"""What an attack on a release is: one class with its settings that scores, and the names of those built in.
-
-Settings of attacks, and what is refused of them before anything is attacked.
-"""
+"""What an attack on a release is: one class with its settings that scores, and the names of those built in."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -91,33 +88,11 @@ CLASSIFIERS: Registry[type[Classifier]] = Registry(
     "classifier",
     {"nearest": "unlearn.attacks.attributes:NearestProfile", "trees": "unlearn.attacks.attributes:BoostedTrees"},
 )
-
-
-def make_attack(attack: str | Attack) -> Attack:
-    """An attack by its name with its default settings; an object is returned as it is.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    return ATTACKS[attack]() if isinstance(attack, str) else attack
-
-
-def make_classifier(classifier: str | Classifier) -> Classifier:
-    """The same of a classifier."""
-    return CLASSIFIERS[classifier]() if isinstance(classifier, str) else classifier
-
-
-def require_attacks(attacks: Sequence[str | Attack]) -> list[Attack]:
-    """Return attacks, and refuse those that cannot be told apart before anything is attacked.
-
-    Raises:
-        InputError: none, one name twice, or an unknown one.
-    """
-    found = [make_attack(attack) for attack in attacks]
-    names = [attack.name for attack in found]
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"attacks: expected at least one, each name once, got {names}.")
-    return found
+#: An attack, or a classifier, by its name with its default settings; an object is returned as it is.
+make_attack: Callable[[str | Attack], Attack] = ATTACKS.make
+make_classifier: Callable[[str | Classifier], Classifier] = CLASSIFIERS.make
+#: Several attacks; refused before anything is attacked where there is none, or one name twice.
+require_attacks: Callable[[Sequence[str | Attack]], list[Attack]] = ATTACKS.make_all
 
 
 def label_of(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.attacks.base import require_enough_records
-from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
+from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape
 from unlearn.errors import InputError
 
 #: Draws of the bootstrap, and the two-sided level of every interval.
@@ -106,6 +106,14 @@ def measure_attack(
     auc, advantage, precision, recall, *at = estimates
     tpr_at = dict(zip(fprs, at, strict=True))
     return Outcome(unit, len(inside), len(outside), auc, advantage, precision, recall, tpr_at)
+
+
+def bootstrap_weights(n_rows: int, n_draws: int, seed: int) -> FloatArray:
+    """How often each row occurs in data sets of n rows drawn with replacement, shape (n_draws, n_rows)."""
+    require_count("rows", n_rows)
+    shares = np.full(n_rows, 1 / n_rows)
+    drawn = np.random.default_rng(seed).multinomial(n_rows, shares, size=require_count("draws", n_draws))
+    return drawn.astype(np.float64)
 
 
 class _Side:
@@ -233,7 +241,6 @@ def _cumulated(weight: FloatArray) -> FloatArray:
 
 
 def _at(matrix: FloatArray, place: IntArray) -> FloatArray:
-    """One entry of each row."""
     return matrix[np.arange(len(matrix)), place]
 
 

@@ -1,9 +1,7 @@
-"""Implausible outlier households: some are put among the training households, some are not; who can tell which?
+"""Implausible outlier households, some of them trained on, and one-to-one similarity: who is copied?
 
-An attack on ordinary households may fail because households resemble each other. Outliers resemble nobody, so a
-generator that overfits them shows it (OpenSynth workshop, "membership inference attack with outliers").
-
-One-to-one similarity: which released profiles are copies of a real one, perhaps moved in time?
+Ordinary households resemble each other. Outliers resemble nobody, so a generator that overfits them shows it (OpenSynth
+workshop, "membership inference attack with outliers").
 """
 
 from __future__ import annotations
@@ -32,32 +30,19 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 
 
-@dataclass(frozen=True, eq=False)
-class OutlierSets:
-    """Three sets of outlier households.
-
-    Attributes:
-        seen: to be put among the training households.
-        unseen: of the same distribution, never trained on.
-        unseen_other: of another distribution, never trained on.
-    """
-
-    seen: HouseholdProfiles
-    unseen: HouseholdProfiles
-    unseen_other: HouseholdProfiles
-
-    def items(self) -> dict[str, HouseholdProfiles]:
-        """The sets by name."""
-        return {"seen": self.seen, "unseen": self.unseen, "unseen_other": self.unseen_other}
-
-
-def draw_outliers(train: HouseholdProfiles, options: OutlierOptions | None = None, seed: int = 0) -> OutlierSets:
-    """Draw the three sets; dates and segments are those of the training households.
+def draw_outliers(
+    train: HouseholdProfiles, options: OutlierOptions | None = None, seed: int = 0
+) -> dict[str, HouseholdProfiles]:
+    """Draw three sets of outlier households; dates and segments are those of the training households.
 
     Args:
         train: households that the outliers are to be put among.
         options: how many, how large, how noisy.
         seed: of patterns, noise, dates and segments.
+
+    Returns:
+        `seen`, to be put among the training households; `unseen` of the same distribution and `unseen_other` of another
+        one, never trained on.
 
     Raises:
         InputError: no training profiles, or fewer training days than an outlier is to have.
@@ -65,9 +50,7 @@ def draw_outliers(train: HouseholdProfiles, options: OutlierOptions | None = Non
     options = options or OutlierOptions()
     other = next(pattern for pattern in PATTERNS if pattern != options.seen)
     kinds = {"seen": options.seen, "unseen": options.seen, "unseen_other": other}
-    return OutlierSets(
-        **{name: make_outliers(train, kind, name, options, [seed, i]) for i, (name, kind) in enumerate(kinds.items())}
-    )
+    return {name: make_outliers(train, kind, name, options, [seed, i]) for i, (name, kind) in enumerate(kinds.items())}
 
 
 def make_outliers(
@@ -96,7 +79,13 @@ def make_outliers(
         )
     random = np.random.default_rng(seed)
     n, days = options.households, options.days
-    drawn = _pulses(n, like.n_steps, options.share_on, random) if pattern == "pulses" else _waves(n, like, random)
+    step = np.arange(like.n_steps)
+    if pattern == "pulses":
+        on = max(1, round(options.share_on * like.n_steps))
+        drawn = (random.permuted(np.tile(step, (n, 1)), axis=1) < on).astype(np.float64)
+    else:
+        periods, phase = random.integers(3, 13, size=(n, 1)), random.random((n, 1))
+        drawn = 1 + np.sin(2 * np.pi * (periods * step / like.n_steps + phase))
     drawn *= options.norm_kwh / np.linalg.norm(drawn, axis=1, keepdims=True)
     noise = options.noise * random.standard_normal((n * days, like.n_steps)) - options.noise**2 / 2
     dates = random.permuted(np.tile(like.days, (n, 1)), axis=1)[:, :days]
@@ -133,16 +122,6 @@ def inject_outliers(train: HouseholdProfiles, outliers: HouseholdProfiles) -> Ho
         household=np.concatenate([train.household, outliers.household + train.n_households]),
         households=pd.concat([train.households, outliers.households], ignore_index=True),
     )
-
-
-def _pulses(n: int, n_steps: int, share: float, random: np.random.Generator) -> FloatArray:
-    on = max(1, round(share * n_steps))
-    return (random.permuted(np.tile(np.arange(n_steps), (n, 1)), axis=1) < on).astype(np.float64)
-
-
-def _waves(n: int, like: HouseholdProfiles, random: np.random.Generator) -> FloatArray:
-    periods, phase = random.integers(3, 13, size=(n, 1)), random.random((n, 1))
-    return 1 + np.sin(2 * np.pi * (periods * np.arange(like.n_steps) / like.n_steps + phase))
 
 
 #: Entries of a block of distances, which bounds memory (32 MB).
@@ -219,19 +198,6 @@ def most_similar(synthetic: ArrayLike, real: ArrayLike, shifts: int = 0) -> Simi
     return Similarity(best, row, shift)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a release passes the limit on copies.
-
-    Attributes:
-        passed: whether it does.
-        reasons: why not, a sentence each; empty where it passes.
-    """
-
-    passed: bool
-    reasons: tuple[str, ...]
-
-
 def exact_copies(synthetic: ArrayLike, real: ArrayLike) -> BoolArray:
     """Which released profiles equal a real one in every step; days without energy are nobody's.
 
@@ -256,8 +222,8 @@ def exact_copies(synthetic: ArrayLike, real: ArrayLike) -> BoolArray:
 
 def check_copies(
     exact: tuple[float, float], to_train: Similarity, to_holdout: Similarity, near: float, max_copies: float
-) -> Verdict:
-    """Fail a release with too many copies of training profiles.
+) -> list[str]:
+    """Say why a release fails that has too many copies of training profiles.
 
     Copies of holdout profiles are coincidence, such as days on which hardly anything is on, so that copies of training
     profiles count in excess of them.
@@ -268,6 +234,9 @@ def check_copies(
         to_holdout: of the release to as many profiles of as many other households.
         near: relative distance of a near copy, in (0, 1).
         max_copies: largest share of the release that may be copies.
+
+    Returns:
+        A sentence for each reason; none where the release passes.
 
     Raises:
         InputError: a distance or share out of range, or releases of different sizes.
@@ -287,4 +256,4 @@ def check_copies(
                 f"{100 * own:.2f} % of the release are {what} of training days, {100 * chance:.2f} % of other "
                 f"households' days; at most {100 * max_copies:g} % more are allowed."
             )
-    return Verdict(not reasons, tuple(reasons))
+    return reasons

@@ -84,7 +84,7 @@ def closeness_test(
     ]
     drawn = _equal_sides([side for side, _ in sides], [who for _, who in sides], random)
     # Distance of every released profile to every household: exchanges of households need no more than that.
-    to_each = np.concatenate([_household_distances(made, side) for side in drawn])
+    to_each = np.stack([nearest_records(made, days).distance for side in drawn for days in side])
     half = len(drawn[0])
     members = np.repeat([True, False], half)
     near, far = to_each[:half].min(axis=0), to_each[half:].min(axis=0)
@@ -183,11 +183,6 @@ def _equal_sides(
         chosen: IntArray = start[random.permutation(rows)[:n]]
         drawn.append(side[shuffled[chosen[:, None] + np.arange(days)]])
     return drawn
-
-
-def _household_distances(made: FloatArray, side: FloatArray) -> FloatArray:
-    """Distance of each released profile to the nearest profile of each household, shape (households, n)."""
-    return np.stack([nearest_records(made, own).distance for own in side])
 
 
 def _largest_excess(near: FloatArray, far: FloatArray) -> float:

@@ -152,14 +152,6 @@ def random_subsets(n_rows: int, n_subsets: int, share: float, seed: int) -> np.n
     return np.argsort(np.argsort(drawn, axis=1), axis=1) < size
 
 
-def bootstrap_weights(n_rows: int, n_draws: int, seed: int) -> FloatArray:
-    """How often each row occurs in data sets of n rows drawn with replacement, shape (n_draws, n_rows)."""
-    require_count("rows", n_rows)
-    shares = np.full(n_rows, 1 / n_rows)
-    drawn = np.random.default_rng(seed).multinomial(n_rows, shares, size=require_count("draws", n_draws))
-    return drawn.astype(np.float64)
-
-
 def _fit(design: Tensor, target: Tensor, weights: Tensor, ridge: float, l2: float) -> Tensor:
     gram, cross = _moments(design, target, weights)
     gram.diagonal(dim1=1, dim2=2).add_(ridge)

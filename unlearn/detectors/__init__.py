@@ -35,9 +35,18 @@ if TYPE_CHECKING:
         InversionOptions,
         NetworkOptions,
     )
-    from unlearn.detectors.scaling import ScaledSeries, scale, training_time, usable_buildings
     from unlearn.detectors.storage import load_detector, save_detector
-    from unlearn.detectors.windows import Division, DivisionOptions, Windows, cut_windows, divide
+    from unlearn.detectors.windows import (
+        Division,
+        DivisionOptions,
+        ScaledSeries,
+        Windows,
+        cut_windows,
+        divide,
+        scale,
+        training_time,
+        usable_buildings,
+    )
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unlearn.checks import require_finite, require_shape, short_repr
-from unlearn.detectors.base import FittedDetector, State, WindowScores, settings_of
+from unlearn.detectors.base import FittedDetector, State, WindowScores
 from unlearn.detectors.options import Autoencoder
 from unlearn.detectors.storage import load_network
 from unlearn.detectors.windows import Windows
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.records import provenance
+from unlearn.registry import settings_of
 
 _CHUNK = 1024
 
@@ -141,7 +142,6 @@ def train_autoencoder(windows: Windows, options: Autoencoder, seed: int = 0) -> 
 
 
 def _watched(windows: Windows, share: float) -> np.ndarray:
-    """Mask of the windows of the last buildings, shape (N,)."""
     buildings = np.unique(windows.building)
     if len(buildings) < 2:
         raise InputError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -150,15 +150,8 @@ DETECTORS: Registry[type[Detector]] = Registry(
         "gan": "unlearn.detectors.options:Gan",
     },
 )
-
-
-def make_detector(detector: str | Detector) -> Detector:
-    """A detector by its name with its default settings; an object is returned as it is.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    return DETECTORS[detector]() if isinstance(detector, str) else detector
+#: A detector by its name with its default settings; an object is returned as it is.
+make_detector: Callable[[str | Detector], Detector] = DETECTORS.make
 
 
 def require_detectors(detectors: Sequence[str | Detector]) -> list[Detector]:
@@ -167,10 +160,7 @@ def require_detectors(detectors: Sequence[str | Detector]) -> list[Detector]:
     Raises:
         InputError: none, one name twice, an unknown one, or one whose package is not installed.
     """
-    found = [make_detector(detector) for detector in detectors]
-    names = [detector.name for detector in found]
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"detectors: expected at least one, each name once, got {names}.")
+    found = DETECTORS.make_all(detectors)
     for detector in found:
         for package, install in detector.needs.items():
             require_package(f"detector {detector.name}", package, install)
@@ -183,11 +173,6 @@ def fit_candidates(
     """Fit a detector, by its name with its default settings or as an object; see `Detector.fit`."""
     (found,) = require_detectors([detector])
     return found.fit(windows, seed, folder)
-
-
-def settings_of(detector: Detector) -> dict[str, Any]:
-    """What a detector's scores depend on beside its class: all its settings but the name, which is for people."""
-    return {name: value for name, value in asdict(detector).items() if name != "name"}  # type: ignore[call-overload]
 
 
 def label_of(name: str) -> str:

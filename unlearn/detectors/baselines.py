@@ -1,11 +1,7 @@
-"""Detectors that train nothing or little: level, differences to the median of earlier days, ECOD.
+"""Detectors that train nothing or little: level, median of earlier days, ECOD, PyOD's, and residuals of forecasts.
 
-Outliers among windows with PyOD (Zhao et al., JMLR 2019): isolation forest and local outlier factor.
-
-PyOD takes a constant off the isolation forest's published score, which changes no order. The factor of a new window is
-against the training windows alone, not among all windows as published.
-
-Residuals of forecasts as scores: of the day or week before, and of this library's day-ahead forecasters.
+PyOD (Zhao et al., JMLR 2019) takes a constant off the isolation forest's published score, which changes no order. Its
+local outlier factor of a new window is against the training windows alone, not among all windows as published.
 """
 
 from __future__ import annotations
@@ -25,8 +21,7 @@ from unlearn.errors import InputError
 from unlearn.forecasters.specs import TrainingOptions
 
 if TYPE_CHECKING:
-    from unlearn.detectors.scaling import ScaledSeries
-    from unlearn.detectors.windows import Windows
+    from unlearn.detectors.windows import ScaledSeries, Windows
 
 
 _DAY = 24

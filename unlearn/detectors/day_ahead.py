@@ -9,8 +9,7 @@ import pandas as pd
 
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.detectors.baselines import FittedResidual
-from unlearn.detectors.scaling import ScaledSeries
-from unlearn.detectors.windows import Windows
+from unlearn.detectors.windows import ScaledSeries, Windows
 from unlearn.errors import InputError
 from unlearn.forecasters.household import UNIT_KWH, HouseholdForecaster, fit_household_forecaster
 from unlearn.forecasters.specs import TrainingOptions

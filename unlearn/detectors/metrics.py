@@ -1,7 +1,4 @@
-"""What scores are worth: rankings, confusion at a threshold, and events.
-
-Thresholds, chosen on validation scores. A row is flagged where `score >= threshold`.
-"""
+"""What scores are worth: thresholds chosen on validation scores, rankings, confusion at a threshold, events."""
 
 from __future__ import annotations
 
@@ -224,12 +221,12 @@ def building_draws(n_buildings: int, draws: int, seed: int = 0) -> FloatArray:
     return random.multinomial(n_buildings, np.full(n_buildings, 1 / n_buildings), draws).astype(np.float64)
 
 
-def interval(values: FloatArray, coverage: float = 0.95) -> tuple[float, float]:
-    """Middle share of redrawn values, without NaN; NaN where nothing is left."""
+def interval(values: FloatArray) -> tuple[float, float]:
+    """Middle 95 % of redrawn values, without NaN; NaN where nothing is left."""
     there = values[np.isfinite(values)]
     if not there.size:
         return np.nan, np.nan
-    low, high = np.quantile(there, [(1 - coverage) / 2, (1 + coverage) / 2])
+    low, high = np.quantile(there, [0.025, 0.975])
     return float(low), float(high)
 
 

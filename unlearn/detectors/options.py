@@ -1,7 +1,4 @@
-"""Settings of the LSTM-GAN: its networks, their training, the encoder, and the latent search that scores windows.
-
-Settings of the LSTM autoencoder.
-"""
+"""The LSTM-GAN and the LSTM autoencoder as detectors, with all their settings."""
 
 from __future__ import annotations
 

@@ -88,7 +88,6 @@ def from_card(folder: Path, card: Mapping[str, Any], build: Callable[[Mapping[st
 
 
 def _require_free(folder: Path) -> None:
-    """Refuse a folder that holds anything but a detector."""
     if not folder.exists():
         return
     names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else ["a file of this name"]

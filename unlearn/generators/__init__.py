@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.generators.base import GENERATORS, Generator, make_generator, settings
+    from unlearn.generators.base import GENERATORS, Generator, make_generator
     from unlearn.generators.baselines import IndependentGaussian, Resampled, ShuffledHours, SimulatorGenerator
     from unlearn.generators.faraday import (
         Faraday,
@@ -22,7 +22,7 @@ else:
 
 __all__ = [
     # what a generator is, and those that have a name
-    "GENERATORS", "Generator", "make_generator", "settings",
+    "GENERATORS", "Generator", "make_generator",
     # generators; more of Faraday and of feeders in unlearn.generators.faraday and unlearn.generators.feeder
     "FaradayGenerator", "PrivateFaradayGenerator", "FeederGenerator", "SimulatorGenerator",
     # baselines

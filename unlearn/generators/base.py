@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -62,12 +62,6 @@ class Generator(Protocol):
         return None
 
 
-def settings(generator: Generator) -> dict[str, Any]:
-    """The settings of a generator that its releases depend on: all but its name, which is for people to read."""
-    own = asdict(generator)  # type: ignore[call-overload]
-    return {name: value for name, value in own.items() if name != "name"}
-
-
 #: Generators by name. A class of one's own needs no name: whatever takes a name takes an object, too.
 GENERATORS: Registry[type[Generator]] = Registry(
     "generator",
@@ -81,12 +75,5 @@ GENERATORS: Registry[type[Generator]] = Registry(
         "independent_gaussian": "unlearn.generators.baselines:IndependentGaussian",
     },
 )
-
-
-def make_generator(generator: str | Generator) -> Generator:
-    """A generator by its name with its default settings; an object is returned as it is.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    return GENERATORS[generator]() if isinstance(generator, str) else generator
+#: A generator by its name with its default settings; an object is returned as it is.
+make_generator: Callable[[str | Generator], Generator] = GENERATORS.make

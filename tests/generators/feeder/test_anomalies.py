@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 
 from tests.generators.feeder.builders import small
 from unlearn.errors import InputError
-from unlearn.generators.feeder import (
-    ANOMALIES,
-    AnomalyEffect,
-    MeterGenerator,
-    MeterUse,
-    block_hours,
-    register_anomaly,
-)
+from unlearn.generators.feeder import ANOMALIES, AnomalyEffect, MeterGenerator, MeterUse, block_hours, register_anomaly
 from unlearn.generators.feeder.anomalies import apply_anomaly
 
 

@@ -70,7 +70,7 @@ def test_the_clusters_are_those_that_dbscan_finds(config: GeneratorConfig) -> No
     frame = transformers.generate()
     radians = np.radians(frame[["lat", "lon"]].to_numpy())
     # Six decimals move a point by up to 0.08 m.
-    eps = (transformers.clusters.eps_km + 2e-4) / EARTH_KM
+    eps = (2 * transformers.clusters.radius_km + 2e-4) / EARTH_KM
     found = DBSCAN(eps=eps, min_samples=min(3, len(frame)), metric="haversine").fit_predict(radians)
     assert adjusted_rand_score(transformers.cluster_of, found) == 1.0
     assert adjusted_rand_score(transformers.cluster_of, pd.factorize(frame["barangay"])[0]) == 1.0
@@ -82,7 +82,7 @@ def test_default_clusters_stand_apart_in_degrees_too() -> None:
     """The usual way: DBSCAN on the two columns as they are, eps in degrees."""
     transformers = TransformerGenerator(GeneratorConfig(num_transformers=200))
     frame = transformers.generate()
-    found = DBSCAN(eps=transformers.clusters.eps_km / 111.195, min_samples=3).fit_predict(frame[["lat", "lon"]])
+    found = DBSCAN(eps=2 * transformers.clusters.radius_km / 111.195, min_samples=3).fit_predict(frame[["lat", "lon"]])
     assert len(set(found)) == 40
     assert adjusted_rand_score(transformers.cluster_of, found) > 0.9
 

@@ -1,4 +1,4 @@
-"""Distances against SciPy, closed forms and the properties that define them."""
+"""Distances against SciPy and closed forms, kinds of days that are found again, and a classifier that cannot cheat."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,15 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from scipy.optimize import linprog
 from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import roc_auc_score
 
 from unlearn.errors import InputError
 from unlearn.studies._shared.fidelity.distances import (
+    _auc,
     binned_jensen_shannon,
     circular_wasserstein,
+    discriminate,
+    fit_clusters,
     jensen_shannon,
     kolmogorov_smirnov,
     ordered_kolmogorov_smirnov,
@@ -56,9 +60,7 @@ def test_histograms_are_as_far_apart_as_scipy_says(three: tuple[np.ndarray, ...]
     np.testing.assert_allclose(jensen_shannon(p, q), np.nan_to_num(jensenshannon(p, q, base=2)), atol=1e-7)
     grid = np.arange(len(p))
     np.testing.assert_allclose(
-        ordered_kolmogorov_smirnov(p, q),
-        np.abs(np.cumsum(p) / p.sum() - np.cumsum(q) / q.sum()).max(),
-        atol=1e-12,
+        ordered_kolmogorov_smirnov(p, q), np.abs(np.cumsum(p) / p.sum() - np.cumsum(q) / q.sum()).max(), atol=1e-12
     )
     assert circular_wasserstein(p, q, len(p)) <= stats.wasserstein_distance(grid, grid, p, q) + 1e-12
 
@@ -143,3 +145,94 @@ def test_unusable_samples_are_refused() -> None:
         jensen_shannon([1, 0], [2, -1])
     with pytest.raises(InputError, match="same shape"):
         total_variation([1, 0], [1, 0, 0])
+
+
+def two_kinds(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Night and evening days; the night ones use more."""
+    random = np.random.default_rng(seed)
+    night = random.random(n) < 0.3
+    shape = np.where(night[:, None], 1.0 + 3.0 * (np.arange(48) < 12), 0.3 + 1.0 * (np.arange(48) > 36))
+    return 0.1 * shape * random.gamma(20.0, 0.05, (n, 48)), night.astype(int)
+
+
+def test_known_kinds_are_found_in_order_of_their_energy() -> None:
+    kwh, kind = two_kinds(400, 0)
+    clusters = fit_clusters(kwh, 2, seed=0)
+    assert clusters.converged
+    assert clusters.n_clusters == 2
+    np.testing.assert_array_equal(clusters.predict(kwh), kind)
+    other, other_kind = two_kinds(100, 1)
+    np.testing.assert_array_equal(clusters.predict(other), other_kind)
+    # A profile's cluster does not depend on its neighbours.
+    np.testing.assert_array_equal(clusters.predict(other[::-1][:7]), other_kind[::-1][:7])
+    assert clusters.predict(np.empty((0, 48))).shape == (0,)
+
+
+def test_more_clusters_than_kinds_and_steps_without_energy() -> None:
+    kwh, _ = two_kinds(200, 0)
+    kwh[:, :4] = 0.0
+    found = fit_clusters(kwh, 6, seed=0).predict(kwh)
+    level = [kwh[found == cluster].mean() for cluster in np.unique(found)]
+    assert level == sorted(level)
+    np.testing.assert_array_equal(found, fit_clusters(kwh, 6, seed=0).predict(kwh))
+
+
+def test_too_little_to_fit_on_is_refused() -> None:
+    kwh, _ = two_kinds(19, 0)
+    with pytest.raises(InputError, match="at least 10 profiles a cluster, got 19 profiles for 2 clusters"):
+        fit_clusters(kwh, 2, seed=0)
+    with pytest.raises(InputError, match="zeros only"):
+        fit_clusters(np.zeros((50, 48)), 2, seed=0)
+    with pytest.raises(InputError, match="shape"):
+        fit_clusters(two_kinds(40, 0)[0], 2, seed=0).predict(np.ones((3, 24)))
+
+
+scores = st.integers(1, 30).flatmap(lambda n: arrays(np.float64, n, elements=st.integers(0, 5).map(float)))
+
+
+@given(scores, scores)
+def test_the_area_is_that_of_scikit_learn(left: np.ndarray, right: np.ndarray) -> None:
+    area, draws = _auc(left, right, np.arange(len(right)) // 3, np.random.default_rng(0))
+    truth = np.repeat([1, 0], [len(left), len(right)])
+    assert area == pytest.approx(roc_auc_score(truth, np.concatenate([left, right])))
+    assert ((draws >= 0) & (draws <= 1)).all()
+
+
+def test_what_is_the_same_cannot_be_told_and_what_differs_can() -> None:
+    random = np.random.default_rng(0)
+    left, right, far = (random.gamma(2.0, 0.2, (600, 24)) for _ in range(3))
+    household = np.repeat(np.arange(60), 10)
+    same = discriminate(left, right, household, seed=0)
+    assert same.auc_low < 0.5 < same.auc_high
+    assert same.auc == pytest.approx(0.5, abs=0.06)
+    assert same.score < 0.06
+    far[:, 20:] += 1.0
+    apart = discriminate(far, right, household, seed=0)
+    assert apart.auc > 0.99
+    assert apart.score > 0.45
+    assert apart.n_rows == 600
+    assert discriminate(left, right, household, seed=0) == same
+
+
+def test_habits_of_a_household_do_not_give_it_away() -> None:
+    """Each household has a level of its own: were its days on both sides, the trees would know it again."""
+    random = np.random.default_rng(0)
+    household = np.repeat(np.arange(40), 15)
+    left, right = (random.gamma(2.0, 0.2, 40)[household, None] + random.normal(0, 1e-4, (600, 24)) for _ in range(2))
+    assert discriminate(left, right, household, seed=0).auc < 0.75
+    as_if_alone = discriminate(left, right, np.arange(600), seed=0)
+    assert as_if_alone.auc > 0.9
+
+
+def test_copies_stay_on_one_side() -> None:
+    random = np.random.default_rng(0)
+    right = random.gamma(2.0, 0.2, (600, 24))
+    copies = random.gamma(2.0, 0.2, (30, 24))[random.integers(30, size=600)]
+    assert discriminate(copies, right, np.arange(600) // 10, seed=0).auc < 0.8
+
+
+def test_sides_that_cannot_be_divided_are_refused() -> None:
+    with pytest.raises(InputError, match="right: expected at least 2 households"):
+        discriminate(np.random.default_rng(0).random((9, 24)), np.ones((9, 24)), np.zeros(9, int), seed=0)
+    with pytest.raises(InputError, match="left: expected at least 2 different profiles"):
+        discriminate(np.ones((9, 24)), np.ones((9, 24)), np.arange(9), seed=0)

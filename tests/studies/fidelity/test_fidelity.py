@@ -226,7 +226,7 @@ def test_unusable_input_is_refused_before_work(split: Split) -> None:
     refused(InputError, "at least one", [])
     refused(InputError, "a name of its own", [release, release])
     refused(InputError, "other than 'real households'", [replace(release, name=REAL)])
-    refused(MismatchError, "40 in both, such as H", [release], holdout=train)
+    refused(MismatchError, "40 of the training households among them, such as H", [release], holdout=train)
     renamed = replace(holdout, segments=("poor", "other"))
     refused(MismatchError, "same segments", [release], holdout=renamed)
     quarter = replace(release, kwh=np.repeat(release.kwh, 2, axis=1))

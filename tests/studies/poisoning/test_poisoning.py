@@ -12,8 +12,7 @@ import unlearn
 from unlearn.data import LoadDataset, Poisoned, SplitSpec, poison
 from unlearn.detectors.base import Detector, FittedDetector, WindowScores
 from unlearn.detectors.baselines import Median
-from unlearn.detectors.scaling import scale
-from unlearn.detectors.windows import Windows, cut_windows
+from unlearn.detectors.windows import Windows, cut_windows, scale
 from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost

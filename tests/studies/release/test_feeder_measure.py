@@ -121,28 +121,16 @@ def put(name: str, column: str, value: object) -> Callable[[Outputs], Outputs]:
     [
         (lambda o: {"meters_df": o["meters_df"]}, InputError, "missing transformers_df"),
         (lambda o: o | {"meters_df": o["meters_df"].iloc[:0]}, InputError, "at least one meter"),
-        (
-            drop("meters_df", "customer_class"),
-            DataError,
-            r"meters_df: .* missing \['customer_class'\]",
-        ),
+        (drop("meters_df", "customer_class"), DataError, r"meters_df: .* missing \['customer_class'\]"),
         (
             lambda o: o | {"meters_df": o["meters_df"].filter(regex="^(?!monthly)")},
             DataError,
             "expected columns monthly_consumption_YYYYMM, got none",
         ),
         (put("meters_df", "meter_id", "MTR_000000"), DataError, "expected each meter_id once, got MTR_000000 again"),
-        (
-            put("meters_df", "transformer_id", "TX_9"),
-            MismatchError,
-            "unknown transformer_id, first TX_9",
-        ),
+        (put("meters_df", "transformer_id", "TX_9"), MismatchError, "unknown transformer_id, first TX_9"),
         (put("anomaly_labels_df", "meter_id", "M"), MismatchError, "unknown meter_id, first M"),
-        (
-            put("meters_df", "monthly_consumption_202301", -1.0),
-            DataError,
-            "got -1.0 of MTR_000001 in monthly_.*01; 1 ",
-        ),
+        (put("meters_df", "monthly_consumption_202301", -1.0), DataError, "got -1.0 of MTR_000001 in monthly_.*01; 1 "),
         (put("meters_df", "monthly_consumption_202301", np.nan), DataError, "got nan of MTR_000001"),
     ],
 )

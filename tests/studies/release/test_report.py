@@ -16,12 +16,7 @@ from unlearn.records import RecordTable
 from unlearn.reporting.page import FOR_THE_OWNER
 from unlearn.studies._shared.utility import REAL
 from unlearn.studies.release.measure import PUBLIC, describe_release
-from unlearn.studies.release.report import (
-    figure,
-    save,
-    training_figure,
-    write_page,
-)
+from unlearn.studies.release.report import figure, save, training_figure, write_page
 from unlearn.studies.release.verdict import (
     MOST_SEGMENTS,
     label_table,

@@ -1,14 +1,9 @@
-"""Latent inversion: the z whose generated window comes nearest to a given one, for thousands of windows at once.
+"""The GAN as a detector: the latent z whose generated window comes nearest to a given one, for thousands at once.
 
-Windows are independent of each other: one's score depends on its readings, the networks and the seed, not on the
-others. Rounding must not make a difference either, for hundreds of steps through recurrent networks make large ones
-of small ones: batches are filled up to a multiple of `BLOCK` windows, at which matrix products and sums treat every
-window alike, to the last bit. Steps follow Adam on S of `LatentLoss`; a window's best z counts. With `patience` a
-window stops once it gains nothing more, leaves the batch, and one that waits takes its place.
-
-An encoder from windows to latent values, trained after the GAN: a search that starts at its z needs few steps.
-
-The fitted GAN as a detector: S of the latent inversion as score.
+A window's score depends on its readings, the networks and the seed, not on the others. Hundreds of steps through
+recurrent networks make large differences of rounding, so batches are filled up to a multiple of `BLOCK` windows, at
+which matrix products treat every window alike, to the last bit. A search may start at the z of an encoder, which is
+trained after the GAN and saves steps.
 """
 
 from __future__ import annotations
@@ -27,8 +22,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape, short_repr
 from unlearn.detectors.base import FittedDetector, State, WindowScores
-from unlearn.detectors.gan.adversarial import TrainedGan, train_gan
-from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, filled, rounded
+from unlearn.detectors.gan.networks import Discriminator, Encoder, Generator, TrainedGan, filled, rounded, train_gan
 from unlearn.detectors.gan.starts import HourlySearch, LatentLoss
 from unlearn.detectors.options import EncoderOptions, Gan, InversionOptions, NetworkOptions
 from unlearn.detectors.storage import from_card, load_network

@@ -153,7 +153,6 @@ class HourlySearch:
         return z
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        """Features of x, an array (H, n) for each hour."""
         self._judge.reset(x.shape[1])
         only = torch.zeros(x.shape[1], dtype=torch.int64)
         features = []

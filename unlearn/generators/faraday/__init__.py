@@ -25,27 +25,13 @@ else:
 
 __all__ = [
     # as generators with all their settings
-    "FaradayGenerator",
-    "PrivateFaradayGenerator",
-    "StartOptions",
+    "FaradayGenerator", "PrivateFaradayGenerator", "StartOptions",
     # the fitted model
-    "Faraday",
-    "fit_faraday",
-    "save_faraday",
-    "load_faraday",
+    "Faraday", "fit_faraday", "save_faraday", "load_faraday",
     # the same under differential privacy, from a public start
-    "FaradayPrivacy",
-    "fit_private_faraday",
-    "relabelled",
-    "untrained_faraday",
+    "FaradayPrivacy", "fit_private_faraday", "relabelled", "untrained_faraday",
     # settings
-    "FaradayOptions",
-    "VaeOptions",
-    "LossWeights",
-    "MixtureOptions",
+    "FaradayOptions", "VaeOptions", "LossWeights", "MixtureOptions",
     # its parts
-    "ProfileVae",
-    "LabelSpace",
-    "LabelledMixture",
-    "fit_mixture",
-]
+    "ProfileVae", "LabelSpace", "LabelledMixture", "fit_mixture",
+]  # fmt: skip

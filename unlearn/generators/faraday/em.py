@@ -1,7 +1,4 @@
-"""A Gaussian mixture over latents that carries labels along: densities and samples.
-
-Streamed EM for the mixture over latents: only a chunk of rows is in memory at a time.
-"""
+"""A Gaussian mixture over latents that carries labels along, fitted by EM with a chunk of rows in memory at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Settings of Faraday, of its training, and of what private training promises.
-
-Faraday as generators of daily profiles, without and with privacy, with all their settings.
-"""
+"""Faraday as generators of daily profiles, without and with privacy, with all their settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Faraday: a variational autoencoder of daily profiles with a Gaussian mixture over its latent space.
 
-Faraday on disk: numbers as safetensors, everything else as a JSON card.
+On disk, its numbers are safetensors and everything else is a JSON card.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unlearn.generators.faraday.generators import FaradayOptions
 from unlearn.generators.faraday.scaling import LABELS, EnergyScaler, LabelSpace, residual_factor, residual_scores
 from unlearn.generators.faraday.vae import ProfileVae, ScaledProfiles, train_vae
 from unlearn.households.by_household import HouseholdProfiles, split_households
-from unlearn.households.profiles import DailyProfiles, EnergyArray
+from unlearn.households.profiles import DailyProfiles
 from unlearn.limits import build_to_fit
 from unlearn.records import CARD, provenance, read_card, read_json, read_safetensors, write_card, write_safetensors
 from unlearn.store import replace_folder
@@ -82,19 +82,16 @@ class Faraday:
         random = np.random.default_rng(seed)
         return self._release(self.mixture.sample_given(labels, random), labels, random)
 
+    @torch.no_grad()
     def _release(self, z: FloatArray, labels: IntArray, random: np.random.Generator) -> DailyProfiles:
         kwh = np.empty((len(z), self.vae.n_steps), dtype=np.float32)
         for start in range(0, len(z), _CHUNK):
             rows = slice(start, start + _CHUNK)
             score = random.standard_normal(kwh[rows].shape) @ self.residual.T
-            kwh[rows] = self._decode(z[rows], labels[rows], score)
+            quantiles = self.vae.quantiles(torch.from_numpy(z[rows]).float(), self.space.one_hot(labels[rows]))
+            kwh[rows] = self.scaler.unscale(self.vae.value_at(quantiles, torch.from_numpy(score).float()))
         month, day_of_week, segment = labels.T
         return DailyProfiles("faraday", kwh, month + 1, day_of_week, segment, self.space.segments)
-
-    @torch.no_grad()
-    def _decode(self, z: FloatArray, labels: IntArray, score: FloatArray) -> EnergyArray:
-        quantiles = self.vae.quantiles(torch.from_numpy(z).float(), self.space.one_hot(labels))
-        return self.scaler.unscale(self.vae.value_at(quantiles, torch.from_numpy(score).float()))
 
 
 def fit_faraday(profiles: DailyProfiles, options: FaradayOptions | None = None, seed: int = 0) -> Faraday:
@@ -128,8 +125,8 @@ def fit_faraday(profiles: DailyProfiles, options: FaradayOptions | None = None, 
     everything, labels = _scaled(profiles, scaler, space), space.matrix(profiles)
 
     def stream() -> Iterator[tuple[FloatArray, IntArray]]:
-        for (_, _, z), rows in zip(_latents(vae, everything, seed), _pieces(labels), strict=True):
-            yield z.double().numpy(), rows
+        for i, (_, _, z) in enumerate(_latents(vae, everything, seed)):
+            yield z.double().numpy(), labels[i * _CHUNK : (i + 1) * _CHUNK]
 
     mixture, fitted = fit_mixture(stream, space.sizes, options.mixture, seed)
     random = torch.Generator().manual_seed(seed)
@@ -176,10 +173,6 @@ def _scaled(profiles: DailyProfiles, scaler: EnergyScaler, space: LabelSpace) ->
     return ScaledProfiles(scaler.scale(profiles.kwh), space.one_hot(space.matrix(profiles)))
 
 
-def _pieces(labels: IntArray) -> list[IntArray]:
-    return [labels[start : start + _CHUNK] for start in range(0, len(labels), _CHUNK)]
-
-
 @torch.no_grad()
 def _latents(vae: ProfileVae, profiles: ScaledProfiles, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Chunks of x, labels and a draw of the posterior; the same draw in every pass."""
@@ -219,7 +212,6 @@ def save_faraday(model: Faraday, folder: str | Path) -> Path:
 
 
 def _require_free(folder: Path) -> None:
-    """Refuse a folder that holds anything but a Faraday."""
     if not folder.exists():
         return
     names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else ["a file of this name"]

@@ -1,13 +1,9 @@
 """Faraday under (ε, δ)-differential privacy of households: everything that sees them is noised and accounted for.
 
-Training goes on from a Faraday that knows none of them. Three things are learnt:
-
-- the network (or its biases alone), by DP-SGD with one clipped gradient of each household;
-- how often each component of the mixture occurs in each segment, as one noisy histogram in which a household counts 1;
-- nothing else. Shapes of components, the copula of residuals and the scaler stay those of the start; months and days of
-  the week follow from the calendar.
-
-Where private training starts from: a Faraday that has seen no household that is to be protected.
+Training goes on from a Faraday that knows none of them. The network (or its biases alone) learns by DP-SGD with one
+clipped gradient of each household. One noisy histogram, in which a household counts 1, tells how often each component
+of the mixture occurs in each segment. Shapes of components, residuals and scaler stay those of the start; the calendar
+gives months and days.
 """
 
 from __future__ import annotations
@@ -68,16 +64,7 @@ _CAVEATS = (
 def privacy_card(
     sgd: GaussianSteps, histogram: GaussianSteps, clip: float, delta: float, n_units: int, source: NoiseSource
 ) -> dict[str, Any]:
-    """The section `privacy` of a card; JSON.
-
-    Args:
-        sgd: steps that trained the network.
-        histogram: the sum behind the weights of components and segments.
-        clip: of gradients; that of the histogram is 1.
-        delta: δ of everything together.
-        n_units: N.
-        source: where the noise was drawn.
-    """
+    """The section `privacy` of a card, JSON: what SGD and the histogram spent together, at δ among N households."""
     network = _part("network", "DP-SGD, one clipped gradient of each household in a step", sgd, clip, delta)
     weights = _part("weights of components and segments", "discrete Gaussian on a histogram", histogram, 1.0, delta)
     both = [sgd, histogram]
@@ -294,11 +281,7 @@ SIMULATED_SCALER = EnergyScaler(mean=0.378, sd=0.239)
 
 
 def untrained_faraday(
-    segments: tuple[str, ...],
-    n_steps: int,
-    options: VaeOptions | None = None,
-    scaler: EnergyScaler = SIMULATED_SCALER,
-    seed: int = 0,
+    segments: tuple[str, ...], n_steps: int, options: VaeOptions | None = None, seed: int = 0
 ) -> Faraday:
     """A Faraday that knows nothing: initial weights, latents from N(0, I), labels and residuals independent.
 
@@ -306,7 +289,6 @@ def untrained_faraday(
         segments: names of the segments, which count as public.
         n_steps: steps of a day, S.
         options: of the network; only its size is used.
-        scaler: constants that come from public data.
         seed: of the initial weights.
     """
     options = options or VaeOptions()
@@ -326,11 +308,11 @@ def untrained_faraday(
         "fingerprint": None,
         "n_steps": n_steps,
         "segments": list(segments),
-        "scaler": asdict(scaler),
+        "scaler": asdict(SIMULATED_SCALER),
         "options": {"vae": asdict(options)},
         "versions": provenance()["versions"],
     }
-    return Faraday(vae, mixture, np.eye(n_steps), scaler, space, card)
+    return Faraday(vae, mixture, np.eye(n_steps), SIMULATED_SCALER, space, card)
 
 
 def relabelled(public: DailyProfiles, segments: tuple[str, ...], seed: int = 0) -> DailyProfiles:

@@ -1,7 +1,4 @@
-"""Faraday's variational autoencoder and its loss.
-
-Training of Faraday's network: Adam, one learning-rate cycle, early stopping on other households.
-"""
+"""Faraday's variational autoencoder, its loss and its training, which stops early by other households."""
 
 from __future__ import annotations
 
@@ -155,11 +152,7 @@ class ProfileVae(nn.Module):
 def _network(n_inputs: int, hidden: int, n_outputs: int) -> nn.Sequential:
     """Linear layers only, no normalisation over a batch: each profile's gradient is its own."""
     return nn.Sequential(
-        nn.Linear(n_inputs, hidden),
-        nn.GELU(),
-        nn.Linear(hidden, hidden),
-        nn.GELU(),
-        nn.Linear(hidden, n_outputs),
+        nn.Linear(n_inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, n_outputs)
     )
 
 
@@ -182,15 +175,9 @@ class ScaledProfiles:
 def train_vae(
     vae: ProfileVae, train: ScaledProfiles, validation: ScaledProfiles, zero: float, options: VaeOptions, seed: int
 ) -> dict[str, Any]:
-    """Train in place and leave the state with the best validation loss in the network.
+    """Train in place and leave the state with the best loss on profiles of other households in the network.
 
-    Args:
-        vae: the network; its initial weights are the caller's.
-        train: profiles to learn from.
-        validation: profiles of other households, for early stopping.
-        zero: scaled value of 0 kWh.
-        options: settings.
-        seed: of batch order and latent noise.
+    Initial weights are the caller's; the seed is of batch order and latent noise, `zero` the scaled value of 0 kWh.
 
     Returns:
         History: losses per epoch (`train`, `validation`), `best_epoch`, `stopped_early`.

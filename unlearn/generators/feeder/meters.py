@@ -1,6 +1,6 @@
-"""A seeded tropical climate, and the load shapes of customer classes that follow it.
+"""Meters: class, position, rating, monthly consumption and anomalies, a block at a time.
 
-Meters: class, position, rating, monthly consumption and anomalies, a block at a time.
+Load shapes of customer classes follow a seeded tropical climate.
 """
 
 from __future__ import annotations
@@ -236,6 +236,16 @@ class MeterGenerator:
         random = generator(config.random_seed, Stream.ANOMALOUS)
         chosen = random.choice(config.num_meters, config.num_anomalies, replace=False, shuffle=False)
         self._anomalous: IntArray = np.sort(chosen)
+        self._transformer_ids = identifiers(TRANSFORMER, np.arange(1, config.num_transformers + 1))
+        self._positions = self.transformers[["lat", "lon"]].to_numpy(np.float64)
+        # Meters are near their transformer, nearer than clusters are wide.
+        self._radius_km = min(0.3, 0.1 * TransformerGenerator(config).clusters.radius_km)
+        share, mean, sd = config.class_table()
+        # The last class that occurs takes what rounding leaves of 1.
+        self._class_bounds = np.cumsum(share)
+        self._class_bounds[np.flatnonzero(share)[-1] :] = 1.0
+        log_variance = np.log1p((sd / mean) ** 2)
+        self._lognormal = np.log(mean) - log_variance / 2, np.sqrt(log_variance)
 
     @property
     def n_blocks(self) -> int:
@@ -338,30 +348,3 @@ class MeterGenerator:
                 "anomaly_type": pa.array(np.concatenate([block.anomaly_type for block in blocks]), pa.string()),
             }
         ).to_pandas()
-
-    @cached_property
-    def _transformer_ids(self) -> pa.Array:
-        return identifiers(TRANSFORMER, np.arange(1, self.config.num_transformers + 1))
-
-    @cached_property
-    def _positions(self) -> FloatArray:
-        return self.transformers[["lat", "lon"]].to_numpy(np.float64)
-
-    @cached_property
-    def _radius_km(self) -> float:
-        """Meters are near their transformer, nearer than clusters are wide."""
-        return min(0.3, 0.1 * TransformerGenerator(self.config).clusters.radius_km)
-
-    @cached_property
-    def _class_bounds(self) -> FloatArray:
-        share, _, _ = self.config.class_table()
-        # The last class that occurs takes what rounding leaves of 1.
-        bounds = np.cumsum(share)
-        bounds[np.flatnonzero(share)[-1] :] = 1.0
-        return bounds
-
-    @cached_property
-    def _lognormal(self) -> tuple[FloatArray, FloatArray]:
-        _, mean, sd = self.config.class_table()
-        log_variance = np.log1p((sd / mean) ** 2)
-        return np.log(mean) - log_variance / 2, np.sqrt(log_variance)

@@ -24,13 +24,13 @@ from unlearn.generators.feeder.tables import (
     GeoJSONGenerator,
     ParquetTable,
     load_names,
-    put_in_place,
     require_free,
     transformer_buses,
     write_geojson,
 )
 from unlearn.generators.feeder.transformers import TransformerGenerator
 from unlearn.grid import GridCase, load_case
+from unlearn.store import replace_folder
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,6 @@ class SyntheticDataPipeline:
 
     def _write(self, transformers: pd.DataFrame, pieces: Pieces, features: Iterable[dict[str, Any]]) -> Path:
         folder = Path(self.config.output_dir)
-        require_free(folder)
         audit = Audit(self.config, transformers)
 
         def fill(temporary: Path) -> None:
@@ -148,7 +147,7 @@ class SyntheticDataPipeline:
             self._write_hours(temporary)
             (temporary / REPORT).write_text(audit.report(), encoding="utf-8", newline="\n")
 
-        written = put_in_place(folder, fill)
+        written = replace_folder(folder, fill, require_free)
         log.info("Wrote %s", written / REPORT)
         return written
 

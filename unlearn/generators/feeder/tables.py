@@ -1,6 +1,6 @@
 """What a feeder is written to: tables, GeoJSON, and their folder.
 
-Transformers on the buses of a grid case: their meters' hours are loads that forecasters train on.
+Its transformers stand on the buses of a grid case, so that their meters' hours are loads that forecasters train on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from unlearn.generators.feeder.hourly import grouped_hours
 from unlearn.generators.feeder.meters import MeterGenerator
 from unlearn.grid import GridCase
 from unlearn.records import marked
-from unlearn.store import replace_folder
 
 REPORT = "generation_report.txt"
 #: Every file that a run may write.
@@ -57,24 +55,12 @@ def require_free(folder: Path) -> None:
         raise InputError(f"output_dir {folder}: expected a folder, got a file. Choose another.")
     names = sorted(path.name for path in folder.iterdir())
     others = [name for name in names if name not in FILES]
-    if others or (names and not _is_report(folder / REPORT)):
+    report = folder / REPORT
+    if others or (names and not (report.is_file() and report.read_bytes().startswith(TITLE.encode()))):
         raise InputError(
             f"output_dir {folder}: expected no folder, an empty one or an earlier run of the generator, got a folder "
             f"that holds other data ({', '.join((others or names)[:3])}). Choose another, or move these files."
         )
-
-
-def put_in_place(folder: Path, fill: Callable[[Path], object]) -> Path:
-    """Let `fill` fill a temporary folder beside `folder`, then let it take the place of an earlier run.
-
-    Raises:
-        InputError: `folder` holds other data.
-    """
-    return replace_folder(folder, fill, require_free)
-
-
-def _is_report(path: Path) -> bool:
-    return path.is_file() and path.read_bytes()[: len(TITLE)] == TITLE.encode()
 
 
 #: Decimals of columns in CSV files; `monthly_consumption_*` are in kWh.
@@ -111,9 +97,7 @@ class CsvTable(AbstractContextManager["CsvTable"]):
                     f"{self._file.name}: expected texts without commas, quotes and line breaks, got: {error}."
                 ) from error
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
 
@@ -137,11 +121,9 @@ class ParquetTable(AbstractContextManager["ParquetTable"]):
             self._writer.write_table(table.slice(0, whole), row_group_size=_ROWS)
             self._waiting = [table.slice(whole)]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._writer is not None:
-            if kind is None:
+            if error[0] is None:
                 self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_ROWS)
             self._writer.close()
 
@@ -275,10 +257,7 @@ def bus_loads(config: GeneratorConfig, grid: GridCase, split: SplitSpec = FAIR) 
     """
     meters = MeterGenerator(config)
     bus = transformer_buses(meters.transformers, grid)
-    return _dataset(meters, grid, grouped_hours(meters, bus, grid.n_loads), split)
-
-
-def _dataset(meters: MeterGenerator, grid: GridCase, kw: FloatArray, split: SplitSpec) -> LoadDataset:
+    kw = grouped_hours(meters, bus, grid.n_loads)
     hours = meters.shapes.timestamps
     load_mw = pd.DataFrame(kw / 1000, index=hours, columns=pd.Index(load_names(grid)))
     weather = {"temperature_c": pd.DataFrame({"region": meters.shapes.temperature_c}, index=hours)}

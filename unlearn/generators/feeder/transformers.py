@@ -78,11 +78,6 @@ class Clusters:
     centre: FloatArray
     radius_km: float
 
-    @property
-    def eps_km(self) -> float:
-        """DBSCAN's `eps` that separates the clusters."""
-        return 2 * self.radius_km
-
 
 class TransformerGenerator:
     """Transformers with position, feeder, barangay and capacity.
@@ -142,6 +137,10 @@ class TransformerGenerator:
             names[c % len(names)] + (f" {c // len(names) + 1}" if c >= len(names) else "") for c in range(n_clusters)
         ]
         feeder = self.cluster_of * min(config.num_feeders, n_clusters) // n_clusters
+        share, mean_kwh, _ = config.class_table()
+        meter_kva = float((share * mean_kwh / LOAD_FACTOR).sum()) / HOURS_PER_MONTH / POWER_FACTOR
+        needed = meter_kva * meter_counts(config) * self._random.uniform(1.1, 1.8, n)
+        size = SIZES_KVA[np.minimum(np.searchsorted(SIZES_KVA, needed), len(SIZES_KVA) - 1)]
         return pa.table(
             {
                 "transformer_id": identifiers(TRANSFORMER, np.arange(1, n + 1)),
@@ -149,17 +148,9 @@ class TransformerGenerator:
                 "barangay": pa.array(barangay).take(pa.array(self.cluster_of)),
                 "lat": lat,
                 "lon": lon,
-                "capacity_kVA": self._capacity_kva(),
+                "capacity_kVA": np.maximum(size, 500 * np.ceil(needed / 500) * (needed > SIZES_KVA[-1])),
             }
         ).to_pandas()
-
-    def _capacity_kva(self) -> FloatArray:
-        share, mean_kwh, _ = self.config.class_table()
-        meter_kva = float((share * mean_kwh / LOAD_FACTOR).sum()) / HOURS_PER_MONTH / POWER_FACTOR
-        margin = self._random.uniform(1.1, 1.8, self.config.num_transformers)
-        needed = meter_kva * meter_counts(self.config) * margin
-        size = SIZES_KVA[np.minimum(np.searchsorted(SIZES_KVA, needed), len(SIZES_KVA) - 1)]
-        return np.maximum(size, 500 * np.ceil(needed / 500) * (needed > SIZES_KVA[-1]))
 
 
 def meter_counts(config: GeneratorConfig) -> IntArray:

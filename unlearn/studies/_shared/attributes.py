@@ -1,7 +1,4 @@
-"""Samples that are attacked, and releases whose leakage is known.
-
-Attribute inference with a release, beside the same inference without it.
-"""
+"""Samples that are attacked, releases whose leakage is known, and attribute inference with and without a release."""
 
 from __future__ import annotations
 
@@ -44,6 +41,10 @@ class Fold:
     others: HouseholdProfiles
     reference: HouseholdProfiles
 
+    @property
+    def sides(self) -> tuple[HouseholdProfiles, HouseholdProfiles, HouseholdProfiles]:
+        return self.members, self.others, self.reference
+
 
 def require_comparable(release: DailyProfiles, train: HouseholdProfiles, holdout: HouseholdProfiles) -> None:
     """Refuse what cannot be attacked, before any work.
@@ -76,13 +77,8 @@ def folds(train: HouseholdProfiles, holdout: HouseholdProfiles, n: int, seed: in
     """Two folds: each half of the holdout is reference once and attacked once, with a half of the members.
 
     Every record is attacked once. The reference of a fold are never the households attacked in it, and members and
-    others are treated alike, so that a release that knows neither gives an AUC of 0.5 on average.
-
-    Args:
-        train: training households.
-        holdout: other households.
-        n: profiles of each side, both folds together.
-        seed: of halves and days.
+    others are treated alike, so that a release that knows neither gives an AUC of 0.5 on average. Both folds together
+    have n profiles of each side.
     """
     random = np.random.default_rng(seed)
     members, others = _halves(train, seed), _halves(holdout, seed + 1)
@@ -135,13 +131,7 @@ def known_releases(
     """Resample training days, and days of third households that are neither trained on nor held out.
 
     The copies are of so few training days, some of every household, that the release holds nearly each of them:
-    membership is that of the days that were drawn from.
-
-    Args:
-        train: training households.
-        third: households that are neither among them nor in the holdout.
-        options: how leakage is measured; releases have `max_released` profiles.
-        seed: of the draws.
+    membership is that of the days that were drawn from. Releases have `options.max_released` profiles.
 
     Returns:
         Each release with the training profiles that it is to be attacked for.
@@ -182,8 +172,8 @@ class _Known:
         return _Known(self.kwh[rows], self.values[rows], self.household[rows])
 
 
-#: Guesses by side (train, holdout) and by what was learnt from (release, holdout).
-_Found = dict[str, dict[str, Guesses]]
+#: Guesses with the release and without it, by side (train, holdout).
+_Found = dict[str, Trial]
 
 
 def add_attributes(
@@ -206,11 +196,8 @@ def add_attributes(
         InputError: an attribute that the households do not have.
     """
     for attribute in options.attributes:
-        values = [_values_of(side, attribute) for fold in halves for side in _sides(fold)]
-        carried = all(
-            np.array_equal(own, _values_of(side, "segment"))
-            for own, side in zip(values, (side for fold in halves for side in _sides(fold)), strict=True)
-        )
+        sides = [side for fold in halves for side in fold.sides]
+        carried = all(np.array_equal(_values_of(side, attribute), _values_of(side, "segment")) for side in sides)
         columns = {"attack": "attribute", "attribute": attribute, "label": "released" if carried else "guessed"}
         names = _frequent(table, halves, attribute, options.min_households, columns)
         if len(names) < 2:
@@ -225,15 +212,11 @@ def add_attributes(
             _add(table, [_pooled(parts) for parts in zip(*found, strict=True)], classifier.name, columns, seed)
 
 
-def _sides(fold: Fold) -> tuple[HouseholdProfiles, HouseholdProfiles, HouseholdProfiles]:
-    return fold.members, fold.others, fold.reference
-
-
 def _frequent(
     table: RecordTable, halves: Sequence[Fold], attribute: str, least: int, columns: dict[str, Any]
 ) -> list[str]:
     """Values that enough households of every side of every fold have; the others are recorded as left out."""
-    counts = [_counts(side, attribute) for fold in halves for side in _sides(fold)]
+    counts = [_counts(side, attribute) for fold in halves for side in fold.sides]
     every = pd.concat(counts, axis=1).fillna(0).min(axis=1)
     kept = sorted(map(str, every.index[every >= least]))
     rare = sorted(map(str, set(every.index) - set(kept)))
@@ -260,7 +243,7 @@ def _attack_fold(
     seed: int,
 ) -> list[_Found]:
     """Guesses with the reference as it is, then with redrawn ones."""
-    members, others, reference = (_known(side, attribute, names) for side in _sides(fold))
+    members, others, reference = (_known(side, attribute, names) for side in fold.sides)
     random = np.random.default_rng([seed, 7])
     n = len(reference.kwh)
     released = _released(made, names, n) if carried else None
@@ -276,44 +259,36 @@ def _attack_fold(
     for known in (reference, *(reference.redrawn(random) for _ in range(redraws))):
         without = guesses(known)
         helped = fixed or guesses(_self_trained(made, known, n, classifier, seed))
-        found.append({side: {"release": helped[side], "holdout": without[side]} for side in without})
+        found.append({side: Trial(helped[side], without[side]) for side in without})
     return found
 
 
 def _pooled(parts: Sequence[_Found]) -> _Found:
-    """Guesses of the folds one after the other."""
-    return {
-        side: {
-            name: Guesses(
-                np.concatenate([part[side][name].truth for part in parts]),
-                np.concatenate([part[side][name].guess for part in parts]),
-            )
-            for name in own
-        }
-        for side, own in parts[0].items()
-    }
+    def joined(found: Sequence[Guesses]) -> Guesses:
+        return Guesses(np.concatenate([own.truth for own in found]), np.concatenate([own.guess for own in found]))
+
+    return {side: Trial(*map(joined, zip(*(part[side] for part in parts), strict=True))) for side in parts[0]}
 
 
 def _add(table: RecordTable, found: list[_Found], classifier: str, columns: dict[str, Any], seed: int) -> None:
     columns = {**columns, "classifier": classifier}
-    trials = [{side: Trial(own["release"], own["holdout"]) for side, own in each.items()} for each in found]
     first, redrawn = found[0], found[1:]
-    for side, own in first.items():
-        column = {**columns, "attacked": side, "n": len(own["release"].truth)}
-        for name, guessed in own.items():
-            estimate = accuracy_of(guessed, seed, [each[side][name] for each in redrawn])
+    for side, trial in first.items():
+        truth = trial.release.truth
+        column = {**columns, "attacked": side, "n": len(truth)}
+        for place, name in enumerate(("release", "holdout")):
+            estimate = accuracy_of(trial[place], seed, [each[side][place] for each in redrawn])
             table.add("balanced_accuracy", unit="1", learnt_from=name, **estimate._asdict(), **column)
-        nothing = accuracy_of(majority_guesses(own["release"].truth, own["release"].truth), seed)
+        nothing = accuracy_of(majority_guesses(truth, truth), seed)
         table.add("balanced_accuracy", unit="1", learnt_from="nothing", **nothing._asdict(), **column)
-        gain = gain_of(trials[0][side], seed, [each[side] for each in trials[1:]])
+        gain = gain_of(trial, seed, [each[side] for each in redrawn])
         table.add("gain", unit="1", **gain._asdict(), **column)
-    leak = leak_of(trials[0]["train"], trials[0]["holdout"], seed)
-    n = {side: len(own["release"].truth) for side, own in first.items()}
-    table.add("leak", unit="1", attacked="train", n=n["train"], n_others=n["holdout"], **leak._asdict(), **columns)
+    leak = leak_of(first["train"], first["holdout"], seed)
+    n, n_others = (len(first[side].release.truth) for side in ("train", "holdout"))
+    table.add("leak", unit="1", attacked="train", n=n, n_others=n_others, **leak._asdict(), **columns)
 
 
 def _known(side: HouseholdProfiles, attribute: str, names: list[str]) -> _Known:
-    """The profiles of households with these values."""
     value = _values_of(side, attribute)
     kept = np.isin(value, names)
     return _Known(side.kwh[kept], np.searchsorted(names, value[kept]), side.household[kept])
@@ -343,7 +318,6 @@ def _self_trained(made: DailyProfiles, reference: _Known, n: int, classifier: Cl
 
 
 def _values_of(profiles: HouseholdProfiles, attribute: str) -> np.ndarray:
-    """The attribute of each profile's household, as text."""
     if attribute not in profiles.households:
         raise InputError(
             f"leakage.attributes: expected columns of the households ({', '.join(map(str, profiles.households))}), "

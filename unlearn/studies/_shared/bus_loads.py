@@ -1,6 +1,6 @@
-"""Households aggregated to hourly bus loads that the forecasters train on.
+"""Households aggregated to hourly bus loads: is released data good enough to run a grid on?
 
-Is released data good enough to run a grid on? Forecasters trained on it, tested and priced on real bus loads.
+Forecasters are trained on it, tested on real bus loads, and priced.
 """
 
 from __future__ import annotations
@@ -233,16 +233,6 @@ WEEK_BEFORE, PERFECT = "week before", "perfect forecast"
 NOTHING = "nothing"
 
 
-@dataclass(frozen=True)
-class LoadTaskRow:
-    """One measured number: what a forecaster was trained on, its kind, the metric."""
-
-    trained_on: str
-    forecaster: str
-    metric: str
-    value: float
-
-
 def load_scale(plan: BusPlan, train_kwh: FloatArray, cost: OperatingCost) -> FloatArray:
     """MW per kW of each bus that puts the maximum of real training days at its nominal load, shape (B,).
 
@@ -269,7 +259,7 @@ def measure_load_task(
     training: TrainingOptions | None = None,
     hours: int | None = None,
     seed: int = 0,
-) -> Iterator[LoadTaskRow]:
+) -> Iterator[tuple[str, str, str, float]]:
     """Train each forecaster on each source and measure it on the test days of other households.
 
     Args:
@@ -284,7 +274,8 @@ def measure_load_task(
         seed: of the core, initial weights and batch order.
 
     Yields:
-        Each metric of `METRICS`, also of two forecasts that need no training.
+        What was trained on, the forecaster, each metric of `METRICS` and its value; also of two forecasts that need no
+        training.
 
     Raises:
         SolverError: an hour that cannot be priced.
@@ -295,20 +286,16 @@ def measure_load_task(
     test = bus_dataset("real test", plan, test_kwh, factor, base, seed)
     rows = sample_hours(test.split.test, hours)
 
-    def measured(trained_on: str, kind: str, forecast: FloatArray) -> Iterator[LoadTaskRow]:
+    def measured(trained_on: str, kind: str, forecast: FloatArray) -> Iterator[tuple[str, str, str, float]]:
         found = measure_forecast(torch.from_numpy(forecast), test, rows, cost).means(rows)
         for metric in METRICS:
-            yield LoadTaskRow(trained_on, kind, metric, found[metric])
+            yield trained_on, kind, metric, found[metric]
 
     for name, load_kwh in tqdm(sources_kwh.items(), desc="bus loads", leave=False):
         dataset = bus_dataset(name, plan, load_kwh, factor, base, seed)
         for kind in forecasters:
             model = fit_linear(dataset) if FORECASTERS[kind].exact else fit_network(dataset, kind, training, seed)
             yield from measured(name, kind, model.forecast(test.features[rows]))
-    yield from measured(NOTHING, WEEK_BEFORE, _week_before(test)[rows])
+    week_before = test.features[rows][:, :, test.feature_names.index("load_week_before_mw")] / test.base_mva
+    yield from measured(NOTHING, WEEK_BEFORE, np.ascontiguousarray(week_before))
     yield from measured(NOTHING, PERFECT, test.load_pu[rows])
-
-
-def _week_before(dataset: LoadDataset) -> FloatArray:
-    column = dataset.feature_names.index("load_week_before_mw")
-    return np.ascontiguousarray(dataset.features[:, :, column]) / dataset.base_mva

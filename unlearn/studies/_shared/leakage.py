@@ -1,12 +1,13 @@
-"""Leakage of one release: membership, reconstruction, copies and attributes, as records.
+"""Leakage of one release as records: membership, reconstruction, copies and attributes.
 
-Attacks on outlier households: a generator is fitted with some of them, and others stand beside.
+Of outlier households, a generator is fitted with some, and others stand beside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from unlearn.errors import InputError
 from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
-from unlearn.studies._shared.attributes import Fold, add_attributes, folds, require_comparable, same_size
+from unlearn.studies._shared.attributes import add_attributes, folds, require_comparable, same_size
 from unlearn.studies._shared.options import LeakageOptions
 
 
@@ -69,20 +70,12 @@ def measure_leakage(
         InputError: too few households or profiles, or an attribute that households do not have.
         MismatchError: shared households, or other steps or segments.
     """
-    options = options or LeakageOptions()
-    table, made = _start(release, train, holdout, options, seed, labels)
-    halves = folds(train, holdout, options.max_profiles, seed)
-    with tqdm(total=len(options.attacks) + 3, desc=f"attacks on {release.name}", leave=False) as bar:
-        for attack in require_attacks(options.attacks):
-            add_membership(table, attack, made, halves, options, seed)
-            bar.update()
-        add_reconstruction(table, made, train, holdout, options, seed)
-        bar.update()
-        add_copies(table, release, made, train, holdout, options, seed)
-        bar.update()
-        add_attributes(table, made, halves, options, seed)
-        bar.update()
-    return table
+    own = _Attacked(release, train, holdout, options or LeakageOptions(), seed, labels)
+    attacks = [partial(own.membership, attack) for attack in require_attacks(own.options.attacks)]
+    steps: list[Callable[[], None]] = [*attacks, own.reconstruction, own.copies, own.attributes]
+    for step in tqdm(steps, desc=f"attacks on {release.name}", leave=False):
+        step()
+    return own.table
 
 
 def measure_attributes(
@@ -100,140 +93,124 @@ def measure_attributes(
 
     Args, returns and errors are those of `measure_leakage`.
     """
-    options = options or LeakageOptions()
-    table, made = _start(release, train, holdout, options, seed, labels)
-    add_attributes(table, made, folds(train, holdout, options.max_profiles, seed), options, seed)
-    return table
+    own = _Attacked(release, train, holdout, options or LeakageOptions(), seed, labels)
+    own.attributes()
+    return own.table
 
 
-def _start(
-    release: DailyProfiles,
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    options: LeakageOptions,
-    seed: int,
-    labels: Mapping[str, object] | None,
-) -> tuple[RecordTable, DailyProfiles]:
-    """An empty table with the common columns, and the released profiles that are looked at."""
-    require_comparable(release, train, holdout)
-    random = np.random.default_rng([seed, 1])
-    made = release.take(random.permutation(len(release))[: options.max_released])
-    common = {"experiment": "leakage", "data": train.name, "seed": seed, "generator": release.name}
-    return RecordTable(**{**common, **(labels or {})}), made
+class _Attacked:
+    """A release under attack: its profiles that are looked at, the households on both sides, and the records."""
 
+    def __init__(
+        self,
+        release: DailyProfiles,
+        train: HouseholdProfiles,
+        holdout: HouseholdProfiles,
+        options: LeakageOptions,
+        seed: int,
+        labels: Mapping[str, object] | None,
+    ) -> None:
+        require_comparable(release, train, holdout)
+        self.release, self.train, self.holdout, self.options, self.seed = release, train, holdout, options, seed
+        random = np.random.default_rng([seed, 1])
+        self.made = release.take(random.permutation(len(release))[: options.max_released])
+        self.halves = folds(train, holdout, options.max_profiles, seed)
+        common = {"experiment": "leakage", "data": train.name, "seed": seed, "generator": release.name}
+        self.table = RecordTable(**{**common, **(labels or {})})
 
-def add_membership(
-    table: RecordTable, attack: Attack, made: DailyProfiles, halves: Sequence[Fold], options: LeakageOptions, seed: int
-) -> None:
-    """Record one attack for profiles, resampled by household, and for households."""
-    scores: list[list[np.ndarray]] = [[], []]
-    for fold in halves:
-        sides = (fold.members, fold.others)
-        attacked = np.concatenate([side.kwh for side in sides])
-        found = membership_scores(attack, made.kwh, attacked, fold.reference.kwh, seed)
-        for own, part in zip(scores, np.split(found, [len(fold.members)]), strict=True):
-            own.append(part)
-    members, others = (np.concatenate(own) for own in scores)
-    groups = [_names([fold.members for fold in halves]), _names([fold.others for fold in halves])]
-    _add_outcome(table, attack.name, "profile", (members, others), groups, options, seed)
-    if attack.score_of_a_copy is not None:
-        columns = {"attack": attack.name, "unit_attacked": "profile", "n": len(members), "n_others": len(others)}
-        _add_identical(table, float((others >= attack.score_of_a_copy).mean()), columns)
-    whole = [household_scores(own, who, options.top)[0] for own, who in zip((members, others), groups, strict=True)]
-    _add_outcome(table, attack.name, "household", (whole[0], whole[1]), None, options, seed)
+    def membership(self, attack: Attack) -> None:
+        """Record one attack for profiles, resampled by household, and for households."""
+        scores: list[list[np.ndarray]] = [[], []]
+        for fold in self.halves:
+            attacked = np.concatenate([fold.members.kwh, fold.others.kwh])
+            found = membership_scores(attack, self.made.kwh, attacked, fold.reference.kwh, self.seed)
+            for own, part in zip(scores, np.split(found, [len(fold.members)]), strict=True):
+                own.append(part)
+        members, others = (np.concatenate(own) for own in scores)
+        groups = [_names([fold.members for fold in self.halves]), _names([fold.others for fold in self.halves])]
+        self._add_outcome(attack.name, "profile", (members, others), groups)
+        if attack.score_of_a_copy is not None:
+            # These have the highest score that there is, as copies of members have: a threshold that accuses fewer
+            # others accuses nobody, and the true positive rate at a lower false positive rate is 0 whatever was copied.
+            share = float((others >= attack.score_of_a_copy).mean())
+            note = "identical to a released profile: at lower false positive rates nobody can be accused"
+            columns = {"attack": attack.name, "unit_attacked": "profile", "n": len(members), "n_others": len(others)}
+            self.table.add("identical_others", share, "1", note=note if share else "", **columns)
+        top = self.options.top
+        whole = [household_scores(own, who, top)[0] for own, who in zip((members, others), groups, strict=True)]
+        self._add_outcome(attack.name, "household", (whole[0], whole[1]))
 
+    def _add_outcome(
+        self,
+        attack: str,
+        unit: str,
+        scores: tuple[np.ndarray, np.ndarray],
+        groups: Sequence[np.ndarray | None] = (None, None),
+    ) -> None:
+        n_others = len(scores[1])
+        possible = tuple(fpr for fpr in self.options.fprs if n_others * fpr >= 1 - 1e-9)
+        own, other = groups
+        outcome = measure_attack(*scores, unit=unit, member_group=own, other_group=other, fprs=possible, seed=self.seed)
+        columns: dict[str, Any] = {"attack": attack, "unit_attacked": unit}
+        columns |= {"n": outcome.n_members, "n_others": n_others}
+        for metric, estimate in outcome.metrics().items():
+            self.table.add(metric, unit="1", **estimate._asdict(), **columns)
+        for fpr in self.options.fprs:
+            if fpr not in possible:
+                note = f"{n_others} {unit}s that are no members are too few for a false positive rate of {fpr:g}"
+                self.table.add(f"tpr_at_fpr_{fpr:g}", np.nan, "1", note=note, **columns)
 
-def _add_identical(table: RecordTable, share: float, columns: dict[str, Any]) -> None:
-    """Record which share of other records equals a released profile, such as days without energy.
+    def reconstruction(self) -> None:
+        """Record whether the release is closer to training households, for several draws."""
+        options = self.options
+        for draw in range(options.draws):
+            own = self.seed * options.draws + draw
+            near, far = same_size(self.train, self.holdout, options.max_profiles, own)
+            rows = np.random.default_rng([own, 4]).permutation(len(self.made))[: options.max_profiles]
+            found = closeness_test(
+                self.made.kwh[rows], near.kwh, far.kwh, near.household, far.household, options.permutations, own
+            )
+            columns = {"attack": "reconstruction", "draw": draw, "n": found.n_released, "n_others": found.n_households}
+            for metric, value, unit in (
+                ("ks_statistic", found.statistic, "1"),
+                ("ks_p_value", found.p_value, "1"),
+                ("permutation_p_value", found.permutation_p_value, "1"),
+                ("closer", found.closer, "1"),
+                ("median_train_kwh", found.median_train_kwh, "kWh"),
+                ("median_holdout_kwh", found.median_holdout_kwh, "kWh"),
+            ):
+                self.table.add(metric, value, unit, **columns)
 
-    These have the highest score that there is, as copies of members have: a threshold that accuses fewer others
-    accuses nobody, and the true positive rate at a lower false positive rate is 0 whatever was copied.
-    """
-    note = "identical to a released profile: at lower false positive rates nobody can be accused" if share else ""
-    table.add("identical_others", share, "1", note=note, **columns)
+    def copies(self) -> None:
+        """Record exact copies in the whole release, near ones in a part of it, and the verdict."""
+        options, release, table = self.options, self.release, self.table
+        asked = self.made.kwh[: options.max_profiles]
+        near, exact = [], []
+        sides = same_size(self.train, self.holdout, options.max_released, self.seed)
+        for against, whole, side in zip(("train", "holdout"), (self.train, self.holdout), sides, strict=True):
+            # Near copies are looked for in as many days of each side, exact ones in all: these are near, too.
+            found = most_similar(asked, side.kwh, options.shifts)
+            found = replace(found, distance=np.where(exact_copies(asked, whole.kwh), 0.0, found.distance))
+            near.append(found)
+            exact.append(float(exact_copies(release.kwh, whole.kwh).mean()))
+            columns: dict[str, Any] = {"attack": "similarity", "against": against}
+            table.add("exact_copies", exact[-1], "1", n=len(release), **columns)
+            columns |= {"n": len(asked)}
+            table.add("near_copies", found.share(options.near), "1", **columns)
+            table.add("near_copies_in_time", found.share(options.near, shifted=False), "1", **columns)
+            for level in (0.01, 0.05, 0.25, 0.5):
+                value = float(np.quantile(found.distance, level))
+                table.add("nearest_relative_distance", value, "1", at=level, **columns)
+        reasons = check_copies((exact[0], exact[1]), near[0], near[1], options.near, options.max_copies)
+        table.add("passed", float(not reasons), "1", attack="similarity", note=" ".join(reasons))
+
+    def attributes(self) -> None:
+        """Record what attackers guess of each attribute."""
+        add_attributes(self.table, self.made, self.halves, self.options, self.seed)
 
 
 def _names(parts: Sequence[HouseholdProfiles]) -> np.ndarray:
     return np.concatenate([part.households["household_id"].to_numpy()[part.household].astype(str) for part in parts])
-
-
-def _add_outcome(
-    table: RecordTable,
-    attack: str,
-    unit: str,
-    scores: tuple[np.ndarray, np.ndarray],
-    groups: list[np.ndarray] | None,
-    options: LeakageOptions,
-    seed: int,
-) -> None:
-    n_others = len(scores[1])
-    possible = tuple(fpr for fpr in options.fprs if n_others * fpr >= 1 - 1e-9)
-    own, other = groups or (None, None)
-    outcome = measure_attack(*scores, unit=unit, member_group=own, other_group=other, fprs=possible, seed=seed)
-    columns: dict[str, Any] = {"attack": attack, "unit_attacked": unit, "n": outcome.n_members, "n_others": n_others}
-    for metric, estimate in outcome.metrics().items():
-        table.add(metric, unit="1", **estimate._asdict(), **columns)
-    for fpr in options.fprs:
-        if fpr not in possible:
-            note = f"{n_others} {unit}s that are no members are too few for a false positive rate of {fpr:g}"
-            table.add(f"tpr_at_fpr_{fpr:g}", np.nan, "1", note=note, **columns)
-
-
-def add_reconstruction(
-    table: RecordTable,
-    made: DailyProfiles,
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    options: LeakageOptions,
-    seed: int,
-) -> None:
-    """Record whether the release is closer to training households, for several draws."""
-    for draw in range(options.draws):
-        own = seed * options.draws + draw
-        near, far = same_size(train, holdout, options.max_profiles, own)
-        rows = np.random.default_rng([own, 4]).permutation(len(made))[: options.max_profiles]
-        found = closeness_test(
-            made.kwh[rows], near.kwh, far.kwh, near.household, far.household, options.permutations, own
-        )
-        columns = {"attack": "reconstruction", "draw": draw, "n": found.n_released, "n_others": found.n_households}
-        for metric, value, unit in (
-            ("ks_statistic", found.statistic, "1"),
-            ("ks_p_value", found.p_value, "1"),
-            ("permutation_p_value", found.permutation_p_value, "1"),
-            ("closer", found.closer, "1"),
-            ("median_train_kwh", found.median_train_kwh, "kWh"),
-            ("median_holdout_kwh", found.median_holdout_kwh, "kWh"),
-        ):
-            table.add(metric, value, unit, **columns)
-
-
-def add_copies(
-    table: RecordTable,
-    release: DailyProfiles,
-    made: DailyProfiles,
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    options: LeakageOptions,
-    seed: int,
-) -> None:
-    """Record exact copies in the whole release, near ones in a part of it, and the verdict."""
-    asked = made.kwh[: options.max_profiles]
-    near, exact = [], []
-    for whole, side in zip((train, holdout), same_size(train, holdout, options.max_released, seed), strict=True):
-        found = most_similar(asked, side.kwh, options.shifts)
-        # Near copies are looked for in as many days of each side, exact ones in all: these are near, too.
-        near.append(replace(found, distance=np.where(exact_copies(asked, whole.kwh), 0.0, found.distance)))
-        exact.append(float(exact_copies(release.kwh, whole.kwh).mean()))
-    for against, found, same in zip(("train", "holdout"), near, exact, strict=True):
-        columns = {"attack": "similarity", "against": against}
-        table.add("exact_copies", same, "1", n=len(release), **columns)
-        table.add("near_copies", found.share(options.near), "1", n=len(asked), **columns)
-        table.add("near_copies_in_time", found.share(options.near, shifted=False), "1", n=len(asked), **columns)
-        for level in (0.01, 0.05, 0.25, 0.5):
-            value = float(np.quantile(found.distance, level))
-            table.add("nearest_relative_distance", value, "1", at=level, n=len(asked), **columns)
-    verdict = check_copies((exact[0], exact[1]), near[0], near[1], options.near, options.max_copies)
-    table.add("passed", float(verdict.passed), "1", attack="similarity", note=" ".join(verdict.reasons))
 
 
 #: A generator: training households and seed to a release.
@@ -252,7 +229,6 @@ def measure_outliers(
     holdout: HouseholdProfiles,
     options: LeakageOptions | None = None,
     seed: int = 0,
-    labels: Mapping[str, object] | None = None,
 ) -> RecordTable:
     """Fit a generator with outlier households, attack its release, and do so again with other outliers.
 
@@ -262,7 +238,6 @@ def measure_outliers(
         holdout: other households, from which the attacker learns what real ones look like.
         options: how many outliers and fits.
         seed: of outliers and fits.
-        labels: further columns of every record.
 
     Returns:
         Records of `score_outliers` of every fit, then those of `pool_outliers`.
@@ -273,7 +248,7 @@ def measure_outliers(
     """
     options = options or LeakageOptions()
     tables = [
-        score_outliers(fit, train, holdout, options, seed, repeat, labels).to_frame()
+        score_outliers(fit, train, holdout, options, seed, repeat).to_frame()
         for repeat in tqdm(range(options.fits), desc="fits with outliers", leave=False)
     ]
     return pool_outliers(pd.concat(tables, ignore_index=True), options, seed)
@@ -290,52 +265,36 @@ def score_outliers(
 ) -> RecordTable:
     """Fit a generator with outliers once, and score every outlier household.
 
-    Args:
-        fit: takes training households and a seed, and gives a release.
-        train: training households, without outliers.
-        holdout: other households.
-        options: how outliers are made.
-        seed: of the study.
-        repeat: which of its fits; other fits have other outliers.
-        labels: further columns of every record.
+    Arguments and errors are those of `measure_outliers`; `repeat` says which of the study's fits it is, each of which
+    has other outliers, and `labels` are further columns of every record.
 
     Returns:
         A `score` of each outlier household for each attack, higher means "trained on", and its `relative_radius`;
         columns `outliers` (seen, unseen, unseen_other), `household`, `attack`, `fit`, `generator`.
-
-    Raises:
-        InputError, MismatchError: as `measure_outliers`.
     """
     require_other_households("outliers", train, holdout)
     own = seed * _FITS_APART + repeat
     sets = draw_outliers(train, options.outliers, own)
-    release = fit(inject_outliers(train, sets.seen), own)
+    release = fit(inject_outliers(train, sets["seen"]), own)
     random = np.random.default_rng([own, 1])
     known = holdout.kwh[random.permutation(len(holdout))[: options.max_profiles]]
     # All that was released: an outlier may be behind a few profiles only.
     common: dict[str, Any] = {"experiment": "leakage", "data": train.name, "seed": seed, "generator": release.name}
     common |= {"unit_attacked": "outlier household", "fit": repeat}
     table = RecordTable(**{**common, **(labels or {})})
-    for name, outliers in sets.items().items():
+    for name, outliers in sets.items():
         ids = outliers.households["household_id"].to_numpy()
         radius = relative_radius(release.kwh, outliers.kwh, outliers.household)
         for who, value in zip(ids, radius, strict=True):
             table.add("relative_radius", value, "1", outliers=name, household=who)
-    _add_scores(table, release, sets.items(), known, own)
-    return table
-
-
-def _add_scores(
-    table: RecordTable, release: DailyProfiles, sets: dict[str, HouseholdProfiles], known: np.ndarray, seed: int
-) -> None:
     days = np.concatenate([outliers.kwh for outliers in sets.values()])
-    ids = np.concatenate([o.households["household_id"].to_numpy(dtype=object)[o.household] for o in sets.values()])
-    kind = np.repeat(list(sets), [len(outliers) for outliers in sets.values()])
-    of_household = dict(zip(ids, kind, strict=True))
+    owners = _names(list(sets.values()))
+    of_household = dict(zip(owners, np.repeat(list(sets), list(map(len, sets.values()))), strict=True))
     for attack in OUTLIER_ATTACKS:
-        scores, names = household_scores(membership_scores(attack, release.kwh, days, known, seed), ids.astype(str))
+        scores, names = household_scores(membership_scores(attack, release.kwh, days, known, own), owners)
         for who, value in zip(names, scores, strict=True):
             table.add("score", value, "1", attack=attack.name, outliers=of_household[who], household=who)
+    return table
 
 
 def pool_outliers(scores: pd.DataFrame, options: LeakageOptions, seed: int = 0) -> RecordTable:

@@ -1,13 +1,4 @@
-"""How households are divided, what is released, and over which seeds it is measured.
-
-Options that several studies share: how hours are divided, what is priced, and which rows are forgotten.
-
-How fidelity is measured.
-
-How leakage of releases is measured.
-
-How utility is measured.
-"""
+"""Options that several studies share: of households and releases, of hours and rows, and of what is measured."""
 
 from __future__ import annotations
 

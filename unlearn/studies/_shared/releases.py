@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from unlearn.checks import short_repr
-from unlearn.generators.base import Generator, make_generator, settings
+from unlearn.generators.base import Generator, make_generator
 from unlearn.households import (
     DailyProfiles,
     HouseholdProfiles,
@@ -20,6 +20,7 @@ from unlearn.households import (
     with_attribute_as_segment,
 )
 from unlearn.records import RecordTable, read_card
+from unlearn.registry import settings_of
 from unlearn.store import Store
 from unlearn.studies._shared.bus_loads import training_days
 from unlearn.studies._shared.options import SynthesisOptions
@@ -113,7 +114,7 @@ class Releases:
     def card(self, generator: Generator, division: Division, seed: int) -> dict[str, Any]:
         """What a generator says of itself; its settings where it has no card of its own."""
         folder = self.folder_of(generator, division, seed) / MODEL
-        return read_card(folder) if folder.is_dir() else {"kind": generator.name, "options": settings(generator)}
+        return read_card(folder) if folder.is_dir() else {"kind": generator.name, "options": settings_of(generator)}
 
     def table(
         self,
@@ -127,13 +128,8 @@ class Releases:
     ) -> pd.DataFrame:
         """Records that were measured before with the same settings, data and code, or that `make` measures.
 
-        Args:
-            study: folder of all its tables.
-            name: of the table; the study's if None.
-            make: measures.
-            options: everything that the records depend on beside data and code.
-            data: profiles that are measured, by role.
-            code: functions and classes that measure.
+        They stand in the folder of the study, under its name or their own. `options` are everything that they depend on
+        beside profiles, by role, and the functions and classes that measure.
         """
 
         def measured() -> pd.DataFrame:
@@ -155,7 +151,7 @@ def with_baselines(generator: Generator, baselines: Iterable[str | Generator]) -
 def described(generator: Generator) -> dict[str, Any]:
     """The class of a generator, and its settings that releases depend on."""
     own = type(generator)
-    return {"class": f"{own.__module__}.{own.__qualname__}", "settings": settings(generator)}
+    return {"class": f"{own.__module__}.{own.__qualname__}", "settings": settings_of(generator)}
 
 
 def numbered(releases: Iterable[DailyProfiles]) -> dict[str, DailyProfiles]:

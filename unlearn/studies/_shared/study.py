@@ -1,7 +1,4 @@
-"""A `Study`: one fitted forecaster, the rows it is judged on, and what every experiment reuses.
-
-Per-hour criteria of a forecaster on rows of a data set, and their means over splits.
-"""
+"""A `Study`: one fitted forecaster, the rows it is judged on and their criteria by the hour; experiments reuse it."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 Three tasks: the season of a profile, its next step, and hourly loads of the buses of a grid, where forecasts are
 also priced. Test households are in no training set, and test weeks are in none either: forecasters could otherwise
 learn the weather of a day from one household and use it on another.
-
-What data users do with daily profiles: tell the season, forecast the next step.
 """
 
 from __future__ import annotations
@@ -74,57 +72,46 @@ def measure_utility(
         MismatchError: train and holdout share households.
     """
     options = options or UtilityOptions()
-    _check(releases, train, holdout, cost, options)
-    table = RecordTable(
-        **{"experiment": "utility", "data": train.name, "seed": seed, "split": "test", **(labels or {})}
-    )
-    learn = {REAL: training_part(train, test_every), **{release.name: release for release in releases}}
-    test = holdout.take(~training_days(holdout.date, test_every))
-    _require_days((*learn.values(), test), test_every)
-    jobs = [(task, name) for task in options.tasks if task != "load" for name in learn]
-    hourly = len({part.n_steps for part in (test, *learn.values())}) > 1
-    for task, name in tqdm(jobs, desc="profile tasks", leave=False):
-        known, asked = _samples(learn[name], test, options.profiles, seed)
-        if hourly:
-            known, asked = known.to_hourly(), asked.to_hourly()
-        _add_profile_task(table, task, name, known, asked, options, seed)
-    if "load" in options.tasks and cost is not None:
-        _add_load_task(table, learn, train, holdout, cost, options, seed, test_every)
-    return table
-
-
-def _check(
-    releases: Sequence[DailyProfiles],
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    cost: OperatingCost | None,
-    options: UtilityOptions,
-) -> None:
-    names = [release.name for release in releases]
-    taken = (REAL, REDRAWN, NOTHING)
+    names, taken = [release.name for release in releases], (REAL, REDRAWN, NOTHING)
     if len({*names, *taken}) < len(names) + len(taken):
         raise InputError(f"utility: expected releases with names of their own, none among {taken}; got {names}.")
     require_other_households("utility", train, holdout)
     if "load" in options.tasks and cost is None:
         raise InputError("utility: the task 'load' prices forecasts; expected cost, an OperatingCost, got None.")
-
-
-def _require_days(parts: Sequence[DailyProfiles], test_every: int) -> None:
-    for part in parts:
+    table = RecordTable(
+        **{"experiment": "utility", "data": train.name, "seed": seed, "split": "test", **(labels or {})}
+    )
+    learn = {REAL: training_part(train, test_every), **{release.name: release for release in releases}}
+    test = holdout.take(~training_days(holdout.date, test_every))
+    for part in (*learn.values(), test):
         if not len(part):
             raise InputError(
                 f"utility: expected profiles to train on, and days of test weeks to test on, got none in {part.name}. "
                 f"Give more days, or change test_every ({test_every})."
             )
+    jobs = [(task, name) for task in options.tasks if task != "load" for name in learn]
+    hourly = len({part.n_steps for part in (test, *learn.values())}) > 1
+    for task, name in tqdm(jobs, desc="profile tasks", leave=False):
+        random = np.random.default_rng(seed)
+        known, asked = (_sample(part, options.profiles, random) for part in (learn[name], test))
+        if hourly:
+            known, asked = known.to_hourly(), asked.to_hourly()
+        _add_profile_task(table, task, name, known, asked, options, seed)
+    if "load" in options.tasks and cost is not None:
+        plan = plan_buses(train, len(cost.case.nominal_load_mw), options.customers, test_every, seed)
+        sources = {REAL: household_load_kwh(plan, train, seed), REDRAWN: release_load_kwh(plan, learn[REAL], seed)}
+        sources |= {release.name: release_load_kwh(plan, release, seed) for release in releases}
+        factor, test_kwh = load_scale(plan, sources[REAL], cost), household_load_kwh(plan, holdout, seed)
+        how = options.forecasters, options.training, options.hours, seed
+        for name, kind, metric, value in measure_load_task(plan, sources, test_kwh, factor, cost, *how):
+            unit = METRICS[metric]
+            table.add(metric, value, unit, task="load", generator=name, forecaster=kind, n_steps=24)
+    return table
 
 
-def _samples(learn: DailyProfiles, test: DailyProfiles, n: int, seed: int) -> tuple[DailyProfiles, DailyProfiles]:
-    """Samples of at most n profiles."""
-    random = np.random.default_rng(seed)
-    known, asked = (
-        part.take(np.sort(random.permutation(len(part))[:n])) if len(part) > n else part for part in (learn, test)
-    )
-    return known, asked
+def _sample(profiles: DailyProfiles, n: int, random: np.random.Generator) -> DailyProfiles:
+    chosen = random.permutation(len(profiles))[:n] if len(profiles) > n else None
+    return profiles if chosen is None else profiles.take(np.sort(chosen))
 
 
 def _add_profile_task(
@@ -146,35 +133,6 @@ def _add_profile_task(
             table.add(metric, value, "kWh", task=task, generator=trained_on, forecaster=model, n_steps=known.n_steps)
 
 
-def _add_load_task(
-    table: RecordTable,
-    learn: Mapping[str, DailyProfiles],
-    train: HouseholdProfiles,
-    holdout: HouseholdProfiles,
-    cost: OperatingCost,
-    options: UtilityOptions,
-    seed: int,
-    test_every: int,
-) -> None:
-    plan = plan_buses(train, len(cost.case.nominal_load_mw), options.customers, test_every, seed)
-    sources = {REAL: household_load_kwh(plan, train, seed), REDRAWN: release_load_kwh(plan, learn[REAL], seed)}
-    sources |= {name: release_load_kwh(plan, release, seed) for name, release in learn.items() if name != REAL}
-    factor = load_scale(plan, sources[REAL], cost)
-    test_kwh = household_load_kwh(plan, holdout, seed)
-    for row in measure_load_task(
-        plan, sources, test_kwh, factor, cost, options.forecasters, options.training, options.hours, seed
-    ):
-        table.add(
-            row.metric,
-            row.value,
-            METRICS[row.metric],
-            task="load",
-            generator=row.trained_on,
-            forecaster=row.forecaster,
-            n_steps=24,
-        )
-
-
 SEASONS = ("winter", "spring", "summer", "autumn")
 
 
@@ -184,12 +142,7 @@ def season_of(month: IntArray) -> IntArray:
 
 
 def season_scores(train: DailyProfiles, test: DailyProfiles, seed: int = 0) -> dict[str, float]:
-    """Classify the season of each test profile after training on others.
-
-    Args:
-        train: profiles that the classifier (gradient boosting on histograms) learns from.
-        test: real profiles, same steps a day.
-        seed: of the classifier.
+    """Classify the season of each test profile after training on others, by gradient boosting on histograms.
 
     Returns:
         `balanced_accuracy` (0.25 by chance with four seasons) and `macro_f1`, over the seasons that occur in the test.
@@ -220,14 +173,9 @@ def season_scores(train: DailyProfiles, test: DailyProfiles, seed: int = 0) -> d
 def next_step_scores(
     train: DailyProfiles, test: DailyProfiles, window: int = 8, rows: int = 60_000, seed: int = 0
 ) -> Iterator[tuple[str, str, float]]:
-    """Forecast each profile's next step from the steps before it, within a day.
+    """Forecast each profile's next step from the `window` steps before it, within a day.
 
-    Args:
-        train: profiles that models learn from.
-        test: real profiles, same steps a day.
-        window: steps that a forecast sees.
-        rows: windows drawn from each side at most.
-        seed: of the draw and of boosting.
+    At most `rows` windows are drawn from each side.
 
     Yields:
         Model ("boosting", "ridge", or "persistence", which learns nothing), metric ("mae" or "rmse"), value in kWh.

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from unlearn.detectors.base import Detector, require_detectors, settings_of
+from unlearn.detectors.base import Detector, require_detectors
 from unlearn.detectors.metrics import ThresholdRule
 from unlearn.detectors.storage import save_detector
 from unlearn.detectors.windows import Division, divide
@@ -29,6 +29,7 @@ from unlearn.households.buildings import BuildingSeries
 from unlearn.households.injection import inject
 from unlearn.households.io.sources import InjectionOptions
 from unlearn.records import CARD, read_card, read_json, write_card, write_csv
+from unlearn.registry import settings_of
 from unlearn.store import Artefact, Store
 from unlearn.studies.detection.archive import ScoreArchive, load_archive, require_labels, save_archive, score_division
 from unlearn.studies.detection.measure import measure_detector, measure_thresholds, thresholds_of

@@ -14,10 +14,5 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    "FidelityOptions",
-    "FidelityStudyOptions",
-    "compare_fidelity",
-    "measure_fidelity",
-    "study_fidelity",
-    "summarise",
-]
+    "FidelityOptions", "FidelityStudyOptions", "compare_fidelity", "measure_fidelity", "study_fidelity", "summarise",
+]  # fmt: skip

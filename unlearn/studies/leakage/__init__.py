@@ -21,14 +21,6 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    "LeakageOptions",
-    "LeakageStudyOptions",
-    "known_releases",
-    "measure_attributes",
-    "measure_leakage",
-    "measure_outliers",
-    "pool_outliers",
-    "score_outliers",
-    "study_leakage",
-    "summarise",
-]
+    "LeakageOptions", "LeakageStudyOptions", "known_releases", "measure_attributes", "measure_leakage",
+    "measure_outliers", "pool_outliers", "score_outliers", "study_leakage", "summarise",
+]  # fmt: skip

@@ -82,7 +82,10 @@ def _attacked(
 def _outliers(releases: Releases, generator: Generator, options: LeakageStudyOptions, seed: int) -> pd.DataFrame:
     """Scores of outlier households that were put among a few training households, for each fit."""
     division = releases.divide(seed)
-    few, holdout = _few(division.train, options, seed), division.holdout
+    holdout, random = division.holdout, np.random.default_rng([seed, 6])
+    present = random.permutation(np.unique(division.train.household))[: options.households]
+    few = division.train.of_households(present)
+    few = few.take(some_days(few, options.days * len(present), random))
 
     def fit(train: HouseholdProfiles, own: int) -> DailyProfiles:
         return releases.release(generator, replace(division, train=train), own)
@@ -102,10 +105,3 @@ def _outliers(releases: Releases, generator: Generator, options: LeakageStudyOpt
         for repeat in range(options.fits)
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def _few(train: HouseholdProfiles, options: LeakageStudyOptions, seed: int) -> HouseholdProfiles:
-    random = np.random.default_rng([seed, 6])
-    present = random.permutation(np.unique(train.household))[: options.households]
-    few = train.of_households(present)
-    return few.take(some_days(few, options.days * len(present), random))

@@ -98,7 +98,7 @@ def summarise(records: pd.DataFrame) -> list[str]:
     Raises:
         InputError: records without attacks.
     """
-    found = findings(records)
+    found = findings(records)  # refuses records of something else
     return [calibration(records), *map(str, found)]
 
 

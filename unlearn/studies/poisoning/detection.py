@@ -17,8 +17,7 @@ from torch import Tensor
 from unlearn.checks import FloatArray, IntArray, require_shape, short_repr
 from unlearn.data import LoadDataset, Poisoned
 from unlearn.detectors.base import Detector, FittedDetector, fit_candidates
-from unlearn.detectors.scaling import scale
-from unlearn.detectors.windows import Windows, cut_windows
+from unlearn.detectors.windows import Windows, cut_windows, scale
 from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import Forecaster
 from unlearn.households.buildings import BuildingSeries

@@ -61,8 +61,19 @@ def describe_feeder(outputs: Mapping[str, pd.DataFrame], labels: Mapping[str, ob
     anomalous = kind.notna().to_numpy()
 
     table = RecordTable(experiment="feeder", **(labels or {}))
-    _add_counts(table, transformers, meters, anomalous)
-    _add_transformers(table, transformers, meters, anomalous)
+    table.add("transformers", len(transformers), "transformers")
+    table.add("feeders", transformers["feeder_id"].nunique(), "feeders")
+    table.add("barangays", transformers["barangay"].nunique(), "barangays")
+    table.add("capacity_kva", transformers["capacity_kVA"].sum(), "kVA")
+    table.add("meters", len(meters), "meters")
+    table.add("anomalous", anomalous.sum(), "meters")
+    own = pd.Series(anomalous).groupby(meters["transformer_id"].to_numpy()).agg(["size", "mean"])
+    known = transformers[["transformer_id", "lat", "lon"]].join(own, on="transformer_id")
+    for name, lat, lon, n, share in known.itertuples(index=False, name=None):
+        where = {"transformer_id": name, "lat": lat, "lon": lon}
+        table.add("transformer_meters", 0 if np.isnan(n) else n, "meters", **where)
+        if n > 0:
+            table.add("transformer_anomalous", share, "1", **where)
     counts = anomalies.groupby(["anomaly_type", "risk_band"]).size().reset_index(name="n")
     for anomaly, band, n in counts.itertuples(index=False, name=None):
         table.add("anomalies", n, "meters", anomaly_type=anomaly, risk_band=band)
@@ -121,27 +132,6 @@ def _check(transformers: pd.DataFrame, meters: pd.DataFrame, anomalies: pd.DataF
 def _by(column: pd.Series) -> list[tuple[str, np.ndarray]]:
     """Each value that occurs, the most frequent first, and its rows."""
     return [(str(name), (column == name).to_numpy()) for name in column.value_counts(sort=True).index]
-
-
-def _add_counts(table: RecordTable, transformers: pd.DataFrame, meters: pd.DataFrame, anomalous: np.ndarray) -> None:
-    table.add("transformers", len(transformers), "transformers")
-    table.add("feeders", transformers["feeder_id"].nunique(), "feeders")
-    table.add("barangays", transformers["barangay"].nunique(), "barangays")
-    table.add("capacity_kva", transformers["capacity_kVA"].sum(), "kVA")
-    table.add("meters", len(meters), "meters")
-    table.add("anomalous", anomalous.sum(), "meters")
-
-
-def _add_transformers(
-    table: RecordTable, transformers: pd.DataFrame, meters: pd.DataFrame, anomalous: np.ndarray
-) -> None:
-    own = pd.Series(anomalous).groupby(meters["transformer_id"].to_numpy()).agg(["size", "mean"])
-    known = transformers[["transformer_id", "lat", "lon"]].join(own, on="transformer_id")
-    for name, lat, lon, n, share in known.itertuples(index=False, name=None):
-        where = {"transformer_id": name, "lat": lat, "lon": lon}
-        table.add("transformer_meters", 0 if np.isnan(n) else n, "meters", **where)
-        if n > 0:
-            table.add("transformer_anomalous", share, "1", **where)
 
 
 def _relative(kwh: FloatArray) -> FloatArray:

@@ -54,7 +54,8 @@ def summarise(records: pd.DataFrame) -> list[str]:
         InputError: records of something else, or of several feeders.
     """
     require_feeder(records)
-    value = _values(records)
+    names = ("transformers", "feeders", "barangays", "capacity_kva", "meters", "anomalous")
+    value = select(records, metric=names).set_index("metric")["value"].astype(float).to_dict()
     months = _months(records)
     at = f"{counted(value['transformers'], 'transformer')} of {value['capacity_kva']:,.0f} kVA in all"
     where = f"{counted(value['feeders'], 'feeder')} in {counted(value['barangays'], 'barangay')}"
@@ -67,7 +68,8 @@ def summarise(records: pd.DataFrame) -> list[str]:
     n = value["anomalous"]
     if not n:
         return [about, f"Mean consumption: {', '.join(uses)}.", "No meter is anomalous."]
-    ends = {group: _last(records, group) for group in (NORMAL, ANOMALOUS)}
+    relative = select(records, metric="relative")
+    ends = {group: float(select(relative, group=group)["value"].iloc[-1]) for group in (NORMAL, ANOMALOUS)}
     share = 100 * n / value["meters"]
     return [
         about,
@@ -77,19 +79,8 @@ def summarise(records: pd.DataFrame) -> list[str]:
     ]
 
 
-def _values(records: pd.DataFrame) -> dict[str, float]:
-    """Numbers of the whole feeder, by metric."""
-    names = ("transformers", "feeders", "barangays", "capacity_kva", "meters", "anomalous")
-    own = select(records, metric=names)
-    return {str(metric): float(value) for metric, value in zip(own["metric"], own["value"], strict=True)}
-
-
 def _months(records: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(select(records, metric="monthly_mean")["month"]))
-
-
-def _last(records: pd.DataFrame, group: str) -> float:
-    return float(select(records, metric="relative", group=group)["value"].iloc[-1])
 
 
 def class_table(records: pd.DataFrame) -> list[dict[str, str]]:

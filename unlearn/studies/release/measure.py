@@ -1,6 +1,4 @@
-"""The study of a release: a generator's profiles, and their description with and without the real ones beside it.
-
-What a release of daily profiles looks like, with public or real profiles beside it.
+"""The study of a release: a generator's profiles, described alone, beside public ones, and beside the real ones.
 
 Real profiles are described so that no number is of fewer than `MIN_HOUSEHOLDS` households.
 """
@@ -209,7 +207,9 @@ def _add_groups(
             mean = profiles.kwh[members].mean(axis=0, dtype=np.float64)
             _add_curve(table, "mean_profile", mean, hours, where)
     if "month" in described and len(np.unique(profiles.month)) == 12:
-        table.add("kwh_per_year", _per_year(profiles, day), "kWh", **own)
+        # Energy of a year of days, whatever the mix of months.
+        count, total = (np.bincount(profiles.month - 1, weights, minlength=12) for weights in (None, day))
+        table.add("kwh_per_year", float((total / count) @ _DAYS_OF_MONTH), "kWh", **own)
     table.add("zero_share", float((profiles.kwh == 0).mean()), "1", **own)
     return own, hours, day
 
@@ -248,7 +248,6 @@ def _are_shared(quantiles: FloatArray, values: FloatArray, household: IntArray) 
 
 
 def _groups(profiles: DailyProfiles) -> Iterator[Group]:
-    """Which profiles have each value of each label."""
     yield None, None, np.ones(len(profiles), dtype=bool)
     for code, name in enumerate(profiles.segments):
         yield "segment", name, profiles.segment == code
@@ -267,9 +266,3 @@ def _add_curve(
 ) -> None:
     for at, value in zip(hours, values, strict=True):
         table.add(metric, value, "kWh", at=at, **where)
-
-
-def _per_year(profiles: DailyProfiles, day: FloatArray) -> float:
-    """Energy of a year of days, whatever the mix of months, all of which occur."""
-    count = np.bincount(profiles.month - 1, minlength=12)
-    return float((np.bincount(profiles.month - 1, weights=day, minlength=12) / count) @ _DAYS_OF_MONTH)

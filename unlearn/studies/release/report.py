@@ -76,11 +76,7 @@ save = saver(figure)
 
 
 def write_page(
-    records: pd.DataFrame,
-    png: Path,
-    path: Path,
-    card: Mapping[str, Any] | None = None,
-    comparison: str | None = None,
+    records: pd.DataFrame, png: Path, path: Path, card: Mapping[str, Any] | None = None, comparison: str | None = None
 ) -> Path:
     """Write the page; what it takes is described at `unlearn.studies.release.verdict.page`."""
     return fill(page(records, card, comparison, training_figure(card or {})), records, png, path)

@@ -130,7 +130,19 @@ def summarise(records: pd.DataFrame) -> list[str]:
     """
     name = release_of(records)
     whole = _whole(records)
-    sentences = [_about(records, name, whole), _energy(name, whole), _steps(name, whole)]
+    minutes = 24 * 60 / int(records["n_steps"].iloc[0])
+    said = {REAL: "{:,.0f} real ones beside them", PUBLIC: "{:,.0f} of its public start beside them"}
+    others = "".join("; " + said[who].format(_value(whole, "profiles", who)) for who in REFERENCES if who in whole)
+    energy = _beside(whole, name, "kwh_per_day", "{:.2f} kWh a day")
+    if np.isfinite(_value(whole, "kwh_per_year", name)):
+        energy += "; " + _beside(whole, name, "kwh_per_year", "{:,.0f} kWh a year, months weighted by their days")
+    zero = _beside(whole, name, "zero_share", "{:.2%} of steps are 0")
+    sentences = [
+        f"{name}: {int(_value(whole, 'profiles', name)):,} daily profiles in steps of {minutes:g} minutes, "
+        f"{counted(len(segments_of(records)), 'segment')}{others}.",
+        f"Mean energy: {energy}.",
+        f"{zero}; the largest step is {_beside(whole, name, 'largest', '{:.2f} kWh')}.",
+    ]
     beside = reference_of(records)
     if beside is not None:
         sentences += [_labels(records, name, beside), _furthest(records, name, beside)]
@@ -141,28 +153,6 @@ def _whole(records: pd.DataFrame) -> pd.DataFrame:
     """Numbers of all profiles together: a row per metric, a column per generator."""
     own = select(records, label=None, at=None, probability=None)
     return own.pivot(index="metric", columns="generator", values="value")
-
-
-def _about(records: pd.DataFrame, name: str, whole: pd.DataFrame) -> str:
-    minutes = 24 * 60 / int(records["n_steps"].iloc[0])
-    said = {REAL: "{:,.0f} real ones beside them", PUBLIC: "{:,.0f} of its public start beside them"}
-    beside = "".join("; " + said[who].format(_value(whole, "profiles", who)) for who in REFERENCES if who in whole)
-    return (
-        f"{name}: {int(_value(whole, 'profiles', name)):,} daily profiles in steps of {minutes:g} minutes, "
-        f"{counted(len(segments_of(records)), 'segment')}{beside}."
-    )
-
-
-def _energy(name: str, whole: pd.DataFrame) -> str:
-    text = _beside(whole, name, "kwh_per_day", "{:.2f} kWh a day")
-    if np.isfinite(_value(whole, "kwh_per_year", name)):
-        text += "; " + _beside(whole, name, "kwh_per_year", "{:,.0f} kWh a year, months weighted by their days")
-    return f"Mean energy: {text}."
-
-
-def _steps(name: str, whole: pd.DataFrame) -> str:
-    zero = _beside(whole, name, "zero_share", "{:.2%} of steps are 0")
-    return f"{zero}; the largest step is {_beside(whole, name, 'largest', '{:.2f} kWh')}."
 
 
 def _beside(whole: pd.DataFrame, name: str, metric: str, said: str) -> str:
@@ -182,7 +172,6 @@ def _value(whole: pd.DataFrame, metric: str, name: str) -> float:
 
 
 def _labels(records: pd.DataFrame, name: str, beside: str) -> str:
-    """Largest difference of a label's share, in percentage points."""
     shares = select(records, metric="share", label=...)
     table = shares.pivot(index=["label", "of"], columns="generator", values="value")
     apart = (100 * (table[name] - table[beside])).dropna()
@@ -198,7 +187,6 @@ def _labels(records: pd.DataFrame, name: str, beside: str) -> str:
 
 
 def _furthest(records: pd.DataFrame, name: str, beside: str) -> str:
-    """Where mean profiles of segments are furthest apart."""
     own = select(records, metric="mean_profile", label="segment")
     table = own.pivot(index=["of", "at"], columns="generator", values="value").dropna()
     if table.empty or beside not in table:

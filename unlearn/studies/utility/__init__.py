@@ -14,10 +14,5 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    "UtilityOptions",
-    "UtilityStudyOptions",
-    "measure_utility",
-    "study_utility",
-    "summarise",
-    "training_part",
-]
+    "UtilityOptions", "UtilityStudyOptions", "measure_utility", "study_utility", "summarise", "training_part",
+]  # fmt: skip

@@ -1,7 +1,4 @@
-"""The study of utility: what a generator's releases are good for, and those of baselines, seed by seed, each kept.
-
-Numbers of utility over seeds: means with their range, and ratios in which each seed meets itself.
-"""
+"""The study of utility: what releases of a generator and of baselines are good for, seed by seed, and over seeds."""
 
 from __future__ import annotations
 
@@ -101,12 +98,8 @@ class UtilityTable:
 
     def forecasters(self, task: str, metric: str, untrained: bool = False) -> list[str]:
         """Forecasters of a task that a metric is known of, in their order; those that need no training apart."""
-        kinds = [
-            kind
-            for own, name, kind, of in self.numbers()
-            if (own, of) == (task, metric) and (name == NOTHING) == untrained
-        ]
-        return list(dict.fromkeys(kinds))
+        own = [(name, kind) for asked, name, kind, of in self.numbers() if (asked, of) == (task, metric)]
+        return list(dict.fromkeys(kind for name, kind in own if (name == NOTHING) == untrained))
 
     def unit(self, task: str, metric: str, source: Source) -> str:
         return str(self._units[task, *source, metric])

@@ -89,9 +89,12 @@ write_page = page_writer(page)
 def draw_panel(axis: Axes, table: UtilityTable, panel: Panel, colours: dict[str, str]) -> None:
     """Bars by forecaster, a colour for each training set, and lines for what needs no training."""
     task, metric = panel.task, panel.metric
-    kinds, base = table.forecasters(task, metric), _base(table, panel)
+    kinds, base = table.forecasters(task, metric), panel.base
+    if isinstance(base, str):
+        found = table.value(task, metric, (NOTHING, base))
+        base = found.mean if found else 0.0
     series = {name: [table.value(task, metric, (name, kind)) for kind in kinds] for name in colours}
-    series = {name: found for name, found in series.items() if any(found)}
+    series = {name: own for name, own in series.items() if any(own)}
     bars(
         axis,
         [named(kind, FORECASTER_NAMES) for kind in kinds],
@@ -100,19 +103,12 @@ def draw_panel(axis: Axes, table: UtilityTable, panel: Panel, colours: dict[str,
         base,
         lambda mean: write(mean, "short"),
     )
-    ends = [base, *(end for found in series.values() for own in found if own for end in (own.low, own.high))]
+    ends = [base, *(end for each in series.values() for own in each if own for end in (own.low, own.high))]
     ends += _draw_lines(axis, table, panel)
     low, high = min(ends), max(ends)
     room = 0.12 * (high - low)
     axis.set(ylim=(low - room if base > 0 else 0.0, high + room or 1.0), xlim=(-0.55, len(kinds) - 0.45))
     axis.set(ylabel=panel.label, title=panel.title)
-
-
-def _base(table: UtilityTable, panel: Panel) -> float:
-    if isinstance(panel.base, str):
-        found = table.value(panel.task, panel.metric, (NOTHING, panel.base))
-        return found.mean if found else 0.0
-    return panel.base
 
 
 def _draw_lines(axis: Axes, table: UtilityTable, panel: Panel) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -162,7 +164,8 @@ def summarise(records: pd.DataFrame) -> list[str]:
     table = UtilityTable(records)
     sentences = [_about(table), *map(str, verdicts(table))]
     for name in table.releases:
-        sentences += [*_season(table, name), *_next_step(table, name), *_load(table, name)]
+        costs = [_cost(table, name, *own) for own in _trained(table, "load", "cost", name)]
+        sentences += [*_season(table, name), *_next_step(table, name), *costs]
     return sentences + _untrained(table)
 
 
@@ -189,13 +192,17 @@ def _valued(found: Spread, unit: str) -> str:
     return f"{write(found.mean, 'short')}{' ' + unit if unit else ''}"
 
 
+def _trained(table: UtilityTable, task: str, metric: str, name: str) -> Iterator[tuple[str, Spread, Spread | None]]:
+    """Forecasters that were trained on a release, with their number and its ratio to real training."""
+    for kind in table.forecasters(task, metric):
+        found = table.value(task, metric, (name, kind))
+        if found:
+            yield kind, found, table.ratio(task, metric, (name, kind), (REAL, kind))
+
+
 def _season(table: UtilityTable, name: str) -> list[str]:
     sentences = []
-    for kind in table.forecasters("season", "balanced_accuracy"):
-        found = table.value("season", "balanced_accuracy", (name, kind))
-        if found is None:
-            continue
-        ratio = table.ratio("season", "balanced_accuracy", (name, kind), (REAL, kind))
+    for _, found, ratio in _trained(table, "season", "balanced_accuracy", name):
         beside = f", {_compared(ratio, 'that of real training')}" if ratio else ""
         guess = f"; chance gives {CHANCE:g}" if found.low > CHANCE else f"; no better than chance, {CHANCE:g}"
         if found.low <= CHANCE < found.high and found.n > 1:
@@ -209,11 +216,7 @@ def _season(table: UtilityTable, name: str) -> list[str]:
 
 def _next_step(table: UtilityTable, name: str) -> list[str]:
     parts = []
-    for kind in table.forecasters("next_step", "rmse"):
-        found = table.value("next_step", "rmse", (name, kind))
-        if found is None:
-            continue
-        ratio = table.ratio("next_step", "rmse", (name, kind), (REAL, kind))
+    for kind, found, ratio in _trained(table, "next_step", "rmse", name):
         still = table.ratio("next_step", "rmse", (name, kind), (NOTHING, "persistence"))
         beside = [_compared(ratio, "real training")] if ratio else []
         beside += [_compared(still, "persistence")] if still else []
@@ -221,20 +224,11 @@ def _next_step(table: UtilityTable, name: str) -> list[str]:
     return [f"Next step, trained on {name}: {'. '.join(capital(part) for part in parts)}."] if parts else []
 
 
-def _load(table: UtilityTable, name: str) -> list[str]:
-    return [
-        sentence for kind in table.forecasters("load", "cost") if (sentence := _cost(table, name, kind)) is not None
-    ]
-
-
-def _cost(table: UtilityTable, name: str, kind: str) -> str | None:
+def _cost(table: UtilityTable, name: str, kind: str, found: Spread, real: Spread | None) -> str:
     own = (name, kind)
-    found = table.value("load", "cost", own)
-    if found is None:
-        return None
     said = named(kind, FORECASTER_NAMES)
     text = f"Bus loads: {said} trained on {name} costs {_valued(found, 'money/h')} in real test weeks"
-    real, redrawn = (table.ratio("load", "cost", own, (other, kind)) for other in (REAL, REDRAWN))
+    redrawn = table.ratio("load", "cost", own, (REDRAWN, kind))
     order = table.ratio("load", "cost", (REDRAWN, kind), (REAL, kind))
     if real:
         text += f", {_compared(real, 'what training on real households costs')}"

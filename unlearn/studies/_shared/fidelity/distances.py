@@ -1,8 +1,6 @@
-"""Distances between two samples, column by column, and between two histograms.
+"""Distances of samples and histograms, kinds of days, and how well a classifier tells two samples apart.
 
-Kinds of days: a Gaussian mixture fitted on real training profiles, and the kind of any other profile.
-
-Discriminative score: how well a classifier that has seen both tells released days from real ones.
+Kinds of days are clusters of a Gaussian mixture that is fitted on real training profiles.
 """
 
 from __future__ import annotations
@@ -90,7 +88,6 @@ def binned_jensen_shannon(left: ArrayLike, right: ArrayLike, edges: FloatArray) 
 
 
 def _counts(ordered: FloatArray, edges: FloatArray) -> FloatArray:
-    """Rows of each column in each bin, shape (C, bins)."""
     below = [np.searchsorted(ordered[:, c], edges[:, c], side="left") for c in range(ordered.shape[1])]
     return np.diff(np.stack(below), axis=1, prepend=0, append=len(ordered)).astype(np.float64)
 
@@ -228,19 +225,12 @@ class DayClusters:
         require_shape("kwh", energy, (None, len(self.mean)))
         if not len(energy):
             return np.empty(0, dtype=np.int64)
-        return self.rank[self.mixture.predict(self._components(energy))]
-
-    def _components(self, energy: FloatArray) -> FloatArray:
-        return ((np.log(energy + self.offset_kwh) - self.mean) / self.scale) @ self.axes
+        standard = (np.log(energy + self.offset_kwh) - self.mean) / self.scale
+        return self.rank[self.mixture.predict(standard @ self.axes)]
 
 
 def fit_clusters(kwh: ArrayLike, n_clusters: int, seed: int) -> DayClusters:
-    """Fit the mixture.
-
-    Args:
-        kwh: energy of training profiles, shape (N, S).
-        n_clusters: clusters K.
-        seed: of the initial K-means.
+    """Fit the mixture of K clusters to the energy of training profiles, shape (N, S).
 
     Raises:
         InputError: fewer than `ROWS_PER_CLUSTER` profiles a cluster, or no energy at all.
@@ -338,7 +328,6 @@ def discriminate(left: ArrayLike, right: ArrayLike, right_group: ArrayLike, seed
 
 
 def _half_of_groups(name: str, group: IntArray, random: np.random.Generator) -> np.ndarray:
-    """Mask of the rows of about half the groups."""
     n_groups = int(group.max()) + 1 if len(group) else 0
     if n_groups < 2:
         what = "different profiles" if name == "left" else "households"

@@ -2,13 +2,10 @@
 
 The four metrics are those that the OpenSynth community proposes: level (distributions of each profile's mean and
 95th percentile), autocorrelation, magnitude and timing of the largest steps, and occupancy of clusters of a mixture
-fitted on real profiles; then the first three again inside each cluster.
-
-Every distance is that of the release to held-out real households. Its floor is the same distance of the real
-training households to them: a release cannot be expected to be nearer than the households that it was learnt from.
-A ratio of 1 is as good as real. Further divisions of all households at random show how far the floor itself varies.
-
-Distances as records: curves, ratios to the floor, and what belongs to them.
+fitted on real profiles; then the first three again inside each cluster. Every distance is that of the release to
+held-out real households. Its floor is the same distance of the real training households to them, for a release cannot
+be expected to be nearer than what it was learnt from: a ratio of 1 is as good as real. Random divisions of all
+households show how far the floor itself varies.
 """
 
 from __future__ import annotations
@@ -21,13 +18,13 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.errors import InputError, MismatchError
-from unlearn.households.by_household import HouseholdProfiles
+from unlearn.households.by_household import HouseholdProfiles, require_other_households
 from unlearn.households.profiles import DailyProfiles
 from unlearn.records import RecordTable
 from unlearn.studies._shared.fidelity.distances import ROWS_PER_CLUSTER, discriminate
-from unlearn.studies._shared.fidelity.features import HOURS
 from unlearn.studies._shared.fidelity.samples import (
     COMPARED,
+    HOURS,
     Distances,
     Key,
     RealSide,
@@ -91,8 +88,16 @@ def compare_fidelity(
         MismatchError: steps or segments that do not fit, or a household on both sides.
     """
     options = options or FidelityOptions()
-    _require_releases(releases)
-    _require_disjoint(train, holdout)
+    names = [release.name for release in releases]
+    if not names or len(set(names)) < len(names) or REAL in names:
+        raise InputError(
+            f"releases: expected at least one, each with a name of its own other than {REAL!r}; got {names}."
+        )
+    if train.segments != holdout.segments:
+        raise MismatchError(
+            f"fidelity: expected train and holdout with the same segments, got {train.segments} and {holdout.segments}."
+        )
+    require_other_households("fidelity", train, holdout)
     releases, train, holdout = _same_steps(releases, train, holdout)
     n = _require_enough(releases, train, holdout, options)
     own = {"experiment": "fidelity", "data": train.name, "seed": seed, "n_steps": train.n_steps}
@@ -115,27 +120,6 @@ def compare_fidelity(
             add_discrimination(table, release.name, sample.kwh, real, seed)
             bar.update()
     return table
-
-
-def _require_releases(releases: Sequence[DailyProfiles]) -> None:
-    names = [release.name for release in releases]
-    if not names or len(set(names)) < len(names) or REAL in names:
-        raise InputError(
-            f"releases: expected at least one, each with a name of its own other than {REAL!r}; got {names}."
-        )
-
-
-def _require_disjoint(train: HouseholdProfiles, holdout: HouseholdProfiles) -> None:
-    if train.segments != holdout.segments:
-        raise MismatchError(
-            f"fidelity: expected train and holdout with the same segments, got {train.segments} and {holdout.segments}."
-        )
-    both = set(train.households["household_id"]) & set(holdout.households["household_id"])
-    if both:
-        raise MismatchError(
-            f"fidelity: expected other households in holdout than in train, got {len(both)} in both, such as "
-            f"{min(both)}. Divide them with split_households."
-        )
 
 
 def _same_steps(
@@ -184,13 +168,8 @@ def add_curves(table: RecordTable, sample: Sample, generator: str, side: str) ->
 
     Metrics: `quantile` of `mean`, `p95` and `magnitude` at probabilities; `acf_low`, `acf_median`, `acf_high` at
     lags in hours; `share` of peaks at each step's beginning in hours, of profiles that are constant, and of profiles
-    in each cluster; `cluster_mean`, the mean energy of a cluster's members at each step's beginning.
-
-    Args:
-        table: where to.
-        sample: of profiles.
-        generator: where they come from.
-        side: "release", "train" or "holdout".
+    in each cluster; `cluster_mean`, the mean energy of a cluster's members at each step's beginning. The side is
+    "release", "train" or "holdout".
     """
     own = {"generator": generator, "side": side}
     features = sample.features
@@ -316,14 +295,11 @@ def add_release(
     add_curves(table, sample, name, "release")
     samples = [sample, real.train, real.holdout]
     limits = comparable_members(samples, options.min_members)
-    to_holdout, floor = _with_means(
-        distances_overall(sample, real.holdout, real.bins) | distances_inside(sample, real.holdout, real.bins, limits),
-        real.overall | real.inside(limits),
-        real.holdout.members,
+    to_holdout, to_train = (
+        distances_overall(sample, side, real.bins) | distances_inside(sample, side, real.bins, limits)
+        for side in (real.holdout, real.train)
     )
-    to_train = distances_overall(sample, real.train, real.bins) | distances_inside(
-        sample, real.train, real.bins, limits
-    )
+    to_holdout, floor = _with_means(to_holdout, real.overall | real.inside(limits), real.holdout.members)
     for found, reference in ((to_holdout, "holdout"), (floor, "floor"), (to_train, "train")):
         _add_distances(table, name, found, reference)
     _add_ratios(table, name, ratios(to_holdout, floor), "floor")
@@ -340,16 +316,11 @@ def add_release(
 
 
 def _with_means(found: Distances, beside: Distances, weights: IntArray) -> tuple[Distances, Distances]:
-    """Both with their means over the clusters that they share."""
-    return (
-        found | mean_over_clusters(found, beside, weights),
-        beside | mean_over_clusters(beside, found, weights),
-    )
+    return (found | mean_over_clusters(found, beside, weights), beside | mean_over_clusters(beside, found, weights))
 
 
 def _columns(key: Key) -> dict[str, object]:
-    aspect = COMPARED[key.feature].aspect
-    return {"aspect": aspect, **key._asdict()}
+    return {"aspect": COMPARED[key.feature].aspect, **key._asdict()}
 
 
 def _add_distances(table: RecordTable, name: str, found: Distances, reference: str, **columns: object) -> None:

@@ -1,15 +1,88 @@
-"""Batched shadow heads against one least-squares fit at a time."""
+"""The loss attack against a loop, likelihood ratios against SciPy, and batched heads against one fit at a time."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from unlearn.attacks import bootstrap_weights, fit_heads, random_subsets, residuals_of
+from unlearn.attacks import (
+    bootstrap_weights,
+    fit_heads,
+    likelihood_ratio_scores,
+    loss_scores,
+    measure_attack,
+    random_subsets,
+    residuals_of,
+)
 from unlearn.attacks.shadow import CONDITION, ROWS
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import HeadObjective
+
+
+def test_scores_are_minus_the_mean_squared_error_of_each_record() -> None:
+    residuals = np.random.default_rng(0).normal(size=(3, 5, 2))
+    scores = loss_scores(residuals)
+    for model in range(3):
+        for row in range(5):
+            assert scores[model, row] == pytest.approx(-sum(e * e for e in residuals[model, row]) / 2)
+    np.testing.assert_array_equal(loss_scores(residuals[1]), scores[1])
+
+
+@pytest.mark.parametrize("residuals", [np.zeros(4), np.zeros((2, 0)), np.zeros((1, 2, 3, 4))])
+def test_other_shapes_are_refused(residuals: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"expected shape \(n, B\) or \(k, n, B\)"):
+        loss_scores(residuals)
+
+
+def test_nan_is_refused() -> None:
+    with pytest.raises(InputError, match="residuals: expected finite"):
+        loss_scores([[np.nan]])
+
+
+def test_scores_are_log_likelihood_ratios() -> None:
+    random = np.random.default_rng(0)
+    member = random.random((40, 5)) < 0.5
+    shadow = random.normal(size=(40, 5, 3)) - member[..., None]
+    observed = random.normal(size=(5, 3))
+    scores = likelihood_ratio_scores(observed, shadow, member)
+    for record in range(5):
+        truth = 0.0
+        for column in range(3):
+            inside, outside = (shadow[chosen, record, column] for chosen in (member[:, record], ~member[:, record]))
+            at = observed[record, column]
+            truth += norm.logpdf(at, inside.mean(), inside.std()) - norm.logpdf(at, outside.mean(), outside.std())
+        assert scores[record] == pytest.approx(truth)
+
+
+def test_records_of_different_difficulty_are_told_better_than_by_loss() -> None:
+    random = np.random.default_rng(1)
+    difficulty = random.normal(scale=10, size=400)
+    member = random.random((200, 400)) < 0.5
+    shadow = difficulty - member + random.normal(size=(200, 400))
+    truth = random.random(400) < 0.5
+    observed = difficulty - truth + random.normal(size=400)
+    scores = likelihood_ratio_scores(observed, shadow, member)
+    by_ratio = measure_attack(scores[truth], scores[~truth], unit="row").auc.value
+    by_loss = measure_attack(-observed[truth], -observed[~truth], unit="row").auc.value
+    assert by_ratio == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=0.05)
+    assert by_loss < 0.6
+
+
+def test_statistics_that_never_move_say_nothing() -> None:
+    member = np.tile([[True], [False]], (8, 3))
+    assert likelihood_ratio_scores(np.ones(3), np.ones((16, 3)), member) == pytest.approx(0)
+
+
+def test_unusable_statistics_are_refused() -> None:
+    member = np.tile([[True], [False]], (8, 3))
+    with pytest.raises(InputError, match="at least 8 shadow models"):
+        likelihood_ratio_scores(np.ones(3), np.ones((4, 3)), member[:4])
+    with pytest.raises(InputError, match="shadow: expected shape"):
+        likelihood_ratio_scores(np.ones(4), np.ones((16, 3)), member)
+    with pytest.raises(InputError, match="observed: expected finite"):
+        likelihood_ratio_scores([np.nan, 1, 1], np.ones((16, 3)), member)
 
 
 def problem(n: int = ROWS + 40, d: int = 6, b: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +171,7 @@ def test_bootstraps_hold_as_many_rows_as_there_are() -> None:
         ({"l2": -1.0}, "l2: expected a number of at least 0"),
     ],
 )
-def test_unusable_input_is_refused(change: dict, message: str) -> None:
+def test_unusable_rows_are_refused(change: dict, message: str) -> None:
     design, target = problem(n=20)
     with pytest.raises(InputError, match=message):
         fit_heads(**{"design": design, "target": target, "weights": np.ones((1, 20)), **change})
