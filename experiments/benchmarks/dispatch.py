@@ -6,14 +6,18 @@ import copy
 import importlib.util
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+import unlearn
 from experiments.app import Job
-from experiments.benchmarks.hours import Hours, forecast_hours
 from experiments.benchmarks.timing import add_timing, repeat
+from experiments.loads import build_dataset
+from unlearn.data.sources import Synthetic
 from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, load_case
 from unlearn.records import RecordTable
@@ -34,6 +38,32 @@ PEER_BATCH = 10
 
 #: A row of a gradient counts as off if it differs by more than this share of its largest entry.
 OFF = 1e-3
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Forecasts and true loads in p.u., (n, B), and which rows are training and test rows."""
+
+    forecast: Tensor
+    load: Tensor
+    train: Tensor
+    test: Tensor
+
+
+def forecast_hours(job: Job, case: GridCase) -> Hours:
+    """A year of forecasts: the configured data on the configured grid, synthetic data on any other."""
+    own = replace(job, protocol="published")
+    if case.name != unlearn.load_case(job.grid.case).name:
+        size = getattr(job.data, "n_hours", Synthetic.n_hours)
+        own = replace(own, data=Synthetic(n_hours=size), grid=replace(job.grid, case=case.name))
+    dataset = build_dataset(own, OperatingCost(case))
+    forecast = unlearn.fit_linear(dataset).forecast(dataset.features)
+    return Hours(
+        torch.from_numpy(np.maximum(forecast, 0.0)),
+        torch.from_numpy(dataset.load_pu),
+        torch.from_numpy(dataset.split.train),
+        torch.from_numpy(dataset.split.test),
+    )
 
 
 def time_dispatch(job: Job, table: RecordTable) -> None:
