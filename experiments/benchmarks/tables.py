@@ -37,7 +37,7 @@ def _dispatch(records: pd.DataFrame) -> str:
     rows = []
     for (grid, method, state, hours), own in dispatch.groupby(keys, sort=False):
         peers = dispatch[(dispatch["grid"] == grid) & (dispatch["method"] == PUBLISHED)]
-        facts = records[(records[keys] == (grid, method, state, hours)).all(axis=1)]
+        facts = records[(records[keys] == [grid, method, state, hours]).all(axis=1)]
         row = {"grid": grid, "backend": f"{method}, {state}" if state else method, "hours": int(hours)}
         for what in TIMED:
             timed = own[own["what"] == what]

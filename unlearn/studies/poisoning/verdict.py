@@ -69,7 +69,7 @@ def page(records: pd.DataFrame) -> Page:
             "was poisoned: compare with nothing flagged, and with the clean model re-weighted.",
         ],
         limits=[
-            "Only complete unlearning forgets: PAMU and TAMU take their weights from a model that has seen the "
+            "Only complete unlearning forgets: PAMU and TAMU take their weights from a model that was fitted on the "
             "flagged hours, so what they give depends on those through the weights of the others.",
             "Poison that was not flagged stays in the model; clean hours that were flagged are lost to it.",
             "Operation is cheap with lifted forecasts, as a surplus costs less here than shed load. An attack that "
