@@ -171,15 +171,13 @@ def detector_table(records: pd.DataFrame, level: str) -> list[dict[str, str]]:
     for name in table.detectors:
         row = {"detector": label_of(name), "chosen on validation": table.variants(name)}
         row["F1"] = text(table.fair(name, "f1", level), ".3f")
-        unfair = table.number(name, "f1", level, rule=UNFAIR)
-        row["best on test"] = write(unfair, ".3f")
+        row["best on test"] = write(table.number(name, "f1", level, rule=UNFAIR), ".3f")
         for metric, title in (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC")):
             row[title] = text(table.number(name, metric, level), ".3f")
         for metric in ("precision", "recall", "specificity", "accuracy"):
             row[metric] = text(table.fair(name, metric, level), ".3f")
         for metric, title in (("fit_seconds", "fit [s]"), ("score_seconds", "score [s]")):
-            found = table.number(name, metric, split="")
-            row[title] = write(found)
+            row[title] = write(table.number(name, metric, split=""))
         rows.append(row)
     return rows
 
@@ -194,17 +192,11 @@ def event_table(records: pd.DataFrame) -> list[dict[str, str]]:
             if events is None:
                 continue
             delay, found = (table.fair(name, metric, "event", kind) for metric in ("median_delay", "found"))
-            rows.append(
-                {
-                    "kind": "all" if kind is None else kind.replace("_", " "),
-                    "detector": label_of(name),
-                    "events a seed": f"{events.mean:.0f}",
-                    "found within 24 h": text(table.fair(name, "found_within_24h", "event", kind), ".3f"),
-                    "found at all": write(found, ".3f"),
-                    "median delay [h]": write(delay),
-                    "recall of hours": text(table.fair(name, "recall", "hour", kind), ".3f"),
-                }
-            )
+            row = {"kind": "all" if kind is None else kind.replace("_", " "), "detector": label_of(name)}
+            row |= {"events a seed": f"{events.mean:.0f}"}
+            row |= {"found within 24 h": text(table.fair(name, "found_within_24h", "event", kind), ".3f")}
+            row |= {"found at all": write(found, ".3f"), "median delay [h]": write(delay)}
+            rows.append(row | {"recall of hours": text(table.fair(name, "recall", "hour", kind), ".3f")})
     return rows
 
 
