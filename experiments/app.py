@@ -124,9 +124,9 @@ def _run(
         import torch
         from threadpoolctl import threadpool_limits
 
-        from experiments.internal import only_for_owner
         from experiments.jobs import CARD, dependencies, is_complete
         from unlearn.records import config_hash
+        from unlearn.store import only_for_owner
         from unlearn.store.files import sweep
 
         torch.set_num_threads(job.threads)

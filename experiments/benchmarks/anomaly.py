@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -191,8 +190,15 @@ def search_as_published(gan: TrainedGan, values: np.ndarray, options: InversionO
     In every step the window goes through the discriminator again, and autograd finds a gradient of every weight of both
     networks that nobody asks for.
     """
-    with _weights_with_gradients(gan):
+    networks = (gan.generator, gan.discriminator)
+    for network in networks:
+        network.requires_grad_(True)
+    try:
         return _each(gan, values, options, seed, lean=False)
+    finally:
+        for network in networks:
+            network.requires_grad_(False)
+            network.zero_grad(set_to_none=True)
 
 
 def search_lean(gan: TrainedGan, values: np.ndarray, options: InversionOptions, seed: int) -> np.ndarray:
@@ -221,17 +227,3 @@ def _search(gan: TrainedGan, x: Tensor, options: InversionOptions, seed: int, le
         score.backward()
         optimiser.step()
     return best
-
-
-@contextmanager
-def _weights_with_gradients(gan: TrainedGan) -> Iterator[None]:
-    """Let autograd find gradients of all weights, and forget them afterwards."""
-    networks = (gan.generator, gan.discriminator)
-    for network in networks:
-        network.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for network in networks:
-            network.requires_grad_(False)
-            network.zero_grad(set_to_none=True)

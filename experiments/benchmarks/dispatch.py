@@ -7,6 +7,7 @@ import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from unlearn.grid import GridCase, OperatingCost, load_case
 from unlearn.records import RecordTable
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Peers: what they are called, and how `OperatingCost` is told to be one.
 PEERS = {
@@ -116,14 +119,15 @@ def _time_peers(job: Job, table: RecordTable, case: GridCase, hours: Hours) -> N
         peer = OperatingCost(case, **options)
         columns = {"grid": case.name, "method": name, "state": "", "hours": n}
         try:
-            found, own_slope = _batched(gradient, peer, forecast, load)
+            parts = _batched(gradient, peer, forecast, load)
         except SolverError as error:
             log.warning("%s, %s: %s", case.name, name, error)
             table.add("failed", 1.0, "", **columns)
             continue
         for what, call in TIMED.items():
-            timing = repeat(lambda call=call, peer=peer: _each(call, peer, forecast, load), job.benchmark.repeats)
+            timing = repeat(lambda call=call, peer=peer: _batched(call, peer, forecast, load), job.benchmark.repeats)
             add_timing(table, timing, n, "us/h", 1e6, what=what, **columns)
+        found, own_slope = (torch.cat(own) for own in zip(*parts, strict=True))
         scale = slope.abs().amax(dim=1)
         off = (own_slope - slope).abs().amax(dim=1) / torch.where(scale > 0, scale, 1.0)
         table.add("cost_difference", float(((found - truth).abs() / truth.abs()).max()), "relative", **columns)
@@ -142,14 +146,8 @@ def price_for_gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> T
     return cost(forecast.clone().requires_grad_(), load).total
 
 
-def _each(call: Callable[[OperatingCost, Tensor, Tensor], object], cost: OperatingCost, *hours: Tensor) -> None:
-    for chunk in zip(*(part.split(PEER_BATCH) for part in hours), strict=True):
-        call(cost, *chunk)
-
-
-def _batched(call: Callable[..., tuple[Tensor, Tensor]], cost: OperatingCost, *hours: Tensor) -> tuple[Tensor, Tensor]:
-    parts = [call(cost, *chunk) for chunk in zip(*(part.split(PEER_BATCH) for part in hours), strict=True)]
-    return torch.cat([value for value, _ in parts]), torch.cat([slope for _, slope in parts])
+def _batched(call: Callable[..., T], cost: OperatingCost, *hours: Tensor) -> list[T]:
+    return [call(cost, *chunk) for chunk in zip(*(part.split(PEER_BATCH) for part in hours), strict=True)]
 
 
 def gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
