@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -40,7 +40,19 @@ INTERRUPTED = 130
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
-Job = Any
+
+class Job(Protocol):
+    """The settings of a run: an attribute for each section of its program beside these."""
+
+    threads: int
+    tiny: bool
+    settings: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        """A section."""
+        ...
+
+
 Task = Callable[[Job, Path], Ending | None]
 
 
@@ -112,10 +124,9 @@ def _run(
         import torch
         from threadpoolctl import threadpool_limits
 
-        from experiments.internal import only_for_owner
         from experiments.jobs import CARD, dependencies, is_complete
         from unlearn.records import config_hash
-        from unlearn.store import sweep
+        from unlearn.store import only_for_owner, sweep
 
         torch.set_num_threads(job.threads)
         # Nobody asks a single run whether it is complete.

@@ -18,7 +18,7 @@ def main(job: Job, folder: Path) -> Ending:
     """Time every part, write the records and the tables, and print the tables."""
     from experiments.benchmarks.anomaly import time_anomaly
     from experiments.benchmarks.any_model import time_influence
-    from experiments.benchmarks.cold import add_paper_stages, time_cold_start
+    from experiments.benchmarks.cold import time_cold_start
     from experiments.benchmarks.curvature import time_curvature
     from experiments.benchmarks.dispatch import time_dispatch
     from experiments.benchmarks.feeder import time_feeder
@@ -34,7 +34,7 @@ def main(job: Job, folder: Path) -> Ending:
         "curvature": [lambda: time_curvature(job, table)],
         "influence": [lambda: time_influence(job, table)],
         "scaling": [lambda: scale_hours(job, table, folder), lambda: scale_grids(job, table)],
-        "cold_start": [lambda: time_cold_start(job, table), lambda: add_paper_stages(job, table)],
+        "cold_start": [lambda: time_cold_start(job, table)],
         "feeder": [lambda: time_feeder(job, table, folder)],
         "anomaly": [lambda: time_anomaly(job, table)],
     }

@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 
 from experiments.app import Job, experiment
 from experiments.endings import Ending, Number
-from experiments.internal import is_closed
-from experiments.jobs import CARD, RECORDS, gather
+from experiments.jobs import CARD, RECORDS, gather, is_closed
 from unlearn.errors import UnlearnError
 from unlearn.records import collect, write_parquet
 

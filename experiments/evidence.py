@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +26,13 @@ from unlearn.unlearning import Forgotten
 EVIDENCE = "forgotten.json"
 
 
-@dataclass(frozen=True)
-class OldModel:
-    """A saved model and its files, as they were before anything was forgotten.
+def model_at(folder: Path) -> dict[str, Any]:
+    """Folder and SHA-256 of the files of a saved model, as `sha256sum` gives it.
 
-    Attributes:
-        folder: where it lies.
-        sha256: of its files, as `sha256sum` gives it.
+    Raises:
+        InputError: a link, or a folder that holds anything else.
     """
-
-    folder: Path
-    sha256: Mapping[str, str] = field(repr=False)
-
-    @classmethod
-    def at(cls, folder: Path) -> OldModel:
-        """Find a model.
-
-        Raises:
-            InputError: a link, or a folder that holds anything else.
-        """
-        return cls(folder, forecaster_files(folder))
-
-    def described(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"folder": str(self.folder.resolve()), "sha256": dict(self.sha256)}
+    return {"sha256": dict(forecaster_files(folder)), "folder": str(folder.resolve())}
 
 
 def require_single_run(job: Job) -> None:
@@ -67,7 +49,7 @@ def require_single_run(job: Job) -> None:
 
 
 def write_evidence(
-    job: Job, result: Forgotten, study: Study, before: OldModel, after: Path, folder: Path
+    job: Job, result: Forgotten, study: Study, before: dict[str, Any], after: Path, folder: Path
 ) -> dict[str, Any]:
     """Write `forgotten.json`: a deletion, and what still holds what was forgotten.
 
@@ -78,7 +60,7 @@ def write_evidence(
         job: the run.
         result: what was forgotten.
         study: the model it was forgotten from, and its data.
-        before: that model.
+        before: that model, as `model_at` described it before anything was forgotten.
         after: folder of the model that has forgotten.
         folder: of the run.
 
@@ -92,38 +74,33 @@ def write_evidence(
     said = {
         **result.model.card.forgotten[-1],
         "distance_to_retrained": result.distance_to_retrained,
-        "model_before": before.described(),
-        "model_after": OldModel.at(after).described(),
+        "model_before": before,
+        "model_after": model_at(after),
         "data": study.dataset.fingerprint,
         "statistics": result.statistics,
     }
-    _write(said, [], job, result, before, folder)
+    _write(said, False, job, result, folder)
     if job.unlearning.destroy_old:
-        destroy_forecaster(before.folder, before.sha256)
-        (before.folder.parent / STORED).unlink(missing_ok=True)  # says what the model was made from
+        old = Path(before["folder"])
+        destroy_forecaster(old, before["sha256"])
+        (old.parent / STORED).unlink(missing_ok=True)  # says what the model was made from
         with suppress(OSError):  # somebody else's files stay
-            before.folder.parent.rmdir()
-        _write(said, [before.described()], job, result, before, folder)
+            old.parent.rmdir()
+        _write(said, True, job, result, folder)
     return said
 
 
-def _write(
-    said: dict[str, Any],
-    destroyed: list[dict[str, Any]],
-    job: Job,
-    result: Forgotten,
-    before: OldModel,
-    folder: Path,
-) -> None:
-    held = list(_still_held(job, result, folder, said))
+def _write(said: dict[str, Any], destroyed: bool, job: Job, result: Forgotten, folder: Path) -> None:
+    before = said["model_before"]
     lies = (
-        f"The model before lay in {before.folder.resolve()} and was deleted. Copies and backups of it, what the disk "
+        f"The model before lay in {before['folder']} and was deleted. Copies and backups of it, what the disk "
         "keeps of deleted files, and the data itself are as they were."
         if destroyed
-        else f"The model before still lies in {before.folder.resolve()}, and knows what was forgotten, as do copies of "
+        else f"The model before still lies in {before['folder']}, and knows what was forgotten, as do copies of "
         "it and the data itself. Destroy them to end that; unlearning.destroy_old=true deletes this one."
     )
-    said |= {"destroyed": destroyed, "still_held": held, "limitations": [*result.limitations, lies]}
+    said |= {"destroyed": [before] if destroyed else [], "still_held": list(_still_held(job, result, folder, said))}
+    said["limitations"] = [*result.limitations, lies]
     write_json(said, folder / EVIDENCE)
 
 

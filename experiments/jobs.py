@@ -1,4 +1,4 @@
-"""Jobs and their folders: what a job depends on, when it is complete, and gathering many of them once each.
+"""Jobs and their folders: what a job depends on, when it is complete, who may enter, and gathering many once each.
 
 A job is complete when `run.json`, which is written last, stands beside its `records.parquet`, and every file that the
 card lists is there as it was written.
@@ -17,7 +17,7 @@ from experiments.groups import identity
 from unlearn.errors import DataError, InputError
 from unlearn.grid import load_case
 from unlearn.records import FILES, config_hash, provenance, read_json, read_parquet
-from unlearn.store import sources
+from unlearn.store import only_for_owner, sources
 from unlearn.store.files import digests, require_files
 
 CARD, RECORDS = "run.json", "records.parquet"
@@ -71,6 +71,28 @@ def written_files(folder: Path) -> dict[str, str]:
     # What is kept for other runs has cards of its own, and Hydra's files are no results.
     own = (name for name in found if name != Path(CARD) and not any(p == KEPT or p[0] == "." for p in name.parts))
     return digests(folder, map(str, own))
+
+
+def is_closed(folder: Path) -> bool:
+    """Whether nobody but its owner may enter a folder."""
+    return not folder.stat().st_mode & 0o077
+
+
+def comparison_folder(folder: Path) -> Path:
+    """The folder beside a release that compares it with real data; created, and closed to others."""
+    return only_for_owner(folder.with_name(f"{folder.name}-internal"))
+
+
+def move_log(folder: Path, target: Path) -> None:
+    """Let a job's log go on in another folder: it holds wall times and names made of a fingerprint of the data."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == folder.resolve():
+            old, new = Path(handler.baseFilename), target.resolve() / Path(handler.baseFilename).name
+            handler.close()
+            with new.open("a", encoding="utf-8") as stream:
+                stream.write(old.read_text(encoding="utf-8") if old.is_file() else "")
+            old.unlink(missing_ok=True)
+            handler.baseFilename = str(new)  # where it is opened again
 
 
 def gather(folders: Iterable[str | Path]) -> list[Path]:

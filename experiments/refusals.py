@@ -71,11 +71,10 @@ def require_known(raw: DictConfig) -> None:
             raise InputError(f"{parent}_target_: expected a class in the settings of {named} alone. Leave it out here.")
         if not dataclasses.is_dataclass(kind):
             continue
-        known = [field.name for field in dataclasses.fields(kind)]
+        known = {field.name for field in dataclasses.fields(kind)} | ({"hydra"} if not parent else set())
         for name in map(str, node):
-            if name not in known and not (not parent and name == "hydra"):
-                near = _near(name, known, parent) or f" There are {', '.join(parent + own for own in known)}."
-                raise InputError(f"{parent}{name}: there is no such setting.{near} Leave out what was added.")
+            if name not in known:
+                raise InputError(f"{_unknown(parent, name, kind)} Leave out what was added.")
 
 
 def _nodes(node: DictConfig, parent: str) -> Iterator[tuple[str, DictConfig]]:
@@ -144,7 +143,6 @@ def _of_the_configuration(chain: Sequence[BaseException], arguments: Sequence[st
             return _no_such_key(cause)
         if isinstance(cause, ValidationError) and cause.full_key:
             return _wrong_value(cause)
-    said = _first_line(last)
     if found := re.search(r"raised while resolving interpolation: (.+)", str(first)):
         return found[1]
     if isinstance(first, OverrideParseException) and (unread := _unread(arguments)):
@@ -158,7 +156,7 @@ def _of_the_configuration(chain: Sequence[BaseException], arguments: Sequence[st
         )
     if found := re.search(r"Multiple values for ([\w/]+)", str(first)):
         return f"+{found[1]}: the group has a choice already; leave out the +."
-    return f"The configuration cannot be read: {said.rstrip('.')}."
+    return f"The configuration cannot be read: {_first_line(last).rstrip('.')}."
 
 
 def _no_choice(group: str, value: str, choices: Collection[str]) -> str:
@@ -173,10 +171,13 @@ def _no_such_key(error: OmegaConfBaseException) -> str:
     kind = error.object_type
     if not dataclasses.is_dataclass(kind):
         return f"{key}: no such entry yet; to add it, write +{key}=VALUE."
+    return _unknown(f"{parent}." if parent else "", name, kind)
+
+
+def _unknown(before: str, name: str, kind: Any) -> str:
     known = [field.name for field in dataclasses.fields(kind)]
-    before = f"{parent}." if parent else ""
-    near = _near(name, known, before)
-    return f"{key}: there is no such setting.{near or ' There are ' + ', '.join(before + own for own in known) + '.'}"
+    near = _near(name, known, before) or f" There are {', '.join(before + own for own in known)}."
+    return f"{before}{name}: there is no such setting.{near}"
 
 
 def _wrong_value(error: OmegaConfBaseException) -> str:

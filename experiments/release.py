@@ -8,7 +8,6 @@ from pathlib import Path
 
 from experiments.app import Job, experiment, mark_records, write_records
 from experiments.endings import Ending, number
-from experiments.internal import comparison_folder, move_log
 from experiments.releases import RELEASES, build_releases
 
 #: Records that stand in the folder for the owner of the data.
@@ -25,6 +24,7 @@ def main(job: Job, folder: Path) -> Ending:
     beside this one, whose name ends with `-internal` and which its owner alone may enter, as does the log. The feeder
     generator writes its documented files into `feeder`, too, with a figure and page of their own.
     """
+    from experiments.jobs import comparison_folder, move_log
     from unlearn.records import write_parquet
     from unlearn.studies._shared.releases import MODEL, PROFILES
     from unlearn.studies.release import feeder_report, report

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.app import Job, write_records
-from experiments.internal import only_for_owner
 from experiments.jobs import RECORDS
 from unlearn.errors import InputError
 from unlearn.records import read_parquet
+from unlearn.store import only_for_owner
 
 
 class Shown(NamedTuple):

@@ -23,7 +23,7 @@ def main(job: Job, folder: Path) -> Ending:
 
     The model before is deleted last, if that is asked for.
     """
-    from experiments.evidence import OldModel, require_single_run, write_evidence
+    from experiments.evidence import model_at, require_single_run, write_evidence
     from unlearn.forecasters import save_forecaster
 
     require_single_run(job)
@@ -32,7 +32,7 @@ def main(job: Job, folder: Path) -> Ending:
     name = None if criterion is None else criterion.name
     budget = job.unlearning.budget(name)
     study = build_study(job, cost, own_criteria=() if criterion is None else [criterion])
-    before = OldModel.at(kept_model(job, study.dataset).folder / MODEL)
+    before = model_at(kept_model(job, study.dataset).folder / MODEL)
     result = forgotten(job, study, criterion, budget)
     unlearnt = save_forecaster(result.model, folder / "model")
     table = study.records("unlearn")

@@ -129,6 +129,13 @@ def require_choice(name: str, value: str, choices: Iterable[str]) -> str:
     return value
 
 
+def require_each_once(name: str, values: Sequence[object], some: bool = True) -> None:
+    """Refuse a list in which something stands twice, or, with `some`, an empty one."""
+    if (some and not len(values)) or any(value in values[:i] for i, value in enumerate(values)):
+        least = "at least one, " if some else ""
+        raise InputError(f"{name}: expected {least}each once, got [{', '.join(map(str, values))}].")
+
+
 def require_package(what: str, module: str, install: str) -> None:
     """Refuse to start `what` without an optional package.
 

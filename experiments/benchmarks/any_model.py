@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,12 +15,9 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from experiments.app import Job
-from experiments.benchmarks.timing import add_timing, repeat
-from unlearn.errors import SolverError
+from experiments.benchmarks.timing import Timing, add_timing, add_ways, in_a_process, print_result
 from unlearn.influence import CGInfluenceModule, PairObjective
 from unlearn.records import RecordTable
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 #: The linear problem: columns, outputs and condition number of its Hessian.
 COLUMNS, OUTPUTS, CONDITION = 140, 14, 3.5e4
@@ -59,66 +51,55 @@ def _solves(table: RecordTable, model: nn.Linear, X: Tensor, Y: Tensor, repeats:
     side = blocks.test_loss_grad(range(len(X) // 10))
     exact, condition = _closed_form(X, side)
     table.add("condition", condition, "", method="CG with blocks", **columns)
-
     ways = {
         "CG with blocks": lambda: fresh[-1].inverse_hvp(side),
         "CG with blocks, built before": lambda: blocks.inverse_hvp(side),
         "CG without preconditioner": lambda: plain.inverse_hvp(side),
         "plain HVP + SciPy's CG": lambda: _plain_cg(model, X, Y, side),
     }
-    for method, way in ways.items():
-        timing = repeat(way, repeats, prepare=lambda: fresh.append(_module(model, X, Y, preconditioner="block")))
-        add_timing(table, timing, method=method, **columns)
-        table.add("error", float((way() - exact).norm() / exact.norm()), "relative", method=method, **columns)
+    add_ways(table, ways, repeats, exact, lambda: fresh.append(_module(model, X, Y, preconditioner="block")), **columns)
     columns["what"] = f"one Hessian product, {problem}"
     operator, loader = blocks.operator(), DataLoader(TensorDataset(X, Y), BATCH)
-    kept = operator.matvec(side)
-    for method, way in {
+    ways = {
         "graph kept": lambda: operator.matvec(side),
         "a pass through the loader, as torch-influence": lambda: _loader_product(model, loader, side),
-    }.items():
-        add_timing(table, repeat(way, repeats), method=method, **columns)
-        table.add("error", float((way() - kept).norm() / kept.norm()), "relative", method=method, **columns)
+    }
+    add_ways(table, ways, repeats, operator.matvec(side), **columns)
 
 
 def _scores(table: RecordTable, model: nn.Linear, X: Tensor, Y: Tensor, repeats: int) -> None:
     """Scores of all rows with a solved vector, beside one backward pass per row."""
     module = _module(model, X, Y)
     vector = torch.randn(COLUMNS * OUTPUTS + OUTPUTS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    columns = {"part": "influence", "what": f"scores of {len(X)} rows, solved before"}
-    ours = module.influences(range(len(X)), [0], vector)
-    for method, way in {
+    ways = {
         "all rows at once": lambda: module.influences(range(len(X)), [0], vector),
         "one backward pass per row": lambda: _looped_scores(model, X, Y, vector),
-    }.items():
-        add_timing(table, repeat(way, repeats), method=method, **columns)
-    gap = float((_looped_scores(model, X, Y, vector) - ours).norm() / ours.norm())
-    table.add("error", gap, "relative", method="one backward pass per row", **columns)
+    }
+    exact = module.influences(range(len(X)), [0], vector)
+    add_ways(table, ways, repeats, exact, part="influence", what=f"scores of {len(X)} rows, solved before")
 
 
 def _network(table: RecordTable, job: Job) -> None:
     """Scores of a network's rows in single precision, judged by a tight solve in double precision."""
-    shape = [job.benchmark.network_rows, job.benchmark.network_width]
+    given = ("experiments.benchmarks.any_model", job.benchmark.network_rows, job.benchmark.network_width)
     threads = job.benchmark.network_threads
-    ours = _network_in_a_process(threads, *shape, "float32")
-    tight = _network_in_a_process(threads, *shape, "float64", ours["damping"])
-    what = f"scores of {shape[0]} rows, {ours['parameters']:.0f} parameters"
+    ours = in_a_process(*given, "float32", threads=threads)
+    tight = in_a_process(*given, "float64", ours["damping"], threads=threads)
+    what = f"scores of {given[1]} rows, {ours['parameters']:.0f} parameters"
     columns = {"part": "influence", "what": what, "method": "CG, Gauss-Newton, float32"}
     found, expected = np.array(ours.pop("scores")), np.array(tight.pop("scores"))
-    for metric in ("median", "min", "max"):
-        table.add(f"time_{metric}", ours["seconds"], "s", repeats=1, **columns)
+    add_timing(table, Timing(np.array([ours["seconds"]])), **columns)
     table.add("error", float(np.linalg.norm(found - expected) / np.linalg.norm(expected)), "relative", **columns)
     table.add("spearman", float(spearmanr(found, expected)[0]), "", **columns)
     units = {"peak_memory": "MB", "steps": "", "relative_residual": "", "damping": "", "damping_time": "s"}
     for metric, unit in units.items():
         table.add(metric, ours[metric], unit, **columns)
     columns["method"] = "the same solved to 1e-8 in float64"
-    for metric in ("median", "min", "max"):
-        table.add(f"time_{metric}", tight["seconds"], "s", repeats=1, **columns)
+    add_timing(table, Timing(np.array([tight["seconds"]])), **columns)
 
 
 def score_network(n_rows: int, width: int, dtype: str, damping: float | None = None) -> dict[str, object]:
-    """Train a network of two hidden layers for a few epochs and score its rows; seconds, peak memory, accuracy."""
+    """Train a network of two hidden layers for a few epochs and score its rows; seconds, steps and accuracy."""
     random = torch.Generator().manual_seed(0)
     X = torch.randn(n_rows + n_rows // 5, COLUMNS, generator=random)
     Y = torch.sin(X @ torch.randn(COLUMNS, OUTPUTS, generator=random) / COLUMNS**0.5)
@@ -152,18 +133,8 @@ def score_network(n_rows: int, width: int, dtype: str, damping: float | None = N
         "damping": module.damp,
         "steps": module.solution.statistics["steps"],
         "relative_residual": module.solution.statistics["relative_residual"],
-        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "scores": scores.tolist(),
     }
-
-
-def _network_in_a_process(threads: int, *arguments: object) -> dict[str, object]:
-    command = [sys.executable, "-m", "experiments.benchmarks.any_model", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SolverError(f"scoring a network in a process of its own failed: {done.stderr[-500:]}")
-    return json.loads(done.stdout)
 
 
 def _linear_data(n_rows: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -227,4 +198,4 @@ def _looped_scores(model: nn.Linear, X: Tensor, Y: Tensor, vector: Tensor) -> Te
 
 if __name__ == "__main__":
     rows, width, dtype, *damping = sys.argv[1:]
-    sys.stdout.write(json.dumps(score_network(int(rows), int(width), dtype, *map(float, damping))))
+    print_result(score_network(int(rows), int(width), dtype, *map(float, damping)))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import unlearn
 from experiments.app import Job
-from experiments.benchmarks.timing import Timing, add_timing, repeat
+from experiments.benchmarks.timing import Timing, add_timing, add_ways
 from experiments.loads import build_dataset
 from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster, HeadObjective
@@ -20,7 +20,6 @@ from unlearn.grid import OperatingCost, load_case
 from unlearn.influence import ModuleObjective, influence_scores
 from unlearn.linalg import (
     IhvpOptions,
-    Solution,
     SufficientStatistics,
     dense_matrix,
     inverse_hvp,
@@ -67,43 +66,41 @@ def _removal(
     where = model.training_rows(dataset)[rows.numpy()]
     plain, blocks = (IhvpOptions("cg", rtol=1e-10, preconditioner=name) for name in ("none", "block"))
 
-    def downdate() -> tuple[Tensor, Solution]:
-        solved = statistics.remove(objective.design[rows], objective.target[rows]).solve()
-        return solved.value, solved
+    def newton(options: IhvpOptions) -> Tensor:
+        return theta + inverse_hvp(objective, theta, remain, slope, options).value
 
-    def newton(options: IhvpOptions) -> tuple[Tensor, Solution]:
-        solved = inverse_hvp(objective, theta, remain, slope, options)
-        return theta + solved.value, solved
-
-    def hvp_cg() -> tuple[Tensor, Solution]:
+    def hvp_cg() -> Tensor:
         module = _as_module(model, objective)
-        solved = solve_cg(module.hessian(module.theta, remain), slope, plain)
-        return theta + solved.value, solved
+        return theta + solve_cg(module.hessian(module.theta, remain), slope, plain).value
 
-    def dense() -> tuple[Tensor, Solution]:
+    def dense() -> Tensor:
         module = _as_module(model, objective)
-        matrix = dense_matrix(module.hessian(module.theta, remain))
-        value = torch.linalg.solve(matrix, slope)
-        return theta + value, Solution(value, True, "solved", {})
+        return theta + torch.linalg.solve(dense_matrix(module.hessian(module.theta, remain)), slope)
 
+    structured = "structured solve from the remaining data"
     ways = {
-        "kept statistics: downdate, one Cholesky": downdate,
-        "structured solve from the remaining data": lambda: newton(IhvpOptions()),
+        "kept statistics: downdate, one Cholesky": lambda: _without(statistics, objective, rows).solve().value,
+        structured: lambda: newton(IhvpOptions()),
         "CG on the Gram operator": lambda: newton(plain),
         "CG with block preconditioner": lambda: newton(blocks),
         "HVP + CG by autograd": hvp_cg,
         "dense Hessian by autograd": dense,
     }
     columns = {"part": "curvature", "what": f"removal of {100 * SHARE:.0f} % of {objective.n_samples} rows"}
-    for method, way in tqdm(ways.items(), desc="removal", leave=False):
-        add_timing(table, repeat(way, repeats), method=method, **columns)
-        found, solved = way()
-        table.add("error", relative_distance(found, refit), "relative", method=method, **columns)
-        if "condition" in solved.statistics:
-            table.add("condition", float(solved.statistics["condition"]), "", method=method, **columns)
-    whole = repeat(lambda: unlearn.forget_rows(model, where, dataset.features[where], dataset.load_pu[where]), repeats)
-    add_timing(table, whole, method="forget_rows, declaration and new model included", **columns)
-    add_timing(table, repeat(lambda: retrain(objective, rows.numpy()), repeats), method="retraining (SVD)", **columns)
+    add_ways(table, ways, repeats, refit, **columns)
+    condition = inverse_hvp(objective, theta, remain, slope, IhvpOptions()).statistics["condition"]
+    table.add("condition", float(condition), "", method=structured, **columns)
+    ways = {
+        "forget_rows, limitations and new model included": lambda: unlearn.forget_rows(
+            model, where, dataset.features[where], dataset.load_pu[where]
+        ),
+        "retraining (SVD)": lambda: retrain(objective, rows.numpy()),
+    }
+    add_ways(table, ways, repeats, **columns)
+
+
+def _without(statistics: SufficientStatistics, objective: HeadObjective, rows: Tensor) -> SufficientStatistics:
+    return statistics.remove(objective.design[rows], objective.target[rows])
 
 
 def _sequence(table: RecordTable, objective: HeadObjective, shuffled: Tensor, steps: int) -> None:
@@ -114,7 +111,7 @@ def _sequence(table: RecordTable, objective: HeadObjective, shuffled: Tensor, st
     seconds = []
     for rows in tqdm(parts, desc="sequential removals", leave=False):
         start = time.perf_counter()
-        statistics = statistics.remove(objective.design[rows], objective.target[rows])
+        statistics = _without(statistics, objective, rows)
         found = statistics.solve().value
         seconds.append(time.perf_counter() - start)
     refit = retrain(objective, torch.sort(parts.reshape(-1)).values.numpy())
@@ -126,12 +123,12 @@ def _sequence(table: RecordTable, objective: HeadObjective, shuffled: Tensor, st
 def _sizes(table: RecordTable, objective: HeadObjective, shuffled: Tensor, repeats: int) -> None:
     statistics = SufficientStatistics.of(objective.design, objective.target)
     for size in (size for size in SIZES if size <= len(shuffled) // 2):
-        rows = shuffled[:size]
-        timing = repeat(
-            lambda rows=rows: statistics.remove(objective.design[rows], objective.target[rows]).solve(), repeats
-        )
-        columns = {"part": "curvature", "what": f"removal of {size} rows"}
-        add_timing(table, timing, method="kept statistics: downdate, one Cholesky", **columns)
+        ways = {
+            "kept statistics: downdate, one Cholesky": lambda rows=shuffled[:size]: _without(
+                statistics, objective, rows
+            ).solve()
+        }
+        add_ways(table, ways, repeats, part="curvature", what=f"removal of {size} rows")
 
 
 def _scores(
@@ -140,22 +137,21 @@ def _scores(
     """Influence scores of all samples, and per-sample gradients, beside a loop of backward passes."""
     slope = torch.from_numpy(random.normal(size=objective.n_parameters))
     theta = model.theta
-    scores = influence_scores(objective, theta, slope)
     solved = inverse_hvp(objective, theta, torch.ones(objective.n_samples, dtype=torch.float64), slope, IhvpOptions())
-    columns = {"part": "curvature", "what": f"scores of {objective.n_samples} samples"}
-    ours = repeat(lambda: influence_scores(objective, theta, slope), repeats)
-    add_timing(table, ours, method="one solve, one matrix product", **columns)
-    looped = repeat(lambda: _looped_gradients(model, objective) @ solved.value, repeats)
-    add_timing(table, looped, method="one backward pass per sample", **columns)
-    gap = relative_distance(_looped_gradients(model, objective) @ solved.value, scores)
-    table.add("error", gap, "relative", method="one backward pass per sample", **columns)
-    columns["what"] = f"gradients of {objective.n_samples} samples"
+    ways = {
+        "one solve, one matrix product": lambda: influence_scores(objective, theta, slope),
+        "one backward pass per sample": lambda: _looped_gradients(model, objective) @ solved.value,
+    }
+    what = f"{objective.n_samples} samples"
+    exact = influence_scores(objective, theta, slope)
+    add_ways(table, ways, repeats, exact, part="curvature", what=f"scores of {what}")
     module = _as_module(model, objective)
-    add_timing(table, repeat(lambda: objective.per_sample_gradients(theta), repeats), method="closed form", **columns)
-    add_timing(table, repeat(lambda: module.per_sample_gradients(theta), repeats), method="vmap over grad", **columns)
-    add_timing(
-        table, repeat(lambda: _looped_gradients(model, objective), repeats), method="one backward pass each", **columns
-    )
+    ways = {
+        "closed form": lambda: objective.per_sample_gradients(theta),
+        "vmap over grad": lambda: module.per_sample_gradients(theta),
+        "one backward pass each": lambda: _looped_gradients(model, objective),
+    }
+    add_ways(table, ways, repeats, part="curvature", what=f"gradients of {what}")
 
 
 def _as_module(model: Forecaster, objective: HeadObjective) -> ModuleObjective:

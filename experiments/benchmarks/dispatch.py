@@ -6,19 +6,26 @@ import copy
 import importlib.util
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+import unlearn
 from experiments.app import Job
-from experiments.benchmarks.hours import Hours, forecast_hours
 from experiments.benchmarks.timing import add_timing, repeat
+from experiments.loads import build_dataset
+from unlearn.data.sources import Synthetic
 from unlearn.errors import SolverError
 from unlearn.grid import GridCase, OperatingCost, load_case
 from unlearn.records import RecordTable
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Peers: what they are called, and how `OperatingCost` is told to be one.
 PEERS = {
@@ -34,6 +41,32 @@ PEER_BATCH = 10
 
 #: A row of a gradient counts as off if it differs by more than this share of its largest entry.
 OFF = 1e-3
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Forecasts and true loads in p.u., (n, B), and which rows are training and test rows."""
+
+    forecast: Tensor
+    load: Tensor
+    train: Tensor
+    test: Tensor
+
+
+def forecast_hours(job: Job, case: GridCase) -> Hours:
+    """A year of forecasts: the configured data on the configured grid, synthetic data on any other."""
+    own = replace(job, protocol="published")
+    if case.name != unlearn.load_case(job.grid.case).name:
+        size = getattr(job.data, "n_hours", Synthetic.n_hours)
+        own = replace(own, data=Synthetic(n_hours=size), grid=replace(job.grid, case=case.name))
+    dataset = build_dataset(own, OperatingCost(case))
+    forecast = unlearn.fit_linear(dataset).forecast(dataset.features)
+    return Hours(
+        torch.from_numpy(np.maximum(forecast, 0.0)),
+        torch.from_numpy(dataset.load_pu),
+        torch.from_numpy(dataset.split.train),
+        torch.from_numpy(dataset.split.test),
+    )
 
 
 def time_dispatch(job: Job, table: RecordTable) -> None:
@@ -86,14 +119,15 @@ def _time_peers(job: Job, table: RecordTable, case: GridCase, hours: Hours) -> N
         peer = OperatingCost(case, **options)
         columns = {"grid": case.name, "method": name, "state": "", "hours": n}
         try:
-            found, own_slope = _batched(gradient, peer, forecast, load)
+            parts = _batched(gradient, peer, forecast, load)
         except SolverError as error:
             log.warning("%s, %s: %s", case.name, name, error)
             table.add("failed", 1.0, "", **columns)
             continue
         for what, call in TIMED.items():
-            timing = repeat(lambda call=call, peer=peer: _each(call, peer, forecast, load), job.benchmark.repeats)
+            timing = repeat(lambda call=call, peer=peer: _batched(call, peer, forecast, load), job.benchmark.repeats)
             add_timing(table, timing, n, "us/h", 1e6, what=what, **columns)
+        found, own_slope = (torch.cat(own) for own in zip(*parts, strict=True))
         scale = slope.abs().amax(dim=1)
         off = (own_slope - slope).abs().amax(dim=1) / torch.where(scale > 0, scale, 1.0)
         table.add("cost_difference", float(((found - truth).abs() / truth.abs()).max()), "relative", **columns)
@@ -112,14 +146,8 @@ def price_for_gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> T
     return cost(forecast.clone().requires_grad_(), load).total
 
 
-def _each(call: Callable[[OperatingCost, Tensor, Tensor], object], cost: OperatingCost, *hours: Tensor) -> None:
-    for chunk in zip(*(part.split(PEER_BATCH) for part in hours), strict=True):
-        call(cost, *chunk)
-
-
-def _batched(call: Callable[..., tuple[Tensor, Tensor]], cost: OperatingCost, *hours: Tensor) -> tuple[Tensor, Tensor]:
-    parts = [call(cost, *chunk) for chunk in zip(*(part.split(PEER_BATCH) for part in hours), strict=True)]
-    return torch.cat([value for value, _ in parts]), torch.cat([slope for _, slope in parts])
+def _batched(call: Callable[..., T], cost: OperatingCost, *hours: Tensor) -> list[T]:
+    return [call(cost, *chunk) for chunk in zip(*(part.split(PEER_BATCH) for part in hours), strict=True)]
 
 
 def gradient(cost: OperatingCost, forecast: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:

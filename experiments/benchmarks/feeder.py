@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import resource
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from experiments.app import Job
-from experiments.benchmarks.timing import Timing, add_timing, repeat
-from unlearn.errors import SolverError
+from experiments.benchmarks.timing import add_runs, add_timing, in_a_process, print_result, repeat
 from unlearn.generators.feeder import GeneratorConfig, SyntheticDataPipeline, bus_loads
 from unlearn.grid import load_case
 from unlearn.records import RecordTable
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 #: Transformers, meters, months, and the seconds that the GhostLoad Mapper document states (Intel i7, 16 GB).
 DOCUMENTED = ((50, 2_000, 12, 3.0), (100, 5_000, 12, 8.0), (200, 10_000, 24, 25.0))
@@ -45,20 +37,18 @@ def time_feeder(job: Job, table: RecordTable, folder: Path) -> None:
     sizes = [("files", n, 24) for n in job.benchmark.feeder_meters]
     sizes += [("bus loads", n, 12) for n in job.benchmark.feeder_hourly_meters]
     for method, meters, months in tqdm(sizes, desc="feeder", leave=False):
-        runs = [_in_a_process(job, method, meters, months, files) for _ in range(job.benchmark.repeats)]
-        columns = {
-            "part": "feeder",
-            "state": "own process",
-            "method": method,
-            "what": f"{meters:,} meters, {months} months",
-        }
-        add_timing(table, Timing(np.array([run["seconds"] for run in runs])), **columns)
-        table.add("peak_memory", max(run["peak_mb"] for run in runs), "MB", **columns)
+        given = (method, meters, months, job.grid.case, files.resolve())
+        runs = []
+        for _ in range(job.benchmark.repeats):
+            shutil.rmtree(files, ignore_errors=True)
+            runs.append(in_a_process("experiments.benchmarks.feeder", *given, threads=job.threads))
+        what = f"{meters:,} meters, {months} months"
+        add_runs(table, runs, part="feeder", state="own process", method=method, what=what)
     shutil.rmtree(files, ignore_errors=True)
 
 
 def measure(method: str, meters: int, months: int, grid: str, files: Path) -> dict[str, float]:
-    """Write the files of one size, or sum its hours by bus; seconds and the peak memory of this process."""
+    """Write the files of one size, or sum its hours by bus; seconds."""
     case = load_case(grid)
     transformers = min(9_999, max(meters // 50, case.n_loads))
     settings = GeneratorConfig(num_transformers=transformers, num_meters=meters, num_months=months, output_dir=files)
@@ -67,8 +57,7 @@ def measure(method: str, meters: int, months: int, grid: str, files: Path) -> di
         SyntheticDataPipeline(settings).run()
     else:
         bus_loads(settings, case)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"seconds": time.perf_counter() - start}
 
 
 def _generate_and_save(settings: GeneratorConfig) -> None:
@@ -76,18 +65,6 @@ def _generate_and_save(settings: GeneratorConfig) -> None:
     pipeline.save_outputs(pipeline.generate_all())
 
 
-def _in_a_process(job: Job, method: str, meters: int, months: int, files: Path) -> dict[str, float]:
-    shutil.rmtree(files, ignore_errors=True)
-    given = [method, str(meters), str(months), job.grid.case, str(files.resolve())]
-    command = [sys.executable, "-m", "experiments.benchmarks.feeder", *given]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(job.threads)}
-    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SolverError(f"generating {meters} meters in a process of its own failed: {done.stderr[-500:]}")
-    return json.loads(done.stdout)
-
-
 if __name__ == "__main__":
-    sys.stdout.write(
-        json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], Path(sys.argv[5])))
-    )
+    name, meters, months, grid, files = sys.argv[1:]
+    print_result(measure(name, int(meters), int(months), grid, Path(files)))

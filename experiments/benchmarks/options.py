@@ -63,7 +63,6 @@ class BenchmarkOptions:
         feeder_meters: written to files, 24 months.
         feeder_hourly_meters: their hours of a year summed by bus.
         anomaly: of the part `anomaly`.
-        paper: a finished paper run, whose stage times are shown.
     """
 
     parts: tuple[str, ...] = PARTS
@@ -82,7 +81,6 @@ class BenchmarkOptions:
     feeder_meters: tuple[int, ...] = (10000, 100000, 1000000)
     feeder_hourly_meters: tuple[int, ...] = (10000, 100000)
     anomaly: AnomalyBenchmarkOptions = field(default_factory=AnomalyBenchmarkOptions)
-    paper: str = field(default="results/paper", compare=False)
 
     def __post_init__(self) -> None:
         for part in self.parts:

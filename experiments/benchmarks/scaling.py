@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from tqdm import tqdm
 
 from experiments.app import Job
-from experiments.benchmarks.dispatch import gradient
-from experiments.benchmarks.hours import Hours, forecast_hours, stream
-from experiments.benchmarks.timing import add_timing, repeat
-from unlearn.errors import SolverError
+from experiments.benchmarks.dispatch import Hours, forecast_hours, gradient
+from experiments.benchmarks.timing import add_runs, add_timing, in_a_process, print_result, repeat
 from unlearn.grid import OperatingCost, load_case
 from unlearn.records import RecordTable
 
-_ROOT = Path(__file__).resolve().parents[2]
+#: Hours of a streamed chunk.
+CHUNK = 8192
 
 #: Hours that a process prices before it is timed.
 LEARNT = 100_000
@@ -37,14 +34,11 @@ def scale_hours(job: Job, table: RecordTable, folder: Path) -> None:
     save_file({"forecast": hours.forecast.contiguous(), "load": hours.load.contiguous()}, saved)
     seconds = []
     for n in tqdm(job.benchmark.stream_hours, desc="hours", leave=False):
-        runs = [_stream_in_a_process(job.grid.case, saved, n, job.threads) for _ in range(job.benchmark.repeats)]
+        given = ("experiments.benchmarks.scaling", job.grid.case, saved.resolve(), n)
+        runs = [in_a_process(*given, threads=job.threads) for _ in range(job.benchmark.repeats)]
         columns = {"grid": case.name, "method": "batched", "state": "streamed", "hours": n}
-        for metric, pick in (("median", np.median), ("min", np.min), ("max", np.max)):
-            value = float(pick([run["seconds"] for run in runs]))
-            table.add(f"time_{metric}", value, "s", what="forward + backward", repeats=len(runs), **columns)
-        table.add("peak_memory", max(run["peak_mb"] for run in runs), "MB", **columns)
+        seconds.append(add_runs(table, runs, what="forward + backward", **columns).median)
         table.add("regions", runs[0]["regions"], "", **columns)
-        seconds.append(np.median([run["seconds"] for run in runs]))
     saved.unlink()
     add_exponent(table, job.benchmark.stream_hours, seconds, what="hours", grid=case.name)
 
@@ -73,17 +67,18 @@ def add_exponent(table: RecordTable, sizes: list[int], seconds: list[float], **c
         table.add("exponent", slope, "", method="batched", **columns)
 
 
-def _stream_in_a_process(case: str, saved: Path, n: int, threads: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "experiments.benchmarks.scaling", case, str(saved.resolve()), str(n)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SolverError(f"pricing {n} hours in a process of its own failed: {done.stderr[-500:]}")
-    return json.loads(done.stdout)
+def stream(hours: Hours, n: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chunks of n hours that never repeat: hours of the year, drawn anew and scaled by 0.9 to 1.05 each."""
+    random = np.random.default_rng(seed)
+    for start in range(0, n, CHUNK):
+        size = min(CHUNK, n - start)
+        rows = torch.from_numpy(random.integers(len(hours.load), size=size))
+        scale = torch.from_numpy(random.uniform(0.9, 1.05, (size, 1)))
+        yield hours.forecast[rows] * scale, hours.load[rows] * scale
 
 
 def stream_once(case: str, saved: Path, n: int) -> dict[str, float]:
-    """Price n streamed hours with gradients; seconds, peak memory of this process, regions found."""
+    """Price n streamed hours with gradients; seconds and regions found."""
     year = load_file(saved)
     nothing = torch.zeros(0, dtype=torch.int64)
     hours = Hours(year["forecast"], year["load"], nothing, nothing)
@@ -92,19 +87,11 @@ def stream_once(case: str, saved: Path, n: int) -> dict[str, float]:
     for forecast, load in stream(hours, LEARNT, seed=1):
         gradient(cost, forecast, load)
     start = time.perf_counter()
-    money, steepest = 0.0, 0.0
     for forecast, load in stream(hours, n):
-        total, slope = gradient(cost, forecast, load)
-        money += float(total.sum())
-        steepest = max(steepest, float(slope.abs().max()))
-    return {
-        "seconds": time.perf_counter() - start,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "regions": sum(program.regions for program in cost.statistics.values()),
-        "mean_cost": money / n,
-        "steepest": steepest,
-    }
+        gradient(cost, forecast, load)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "regions": sum(program.regions for program in cost.statistics.values())}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(stream_once(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
+    print_result(stream_once(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

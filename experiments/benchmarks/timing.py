@@ -1,15 +1,28 @@
-"""Timing by repetition: medians with minimum and maximum, of whatever is called."""
+"""Timing by repetition: medians with minimum and maximum, of whatever is called, in this process or in fresh ones."""
 
 from __future__ import annotations
 
+import json
+import os
+import resource
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import Tensor
+from tqdm import tqdm
 
 from unlearn.checks import FloatArray
+from unlearn.errors import SolverError
 from unlearn.records import RecordTable
+from unlearn.unlearning import relative_distance
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -42,3 +55,52 @@ def add_timing(
     seconds = timing.seconds * scale / per
     for metric, value in (("median", np.median(seconds)), ("min", seconds.min()), ("max", seconds.max())):
         table.add(f"time_{metric}", float(value), unit, repeats=len(seconds), **columns)
+
+
+def add_ways(
+    table: RecordTable,
+    ways: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    exact: Tensor | None = None,
+    prepare: Callable[[], object] | None = None,
+    **columns,
+) -> None:
+    """Time several ways to the same result, each by its name; where it is given, add how far each is from it."""
+    for method, way in tqdm(ways.items(), desc=columns["what"], leave=False):
+        add_timing(table, repeat(way, repeats, prepare), method=method, **columns)
+        if exact is not None:
+            table.add("error", relative_distance(way(), exact), "relative", method=method, **columns)
+
+
+def in_a_process(module: str, *arguments: object, threads: int) -> dict[str, Any]:
+    """What a module prints with `print_result` in a process of its own, which shows how much memory it takes."""
+    return json.loads(run_python(["-m", module, *map(str, arguments)], OMP_NUM_THREADS=str(threads)))
+
+
+def run_python(arguments: Sequence[str], **environment: str) -> str:
+    """What a fresh interpreter prints.
+
+    Raises:
+        SolverError: it failed.
+    """
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, cwd=_ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SolverError(f"a process of its own failed, {' '.join(arguments[:4])}: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def print_result(result: Mapping[str, object]) -> None:
+    """Hand a result to the process that waits for it, with the peak memory of this one in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps({**result, "peak_memory": peak}))
+
+
+def add_runs(table: RecordTable, runs: Sequence[Mapping[str, float]], **columns) -> Timing:
+    """Add time and peak memory of runs in processes of their own; return the time."""
+    timing = Timing(np.array([run["seconds"] for run in runs]))
+    add_timing(table, timing, **columns)
+    table.add("peak_memory", max(run["peak_memory"] for run in runs), "MB", **columns)
+    return timing

@@ -1,19 +1,17 @@
 """The benchmark runs in a tiny mode: every part leaves its records and its table; what it times is what it says."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from experiments.benchmarks.hours import Hours, stream
-from experiments.benchmarks.scaling import add_exponent
+from experiments.benchmarks.dispatch import Hours
+from experiments.benchmarks.scaling import add_exponent, stream
 from experiments.benchmarks.timing import Timing, add_timing, repeat
 from tests.experiments.conftest import Runner
 from unlearn.records import RecordTable
 
-TINY = ["benchmark.repeats=1", "data.n_hours=400", "benchmark.paper=nowhere"]
+TINY = ["benchmark.repeats=1", "data.n_hours=400"]
 
 
 @pytest.fixture
@@ -73,14 +71,11 @@ def test_scaling_streams_and_fits_an_exponent(tables) -> None:
 
 
 @pytest.mark.slow
-def test_cold_start_and_the_stages_of_a_paper_run(tables, run: Runner, tmp_path: Path) -> None:
-    paper = ["paper.folder=paper", "forecaster=[linear]", "paper.protocols=[fair]"]
-    run("paper", *paper)
-    records, text = tables("cold_start", "benchmark.paper=paper")
-    cold = records[(records["state"] == "cold start") & (records["metric"] == "time_median")]
+def test_cold_start_is_that_of_fresh_processes(tables) -> None:
+    records, text = tables("cold_start")
+    cold = records[records["metric"] == "time_median"]
     assert set(cold["what"]) == {"import unlearn", "first price", "first fitted forecaster"}
-    assert set(records.loc[records["metric"] == "stage_time", "stage"]) >= {"train", "completeness", "tradeoff"}
-    assert "## make paper" in text
+    assert "## Cold start" in text
 
 
 @pytest.mark.slow

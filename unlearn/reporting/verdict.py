@@ -1,7 +1,4 @@
-"""Numbers over seeds: one way to select records, to take means, ranges and intervals, and to write them.
-
-What a study says: answers, tables and the contents of its page, as plain data made from records alone.
-"""
+"""What a study says, made from records alone: numbers over seeds, answers, tables and the contents of its page."""
 
 from __future__ import annotations
 
@@ -119,6 +116,16 @@ def select(records: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
         else:
             chosen &= own.isin(list(value)).to_numpy()
     return records[chosen]
+
+
+def by_key(records: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> dict[tuple, list[tuple]]:
+    """Values of some columns by those of the key columns, in which an empty cell is "": for many look-ups."""
+    found: dict[tuple, list[tuple]] = {}
+    cells = [records[key].astype(object).where(records[key].notna(), "") for key in keys]
+    values = [records[column] for column in columns]
+    for row in zip(*cells, *values, strict=True):
+        found.setdefault(row[: len(cells)], []).append(row[len(cells) :])
+    return found
 
 
 def over_seeds(rows: pd.DataFrame) -> Spread | None:

@@ -106,7 +106,7 @@ def test_every_model_has_a_row() -> None:
     rows = model_table(DeletionTable(audited()))
     assert [row["model"] for row in rows[:4]] == ["original", "first-order update", "complete unlearning", "retrained"]
     assert len(rows) == 4 + 3 * len(BUDGETS)
-    assert rows[3]["answer"] == "never saw them"
+    assert rows[3]["answer"] == "the rows are out"
     assert rows[0]["answer"] == "Not forgotten"
 
 

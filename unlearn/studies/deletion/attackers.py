@@ -1,21 +1,8 @@
-"""Attackers of forecasters before and after a deletion, and what they guess.
+"""Attackers of forecasters before and after a deletion, and the shadow models that they guess about.
 
-Two shadow models for each of many training sets: one that the rows to remove are in, and one that they are out of.
-
-What the audit asks of a method of forgetting is a game. Let U be the removed rows and R what remains. For each pair, a
-training set S is drawn from R at random. The model IN is trained on S and U together, then made to forget U; the model
-OUT is trained on S alone. The attacker knows U, the method and the population that S is drawn from, not S, sees the
-released model and says IN or OUT. Both are drawn alike, so scores of models OUT are exchangeable, whatever rule picked
-U: U is the same in all pairs and no other row stands in for it.
-
-- `forgotten` compares a method with models OUT that were never changed. Telling these apart says that the released
-  model is not what retraining gives, not yet that it tells of U.
-- `leak` lets the model OUT take every step that IN takes but for U: the same re-weighting, computed at its own
-  minimiser. Telling these apart is knowledge of U that survived the deletion.
-
-A shadow model is trained on fewer rows than the released one: U weighs more in it, and the rest varies more, too.
-The numbers are of such models. An attacker who knows S, too, can repeat both histories: to him any
-difference of parameters tells IN from OUT, so its size is reported, too.
+Let U be the removed rows. For each pair of shadow models a training set S is drawn at random from the rows that remain:
+the model IN is trained on S and U and made to forget U, the model OUT is trained on S alone. The attacker knows U, the
+method and the population of S, sees a model and says IN or OUT.
 """
 
 from __future__ import annotations
@@ -119,12 +106,12 @@ class Attacker:
     population: FloatArray
 
     def scores(self, attack: str, inside: FloatArray, outside: FloatArray, models: FloatArray) -> FloatArray:
-        """Score models after learning from others, of which it is known whether they saw the rows.
+        """Score models after learning from others, of which it is known whether the rows are in.
 
         Args:
             attack: one of `ATTACKS`. "loss" learns nothing.
-            inside: heads that saw the rows, shape (k, B, D).
-            outside: heads that did not, shape (k', B, D).
+            inside: heads that the rows are in, shape (k, B, D).
+            outside: heads that they are out of, shape (k', B, D).
             models: heads to score, shape (j, B, D).
 
         Returns:
@@ -197,14 +184,14 @@ def cross_fitted(
     Args:
         attacker: what is known.
         attack: one of `ATTACKS`.
-        inside: heads that saw the rows, shape (k, B, D).
-        outside: heads that did not, in the same order of training sets, shape (k, B, D).
+        inside: heads that the rows are in, shape (k, B, D).
+        outside: heads that they are out of, in the same order of training sets, shape (k, B, D).
         seed: of the halves.
         rows: scores of each shown row by itself.
 
     Returns:
-        Scores of the models that saw the rows and of the others, each of shape (k,) or (k, len(shown)). Both models of
-        a training set are in the same half; they tie if they differ by rounding alone.
+        Scores of the models that the rows are in and of the others, each of shape (k,) or (k, len(shown)). Both models
+        of a training set are in the same half; they tie if they differ by rounding alone.
     """
     inside = np.where(_equal_to_rounding(inside, outside), outside, inside)
     score = attacker.row_scores if rows else attacker.scores
@@ -305,7 +292,7 @@ class ShadowModels:
         return Pair(heads, self.outside)
 
     def reweighted(self, criterion: str, budget: float) -> Pair:
-        """PAMU or TAMU: weights computed at a model that saw U, against the same computed at one that did not."""
+        """PAMU or TAMU: weights computed at the model IN, against the same computed at the model OUT."""
         program = Reweighting(budget, self.study.linf_budget)
         weights = [self._weights(program, scores) for scores in self.scores(criterion)]
         differ = (weights[0] != weights[1]).sum() / self.subsets.sum()

@@ -1,15 +1,9 @@
-"""The audit of a deletion: released models, the game of shadow models, and what the forecaster itself gives away.
+"""The audit of a deletion: released models, pairs of shadow models, and what the forecaster itself gives away.
 
-The released models themselves: what each costs, how far it is from retraining, and whether it looks as if it saw U.
-
-The test of a released model: shadow models are trained on bootstraps of the remaining rows, as many rows as remain,
-with U added for the models that saw it. An attacker fitted on half of them scores the released model and the other
-half of the models that U is out of; the share of these that look at least as much as if they had seen U is the
-p-value. Bootstraps spread about the retrained model as retrained models spread about that of the population, so the
-retrained model stands in the middle of them, and passes. That is fair only to a statistic that is linear in the
-parameters: the loss and the likelihood ratio of residuals reward the middle itself, as every bootstrap leaves out
-rows and forecasts U worse than the retrained model, and would accuse that one. They are measured in the game of two
-shadow models, where all models are drawn alike.
+A released model is scored beside shadow models on bootstraps of the remaining rows, with the removed rows U in and out.
+Bootstraps spread about the retrained model, so that it passes; that is fair only to a score that is linear in the
+parameters. The loss and the likelihood ratio would accuse the retrained model, as every bootstrap leaves out rows and
+forecasts U worse: they are measured on pairs, where all models are drawn alike.
 """
 
 from __future__ import annotations
@@ -47,11 +41,7 @@ PARTS = ("released", "pairs", "forecaster")
 
 
 class Audit:
-    """Evidence on one deletion: rows U of a forecaster, picked as the study says.
-
-    See `unlearn.studies.deletion.attackers` for the game that is played and what its outcomes mean, and
-    `unlearn.studies.deletion.measure` for the test of the models at hand.
-    """
+    """Evidence on one deletion: rows U of a forecaster, picked as the study says."""
 
     def __init__(self, study: Study, share: float, options: AuditOptions | None = None) -> None:
         """Pick the rows, and refuse what cannot be audited.
@@ -79,7 +69,16 @@ class Audit:
     def records(self, part: str) -> pd.DataFrame:
         """Measure one of `PARTS`; tidy records, in which attacks have the columns attack, scope, against, low, high."""
         table = self.study.records("deletion")
-        {"released": self._released, "pairs": self._pairs, "forecaster": self._forecaster}[part](table)
+        if part == "released":
+            n = self.study.objective.n_samples
+            for metric, value in (("unlearnt_rows", len(self.rows)), ("remaining_rows", n - len(self.rows))):
+                table.add(metric, value, "rows")
+            table.add("columns", self.study.objective.n_columns, "rows")
+            measure_releases(self.study, self.rows, self.attacker(), self.options, table)
+        elif part == "pairs":
+            self._pairs(table)
+        else:
+            measure_membership(self.study, self.options, table)
         return table.to_frame().assign(proportion=self.share)
 
     def kept_records(self, store: Store) -> pd.DataFrame:
@@ -102,32 +101,24 @@ class Audit:
         shown = np.sort(random.permutation(len(self.rows))[: self.options.attacked_rows])
         return Attacker(design[self.rows], target[self.rows], shown, remain.T @ remain + ridge)
 
-    def _released(self, table: RecordTable) -> None:
-        for metric, value in _counts(self.study, self.rows).items():
-            table.add(metric, value, "rows")
-        measure_releases(self.study, self.rows, self.attacker(), self.options, table)
-
-    def _forecaster(self, table: RecordTable) -> None:
-        measure_membership(self.study, self.options, table)
-
     def _pairs(self, table: RecordTable) -> None:
         study, options = self.study, self.options
         shadows = ShadowModels(study, self.rows, options.pairs, options.pair_share, study.seed)
         forms = {"unlearnt": "unlearn_gradient", "first_order": "first_order"}
         pairs = {"original": shadows.original(), **{name: shadows.newton(form) for name, form in forms.items()}}
         for method, pair in pairs.items():
-            self._measure(table, pair, {"method": method, "against": "out"})
-            self._measure_rows(table, pair, {"method": method, "against": "out"})
+            self._measure(table, pair, method=method, against="out")
+            self._measure_rows(table, pair, method=method, against="out")
         jobs = [(criterion, budget) for criterion in options.criteria for budget in options.l1_budgets]
         for criterion, budget in tqdm(jobs, desc="shadow models: re-weighted", leave=False):
             columns = {"method": "reweighted", "criterion": criterion, "l1_budget": budget}
             pair = shadows.reweighted(criterion, budget)
             plain = Pair(pair.inside, shadows.outside)
-            self._measure(table, plain, {**columns, "against": "out"})
-            self._measure(table, pair, {**columns, "against": "out, re-weighted"})
+            self._measure(table, plain, **columns, against="out")
+            self._measure(table, pair, **columns, against="out, re-weighted")
             table.add("weights_differ", pair.weights_differ, "share", **columns, against="out, re-weighted")
 
-    def _measure(self, table: RecordTable, pair: Pair, columns: dict[str, object]) -> None:
+    def _measure(self, table: RecordTable, pair: Pair, **columns: object) -> None:
         """Attacks by all removed rows together: is U in the model?"""
         attacker = self.attacker()
         for attack in ATTACKS:
@@ -136,28 +127,16 @@ class Audit:
             add_outcome(table, outcome, attack=attack, scope="set", **columns)
         table.add("distance_in_out", pair.distance, "relative", **columns)
 
-    def _measure_rows(self, table: RecordTable, pair: Pair, columns: dict[str, object]) -> None:
+    def _measure_rows(self, table: RecordTable, pair: Pair, **columns: object) -> None:
         """Attacks by each removed row alone; pairs are resampled, as rows of one model are not independent."""
         attacker = self.attacker()
         group = np.repeat(np.arange(len(pair.inside)), len(attacker.shown))
         for attack in ROW_ATTACKS:
             scores = cross_fitted(attacker, attack, pair.inside, pair.outside, self.study.seed, rows=True)
             members, others = (side.reshape(-1) for side in scores)
-            outcome = measure_attack(
-                members,
-                others,
-                unit="row",
-                member_group=group,
-                other_group=group,
-                fprs=self.options.fprs,
-                seed=self.study.seed,
-            )
+            both = {"member_group": group, "other_group": group}
+            outcome = measure_attack(members, others, unit="row", **both, fprs=self.options.fprs, seed=self.study.seed)
             add_outcome(table, outcome, attack=attack, scope="row", **columns)
-
-
-def _counts(study: Study, rows: IntArray) -> dict[str, float]:
-    n = study.objective.n_samples
-    return {"unlearnt_rows": len(rows), "remaining_rows": n - len(rows), "columns": study.objective.n_columns}
 
 
 #: The attack that is linear in the parameters.

@@ -53,13 +53,13 @@ write_page = page_writer(page)
 
 
 def draw_recognised(axis: Axes, table: DeletionTable) -> None:
-    """AUC of telling models of each method from models that never saw the rows."""
+    """AUC of telling models of each method from models that the rows are out of."""
     for shift, (attack, scope, label, colour) in enumerate(STATISTICS):
         found = [table.attack(method, attack, scope=scope) for method in METHODS]
         marks(axis, [(place + 0.15 * (shift - 2), own) for place, own in enumerate(found)], colour, label)
     reference(axis, 0.5)
     axis.set_xticks(range(len(METHODS)), ["original", "first-order\nupdate", "complete\nunlearning"])
-    axis.set(ylim=(-0.03, 1.05), ylabel="AUC", title="saw the rows, or never did?")
+    axis.set(ylim=(-0.03, 1.05), ylabel="AUC", title="rows in, or out?")
     axis.grid(visible=False, axis="x")
     legend_below(axis, 0.24)
 
@@ -79,18 +79,18 @@ def draw_rows(axis: Axes, table: DeletionTable) -> None:
 
 
 def draw_scores(axis: Axes, table: DeletionTable) -> None:
-    """Score of each released model, in standard deviations of models that never saw the rows."""
-    axis.axhspan(-1.96, 1.96, color="0.5", alpha=0.18, linewidth=0, label="95 % of models that never saw them")
+    """Score of each released model, in standard deviations of models that the rows are out of."""
+    axis.axhspan(-1.96, 1.96, color="0.5", alpha=0.18, linewidth=0, label="95 % of models with the rows out")
     _over_budgets(axis, table, lambda model: table.released(model, "standard_score"))
     for method, form in (("original", "-"), ("first_order", ":"), ("unlearnt", "--")):
         score = table.released(method, "standard_score")
         reference(axis, score, f"{METHOD_NAMES[method]}, {score:.1f}", form)
-    axis.set(ylabel="score [standard deviations]", title="released models: as if they had seen them?")
+    axis.set(ylabel="score [standard deviations]", title="released models: like rows in?")
     legend_below(axis, 0.24)
 
 
 def draw_leak(axis: Axes, table: DeletionTable) -> None:
-    """AUC over λ₁: re-weighted models that saw the rows against re-weighted and (dotted) plain ones that did not."""
+    """AUC over λ₁: re-weighted models with the rows in against re-weighted and (dotted) plain ones with them out."""
     width = 0.012 * (max(table.budgets, default=0) or 1.0)
     for place, criterion in enumerate(table.criteria):
         colour, models = CRITERION_COLOURS[criterion], table.reweighted(criterion)

@@ -109,7 +109,7 @@ class DeletionTable:
         return self._one(metric=metric, scope="forecaster", attack=attack)
 
     def leak(self, model: Model | str) -> Spread:
-        """AUC by which it is told whether a model had ever seen the removed rows, all else alike."""
+        """AUC by which models that the removed rows were in are told from those they were out of, all else alike."""
         alike = isinstance(model, Model) and model.criterion
         return self.attack(model, DECIDING, against=ALIKE if alike else PLAIN)
 
@@ -117,14 +117,14 @@ class DeletionTable:
         """Whether a model has forgotten.
 
         Yes: its parameters are those of the retrained model, to rounding. No: `DECIDING` tells models of the method
-        that saw the rows from others. Otherwise not clear: no trace was found, which is not proof of none.
+        that the rows were in from others. Otherwise not clear: no trace was found, which is not proof of none.
         """
         distance, leak = self.released(model, "distance_to_retrained"), self.leak(model)
         found = f"AUC {between(leak)}"
         if distance <= SAME:
             answer, why = YES, f"the same parameters as the retrained model (relative distance {distance:.1g})"
         elif leak.low > 0.5:
-            answer, why = NO, f"models that saw the rows are told from models that never did, {found}"
+            answer, why = NO, f"models with the rows in are told from models with them out, {found}"
         elif self.leak("original").low <= 0.5:
             answer, why = UNCLEAR, f"the attack does not even recognise the original model: {found}"
         else:
@@ -159,9 +159,9 @@ def page(records: pd.DataFrame) -> Page:
             Block(
                 "Each model that could be released", rows=answer_rows(answers(table)), texts=3,
                 note="Yes: the parameters are those of a model retrained without the rows, up to rounding (a relative "
-                f"distance of at most {SAME:g}). No attack can tell the two apart. No: an attack tells models that "
-                "saw the rows from models that never did; the interval of its AUC lies above 0.5. Not clear: "
-                "retraining gives another model, and the attack found no trace of the rows. A better attack may.",
+                f"distance of at most {SAME:g}). No: an attack tells models with the rows in from models with them "
+                "out; the interval of its AUC lies above 0.5. Not clear: retraining gives another model, and the "
+                "attack found no trace of the rows. A better attack may.",
             ),
             Block("What was found", points=sentences),
             Block("Every model", rows=model_table(table), texts=2),
@@ -172,16 +172,16 @@ def page(records: pd.DataFrame) -> Page:
             "model (in) is trained together with the removed rows, then made to forget them; another (out) is trained "
             "without them. The attacker knows the removed rows, the method, and both kinds of models from half of the "
             "sets. He is asked about the models of the other half.",
-            "AUC is how often he ranks a model that saw the rows above one that never did: 0.5 is guessing, 1 is "
-            "certainty. Below 0.5 he is misled, as when re-weighting makes a model do worse on rows that it saw.",
+            "AUC is how often he ranks a model with the rows in above one with them out: 0.5 is guessing, 1 is "
+            "certainty. Below 0.5 he is misled, as when re-weighting makes a model do worse on its own rows.",
             f'Against "{PLAIN}": the others are trained without the rows and never changed. A re-weighted model '
             f'differs from these in any case. All else alike ("{ALIKE}"): the others are re-weighted in the same way, '
-            "with weights computed at a model that never saw the rows. What is told apart is knowledge of the removed "
-            "rows. For complete unlearning and a budget of 0 both are the same.",
+            "with weights computed at the model that the rows are out of. What is told apart is knowledge of the "
+            "removed rows. For complete unlearning and a budget of 0 both are the same.",
             "Attacks use the mean loss on the removed rows; the likelihood ratio of the residuals of some of them; all "
             "parameters, with a linear discriminant. The last one decides, whatever the others say.",
             "The released model: the same discriminant scores it against models trained on bootstraps of the "
-            "remaining rows. p is the share of these that look at least as much as if they had seen the rows. The "
+            "remaining rows. p is the share of these that look at least as much like models with the rows in. The "
             "retrained model stands in their middle. A re-weighted model carries its trace of the rows in another "
             "direction than the original does, so a low score does not clear it: the shadow models decide.",
         ],
@@ -258,7 +258,7 @@ def _reweighted(table: DeletionTable, criterion: str) -> str:
     costs = [table.released(model, "cost") for model in (last, "retrained", "original")]
     return (
         f"{program(criterion)}: {leak}. At λ₁ = {last.l1_budget:g}, {100 * table.shadows(last, 'weights_differ'):.1f} "
-        "% of the weights depend on whether the rows were ever seen, and parameters by "
+        "% of the weights depend on whether the rows were in, and parameters by "
         f"{table.shadows(last, 'distance_in_out'):.2g}, relatively; forecasts cost {costs[0]:.0f} money/h, "
         f"after complete unlearning {costs[1]:.0f}, originally {costs[2]:.0f}."
     )
@@ -306,7 +306,7 @@ def model_table(table: DeletionTable) -> list[dict[str, str]]:
         rows.append(
             {
                 "model": model.name,
-                "answer": "never saw them" if retrained else ANSWERS[table.verdict(model).answer],
+                "answer": "the rows are out" if retrained else ANSWERS[table.verdict(model).answer],
                 "distance to retrained": f"{table.released(model, 'distance_to_retrained'):.2g}",
                 f"AUC, {PLAIN}": "–" if retrained else between(table.attack(model, DECIDING)),
                 "AUC, all else alike": "–" if retrained else between(table.leak(model)),

@@ -54,9 +54,7 @@ def measure_detector(archive: ScoreArchive, rule: ThresholdRule | None = None, d
     """
     rule = rule or ThresholdRule()
     require_count("draws", draws)
-    table = RecordTable(
-        experiment="detection", data=archive.data, detector=archive.detector, variant=archive.variant, seed=archive.seed
-    )
+    table = _table("detection", archive)
     chosen = thresholds_of(archive, rule)
     for level in LEVELS:
         value = chosen[level].value
@@ -70,6 +68,11 @@ def measure_detector(archive: ScoreArchive, rule: ThresholdRule | None = None, d
         _add_curves(table, archive.of("test", level), level)
     _add_events(table, archive, chosen["hour"], draws)
     return table
+
+
+def _table(experiment: str, archive: ScoreArchive) -> RecordTable:
+    about = {name: getattr(archive, name) for name in ("data", "detector", "variant", "seed")}
+    return RecordTable(experiment=experiment, **about)
 
 
 def add_confusion(table: RecordTable, own: Scored, threshold: float, draws: int, **columns: object) -> None:
@@ -170,13 +173,7 @@ def measure_thresholds(archive: ScoreArchive, options: ThresholdsOptions | None 
         InputError: a rule that validation scores do not allow.
     """
     options = options or ThresholdsOptions()
-    table = RecordTable(
-        experiment="thresholds",
-        data=archive.data,
-        detector=archive.detector,
-        variant=archive.variant,
-        seed=archive.seed,
-    )
+    table = _table("thresholds", archive)
     chosen = [(rule, thresholds_of(archive, rule)) for rule in options.rules]
     for rule, found in chosen:
         for level in LEVELS:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unlearn.checks import require_count
+from unlearn.checks import require_count, require_each_once
 from unlearn.detectors.base import Detector
 from unlearn.detectors.metrics import ThresholdRule
 from unlearn.detectors.windows import DivisionOptions
-from unlearn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ class DetectionOptions:
     def __post_init__(self) -> None:
         for name in ("detectors", "seeds"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"detection.seeds: expected at least one seed, each once, got {list(self.seeds)}.")
+        require_each_once("detection.seeds", self.seeds)
         require_count("detection.draws", self.draws)
 
 
@@ -62,8 +60,6 @@ class ThresholdsOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", tuple(self.rules))
-        if not self.rules or len(set(self.rules)) < len(self.rules):
-            said = ", ".join(map(str, self.rules))
-            raise InputError(f"thresholds.rules: expected at least one, each once, got {said}.")
+        require_each_once("thresholds.rules", self.rules)
         for name in ("draws", "steps"):
             require_count(f"thresholds.{name}", getattr(self, name))

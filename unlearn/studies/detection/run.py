@@ -1,8 +1,7 @@
-"""The study from its objects: detectors fitted, scored and measured seed by seed, each kept on disk.
+"""The study of detectors: each fitted, scored and measured seed by seed, and kept on disk.
 
-Files of each detector and seed in a run's folder, under the names of the published code.
-
-`models/` holds safetensors and cards instead of pickled weights, and is a copy of what is kept.
+A run's folder has files of each detector and seed under the names of the published code; `models/`, a copy of what is
+kept, holds safetensors and cards instead of pickled weights.
 """
 
 from __future__ import annotations

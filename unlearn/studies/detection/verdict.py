@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
@@ -16,6 +13,7 @@ from unlearn.reporting.verdict import (
     Block,
     Page,
     Spread,
+    by_key,
     counted,
     require_columns,
     require_one_setting,
@@ -29,13 +27,7 @@ UNFAIR = "best F1 on test"
 _HARDLY = 0.2
 _LEVELS = ("window", "hour")
 _KEY = ["detector", "metric", "level", "split", "rule", "kind"]
-
-
-class _Row(NamedTuple):
-    seed: int
-    value: float
-    low: float
-    high: float
+_ROW = ["seed", "value", "low", "high"]
 
 
 class AnomalyTable:
@@ -56,12 +48,7 @@ class AnomalyTable:
         require_one_setting("detection", records, [*_KEY, "at"])
         missing = sorted({"kind", "low", "high", "at"} - set(records))
         self._records = records.reindex(columns=[*records.columns, *missing])
-        numbers = self._records[self._records["at"].isna()]
-        self._numbers: dict[tuple[str, ...], list[_Row]] = defaultdict(list)
-        keys = zip(*(numbers[column].astype(object).fillna("") for column in _KEY), strict=True)
-        rows = zip(*(numbers[column] for column in _Row._fields), strict=True)
-        for key, row in zip(keys, rows, strict=True):
-            self._numbers[key].append(_Row(*row))
+        self._numbers = by_key(self._records[self._records["at"].isna()], _KEY, _ROW)
         self.detectors = [str(name) for name in records["detector"].unique()]
         self.kinds = [str(kind) for kind in self._records["kind"].dropna().unique()]
         rules = [str(rule) for rule in records["rule"].dropna().unique() if rule != UNFAIR]
@@ -79,14 +66,13 @@ class AnomalyTable:
         kind: str | None = None,
     ) -> Spread | None:
         """A number over seeds, from the lowest to the highest end of their 95 % intervals; None where there is none."""
-        return Spread.of_intervals(
-            pd.DataFrame(self._numbers[detector, metric, level, split, rule, kind or ""], columns=_Row._fields)
-        )
+        own = self._numbers.get((detector, metric, level, split, rule, kind or ""), [])
+        return Spread.of_intervals(pd.DataFrame(own, columns=_ROW))
 
     def values(self, detector: str, metric: str, level: str, rule: str = "") -> pd.Series:
         """A number on test by seed."""
-        own = self._numbers[detector, metric, level, "test", rule, ""]
-        return pd.Series({row.seed: row.value for row in own}, dtype=np.float64).sort_index()
+        own = self._numbers.get((detector, metric, level, "test", rule, ""), [])
+        return pd.Series({seed: value for seed, value, *_ in own}, dtype=np.float64).sort_index()
 
     def fair(self, detector: str, metric: str, level: str, kind: str | None = None) -> Spread | None:
         """A number on test at the threshold that validation chose."""
@@ -185,15 +171,13 @@ def detector_table(records: pd.DataFrame, level: str) -> list[dict[str, str]]:
     for name in table.detectors:
         row = {"detector": label_of(name), "chosen on validation": table.variants(name)}
         row["F1"] = text(table.fair(name, "f1", level), ".3f")
-        unfair = table.number(name, "f1", level, rule=UNFAIR)
-        row["best on test"] = write(unfair, ".3f")
+        row["best on test"] = write(table.number(name, "f1", level, rule=UNFAIR), ".3f")
         for metric, title in (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC")):
             row[title] = text(table.number(name, metric, level), ".3f")
         for metric in ("precision", "recall", "specificity", "accuracy"):
             row[metric] = text(table.fair(name, metric, level), ".3f")
         for metric, title in (("fit_seconds", "fit [s]"), ("score_seconds", "score [s]")):
-            found = table.number(name, metric, split="")
-            row[title] = write(found)
+            row[title] = write(table.number(name, metric, split=""))
         rows.append(row)
     return rows
 
@@ -208,17 +192,11 @@ def event_table(records: pd.DataFrame) -> list[dict[str, str]]:
             if events is None:
                 continue
             delay, found = (table.fair(name, metric, "event", kind) for metric in ("median_delay", "found"))
-            rows.append(
-                {
-                    "kind": "all" if kind is None else kind.replace("_", " "),
-                    "detector": label_of(name),
-                    "events a seed": f"{events.mean:.0f}",
-                    "found within 24 h": text(table.fair(name, "found_within_24h", "event", kind), ".3f"),
-                    "found at all": write(found, ".3f"),
-                    "median delay [h]": write(delay),
-                    "recall of hours": text(table.fair(name, "recall", "hour", kind), ".3f"),
-                }
-            )
+            row = {"kind": "all" if kind is None else kind.replace("_", " "), "detector": label_of(name)}
+            row |= {"events a seed": f"{events.mean:.0f}"}
+            row |= {"found within 24 h": text(table.fair(name, "found_within_24h", "event", kind), ".3f")}
+            row |= {"found at all": write(found, ".3f"), "median delay [h]": write(delay)}
+            rows.append(row | {"recall of hours": text(table.fair(name, "recall", "hour", kind), ".3f")})
     return rows
 
 

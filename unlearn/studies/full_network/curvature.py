@@ -1,4 +1,4 @@
-"""Curvature of a whole network and how good its predictions are."""
+"""Predictions by the curvature of a whole network and of its head, and how good they are."""
 
 from __future__ import annotations
 

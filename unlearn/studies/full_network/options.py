@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from unlearn.checks import require_each_once
 from unlearn.errors import InputError
 from unlearn.forecasters.specs import TrainingOptions
 
@@ -59,5 +60,4 @@ class FullNetworkOptions:
         for name in ("conditions", "hessian_conditions"):
             require_conditions(f"full_network.{name}", getattr(self, name))
         require_conditions("full_network.selection_condition", [self.selection_condition])
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise InputError(f"full_network.seeds: expected at least one seed, each once, got {list(self.seeds)}.")
+        require_each_once("full_network.seeds", self.seeds)

@@ -1,9 +1,7 @@
-"""A whole network on some training rows: fitting it again without some of them, its forecasts, its curvature.
+"""A whole network on some training rows: fitting it again without groups of them, its forecasts, its curvature.
 
-Here every parameter is learnt from the customers' rows, so no part of the forecaster is unlearnt in
-closed form. The head on the same network's frozen features is the exact counterpart.
-
-Which rows are left out of the refits that predictions of influence are compared with.
+Every parameter is learnt from the customers' rows, so no part of the forecaster is unlearnt in closed form; the head
+on the same network's frozen features is the exact counterpart.
 """
 
 from __future__ import annotations

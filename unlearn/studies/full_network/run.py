@@ -1,12 +1,8 @@
-"""The study from its objects: networks, refits and predictions, each kept; a second call makes the rest.
+"""Influence functions and Newton steps of a whole network, against true refits (Basu et al., ICLR 2021).
 
-How good influence functions and Newton steps are for a whole network, against true refits (Basu et al., ICLR 2021).
-
-A prediction says how the test MSE changes if a group of rows is removed, or what the forecasts then are. The
-truth is a refit without the group: "scratch" from the same initial weights in the same batch order, "warm"
-continued from θ* on the rest and compared with continuing on all rows, and "exact" for the analytic head. Refits
-of a network also differ for reasons that no row is to blame for: the same rows in another batch order, from
-other initial weights, or from the same ones moved by 1e-6, are the noise floor.
+The truth is a refit without a group of rows: "scratch" from the same initial weights in the same batch order, "warm"
+continued from θ* on the rest and compared with continuing on all rows, "exact" for the analytic head. Refits on all
+rows in another batch order, or from other or slightly moved initial weights, are the noise floor.
 """
 
 from __future__ import annotations
@@ -170,8 +166,8 @@ class FullNetworkRun:
         others = [1000 * (seed + 1) + number for number in range(count)]
         (initial,) = self.problem.initial([seed])
         random = torch.Generator().manual_seed(seed)
-        nudges = torch.randn((count, len(initial)), generator=random, dtype=torch.float64)
-        start = torch.cat([initial.expand(count, -1), self.problem.initial(others), initial * (1 + NUDGE * nudges)])
+        moved = 1 + PERTURBATION * torch.randn((count, len(initial)), generator=random, dtype=torch.float64)
+        start = torch.cat([initial.expand(count, -1), self.problem.initial(others), initial * moved])
         keep = torch.ones((3 * count, self.problem.n_trained), dtype=torch.bool)
         outputs = self.refits(f"noise-{seed}", start, keep, [*others, *[seed] * (2 * count)])
         return dict(zip(NOISE, outputs.split(count), strict=True))
@@ -213,9 +209,9 @@ def _next_of(predictions: Iterator[Prediction], condition: float) -> dict[str, T
     return {"damping": damping, "scores": prediction.scores, "outputs": prediction.outputs}
 
 
-#: Refits on all rows: the same weights in another order, other weights, and weights moved by `NUDGE`.
+#: Refits on all rows: the same weights in another order, other weights, and weights moved by `PERTURBATION`.
 NOISE = ("order", "initial", "nudged")
-NUDGE = 1e-6
+PERTURBATION = 1e-6
 
 
 @short_repr

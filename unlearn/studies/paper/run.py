@@ -1,7 +1,4 @@
-"""The study from its objects: one forecaster under one protocol, stage by stage, each kept with its time.
-
-The paper's experiments: completeness, sensitivity, trade-off, and how much the published gradient matters.
-"""
+"""The paper's experiments on one forecaster under one protocol: stages that are kept, each with its time."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from unlearn.forecasters.specs import FORECASTERS
 from unlearn.grid import OperatingCost
 from unlearn.records import RecordTable, read_json, read_parquet, write_json, write_parquet
 from unlearn.store import Store
-from unlearn.studies._shared.study import METRICS, HourlyMetrics, Study
+from unlearn.studies._shared.study import METRICS, Study
 from unlearn.studies.paper.options import PaperOptions
 from unlearn.unlearning import Reweighting, newton_update, relative_distance, remain_weights, retrain
 
@@ -179,18 +176,12 @@ def completeness(study: Study, shares: Sequence[float]) -> pd.DataFrame:
             "unlearn": study.training_rows[rows],
             "test": study.priced_test_rows,
         }
-        _add_completeness(table, "original", share, study.original, splits)
-        _add_completeness(table, "unlearnt", share, unlearnt, splits)
-        refit = study.measure(retrained, study.priced_test_rows)
-        _add_completeness(table, "retrained", share, refit, {"test": study.priced_test_rows})
+        for method, hourly in (("original", study.original), ("unlearnt", unlearnt)):
+            for split, chosen in splits.items():
+                hourly.add_means(table, chosen, method=method, proportion=share, split=split)
+        refit, tested = study.measure(retrained, study.priced_test_rows), study.priced_test_rows
+        refit.add_means(table, tested, method="retrained", proportion=share, split="test")
     return table.to_frame()
-
-
-def _add_completeness(
-    table: RecordTable, method: str, share: float, hourly: HourlyMetrics, splits: dict[str, IntArray]
-) -> None:
-    for split, rows in splits.items():
-        hourly.add_means(table, rows, method=method, proportion=share, split=split)
 
 
 def published_derivative(study: Study, share: float, l1_budgets: Sequence[float]) -> pd.DataFrame:
@@ -293,15 +284,10 @@ def tradeoff(
     jobs = [(criterion, budget) for criterion in criteria or study.criteria for budget in l1_budgets]
     for criterion, budget in tqdm(jobs, desc=f"{study.model.card.kind}: trade-off", leave=False):
         columns = {"method": "reweighted", "criterion": criterion, "proportion": share, "l1_budget": budget}
-        new_theta = _reweighted(study, rows, criterion, budget)
-        _add_tradeoff(study, table, new_theta, retrained, **columns)
+        program, slope = Reweighting(budget, study.linf_budget), study.gradient(criterion).gradient
+        update = program.update(study.objective, theta, rows, slope, study.ihvp)
+        _add_tradeoff(study, table, update.theta, retrained, **columns)
     return table.to_frame()
-
-
-def _reweighted(study: Study, rows: IntArray, criterion: str, budget: float) -> Tensor:
-    program = Reweighting(budget, study.linf_budget)
-    slope = study.gradient(criterion).gradient
-    return program.update(study.objective, study.model.theta, rows, slope, study.ihvp).theta
 
 
 def _add_tradeoff(study: Study, table: RecordTable, theta: Tensor, retrained: Tensor, **columns: object) -> None:

@@ -1,7 +1,4 @@
-"""Poisoned hours are looked for without the truth.
-
-What is done about flagged hours: complete unlearning, and re-weighting what remains (PAMU, TAMU).
-"""
+"""Poisoned hours, looked for without the truth, and their mitigation: complete unlearning, PAMU and TAMU."""
 
 from __future__ import annotations
 
@@ -244,7 +241,7 @@ class Mitigation:
         columns: what names it in records: method, criterion, l1_budget.
         theta: the head, shape (P,).
         weights_differ: share of the remaining rows whose weight would be another one had the flagged rows never been
-            seen; 0 for complete unlearning.
+            there; 0 for complete unlearning.
     """
 
     columns: dict[str, object]
@@ -290,12 +287,15 @@ def mitigations(study: Study, rows: IntArray, options: PoisoningOptions) -> Iter
     unlearn = study.training_rows[rows]
     complete = forget(study.model, study.dataset, unlearn, ihvp=study.ihvp).model.theta if len(rows) else theta
     yield Mitigation({"method": "unlearnt"}, complete)
+    hours, mended = validation_hours(study), study.model.with_theta(complete)
+    features, loads = study.dataset.features[hours], study.dataset.load_pu[hours]
     for criterion in options.criteria:
         for budget in options.l1_budgets:
             program = Reweighting(budget, study.linf_budget)
-            epsilon = _weights(study, rows, criterion, program, theta, study.gradient(criterion).gradient)
-            never = _weights(study, rows, criterion, program, complete, _gradient_at(study, criterion, complete))
-            differ = float((np.abs(epsilon - never) > 1e-9).sum() / (len(epsilon) - len(rows)))
+            epsilon = _weights(study, rows, program, theta, study.gradient(criterion).gradient)
+            without = criterion_gradient(mended, study.criteria[criterion], features, loads).gradient
+            out = _weights(study, rows, program, complete, without)
+            differ = float((np.abs(epsilon - out) > 1e-9).sum() / (len(epsilon) - len(rows)))
             # For a quadratic loss the step of re-weighting is the weighted fit.
             yield Mitigation(
                 {"method": "reweighted", "criterion": criterion, "l1_budget": budget},
@@ -304,9 +304,7 @@ def mitigations(study: Study, rows: IntArray, options: PoisoningOptions) -> Iter
             )
 
 
-def _weights(
-    study: Study, rows: IntArray, criterion: str, program: Reweighting, theta: Tensor, slope: Tensor
-) -> FloatArray:
+def _weights(study: Study, rows: IntArray, program: Reweighting, theta: Tensor, slope: Tensor) -> FloatArray:
     """ε, shape (n,), 0 on flagged rows, with scores taken at `theta`."""
     remain = np.ones(study.objective.n_samples, dtype=bool)
     remain[rows] = False
@@ -316,12 +314,3 @@ def _weights(
     # The influence of removing a sample is minus its score.
     epsilon[remain] = program.weights(-influence[remain])
     return epsilon
-
-
-def _gradient_at(study: Study, criterion: str, theta: Tensor) -> Tensor:
-    """Gradient of a criterion at another head, on the hours that the study's own is taken on."""
-    hours, dataset = validation_hours(study), study.dataset
-    loads = dataset.load_pu[hours]
-    return criterion_gradient(
-        study.model.with_theta(theta), study.criteria[criterion], dataset.features[hours], loads
-    ).gradient

@@ -1,8 +1,7 @@
-"""One poisoned training set: what it costs, what each detector finds, and what each mitigation mends.
+"""Poisoned training sets: what each costs, what each detector finds, and what each mitigation recovers.
 
-Models are judged on test hours, which were never poisoned and which no detector, threshold or gradient has seen.
-
-The sweep of `poisoning`: every attack, share, seed and detector is measured once and kept, so that a run goes on.
+Models are judged on test hours, which were never poisoned and which no detector, threshold or gradient uses. Every
+attack, share, seed and detector is measured once and kept, so that a run goes on.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,13 +24,7 @@ from unlearn.grid import OperatingCost
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import METRICS, PACKAGES, Study
-from unlearn.studies.poisoning.detection import (
-    Detection,
-    by_windows,
-    mitigations,
-    quality,
-    refitted,
-)
+from unlearn.studies.poisoning.detection import Detection, by_windows, mitigations, quality, refitted
 from unlearn.studies.poisoning.options import DETECTORS, Poison, PoisoningOptions
 from unlearn.unlearning import relative_distance, retrain
 
@@ -79,7 +72,7 @@ class PoisonedStudy:
     def models(self) -> pd.DataFrame:
         """Criteria on test hours of the methods "clean", "poisoned", and "clean" re-weighted (detector "clean").
 
-        Re-weighting shifts any forecaster towards its criterion; of the clean one, it tells that apart from mending.
+        Re-weighting shifts any forecaster towards its criterion; of the clean one, it tells that apart from mitigation.
         """
         table = self._table()
         _add_criteria(table, self.clean, self.clean.model.theta, method="clean")
@@ -90,7 +83,7 @@ class PoisonedStudy:
         return table.to_frame()
 
     def detected(self, detector: str | Detector) -> pd.DataFrame:
-        """What a detector finds and what its mitigations mend.
+        """What a detector finds and what its mitigations recover.
 
         Args:
             detector: one of `DETECTORS`, or a detector of anomalies on windows of loads.
@@ -227,15 +220,9 @@ class _Cell:
         return PoisonedStudy(self.model, self.poisoned, self.cost, self.options, self.hours, self.seed)
 
     def measured(self, store: Store) -> Iterator[pd.DataFrame]:
-        yield self._kept(store, "models", lambda: self.study.models())
-        for name in self.options.detectors:
-            yield self._kept(store, name, partial(self._detected, name))
-        for name in self.options.anomalies:
-            if name != Gan.name or self.share in self.options.gan.shares:
-                yield self._kept(store, name, partial(self._detected, self._anomalies(name)))
-
-    def _detected(self, detector: str | Detector) -> pd.DataFrame:
-        return self.study.detected(detector)
+        asked = [name for name in self.options.anomalies if name != Gan.name or self.share in self.options.gan.shares]
+        for name in ("models", *self.options.detectors, *asked):
+            yield self._kept(store, name)
 
     def _anomalies(self, name: str) -> Detector:
         """A detector of anomalies; the GAN as configured for loads."""
@@ -245,7 +232,7 @@ class _Cell:
         training = AdversarialOptions(own.epochs, own.batch_size)
         return Gan(training=training, inversion=InversionOptions(own.max_iter, own.learning_rate))
 
-    def _kept(self, store: Store, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    def _kept(self, store: Store, name: str) -> pd.DataFrame:
         options = {key: value for key, value in vars(self.options).items() if key not in _SWEPT}
         options |= {"attack": self.attack, "share": self.share, "seed": self.seed, "hours": self.hours}
         options |= {"cost": self.cost, "theta": self.model.theta.numpy()}
@@ -253,7 +240,7 @@ class _Cell:
         return store.table(
             "poisoning",
             name,
-            make=make,
+            make=lambda: self.study.models() if name == "models" else self.study.detected(anomalies or name),
             options={**options, "detector": anomalies},
             data={"poisoned": self.poisoned.dataset, "train": self.dataset},
             code=(PoisonedStudy, anomalies) if anomalies else (PoisonedStudy,),

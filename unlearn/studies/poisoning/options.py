@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unlearn.checks import require_choice, require_count, require_fraction, require_not_negative, require_positive
+from unlearn.checks import (
+    require_choice,
+    require_count,
+    require_each_once,
+    require_fraction,
+    require_not_negative,
+    require_positive,
+)
 from unlearn.criteria import CRITERIA
 from unlearn.errors import InputError
 from unlearn.registry import Registry
@@ -96,13 +103,9 @@ class PoisoningOptions:
 
     def __post_init__(self) -> None:
         for name in ("attacks", "shares", "seeds"):
-            values = list(getattr(self, name))
-            if not values or any(value in values[:i] for i, value in enumerate(values)):
-                raise InputError(f"poisoning.{name}: expected at least one, each once, got {values}.")
-        for name in ("detectors", "anomalies"):
-            values = list(getattr(self, name))
-            if len(set(values)) < len(values):
-                raise InputError(f"poisoning.{name}: expected each once, got {values}.")
+            require_each_once(f"poisoning.{name}", getattr(self, name))
+        for name in ("detectors", "anomalies", "criteria", "l1_budgets"):
+            require_each_once(f"poisoning.{name}", getattr(self, name), some=False)
         for detector in self.detectors:
             require_choice("poisoning.detectors", detector, DETECTORS)
         require_fraction("poisoning: false_alarms", self.false_alarms)
@@ -116,10 +119,6 @@ class PoisoningOptions:
         for budget in self.l1_budgets:
             if not require_not_negative("poisoning: l1_budgets", budget):
                 raise InputError("poisoning: l1_budgets: 0 is complete unlearning, which is always measured; drop it.")
-        for name in ("criteria", "l1_budgets"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise InputError(f"poisoning: {name}: expected each once, got {list(values)}.")
         require_count("poisoning: window_hours", self.window_hours)
         require_count("poisoning: stride_hours", self.stride_hours)
         if self.stride_hours > self.window_hours:

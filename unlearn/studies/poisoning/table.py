@@ -12,7 +12,7 @@ from unlearn.criteria import program
 from unlearn.detectors.base import label_of
 from unlearn.errors import InputError
 from unlearn.reporting.style import FORECASTER_NAMES, POISON_DETECTOR_NAMES
-from unlearn.reporting.verdict import Spread, require_columns, require_one, select
+from unlearn.reporting.verdict import Spread, by_key, require_columns, require_one, select
 
 #: Poisoned share that answers are given for.
 REPORTED = 0.1
@@ -62,17 +62,8 @@ class Mitigation:
 COMPLETE = Mitigation("unlearnt")
 
 
-class _Key(NamedTuple):
-    """What a number belongs to, apart from the seed."""
-
-    kind: str
-    strength: float
-    share: float
-    method: str
-    metric: str
-    detector: str = ""
-    criterion: str = ""
-    l1_budget: float = 0.0
+#: What a number belongs to, apart from the seed.
+_KEY = ("kind", "strength", "share", "method", "metric", "detector", "criterion", "l1_budget")
 
 
 class PoisoningTable:
@@ -89,12 +80,7 @@ class PoisoningTable:
         require_columns("poisoning", records, "detector")
         about = require_one("poisoning", records, ["data", "grid", "forecaster", "protocol"], "forecaster and data set")
         self.records, self.about = records, about
-        self._numbers: dict[_Key, list[tuple[int, float]]] = {}
-        texts = records[["method", "metric", "detector", "criterion"]].astype(object).fillna("")
-        columns = [records["kind"], records["strength"], records["share"], *(texts[name] for name in texts)]
-        columns += [records["l1_budget"].astype(float).fillna(0.0), records["seed"], records["value"]]
-        for *key, seed, value in zip(*columns, strict=True):
-            self._numbers.setdefault(_Key(*key), []).append((int(seed), float(value)))
+        self._numbers = by_key(records, _KEY, ["seed", "value"])
 
     @property
     def forecaster(self) -> str:
@@ -139,7 +125,7 @@ class PoisoningTable:
 
     def asked(self, attack: Attack, detector: str) -> list[float]:
         """Shares at which a detector was asked; slow ones may not be at all."""
-        return [s for s in self.shares if _Key(*attack, s, "detection", "recall", detector) in self._numbers]
+        return [s for s in self.shares if (*attack, s, "detection", "recall", detector, "", "") in self._numbers]
 
     @cached_property
     def mitigations(self) -> list[Mitigation]:
@@ -150,27 +136,19 @@ class PoisoningTable:
 
     def model(self, attack: Attack, share: float, method: str, metric: str = "cost") -> pd.Series:
         """A number of the method "clean" or "poisoned", by seed."""
-        return self._by_seed(_Key(*attack, share, method, metric))
+        return self._by_seed(attack, share, method, metric)
 
     def mitigated(
         self, attack: Attack, share: float, detector: str, mitigation: Mitigation = COMPLETE, metric: str = "cost"
     ) -> pd.Series:
         """A number after a mitigation of what a detector flags, by seed; "clean": of the clean model, re-weighted."""
         return self._by_seed(
-            _Key(
-                *attack,
-                share,
-                mitigation.method,
-                metric,
-                detector,
-                mitigation.criterion or "",
-                mitigation.l1_budget or 0.0,
-            )
+            attack, share, mitigation.method, metric, detector, mitigation.criterion, mitigation.l1_budget
         )
 
     def detection(self, attack: Attack, share: float, detector: str, metric: str) -> Spread:
         """How right a detector is: precision, recall, f1, roc_auc, flagged, false_alarms."""
-        return Spread.of(self._by_seed(_Key(*attack, share, "detection", metric, detector)).to_numpy())
+        return Spread.of(self._by_seed(attack, share, "detection", metric, detector))
 
     def damage(self, attack: Attack, share: float) -> pd.Series:
         """Operating cost of the poisoned model above the clean one's, by seed; below 0 the poison makes it cheaper."""
@@ -192,8 +170,18 @@ class PoisoningTable:
         saved = self.model(attack, share, "poisoned") - self.mitigated(attack, share, detector, mitigation)
         return Spread.of((saved / self.damage(attack, share)).to_numpy())
 
-    def _by_seed(self, key: _Key) -> pd.Series:
-        found = self._numbers.get(key, [])
+    def _by_seed(
+        self,
+        attack: Attack,
+        share: float,
+        method: str,
+        metric: str,
+        detector: str = "",
+        criterion: str | None = None,
+        l1_budget: float | None = None,
+    ) -> pd.Series:
+        weights = ("", "") if criterion is None else (criterion, l1_budget)
+        found = self._numbers.get((*attack, share, method, metric, detector, *weights), [])
         seeds = sorted(seed for seed, _ in found)
         if seeds != self.seeds:
             raise InputError(

@@ -69,7 +69,7 @@ def page(records: pd.DataFrame) -> Page:
             "was poisoned: compare with nothing flagged, and with the clean model re-weighted.",
         ],
         limits=[
-            "Only complete unlearning forgets: PAMU and TAMU take their weights from a model that has seen the "
+            "Only complete unlearning forgets: PAMU and TAMU take their weights from a model that was fitted on the "
             "flagged hours, so what they give depends on those through the weights of the others.",
             "Poison that was not flagged stays in the model; clean hours that were flagged are lost to it.",
             "Operation is cheap with lifted forecasts, as a surplus costs less here than shed load. An attack that "
@@ -97,7 +97,6 @@ def summarise(records: pd.DataFrame) -> list[str]:
 
 
 def _about(table: PoisoningTable) -> str:
-    """What was poisoned, and where numbers are reported."""
     shares = ", ".join(f"{100 * share:g}" for share in table.shares)
     return (
         f"{table.forecaster} forecaster on {table.about['data']}: {shares} % of "
@@ -177,14 +176,8 @@ def cost_table(table: PoisoningTable) -> list[dict[str, str]]:
 
 def detection_table(table: PoisoningTable) -> list[dict[str, str]]:
     """A row per attack, share and detector: how right it is."""
-    metrics = {
-        "flagged [%]": "flagged",
-        "precision": "precision",
-        "recall": "recall",
-        "F1": "f1",
-        "false alarms [%]": "false_alarms",
-        "ROC-AUC": "roc_auc",
-    }
+    metrics = {"flagged [%]": "flagged", "precision": "precision", "recall": "recall", "F1": "f1"}
+    metrics |= {"false alarms [%]": "false_alarms", "ROC-AUC": "roc_auc"}
     rows = []
     for attack in table.attacks:
         for share in table.shares:

@@ -26,23 +26,22 @@ from unlearn.households.injection import DayAheadPanel, day_ahead_panel
 from unlearn.records import RecordTable
 from unlearn.studies._shared.bus_loads import training_days
 from unlearn.studies._shared.study import METRICS
-from unlearn.studies.private_training.attacks import BusTest, likelihood_attack, loss_attack, make_bus_test
+from unlearn.studies.private_training.attacks import likelihood_attack, loss_attack, make_bus_test
 from unlearn.studies.private_training.options import HouseholdLoadOptions
 
 
-def accounting_records(privacy: Mapping[str, Any], labels: Mapping[str, object] | None = None) -> RecordTable:
+def accounting_records(privacy: Mapping[str, Any]) -> RecordTable:
     """Turn the section `privacy` of a card into records.
 
     Args:
         privacy: what `fit_private_faraday` wrote: `parts`, ε by three accountants, δ and N.
-        labels: further columns of every record.
 
     Returns:
         `epsilon_pld`, `epsilon_prv_low`, `epsilon_prv_high`, `epsilon_rdp` (infinite without a promise), `delta`,
         `n_units`; and of each part (column `mechanism_of`) `noise_multiplier`, `sampling_rate`, `steps`, `clip` and
         `epsilon_alone`.
     """
-    table = RecordTable(**(labels or {}))
+    table = RecordTable()
     low, _, high = privacy["epsilon_prv"] or [None] * 3
     spent = {"pld": privacy["epsilon"], "prv_low": low, "prv_high": high, "rdp": privacy["epsilon_rdp"]}
     for accountant, epsilon in spent.items():
@@ -107,11 +106,16 @@ def measure_household_load(
     test = make_bus_test(train, holdout, other, cost, options.customers, test_every, options.hours, seed)
     own = {"experiment": "private_training", "data": train.name, "grid": cost.case.name, "seed": seed}
     table = RecordTable(**{**own, "task": TASK, "epsilon": epsilon, **(labels or {})})
-    _add_metrics(table, test, household_mean(), MEAN)
+
+    def add_metrics(forecaster: HouseholdForecaster, name: str) -> None:
+        for metric, value in test.metrics(forecaster).items():
+            table.add(metric, value, METRICS[metric], forecaster=name, split="test")
+
+    add_metrics(household_mean(), MEAN)
     for kind in options.forecasters:
         with _charged(ledger, train, known, kind, epsilon, noise):
             forecaster = _fit(known, kind, epsilon, options, seed, noise)
-        _add_metrics(table, test, forecaster, kind)
+        add_metrics(forecaster, kind)
         _add_spent(table, forecaster)
         _add_attack(table, kind, "loss", loss_attack(forecaster, known, others, options.fprs, seed))
         if solved_exactly(kind):
@@ -168,42 +172,20 @@ def _release_of(forecaster: HouseholdForecaster) -> dict[str, float]:
     }
 
 
-def _add_metrics(table: RecordTable, test: BusTest, forecaster: HouseholdForecaster, name: str) -> None:
-    for metric, value in test.metrics(forecaster).items():
-        table.add(metric, value, METRICS[metric], forecaster=name, split="test")
-
-
 def _add_spent(table: RecordTable, forecaster: HouseholdForecaster) -> None:
     private = forecaster.card["private"]
     if private is None:
         return
     (part,) = private["parts"]
-    low, estimate, high = private["epsilon_prv"]
-    spent = {
-        "epsilon_pld": private["epsilon"],
-        "epsilon_prv_low": low,
-        "epsilon_prv": estimate,
-        "epsilon_prv_high": high,
-        "epsilon_rdp": private["epsilon_rdp"],
-        "delta": private["delta"],
-        **part,
-    }
-    for metric, value in spent.items():
+    prv = dict(zip(("epsilon_prv_low", "epsilon_prv", "epsilon_prv_high"), private["epsilon_prv"], strict=True))
+    spent = {"epsilon_pld": private["epsilon"], **prv, "epsilon_rdp": private["epsilon_rdp"]}
+    for metric, value in {**spent, "delta": private["delta"], **part}.items():
         table.add(metric, value, "1", forecaster=forecaster.kind)
     table.add("n_units", private["n_units"], "households", forecaster=forecaster.kind)
 
 
 def _add_attack(table: RecordTable, kind: str, attack: str, found: Outcome) -> None:
+    columns: dict[str, object] = {"forecaster": kind, "attack": attack, "membership": found.unit}
+    columns |= {"n_members": found.n_members, "n_others": found.n_others}
     for metric, estimate in found.metrics().items():
-        table.add(
-            metric,
-            estimate.value,
-            "1",
-            forecaster=kind,
-            attack=attack,
-            low=estimate.low,
-            high=estimate.high,
-            membership=found.unit,
-            n_members=found.n_members,
-            n_others=found.n_others,
-        )
+        table.add(metric, estimate.value, "1", low=estimate.low, high=estimate.high, **columns)

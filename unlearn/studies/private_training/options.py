@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unlearn.checks import require_choice, require_count, require_positive
-from unlearn.errors import InputError
+from unlearn.checks import require_choice, require_count, require_each_once, require_positive
 from unlearn.forecasters.specs import FORECASTERS, PrivateForecastOptions, TrainingOptions
 from unlearn.studies._shared.options import FidelityOptions, LeakageOptions, UtilityOptions
 
@@ -97,5 +96,4 @@ class PrivateTrainingOptions:
     forecast: HouseholdLoadOptions = field(default_factory=HouseholdLoadOptions)
 
     def __post_init__(self) -> None:
-        if not self.epsilons or len(set(self.epsilons)) < len(self.epsilons):
-            raise InputError(f"private_training.epsilons: expected at least one, each once, got {list(self.epsilons)}.")
+        require_each_once("private_training.epsilons", self.epsilons)
