@@ -83,8 +83,8 @@ def _core(job: Job) -> list[str]:
             f"The core is the first {share} of the training rows, as in the paper's text; its code drew it at random."
         ]
     return [
-        f"The core ({share} of the training rows) is drawn at random (seed {job.split.seed}) as in the published "
-        "code; the paper's text takes the first rows (split.core_choice=first)."
+        f"The core ({share} of the training rows) is drawn at random (seed {job.split.random_state}) as in the "
+        "published code; the paper's text takes the first rows (split.core_choice=first)."
     ]
 
 

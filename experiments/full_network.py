@@ -50,7 +50,7 @@ def build_full_network(job: Job) -> FullNetworkRun:
         raise InputError("full_network: expected protocol=fair, which selects groups by validation rows.")
     from unlearn.studies.full_network.run import FullNetworkRun
 
-    return FullNetworkRun(build_dataset(job, job.grid.build()), job.full_network, store_of(job), job.split.seed)
+    return FullNetworkRun(build_dataset(job, job.grid.build()), job.full_network, store_of(job), job.split.random_state)
 
 
 if __name__ == "__main__":

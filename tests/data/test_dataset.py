@@ -47,7 +47,7 @@ def test_fingerprint_changes_with_anything(load, weather):
     others = [
         dataset_from_frames(load + 1e-9, {"wind_m_s": weather}),
         dataset_from_frames(load, {"wind_m_s": weather + 1e-9}),
-        dataset_from_frames(load, {"wind_m_s": weather}, split=SplitSpec(seed=1)),
+        dataset_from_frames(load, {"wind_m_s": weather}, split=SplitSpec(random_state=1)),
         dataset_from_frames(load, {"gust_m_s": weather}),
         replace(dataset, base_mva=10.0),
     ]

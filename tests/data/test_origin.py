@@ -29,7 +29,7 @@ from unlearn.households import (
 
 @pytest.fixture(scope="module")
 def simulated() -> HouseholdProfiles:
-    return simulate_households(8, n_days=20, seed=1)
+    return simulate_households(8, n_days=20, random_state=1)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def test_shapes_names_and_sign(dataset):
 
 def test_same_seed_same_bits(dataset):
     assert make_synthetic().fingerprint == dataset.fingerprint
-    assert make_synthetic(seed=1).fingerprint != dataset.fingerprint
+    assert make_synthetic(random_state=1).fingerprint != dataset.fingerprint
 
 
 def test_design_has_full_rank_and_forecasts_well(dataset):

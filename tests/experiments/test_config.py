@@ -149,7 +149,13 @@ def test_a_job_is_another_by_all_that_records_tell_and_by_no_folder() -> None:
         return config_hash(identity(composed("release", *overrides)))
 
     assert key("synthesis.folder=elsewhere", "threads=2") == key()
-    others = ["generator.name=mine", "generator.vae.latent=3", "generator=simulator", "households.seed=1", "seed=1"]
+    others = [
+        "generator.name=mine",
+        "generator.vae.latent=3",
+        "generator=simulator",
+        "households.random_state=1",
+        "seed=1",
+    ]
     assert len({key(), *map(key, others)}) == 1 + len(others)
 
 

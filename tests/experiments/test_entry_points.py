@@ -231,7 +231,7 @@ def test_stages_depend_on_what_makes_them_and_on_no_list_of_what_else_is_run(tmp
     def key(*overrides: str, seed: int = 0) -> str:
         job = composed("paper", "variant=tiny", f"store={tmp_path}", "forecaster=[linear]", *overrides)
         own = dataclasses.replace(job, forecaster=job.forecaster["linear"])
-        study = build_study(own, job.grid.build(), make_synthetic(n_hours=300, seed=seed))
+        study = build_study(own, job.grid.build(), make_synthetic(n_hours=300, random_state=seed))
         return Store(tmp_path).artefact(**stage_depends(study, job.paper, "tradeoff")).key
 
     assert key("paper.jobs=2", "threads=2", "paper.folder=elsewhere", "paper.shares=[0.3]") == key()
@@ -306,11 +306,11 @@ def test_years_are_refused_where_the_data_has_none(run: Runner, capsys: pytest.C
 
 
 def test_a_job_keeps_the_seed_of_the_split_unless_the_run_is_over_seeds() -> None:
-    linear = ["forecaster=[linear]", "paper.protocols=[fair]", "split.seed=5"]
+    linear = ["forecaster=[linear]", "paper.protocols=[fair]", "split.random_state=5"]
     job = composed("paper", *linear, "seed=2")
     (single,) = parts_of(job)
     own = single.of(job)
-    assert (own.seed, own.split.seed) == (2, 5)
+    assert (own.seed, own.split.random_state) == (2, 5)
     over_seeds = composed("paper", *linear, "paper.seeds=[3,4]")
-    seeds = [(own.seed, own.split.seed) for own in (part.of(over_seeds) for part in parts_of(over_seeds))]
+    seeds = [(own.seed, own.split.random_state) for own in (part.of(over_seeds) for part in parts_of(over_seeds))]
     assert seeds == [(3, 3), (4, 4)]

@@ -70,7 +70,7 @@ def test_parts_of_another_setting_are_not_reused(run: Runner) -> None:
     def part(*overrides: str) -> str:
         return build_full_network(job(*overrides)).artefact("originals").key
 
-    changed = ["full_network.training.epochs=3", "full_network.blocks=2", "data.seed=1", "split.seed=1"]
+    changed = ["full_network.training.epochs=3", "full_network.blocks=2", "data.random_state=1", "split.random_state=1"]
     assert len({part(), *(part(change) for change in changed)}) == 1 + len(changed)
     assert part("threads=2", "store=elsewhere", "full_network.conditions=[10,100]") == part()
 

@@ -91,7 +91,7 @@ def test_a_jobs_folder_is_its_experiment_and_configuration() -> None:
     [
         ("shares", {"unlearning.share": "0.05,0.1,0.15,0.2,0.25,0.3"}),
         ("forecasters", {"forecaster": "linear,cnn,mixer"}),
-        ("seeds", {"seed": "0,1,2", "split.seed": "${seed}"}),
+        ("seeds", {"seed": "0,1,2", "split.random_state": "${seed}"}),
     ],
 )
 def test_named_sweeps_turn_multirun_on(name: str, params: dict[str, str]) -> None:

@@ -163,7 +163,7 @@ def test_a_release_depends_on_what_it_was_made_of() -> None:
         return releases.folder_of(config.generator, releases.divide(0), 0)
 
     assert folder() == folder("generator.name=another")
-    others = ["generator.vae.latent=3", "synthesis.profiles=601", "synthesis.holdout=0.4", "households.seed=5"]
+    others = ["generator.vae.latent=3", "synthesis.profiles=601", "synthesis.holdout=0.4", "households.random_state=5"]
     assert len({folder(), *(folder(other) for other in others)}) == 5
 
 

@@ -28,7 +28,7 @@ from unlearn.households.injection import FEATURES, DayAheadPanel, day_ahead_pane
 
 @pytest.fixture(scope="module")
 def panels() -> tuple[DayAheadPanel, DayAheadPanel]:
-    train, holdout = split_households(simulate_households(40, n_days=30, seed=1), 0.5, 0)
+    train, holdout = split_households(simulate_households(40, n_days=30, random_state=1), 0.5, 0)
     return day_ahead_panel(train), day_ahead_panel(holdout)
 
 

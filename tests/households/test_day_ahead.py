@@ -12,7 +12,7 @@ from unlearn.households.injection import FEATURES, HISTORY, day_ahead_panel
 
 def test_rows_are_the_days_whose_week_before_is_complete() -> None:
     random = np.random.default_rng(0)
-    everything = simulate_households(4, n_days=30, seed=1)
+    everything = simulate_households(4, n_days=30, random_state=1)
     kept = everything.take(random.permutation(len(everything))[:100])
     panel = day_ahead_panel(kept)
     hourly = kept.to_hourly()
@@ -39,7 +39,7 @@ def test_rows_are_the_days_whose_week_before_is_complete() -> None:
 
 
 def test_the_day_itself_is_not_among_its_features() -> None:
-    households = simulate_households(2, n_days=8, seed=2)
+    households = simulate_households(2, n_days=8, random_state=2)
     panel = day_ahead_panel(households)
     last = households.date == households.days[-1]
     changed = households.kwh.copy()
@@ -55,7 +55,7 @@ def test_too_few_days_are_refused() -> None:
 
 
 def test_a_day_that_is_there_twice_is_refused() -> None:
-    households = simulate_households(2, n_days=9, seed=2)
+    households = simulate_households(2, n_days=9, random_state=2)
     # The second day in place of the third: eight rows, eight days from first to last, and a gap.
     rows = np.arange(len(households))
     rows[households.date == households.days[2]] = rows[households.date == households.days[1]]

@@ -35,13 +35,13 @@ ALPHA = 0.001
 @pytest.fixture(scope="module")
 def year():
     """A year of 250 households, half of them with each technology."""
-    return simulate_households(250, seed=3, ev_share=0.5, heat_pump_share=0.3, solar_share=0.5)
+    return simulate_households(250, random_state=3, ev_share=0.5, heat_pump_share=0.3, solar_share=0.5)
 
 
 @pytest.fixture(scope="module")
 def plain():
     """A year of 250 households without any technology."""
-    return simulate_households(250, seed=5, ev_share=0, heat_pump_share=0, solar_share=0)
+    return simulate_households(250, random_state=5, ev_share=0, heat_pump_share=0, solar_share=0)
 
 
 def cube(profiles):
@@ -49,15 +49,15 @@ def cube(profiles):
 
 
 def test_the_same_seed_gives_the_same_bits():
-    first, second = (simulate_households(12, n_days=20, seed=4) for _ in range(2))
+    first, second = (simulate_households(12, n_days=20, random_state=4) for _ in range(2))
     assert first.fingerprint == second.fingerprint
     pd.testing.assert_frame_equal(first.households, second.households)
-    assert simulate_households(12, n_days=20, seed=5).fingerprint != first.fingerprint
+    assert simulate_households(12, n_days=20, random_state=5).fingerprint != first.fingerprint
 
 
 def test_blocks_of_households_are_all_filled_and_none_repeats_another(monkeypatch):
     monkeypatch.setattr(simulator, "_BLOCK", 5)
-    many = simulate_households(12, n_days=10, seed=4)
+    many = simulate_households(12, n_days=10, random_state=4)
     assert (cube(many).sum(axis=(1, 2)) > 0).all()
     assert len({household.tobytes() for household in cube(many)}) == 12
 
@@ -134,7 +134,7 @@ def test_moments_match_the_published_ones(plain):
 
 
 def test_large_households_and_affluent_ones_use_more():
-    many = simulate_households(1500, n_days=14, seed=1, ev_share=0, heat_pump_share=0, solar_share=0)
+    many = simulate_households(1500, n_days=14, random_state=1, ev_share=0, heat_pump_share=0, solar_share=0)
     use = cube(many).mean(axis=(1, 2))
     assert stats.spearmanr(many.households["occupants"], use, alternative="greater").pvalue < ALPHA
     by = [use[(many.households["segment"] == segment).to_numpy()] for segment in ("Affluent", "Adversity")]
@@ -295,7 +295,7 @@ def test_heating_follows_the_cold():
 
 
 def test_the_sun_rises_in_the_east_and_solar_cells_follow_it():
-    weather = london_weather("2013-06-01", 30, seed=1)
+    weather = london_weather("2013-06-01", 30, random_state=1)
     random = np.random.default_rng(0)
     kwh = solar_kwh(np.array([True, False, True]), weather["irradiance_w_m2"].to_numpy(), random)
     assert kwh.shape == (2, 1440)
@@ -306,7 +306,7 @@ def test_the_sun_rises_in_the_east_and_solar_cells_follow_it():
 
 
 def test_the_weather_of_london():
-    weather = london_weather(n_days=365, seed=0)
+    weather = london_weather(n_days=365, random_state=0)
     assert weather.index.equals(half_hours("2013-01-01", 365))
     by_month = weather.groupby(weather.index.month).mean()
     assert 2 < by_month["temperature_c"][1] < 8
@@ -318,8 +318,8 @@ def test_the_weather_of_london():
     daylight = (weather["irradiance_w_m2"] > 0).groupby(weather.index.normalize()).sum() / 2
     assert 15.5 <= daylight.loc["2013-06-21"] <= 17.5  # 16 h 38 min in London
     assert 7 <= daylight.loc["2013-12-21"] <= 8.5  # 7 h 50 min
-    pd.testing.assert_frame_equal(weather, london_weather(n_days=365, seed=0))
-    assert not weather.equals(london_weather(n_days=365, seed=1))
+    pd.testing.assert_frame_equal(weather, london_weather(n_days=365, random_state=0))
+    assert not weather.equals(london_weather(n_days=365, random_state=1))
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ def test_the_weather_of_london():
         ({"start": "soon"}, "start: expected a date such as 2007-03-01 .*got 'soon'"),
         ({"start": "2013-01-01 12:00"}, "start: expected a day without a time"),
         ({"start": None}, "start: expected a date"),
-        ({"seed": -1}, "seed: expected a whole number of at least 0"),
-        ({"seed": 0.5}, "seed: expected a whole number"),
+        ({"random_state": -1}, "random_state: expected a whole number of at least 0"),
+        ({"random_state": 0.5}, "random_state: expected a whole number"),
         ({"ev_share": 1.1}, "ev_share: expected a share from 0 to 1, got 1.1"),
         ({"solar_share": -0.1}, "solar_share: expected a share from 0 to 1"),
         ({"heat_pump_share": float("nan")}, "heat_pump_share: expected a share from 0 to 1, got nan"),

@@ -54,7 +54,7 @@ class Blurred(Generator):
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
     options = SynthesisOptions(profiles=400, seeds=(0,), folder=str(tmp_path_factory.mktemp("kept")))
-    return Releases(simulate_households(24, "2013-01-01", 100, seed=0), options)
+    return Releases(simulate_households(24, "2013-01-01", 100, random_state=0), options)
 
 
 def test_it_is_released_with_its_card_once(releases: Releases) -> None:

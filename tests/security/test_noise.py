@@ -136,7 +136,7 @@ def public_start(profiles: HouseholdProfiles) -> Faraday:
 @pytest.fixture(scope="module")
 def game() -> Game:
     """Ordinary households, and one that nobody resembles: alone in its segment, large and constant."""
-    drawn = simulate_households(N, n_days=4, seed=3)
+    drawn = simulate_households(N, n_days=4, random_state=3)
     kwh = drawn.kwh.copy()
     kwh[drawn.household == N - 1] = 4.0
     table = drawn.households.assign(segment=["known"] * (N - 1) + ["target"])
@@ -237,7 +237,7 @@ def test_a_release_tells_no_more_than_it_promises(
     silent = told(replace(PRIVACY, epsilon=None), 20, n)
     assert silent > EPSILON
     # And seeded noise is none: whoever knows the seed makes the release of each world again.
-    simulated = simulate_households(N, n_days=4, seed=3)
+    simulated = simulate_households(N, n_days=4, random_state=3)
     seeded = Game(simulated, simulated.of_households(np.arange(N - 1)), public_start(simulated))
     hits = {True: 0, False: 0}
     for seed in range(n):

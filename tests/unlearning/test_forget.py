@@ -238,7 +238,7 @@ def test_a_singular_hessian_names_the_features_and_how_to_damp(linear, dataset):
 
 
 def test_a_data_set_that_is_not_the_models_is_refused(linear, grid):
-    other = unlearn.load_dataset("synthetic", n_hours=1400, nominal_mw=grid.nominal_load_mw, seed=1)
+    other = unlearn.load_dataset("synthetic", n_hours=1400, nominal_mw=grid.nominal_load_mw, random_state=1)
     with pytest.raises(MismatchError, match="model and data set do not match"):
         unlearn.forget(linear, other, ROWS)
 

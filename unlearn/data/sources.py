@@ -84,7 +84,7 @@ class Synthetic:
 
     n_loads: int | None = None
     n_hours: int = 8760
-    seed: int = 0
+    random_state: int = 0
     start: str = "2019-01-01"
 
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:

@@ -50,7 +50,7 @@ class SplitSpec:
     validation: float = 0.1
     core: float = 0.3
     core_choice: str = "random"
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         require_fraction("split.train", self.train)
@@ -78,7 +78,7 @@ class SplitSpec:
         train = hours[:n_train]
         core = train[:n_core]
         if self.core_choice == "random":
-            core = np.sort(np.random.default_rng(self.seed).permutation(n_train)[:n_core])
+            core = np.sort(np.random.default_rng(self.random_state).permutation(n_train)[:n_core])
         return Split(
             train=train,
             validation=hours[n_train : n_train + n_validation],

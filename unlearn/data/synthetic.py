@@ -20,7 +20,7 @@ _STEFAN_BOLTZMANN = 5.670374419e-8
 def make_synthetic(
     n_loads: int = 14,
     n_hours: int = Synthetic.n_hours,
-    seed: int = Synthetic.seed,
+    random_state: int = Synthetic.random_state,
     start: str = Synthetic.start,
     split: SplitSpec = FAIR,
     nominal_mw: ArrayLike | None = None,
@@ -36,7 +36,7 @@ def make_synthetic(
     Args:
         n_loads: number of loads B.
         n_hours: number of hours N.
-        seed: seed of the random generator; the same seed gives the same bits on one machine.
+        random_state: seed of the random generator; the same seed gives the same bits on one machine.
         start: first hour.
         split: how to divide the hours.
         nominal_mw: peak of each load over training rows, shape (B,). Default: peaks that the generator draws.
@@ -54,7 +54,7 @@ def make_synthetic(
         hours = pd.date_range(start, periods=n_hours, freq="h", name="timestamp")
     except ValueError as error:
         raise InputError(f"synthetic: expected a start such as 2019-01-01, got {start!r} ({error}).") from error
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(random_state)
     weather = _weather(hours, n_loads, random)
     load_mw = _load(hours, weather, random)
     names = pd.Index([f"load_{b + 1}" for b in range(n_loads)])

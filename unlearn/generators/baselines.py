@@ -138,5 +138,5 @@ class SimulatorGenerator(Generator):
 
         options = asdict(self)
         name = options.pop("name")
-        simulated = simulate_households(seed=_OTHER_PEOPLE + seed, **options)
+        simulated = simulate_households(random_state=_OTHER_PEOPLE + seed, **options)
         return Resampled(name).release(simulated, n, seed)

@@ -116,7 +116,7 @@ def _hazards() -> NDArray[np.float32]:
 _LATITUDE = np.radians(51.5)
 
 
-def london_weather(start: str = "2013-01-01", n_days: int = 365, seed: int = 0) -> pd.DataFrame:
+def london_weather(start: str = "2013-01-01", n_days: int = 365, random_state: int = 0) -> pd.DataFrame:
     """Make half-hourly temperature and irradiance with the climate of London.
 
     The temperature has a season (5 °C in January, 18 °C in July), a day (wider in summer) and fronts that last days;
@@ -125,7 +125,7 @@ def london_weather(start: str = "2013-01-01", n_days: int = 365, seed: int = 0) 
     Args:
         start: first day.
         n_days: number of days D.
-        seed: `simulate_households` with the same seed, start and number of days lives in this weather.
+        random_state: `simulate_households` with the same seed, start and number of days lives in this weather.
 
     Returns:
         Columns `temperature_c` and `irradiance_w_m2` (on the level), index the 48 D half-hours in UTC by their start.
@@ -134,7 +134,7 @@ def london_weather(start: str = "2013-01-01", n_days: int = 365, seed: int = 0) 
         InputError: a start that is not a date, fewer days than 1, or a negative seed.
     """
     hours = half_hours(start, n_days)
-    random = generator(seed, 1)
+    random = generator(random_state, 1)
     season = 2 * np.pi * (hours.day_of_year.to_numpy() - 1) / 365.25
     clock = hours.hour.to_numpy() + hours.minute.to_numpy() / 60 + 0.25  # middle of the half-hour
     declination = -0.409 * np.cos(season + 0.17)
@@ -153,11 +153,11 @@ def london_weather(start: str = "2013-01-01", n_days: int = 365, seed: int = 0) 
     return pd.DataFrame({"temperature_c": temperature, "irradiance_w_m2": irradiance}, index=hours)
 
 
-def generator(seed: int, stream: int) -> np.random.Generator:
+def generator(random_state: int, stream: int) -> np.random.Generator:
     """Return one of several independent sources of chance of a seed."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed: expected a whole number of at least 0, got {seed!r}.")
-    return np.random.default_rng([int(seed), stream])
+    if isinstance(random_state, bool) or not isinstance(random_state, int | np.integer) or random_state < 0:
+        raise InputError(f"random_state: expected a whole number of at least 0, got {random_state!r}.")
+    return np.random.default_rng([int(random_state), stream])
 
 
 def half_hours(start: str, n_days: int) -> pd.DatetimeIndex:

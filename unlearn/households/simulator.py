@@ -41,7 +41,7 @@ def simulate_households(
     n_households: int = Simulator.n_households,
     start: str = Simulator.start,
     n_days: int = Simulator.n_days,
-    seed: int = Simulator.seed,
+    random_state: int = Simulator.random_state,
     ev_share: float = Simulator.ev_share,
     heat_pump_share: float = Simulator.heat_pump_share,
     solar_share: float = Simulator.solar_share,
@@ -62,7 +62,7 @@ def simulate_households(
         n_households: number of households H.
         start: first day.
         n_days: number of days D.
-        seed: seed of the random generator; the same seed gives the same bits on one machine.
+        random_state: seed of the random generator; the same seed gives the same bits on one machine.
         ev_share: share of households with an electric vehicle, likelier where income is high.
         heat_pump_share: share with a heat pump.
         solar_share: share with solar cells.
@@ -81,13 +81,13 @@ def simulate_households(
     for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not 0 <= share <= 1:
             raise InputError(f"{name}_share: expected a share from 0 to 1, got {share!r}.")
-    weather = london_weather(start, n_days, seed)
-    households = draw_population(n_households, shares, generator(seed, 0))
+    weather = london_weather(start, n_days, random_state)
+    households = draw_population(n_households, shares, generator(random_state, 0))
     first = parse_day("start", start)
     kwh = np.empty((n_households, len(weather)), dtype=np.float32)
     for block, begin in enumerate(range(0, n_households, _BLOCK)):
         rows = slice(begin, begin + _BLOCK)
-        kwh[rows] = _simulate(households.iloc[rows], weather, first, generator(seed, 2 + block))
+        kwh[rows] = _simulate(households.iloc[rows], weather, first, generator(random_state, 2 + block))
     return household_profiles(
         "simulated households",
         mark_simulated(kwh.reshape(-1, STEPS)),

@@ -140,6 +140,6 @@ def test_unknown_choices_are_refused(linear, dataset, cost, field: str, bad: str
 
 
 def test_a_study_of_another_data_set_is_refused(linear, cost, grid) -> None:
-    other = unlearn.load_dataset("synthetic", n_hours=1400, seed=5, nominal_mw=grid.nominal_load_mw)
+    other = unlearn.load_dataset("synthetic", n_hours=1400, random_state=5, nominal_mw=grid.nominal_load_mw)
     with pytest.raises(InputError, match="do not match"):
         _ = Study(linear, other, cost).objective

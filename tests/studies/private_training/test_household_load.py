@@ -19,7 +19,7 @@ from unlearn.studies.private_training.household_load import MEAN, HouseholdLoadO
 
 @pytest.fixture(scope="module")
 def sides() -> tuple[HouseholdProfiles, HouseholdProfiles]:
-    train, holdout = split_households(simulate_households(60, n_days=60, seed=2), 0.5, 0)
+    train, holdout = split_households(simulate_households(60, n_days=60, random_state=2), 0.5, 0)
     return train, holdout
 
 

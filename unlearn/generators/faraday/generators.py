@@ -189,7 +189,7 @@ class StartOptions:
     n_households: int = 150
     start: str = "2013-01-01"
     n_days: int = 365
-    seed: int = 1_000_003
+    random_state: int = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class PrivateFaradayGenerator(FaradayPrivacy, Generator):
         from unlearn.store import Store
 
         if self.start == "nothing":
-            return untrained_faraday(segments, n_steps, self.vae, seed=self.simulated.seed)
+            return untrained_faraday(segments, n_steps, self.vae, seed=self.simulated.random_state)
 
         def fit() -> Faraday:
             simulated = relabelled(simulate_households(**asdict(self.simulated)), segments)

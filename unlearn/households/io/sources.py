@@ -84,7 +84,7 @@ class Simulator(_Chosen):
     n_households: int = 200
     start: str = "2013-01-01"
     n_days: int = 365
-    seed: int = 0
+    random_state: int = 0
     ev_share: float = 0.03
     heat_pump_share: float = 0.01
     solar_share: float = 0.02

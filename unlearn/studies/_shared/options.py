@@ -69,14 +69,14 @@ class SplitOptions:
         validation: None is the protocol's: 0 published, 0.1 fair.
         core: share of the training rows that extractors are trained on.
         core_choice: random as in the published code, first as in the paper's text.
-        seed: of the core.
+        random_state: of the core.
     """
 
     train: float | None = None
     validation: float | None = None
     core: float = 0.3
     core_choice: str = "random"
-    seed: int = 0
+    random_state: int = 0
 
     def spec(self, protocol: str) -> SplitSpec:
         """The split of a protocol with what is changed in it."""
@@ -89,7 +89,7 @@ class SplitOptions:
             validation=base.validation if self.validation is None else self.validation,
             core=self.core,
             core_choice=self.core_choice,
-            seed=self.seed,
+            random_state=self.random_state,
         )
 
 
