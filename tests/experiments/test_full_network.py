@@ -102,7 +102,7 @@ def test_the_configured_run_is_the_librarys_default() -> None:
         ("protocol=published", "expected protocol=fair"),
         ("full_network.rows=100000", "full_network.rows: expected 2 to 420"),
         ("full_network.architecture=tree", "architecture: expected one of cnn, mixer"),
-        ("full_network.seeds=[]", "full_network.seeds: expected at least one seed"),
+        ("full_network.seeds=[]", "full_network.seeds: expected at least one"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(run: Runner, override: str, message: str) -> None:
