@@ -35,7 +35,7 @@ class Part:
         """The job of this part alone."""
         data = job.data if self.year is None else replace(job.data, year=self.year)
         # Only a run over seeds draws the core anew for each; otherwise split.random_state is what was asked for.
-        split = job.split if job.paper.seeds is None else replace(job.split, seed=self.seed)
+        split = job.split if job.paper.seeds is None else replace(job.split, random_state=self.seed)
         own = many_forecasters(job)[self.forecaster]
         return replace(own, protocol=self.protocol, seed=self.seed, split=split, data=data)
 

@@ -52,7 +52,7 @@ def measured(job: Job) -> pd.DataFrame:
     cost = job.grid.build()
 
     def fitted(seed: int) -> tuple[LoadDataset, Forecaster]:
-        own = replace(job, seed=seed, split=replace(job.split, seed=seed))
+        own = replace(job, seed=seed, split=replace(job.split, random_state=seed))
         dataset = build_dataset(own, cost)
         return dataset, build_model(own, dataset)
 
