@@ -105,7 +105,7 @@ def test_weights_that_do_not_fit_their_card_are_refused(saved, name):
 def test_the_card_says_how_the_rows_were_divided(linear):
     split = linear.card.split
     assert split["rows"] == {"train": 980, "validation": 140, "test": 280, "core": 294, "sensitive": 686}
-    assert split["shares"] == {"train": 0.7, "validation": 0.1, "core": 0.3, "core_choice": "random", "seed": 0}
+    assert split["shares"] == {"train": 0.7, "validation": 0.1, "core": 0.3, "core_choice": "random", "random_state": 0}
 
 
 def test_a_saved_model_is_destroyed_with_its_folder(linear, tmp_path):
