@@ -79,6 +79,13 @@ def test_learning_that_was_worth_it_is_told_from_learning_that_was_not() -> None
     assert "1.20 times real households" in better
 
 
+def test_money_in_thousands_is_written_out() -> None:
+    records = made()
+    records.loc[records["metric"].eq("cost"), "value"] *= 12.5
+    assert "after training on real households 1,250" in " ".join(summarise(records))
+    assert {row[name] for row in value_table(records) for name in row if name.startswith("load")} == {"1,500"}
+
+
 @pytest.mark.parametrize(("auc", "said"), [(0.5, "it no longer does (AUC 0.50"), (0.9, "it still does (AUC 0.90")])
 def test_outliers_are_told_as_they_were_found(auc: float, said: str) -> None:
     sentences = " ".join(summarise(made(private_auc=auc)))

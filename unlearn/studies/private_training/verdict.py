@@ -141,7 +141,9 @@ def value_table(records: pd.DataFrame) -> list[dict[str, str]]:
         row = {"trained": _said(way)}
         row |= {aspect: text(table.headline(way, aspect)) for aspect in ASPECTS}
         row["AUC against real days"] = text(table.discriminator(way))
-        row |= {f"{task}: {TASKS[task][0]}".replace("_", " "): text(table.task(task, way)) for task in table.tasks}
+        row |= {
+            f"{task}: {TASKS[task][0]}".replace("_", " "): text(table.task(task, way), "short") for task in table.tasks
+        }
         row["strongest attack"] = strongest(table.attacks(way))
         rows.append(row)
     return rows
@@ -190,11 +192,12 @@ def _against_start(own: Spread, start: Spread, better: str) -> str:
 def _used(table: PrivateTable, task: str) -> list[str]:
     _, title, better = TASKS[task]
     real, start = table.baselines(task)["real households"], table.task(task, START)
-    sentences = [f"{capital(title)} ({better} is better): after training on real households {text(real)}."]
+    sentences = [f"{capital(title)} ({better} is better): after training on real households {text(real, 'short')}."]
     for way in table.private:
         own = table.task(task, way)
         if own and start:
-            said = f"{_said(way)}: {text(own)}, {_against_start(own, start, better)} no household seen, {text(start)}"
+            against = f"{_against_start(own, start, better)} no household seen, {text(start, 'short')}"
+            said = f"{_said(way)}: {text(own, 'short')}, {against}"
             times = f"; {own.mean / real.mean:.2f} times real households" if real else ""
             sentences.append(f"{said}{times}.")
     return [" ".join(sentences)]
