@@ -5,7 +5,7 @@
 >>> data = unlearn.load_dataset("synthetic", nominal_mw=grid.nominal_load_mw)
 >>> model = unlearn.fit_linear(data)
 >>> result = unlearn.forget(model, data, rows=range(500))
->>> useful = unlearn.reweight(model, data, range(500), "cost", l1_budget=0.1, grid=grid)
+>>> useful = unlearn.tune(result.model, data, "cost", "scale", grid=grid)
 """
 
 from typing import TYPE_CHECKING
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
         Forgotten,
         Reweighting,
         TrainedModule,
+        Tuned,
+        Tuning,
         forget,
         forget_rows,
         newton_update,
         retrain,
         reweight,
         select,
+        tune,
     )
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -62,6 +65,8 @@ __all__ = [
     # forgetting
     "Forgotten", "IhvpOptions", "Reweighting", "forget", "forget_rows", "newton_update", "retrain",
     "reweight", "select",
+    # making a model useful again from what remains; methods as objects are in unlearn.unlearning.tuning
+    "Tuned", "Tuning", "tune",
     # any PyTorch model; more of it in unlearn.influence
     "TrainedModule",
     # errors

@@ -103,14 +103,18 @@ class Weighted:
             require_finite(name, as_floats(name, weight, 0))
             if isinstance(part, type) or not isinstance(part, Criterion):
                 raise InputError(f"Weighted: expected criteria such as unlearn.MSE(), got {part!r}.")
-        self._parts = dict(parts)
-        self.name = "+".join(f"{weight:g}*{part.name}" for part, weight in self._parts.items())
+        self.parts = dict(parts)
+        self.name = "+".join(f"{weight:g}*{part.name}" for part, weight in self.parts.items())
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
         import torch
 
-        terms = [weight * part(forecast_pu, load_pu) for part, weight in self._parts.items()]
+        terms = [weight * part(forecast_pu, load_pu) for part, weight in self.parts.items()]
         return torch.stack(terms).sum(dim=0)
+
+    def fresh(self) -> Weighted:
+        """The same sum of parts that have priced nothing yet."""
+        return Weighted({fresh(part): weight for part, weight in self.parts.items()})
 
 
 class OperatingCostCriterion:
@@ -128,6 +132,16 @@ class OperatingCostCriterion:
 
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
         return self.grid(forecast_pu, load_pu).total
+
+    def fresh(self) -> OperatingCostCriterion:
+        """The same on a grid that has priced nothing yet: prices depend, to the last bit, on what it prices alone."""
+        return OperatingCostCriterion(self.grid.fresh())
+
+
+def fresh(criterion: Criterion) -> Criterion:
+    """A criterion that remembers nothing of what it was called with; one that cannot is returned as it is."""
+    own = getattr(criterion, "fresh", None)
+    return criterion if own is None else own()
 
 
 #: Criteria by name.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
 from unlearn.data import LoadDataset, StandardScaler, distinct_columns
-from unlearn.errors import MismatchError
+from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters.head import HeadObjective, HeadStatistics
 from unlearn.records import provenance
 
@@ -84,6 +84,7 @@ class ModelCard:
         history: training record (losses per epoch, best epoch).
         versions: versions of the packages at training.
         forgotten: what was forgotten since, a step each, in order.
+        tuned: recipe and parameters of the tuning of its forecasts, empty where there is none; see `unlearn.tune`.
     """
 
     kind: str
@@ -102,19 +103,21 @@ class ModelCard:
     history: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     forgotten: list[dict[str, Any]] = field(default_factory=list)
+    tuned: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class Forecaster(nn.Module):
-    """Maps raw features (n, B, F) to loads in p.u. (n, B): `W φ(x)`, in float64.
+    """Maps raw features (n, B, F) to loads in p.u. (n, B): `W φ(x)`, in float64; `V φ(x)` once it is tuned.
 
     Subclasses give `design`, the fixed map φ with an intercept as its last column; scaler and
     extractor live inside it. `head` is W, shape (B, D). `weights` says what W is the minimiser for:
     the weight of each of the head's n training rows for each output, shape (n, B), ones when fitted.
     `forgotten`, of the same shape, says which of these measurements were forgotten; their weight is 0, but so may be
     that of others, which re-weighting has switched off. With both, a model can forget again and again.
+    `tuned` is V, shape (B, D), the head of a tuned model, beneath which W stays as it was; without a row otherwise.
     `parts` says what each of the data set's N rows was used for: `UNUSED`, `HEAD` or `FROZEN` (the extractor alone).
     `statistics` are the sums over the rows with these weights, enough to forget rows without the
     others; None in a model that was saved before they were kept (see `with_statistics`).
@@ -126,8 +129,11 @@ class Forecaster(nn.Module):
     weights: Tensor
     forgotten: Tensor
     parts: Tensor
+    tuned: Tensor
     statistics: HeadStatistics | None
     design_noise = 0.0
+    #: How the tuned head was found, see `unlearn.Tuning`; lost on the way through a file, where the card says it.
+    recipe: object = None
 
     def __init__(self, card: ModelCard, n_columns: int) -> None:
         super().__init__()
@@ -137,6 +143,7 @@ class Forecaster(nn.Module):
         self.register_buffer("forgotten", torch.zeros((0, len(card.load_names)), dtype=torch.bool))
         self.register_buffer("parts", torch.zeros(0, dtype=torch.uint8))
         self.register_buffer("head", torch.full((len(card.load_names), n_columns), torch.nan, dtype=torch.float64))
+        self.register_buffer("tuned", torch.zeros((0, n_columns), dtype=torch.float64))
 
     def design(self, features: Tensor) -> Tensor:
         """Features of the head, intercept last, shape (n, D)."""
@@ -147,12 +154,45 @@ class Forecaster(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define column_names()")
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.design(features.double()) @ self.head.T
+        return self.design(features.double()) @ (self.tuned if self.is_tuned else self.head).T
 
     @property
     def theta(self) -> Tensor:
-        """The head as a flat vector, shape (P,)."""
+        """The least-squares head as a flat vector, shape (P,), which unlearning works on whether tuned or not."""
         return self.head.detach().reshape(-1).clone()
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether forecasts come from a tuned head."""
+        return len(self.tuned) > 0
+
+    def untuned(self) -> Forecaster:
+        """Return a copy that forecasts with its least-squares head."""
+        return self.with_theta(self.theta)
+
+    def with_tuned(self, tuned: Tensor, recipe: object, said: dict[str, Any]) -> Forecaster:
+        """Return a copy that forecasts with a tuned head.
+
+        Args:
+            tuned: V, shape (B, D).
+            recipe: how it was tuned, to be repeated when the model forgets again.
+            said: the same for the card, as JSON.
+        """
+        other = self.with_theta(self.theta)
+        other.tuned, other.recipe, other.card = tuned.detach().clone(), recipe, replace(self.card, tuned=said)
+        return other
+
+    def require_untuned(self, what: str) -> None:
+        """Refuse a tuned model where the least-squares head is meant.
+
+        Raises:
+            InputError: it is tuned.
+        """
+        if self.is_tuned:
+            raise InputError(
+                f"{what}: expected a model that forecasts with its least-squares head, got one tuned by "
+                f"{self.card.tuned.get('method', {}).get('name', 'hand')}. Pass model.untuned(), and tune the result."
+            )
 
     def with_theta(
         self,
@@ -162,7 +202,7 @@ class Forecaster(nn.Module):
         statistics: HeadStatistics | None = None,
         forgotten: Tensor | None = None,
     ) -> Forecaster:
-        """Return a copy with another head; frozen parts (extractor, scaler, card, statistics) are shared.
+        """Return an untuned copy with another head; frozen parts (extractor, scaler, card, statistics) are shared.
 
         Args:
             theta: the head as a flat vector, shape (P,).
@@ -174,13 +214,15 @@ class Forecaster(nn.Module):
         other = copy.copy(self)
         other._buffers = dict(self._buffers)
         other.head = theta.detach().reshape(self.head.shape).clone()
+        if self.is_tuned:
+            other.tuned, other.recipe, other.card = self.tuned[:0], None, replace(self.card, tuned={})
         other.weights = (self.weights if weights is None else weights).detach().clone()
         if forgotten is not None:
             other.forgotten = forgotten.detach().clone()
         if weights is not None:
             other.statistics = statistics
         if event is not None:
-            other.card = replace(self.card, forgotten=[*self.card.forgotten, event])
+            other.card = replace(other.card, forgotten=[*self.card.forgotten, event])
         return other
 
     def with_statistics(self, dataset: LoadDataset) -> Forecaster:
@@ -193,7 +235,7 @@ class Forecaster(nn.Module):
         statistics = HeadStatistics.of(objective.design, objective.target, self.weights)
         other = self.with_theta(self.theta, self.weights, statistics=statistics)
         other.parts = self.parts_of(dataset)
-        other.card = replace(self.card, first_hour=dataset.timestamps[0].isoformat())
+        other.card = replace(other.card, first_hour=dataset.timestamps[0].isoformat())
         return other
 
     def parts_of(self, dataset: LoadDataset) -> Tensor:
@@ -231,7 +273,7 @@ class Forecaster(nn.Module):
         ones = torch.ones((objective.n_samples, objective.n_outputs), dtype=torch.float64)
         statistics = HeadStatistics.of(objective.design, objective.target, ones)
         other = self.with_theta(objective.fit(), ones, statistics=statistics, forgotten=torch.zeros_like(ones).bool())
-        other.parts, other.card = self.parts_of(dataset), replace(self.card, forgotten=[])
+        other.parts, other.card = self.parts_of(dataset), replace(other.card, forgotten=[])
         return other
 
     def forecast(self, features: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ from unlearn.records import CARD, read_card, read_safetensors, write_card, write
 
 WEIGHTS = "model.safetensors"
 
-_OF_ROWS = ("weights", "forgotten", "parts")
+_OF_ROWS = ("weights", "forgotten", "parts", "tuned")
 _MEND = "Fit and save the model again."
 
 
@@ -62,10 +62,14 @@ def load_forecaster(folder: str | Path, spec: ForecasterSpec | None = None) -> F
         raise InputError(f"{folder / CARD}: not a model card of this version ({error}).") from error
     try:
         if "weights" in weights:  # earlier versions took what has no weight as forgotten, and kept no hours
-            weights = {"forgotten": weights["weights"] == 0, "parts": model.parts, **weights}
+            weights = {"forgotten": weights["weights"] == 0, "parts": model.parts, "tuned": model.tuned, **weights}
         # As many rows as the file has; everything else has the shape that the card gives.
         for name in _OF_ROWS:
             setattr(model, name, torch.empty_like(weights.get(name, getattr(model, name))))
+        if len(model.tuned) and model.tuned.shape != model.head.shape:
+            raise InputError(
+                f"expected a tuned head of shape {tuple(model.head.shape)}, got {tuple(model.tuned.shape)}."
+            )
         model.load_state_dict({name: value for name, value in weights.items() if not name.startswith(PREFIX)})
         model.statistics = HeadStatistics.from_tensors(weights, *model.head.shape)
     except (RuntimeError, InputError) as error:

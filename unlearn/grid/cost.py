@@ -115,6 +115,10 @@ class OperatingCost:
     def __repr__(self) -> str:
         return f"OperatingCost({self.case!r}, backend={self.backend!r}, bounds={self.bounds!r})"
 
+    def fresh(self) -> OperatingCost:
+        """The same grid and backend, with no critical region learnt yet."""
+        return OperatingCost(self.case, *self._settings)
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the grid and what prices its hours."""

@@ -136,8 +136,9 @@ def criterion_gradient(
         chunk: samples that are differentiated at once; the result does not depend on it.
 
     Raises:
-        InputError: no samples, or a model without finite parameters.
+        InputError: no samples, a tuned model, or one without finite parameters.
     """
+    model.require_untuned("influence")
     if not len(load_pu):
         raise InputError(f"{criterion.name} gradient: expected evaluation samples, got none.")
     theta = model.theta

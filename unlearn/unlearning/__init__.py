@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from unlearn.unlearning.reweighting import Reweighting, reweight
     from unlearn.unlearning.steps import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
     from unlearn.unlearning.trained import ForgottenModule, TrainedModule
+    from unlearn.unlearning.tuning import TUNINGS, Tuned, Tuning, tune
 else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     # complete, complete without the other data, and re-weighted; all return the same
     "Forgotten", "forget", "forget_rows", "reweight",
+    # useful again, from what remains alone; its methods as objects are in unlearn.unlearning.tuning
+    "TUNINGS", "Tuned", "Tuning", "tune",
     # any trained module
     "ForgottenModule", "TrainedModule",
     # its parts

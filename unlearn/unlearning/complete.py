@@ -16,7 +16,15 @@ from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY, IhvpOptions
-from unlearn.unlearning.result import Forgotten, Request, concluded, earlier, resolve, why_incomplete
+from unlearn.unlearning.result import (
+    Forgotten,
+    Request,
+    concluded,
+    earlier,
+    resolve,
+    why_incomplete,
+    with_tuning,
+)
 from unlearn.unlearning.steps import (
     FORMS,
     exact_step,
@@ -26,6 +34,7 @@ from unlearn.unlearning.steps import (
     retrained_head,
     statistics_step,
 )
+from unlearn.unlearning.tuning.recipe import Tuning, apply, recipe_of
 
 
 def forget(
@@ -37,6 +46,7 @@ def forget(
     form: str = "unlearn_gradient",
     ihvp: IhvpOptions | None = None,
     compare_retrained: bool = False,
+    tune: Tuning | None = None,
 ) -> Forgotten:
     """Remove training rows from a forecaster completely, without retraining it (eq. 8).
 
@@ -53,6 +63,8 @@ def forget(
         form: form of the update, see `newton_update`.
         ihvp: how to solve with the Hessian.
         compare_retrained: also refit on what remains and report the distance.
+        tune: recipe to tune the result by, from what remains alone. A model that is tuned already is un-tuned, forgets
+            exactly, and is tuned anew; None takes the recipe that it has, if any. `model.untuned()` has none.
 
     Raises:
         InputError: `rows` that are none, all, not in the data set, repeated, forgotten before, or that the head was not
@@ -65,6 +77,7 @@ def forget(
     """
     start = time.perf_counter()
     require_choice("form", form, FORMS)
+    recipe = tune or recipe_of(model)
     model.require_match(dataset)
     require_trained(model)
     request = resolve(model, rows, loads, dataset)
@@ -87,12 +100,18 @@ def forget(
         distance = relative_distance(step.theta, retrained.reshape(-1))
     said = why_incomplete(model, request, step, form, ihvp)
     seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
-    return concluded(model, request, step, loads, said, seconds, distance_to_retrained=distance)
+    done = concluded(model, request, step, loads, said, seconds, distance_to_retrained=distance)
+    return done if recipe is None else with_tuning(done, apply(recipe, done.model, dataset))
 
 
 TAKEN_AS_GIVEN = (
     "The removed rows were taken as given: the model keeps sums over its training rows, which cannot tell whether "
     "these are the very features and loads that it was fitted on."
+)
+
+TUNING_DROPPED = (
+    "The tuning was dropped, because it is computed from the rows that remain, and these were not given: forecasts "
+    "come from the least-squares head. Tune the result with the data set."
 )
 
 #: Share of `Σ w y²` by which residuals may be negative through rounding.
@@ -169,7 +188,8 @@ def forget_rows(
     step = step.without(emptied, model)
     said = why_incomplete(model, request, step)
     seconds = {"prepare": prepared - start, "unlearn": time.perf_counter() - prepared}
-    return concluded(model, request, step, loads, said, seconds, given=[TAKEN_AS_GIVEN])
+    further = [TUNING_DROPPED] if model.is_tuned else []
+    return concluded(model, request, step, loads, said, seconds, given=[TAKEN_AS_GIVEN], further=further)
 
 
 def _paired(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from unlearn.forecasters import Forecaster
 from unlearn.forecasters.base import FROZEN, HEAD, UNUSED
 from unlearn.linalg import IhvpOptions
 from unlearn.unlearning.steps import AT_MINIMUM, Step, relative_distance
+
+if TYPE_CHECKING:
+    from unlearn.unlearning.tuning.recipe import Tuned
 
 _WHAT = "rows to unlearn"
 
@@ -310,6 +314,7 @@ class Forgotten:
         seconds: wall time by stage.
         limitations: what still depends on the removed rows, in sentences; read this before you
             certify a deletion.
+        tuned: how the model was tuned afterwards, from what remains alone; None if it was not.
     """
 
     model: Forecaster
@@ -325,12 +330,14 @@ class Forgotten:
     statistics: dict[str, float | str]
     seconds: dict[str, float]
     limitations: list[str] = field(default_factory=list)
+    tuned: Tuned | None = None
 
     def __repr__(self) -> str:
         kind = "complete" if self.complete else "complete as given" if self.complete_as_given else "not complete"
         by = "" if self.criterion is None else f", re-weighted by {self.criterion}"
         left = f", rows not forgotten: {len(self.not_forgotten)}" if len(self.not_forgotten) else ""
-        return f"Forgotten({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}{left}, {kind}{by})"
+        then = "" if self.tuned is None else f", tuned by {self.tuned.method} for {self.tuned.criterion}"
+        return f"Forgotten({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}{left}, {kind}{by}{then})"
 
 
 def concluded(
@@ -374,8 +381,27 @@ def concluded(
         distance_to_original=relative_distance(step.theta, model.theta),
         distance_to_retrained=distance_to_retrained,
         criterion=criterion,
-        **verdict,
+        complete=verdict["complete"],
+        complete_as_given=verdict["complete_as_given"],
         statistics=step.statistics,
         seconds=seconds,
         limitations=[*kept_constants(model), *what_happened(model, request), *said, *given, OLD_MODEL, *further],
     )
+
+
+def with_tuning(done: Forgotten, tuned: Tuned) -> Forgotten:
+    """The result with the model as it was tuned afterwards, and what is to be said of that."""
+    return replace(
+        done,
+        model=tuned.model,
+        tuned=tuned,
+        seconds={**done.seconds, "tune": sum(tuned.seconds.values())},
+        limitations=[*done.limitations, RECIPE_KEPT],
+    )
+
+
+#: What tuning keeps.
+RECIPE_KEPT = (
+    "The forecasts are tuned with the remaining rows alone; the recipe (method, criterion, grid, folds) is kept as it "
+    "was given. If it was chosen by looking at the removed rows, that choice stays."
+)

@@ -156,6 +156,7 @@ def reweight(
     start = time.perf_counter()
     program = Reweighting(l1_budget, linf_budget)
     wanted = make_criterion(criterion, grid)
+    model.require_untuned("reweight")
     model.require_match(dataset)
     require_trained(model)
     request = resolve(model, rows, dataset=dataset)

@@ -1,0 +1,110 @@
+"""Tunings that correct a bias: one factor for all loads, or a factor and a constant for each."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.unlearning.tuning.methods import Affine, Scale, Solved
+from unlearn.unlearning.tuning.problem import TuningProblem
+
+#: Factors that are tried before the best of them is refined.
+FACTORS = 31
+
+#: Width of k below which its search ends; a criterion is flat at its minimum.
+ACCURACY = 1e-7
+
+#: Relative step of the difference that tells how steep the criterion still is.
+_STEP = 1e-6
+
+
+def solve_scale(problem: TuningProblem, method: Scale) -> Solved:
+    """Find the factor of least criterion on left-out forecasts: a grid, then Brent's method around its best point."""
+    from scipy.optimize import minimize_scalar
+
+    forecast = problem.left_out
+    before = problem.judge(forecast)
+    tried = np.unique([*np.geomspace(method.low, method.high, FACTORS), *((1.0,) if _spans_one(method) else ())])
+    found = [problem.judge(float(k) * forecast) for k in tried]
+    best = int(np.argmin(found))
+    low, high = tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)]
+    refined = minimize_scalar(
+        lambda k: problem.judge(float(k) * forecast),
+        bounds=(float(low), float(high)),
+        method="bounded",
+        options={"xatol": ACCURACY},
+    )
+    factor, after = (float(refined.x), float(refined.fun))
+    if found[best] <= after:
+        factor, after = float(tried[best]), found[best]
+    steep = [problem.judge(factor * (1 + step) * forecast) for step in (-_STEP, _STEP)]
+    slope = (steep[1] - steep[0]) / (2 * _STEP * factor)
+    steps = len(tried) + int(refined.nfev)
+    head = factor * problem.least_squares
+    return Solved(head, {"k": factor}, before, after, steps, {"gradient_norm": abs(slope)})
+
+
+def _spans_one(method: Scale) -> bool:
+    return method.low <= 1 <= method.high
+
+
+def solve_affine(problem: TuningProblem, method: Affine) -> Solved:
+    """Find factor and constant of each load of least criterion on left-out forecasts, by L-BFGS from the best scale.
+
+    The variables are scaled by each load's mean, so that one step means as much for either. Moves away from the best
+    scale are held back by μ/2 times the mean squared change of forecasts: the grid hardly minds which bus is wrong.
+    """
+    forecast, live = problem.left_out, problem.live
+    size = torch.where(live, problem.judged_target.mean(dim=0), 1.0).clamp_min(1e-12)
+    before, trust = problem.judge(forecast), float(method.trust or 0.0)
+    start = solve_scale(problem, Scale())
+    scaled = start.parameters["k"] * forecast
+
+    def split(x: Tensor) -> tuple[Tensor, Tensor]:
+        constant, factor = x.reshape(2, -1)
+        return torch.where(live, constant * size, 0.0), factor
+
+    def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
+        constant, factor = split(torch.from_numpy(x))
+        moved = constant + factor * forecast
+        value, slope = problem.slope(moved)
+        change = moved - scaled
+        value += 0.5 * trust * float(change.square().sum(dim=1).mean())
+        slope = slope + trust / len(change) * change
+        gradient = torch.stack([slope.sum(dim=0) * size * live, (slope * forecast).sum(dim=0)])
+        return value, gradient.reshape(-1).numpy()
+
+    first = np.concatenate([np.zeros(problem.n_outputs), np.full(problem.n_outputs, start.parameters["k"])])
+    x, _, steps, gradient = descend(evaluate, first, problem.at_most(method.steps))
+    constant, factor = split(torch.from_numpy(x))
+    head = factor[:, None] * problem.least_squares
+    head[:, -1] += constant  # the design ends with the intercept's ones
+    after = problem.judge(constant + factor * forecast)
+    parameters = {"mu": trust, "a_pu": constant.tolist(), "k": factor.tolist()}
+    return Solved(head, parameters, before, after, steps, {"gradient_norm": float(np.linalg.norm(gradient))})
+
+
+def descend(evaluate, start: np.ndarray, steps: int) -> tuple[np.ndarray, float, int, np.ndarray]:  # type: ignore[no-untyped-def]
+    """L-BFGS that returns the best point that it saw: at kinks a line search may end on a worse one.
+
+    Args:
+        evaluate: value and gradient at a point.
+        start: where it begins.
+        steps: at most.
+
+    Returns:
+        Point, value, steps, gradient there.
+    """
+    from scipy.optimize import minimize
+
+    best: list = [np.inf, start, np.zeros_like(start)]
+
+    def watched(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = evaluate(x)
+        if value < best[0]:
+            best[:] = [value, x.copy(), gradient.copy()]
+        return value, gradient
+
+    found = minimize(watched, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "ftol": 1e-10})
+    return best[1], float(best[0]), int(found.nit), best[2]

@@ -1,0 +1,276 @@
+"""What a tuning is computed from: the remaining rows of a head, and nothing else.
+
+Every result is a function of these rows, in their order, down to its last bit: the least-squares head is solved from
+them anew, and a grid prices with regions that it learns from them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.checks import BoolArray, IntArray
+from unlearn.criteria import Criterion
+from unlearn.errors import InputError, SingularHessianError
+from unlearn.forecasters import HeadObjective
+from unlearn.grid import OperatingCost
+from unlearn.linalg.gram import dependent_columns
+from unlearn.linalg.operators import spectrum_and_limit
+
+#: Steps of a solver where candidates are compared.
+ROUGH_STEPS = 20
+
+#: Refinements of a weighted least-squares head, with residuals from the rows themselves.
+REFINEMENTS = 2
+
+
+class TuningProblem:
+    """Rows R of a head, what their forecasts are judged by, and their weeks.
+
+    Attributes:
+        design: Φ, shape (n, D).
+        target: true loads in p.u., shape (n, B); 0 for a load that has no row left, whose forecast is 0.
+        kept: which measurements remain, shape (n, B), bool; rows differ between loads where single loads were
+            forgotten.
+        judged: rows on which the criterion is evaluated, shape (n,), bool: those with all loads, among those asked for.
+        block: number of each row's block (its calendar week), shape (n,).
+        criterion: what forecasts are judged by.
+        ridge: of the Gram matrix, `(l2 / 2) B`.
+        rough: whether it is a part that hyper-parameters are chosen on, where solvers may stop early.
+    """
+
+    rough = False
+
+    def __init__(
+        self,
+        design: Tensor,
+        target: Tensor,
+        kept: Tensor,
+        judged: Tensor,
+        block: IntArray,
+        criterion: Criterion,
+        l2: float = 0.0,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.live = kept.any(dim=0)
+        self.design, self.kept, self.judged, self.block = design, kept, judged, block
+        self.target = torch.where(self.live, target, 0.0)
+        self.criterion, self.l2, self.names = criterion, l2, names
+        self.n_rows, self.n_columns = design.shape
+        self.n_outputs = target.shape[1]
+        self.ridge = 0.5 * l2 * self.n_outputs
+
+    @cached_property
+    def groups(self) -> list[tuple[Tensor, Tensor]]:
+        """Outputs that share their rows: positions, and which rows, shape (n,), float64."""
+        outputs = self.live.nonzero().squeeze(1)
+        columns, group = torch.unique(self.kept[:, outputs], dim=1, return_inverse=True)
+        return [(outputs[group == g], columns[:, g].double()) for g in range(columns.shape[1])]
+
+    @cached_property
+    def least_squares(self) -> Tensor:
+        """θ_U, shape (B, D): each output's least-squares head on its rows, solved from the rows by an SVD.
+
+        Raises:
+            SingularHessianError: rows that do not determine it.
+        """
+        if self.rough:
+            return self.weighted_fit(torch.ones(self.n_rows, dtype=torch.float64)).head
+        head = self.zeros()
+        objective = HeadObjective(self.design, self.target, self.l2, self.names)
+        for outputs, rows in self.groups:
+            head[outputs] = objective.fit(rows).reshape(head.shape)[outputs]
+        return head
+
+    def zeros(self) -> Tensor:
+        """A head of zeros, shape (B, D)."""
+        return torch.zeros((self.n_outputs, self.n_columns), dtype=torch.float64)
+
+    @cached_property
+    def judged_design(self) -> Tensor:
+        return self.design[self.judged]
+
+    @cached_property
+    def judged_target(self) -> Tensor:
+        return self.target[self.judged]
+
+    def judge(self, forecast_pu: Tensor) -> float:
+        """Mean criterion of forecasts of the judged rows."""
+        with torch.no_grad():
+            return float(self.criterion(forecast_pu, self.judged_target).mean())
+
+    def slope(self, forecast_pu: Tensor) -> tuple[float, Tensor]:
+        """Mean criterion of forecasts of the judged rows and its gradient in them, of their shape."""
+        point = forecast_pu.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            value = self.criterion(point, self.judged_target).mean()
+            (gradient,) = torch.autograd.grad(value, point)
+        return float(value.detach()), gradient
+
+    def value(self, head: Tensor) -> float:
+        """C of a head (B, D)."""
+        return self.judge(self.judged_design @ head.T)
+
+    def value_and_gradient(self, head: Tensor) -> tuple[float, Tensor]:
+        """C of a head and ∇C, (B, D); loads without a row left do not move."""
+        value, slope = self.slope(self.judged_design @ head.T)
+        gradient = slope.T @ self.judged_design
+        gradient[~self.live] = 0.0
+        return value, gradient
+
+    def gram(self, weights: Tensor) -> Tensor:
+        """`Φ' diag(w) Φ` of weights of any sign, shape (D, D)."""
+        return self.design.T @ (weights[:, None] * self.design)
+
+    def weighted_fit(self, weights: Tensor, grams: Sequence[Tensor] | None = None) -> WeightedFit:
+        """Weighted least squares: weights >= 0, shape (n,); `grams` of each group if they are known.
+
+        Raises:
+            SingularHessianError: the weighted Gram matrix is singular to rounding.
+        """
+        return WeightedFit(self, weights, grams)
+
+    def without(self, rows: BoolArray) -> TuningProblem:
+        """The problem that some rows are left out of.
+
+        Raises:
+            SingularHessianError: the others do not determine the head; found when it is asked for.
+        """
+        own = torch.from_numpy(~rows)
+        parts = (self.design[own], self.target[own], self.kept[own], self.judged[own], self.block[~rows])
+        other = TuningProblem(*parts, self.criterion, self.l2, self.names)
+        other.rough = True
+        return other
+
+    @cached_property
+    def left_out(self) -> Tensor:
+        """Least-squares forecasts of the judged rows by heads that left the row's block out, in closed form.
+
+        Without block I the head solves `(G − Φ_I'Φ_I) W' = Φ'Y − Φ_I'Y_I`. Where that is singular, because only
+        this block shows some feature, the head of least norm forecasts it.
+        """
+        forecast = torch.zeros_like(self.target)
+        for outputs, rows in self.groups:
+            design = rows[:, None] * self.design
+            gram, cross = design.T @ design, design.T @ self.target[:, outputs]
+            gram.diagonal().add_(self.ridge)
+            for block in np.unique(self.block):
+                own = torch.from_numpy(np.flatnonzero(self.block == block))
+                part = design[own]
+                head = least_norm(gram - part.T @ part, cross - part.T @ self.target[own][:, outputs])
+                forecast[own[:, None], outputs] = self.design[own] @ head
+        return forecast[self.judged]
+
+    def at_most(self, steps: int) -> int:
+        """Steps that a solver may take."""
+        return min(steps, ROUGH_STEPS) if self.rough else steps
+
+    def trust_unit(self) -> float:
+        """Unit of μ: the criterion over the squared error, both of forecasts that left their week out."""
+        error = float((self.left_out - self.judged_target).square().sum(dim=1).mean())
+        return abs(self.judge(self.left_out)) / max(error, torch.finfo(torch.float64).tiny)
+
+
+class WeightedFit:
+    """A weighted least-squares head: its value, and products with the inverse of its Gram matrix.
+
+    Attributes:
+        head: W_ε, shape (B, D).
+    """
+
+    def __init__(self, problem: TuningProblem, weights: Tensor, grams: Sequence[Tensor] | None = None) -> None:
+        self.problem, self.weights = problem, weights
+        self._factors: list[tuple[Tensor, Tensor]] = []
+        self.head = problem.zeros()
+        given = grams or [problem.gram(weights * rows) for _, rows in problem.groups]
+        for (outputs, rows), gram in zip(problem.groups, given, strict=True):
+            self._factors.append(_factor(gram, problem.ridge, problem.names))
+            self._fit(outputs, weights * rows)
+
+    def _fit(self, outputs: Tensor, weights: Tensor) -> None:
+        problem = self.problem
+        columns = torch.zeros((problem.n_columns, len(outputs)), dtype=torch.float64)
+        for _ in range(REFINEMENTS):
+            residual = weights[:, None] * (problem.target[:, outputs] - problem.design @ columns)
+            columns = columns + _solve(self._factors[-1], problem.design.T @ residual - problem.ridge * columns)
+        self.head[outputs] = columns.T
+
+    def inverse(self, gradient: Tensor) -> Tensor:
+        """`∇ G⁻¹` for a gradient (B, D), group by group."""
+        found = torch.zeros_like(gradient)
+        for (outputs, _), factor in zip(self.problem.groups, self._factors, strict=True):
+            found[outputs] = _solve(factor, gradient[outputs].T).T
+        return found
+
+    def weight_gradient(self, gradient: Tensor) -> Tensor:
+        """`∂C/∂ε_i = −∇C' H_ε⁻¹ ∇ℓ_i` at this head, from ∇C (B, D), shape (n,)."""
+        problem = self.problem
+        residual = problem.design @ self.head.T - problem.target
+        along = problem.design @ self.inverse(gradient).T
+        return -(residual * along * problem.kept).sum(dim=1)
+
+
+def _factor(gram: Tensor, ridge: float, names: Sequence[str] | None) -> tuple[Tensor, Tensor]:
+    """Scale of the columns, and the Cholesky factor of the scaled matrix.
+
+    Raises:
+        SingularHessianError: it is singular to rounding; names the dependent columns.
+    """
+    full = gram.clone()
+    full.diagonal().add_(ridge)
+    squares = full.diagonal()
+    scale = torch.where(squares > 0, squares, 1.0).rsqrt()
+    scaled = scale[:, None] * full * scale
+    spectrum, limit = spectrum_and_limit(scaled)
+    rank = int((spectrum > limit).sum())
+    if rank < len(scaled):
+        null = torch.linalg.eigh(scaled).eigenvectors[:, : len(scaled) - rank].T
+        raise SingularHessianError(
+            f"tuning: the rows that are left with weight do not determine the head: rank {rank} of {len(scaled)}; "
+            f"dependent features: {dependent_columns(null, names)}. Keep more rows, lower the budget, or fit with "
+            "l2 > 0."
+        )
+    return scale, torch.linalg.cholesky(scaled)
+
+
+def _solve(factor: tuple[Tensor, Tensor], columns: Tensor) -> Tensor:
+    scale, triangle = factor
+    return scale[:, None] * torch.cholesky_solve(scale[:, None] * columns, triangle)
+
+
+def least_norm(gram: Tensor, columns: Tensor) -> Tensor:
+    """Solve with a positive semi-definite matrix; where it is singular, by its pseudo-inverse."""
+    squares = gram.diagonal()
+    scale = torch.where(squares > 0, squares, 1.0).rsqrt()
+    scaled = scale[:, None] * gram * scale
+    spectrum, limit = spectrum_and_limit(scaled)
+    if float(spectrum[0]) > limit:
+        return _solve((scale, torch.linalg.cholesky(scaled)), columns)
+    values, vectors = torch.linalg.eigh(scaled)
+    inverse = torch.where(values > limit, 1 / values, 0.0)
+    return scale[:, None] * (vectors @ (inverse[:, None] * (vectors.T @ (scale[:, None] * columns))))
+
+
+def priced_by(criterion: object) -> OperatingCost | None:
+    """The grid of a criterion, or of a part of a weighted one."""
+    parts = getattr(criterion, "parts", {criterion: 1.0})
+    return next((own.grid for own in parts if isinstance(getattr(own, "grid", None), OperatingCost)), None)
+
+
+def folds_of(block: IntArray, n_folds: int) -> list[BoolArray]:
+    """Deal blocks out to folds in turn; rows of each fold, shape (n,) each.
+
+    Raises:
+        InputError: fewer blocks than folds.
+    """
+    blocks = np.unique(block)
+    if len(blocks) < n_folds:
+        raise InputError(
+            f"tune: expected rows in at least {n_folds} weeks, one for each fold, got {len(block)} rows in "
+            f"{len(blocks)} weeks. Keep more rows, or ask for fewer folds."
+        )
+    return [np.isin(block, blocks[fold::n_folds]) for fold in range(n_folds)]
