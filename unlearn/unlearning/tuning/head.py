@@ -44,7 +44,7 @@ def solve_head(problem: TuningProblem, method: Head) -> Solved:
 
 
 def _mean_gram(problem: TuningProblem, rows: torch.Tensor) -> torch.Tensor:
-    gram = problem.gram(rows) / rows.sum()
+    gram = (rows[:, None] * problem.design).T @ problem.design / rows.sum()
     # The coordinates need a root; a ridge of rounding's size keeps it where columns are nearly dependent.
     gram.diagonal().add_(problem.ridge / float(rows.sum()) + 1e-14 * float(gram.diagonal().max()))
     return gram

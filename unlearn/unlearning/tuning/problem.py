@@ -24,9 +24,6 @@ from unlearn.linalg.operators import spectrum_and_limit
 #: Steps of a solver where candidates are compared.
 ROUGH_STEPS = 20
 
-#: Refinements of a weighted least-squares head, with residuals from the rows themselves.
-REFINEMENTS = 2
-
 
 class TuningProblem:
     """Rows R of a head, what their forecasts are judged by, and their weeks.
@@ -122,17 +119,21 @@ class TuningProblem:
         gradient[~self.live] = 0.0
         return value, gradient
 
-    def gram(self, weights: Tensor) -> Tensor:
-        """`Φ' diag(w) Φ` of weights of any sign, shape (D, D)."""
-        return self.design.T @ (weights[:, None] * self.design)
+    def moments(self, weights: Tensor) -> list[Tensor]:
+        """`Φ' diag(w) [Φ, Y]` of each group of outputs, (D, D + B'), which is linear in weights (n,) of any sign."""
+        rows = [(weights * own)[:, None] * self.design for _, own in self.groups]
+        both = [torch.cat([self.design, self.target[:, outputs]], dim=1) for outputs, _ in self.groups]
+        return [own.T @ other for own, other in zip(rows, both, strict=True)]
 
-    def weighted_fit(self, weights: Tensor, grams: Sequence[Tensor] | None = None) -> WeightedFit:
-        """Weighted least squares: weights >= 0, shape (n,); `grams` of each group if they are known.
+    def weighted_fit(self, weights: Tensor, moments: Sequence[Tensor] | None = None) -> WeightedFit:
+        """Weighted least squares: weights >= 0, shape (n,).
+
+        With `moments`, if they are known, it is not refined: good enough to compare points of a line search.
 
         Raises:
             SingularHessianError: the weighted Gram matrix is singular to rounding.
         """
-        return WeightedFit(self, weights, grams)
+        return WeightedFit(self, weights, moments)
 
     def without(self, rows: BoolArray) -> TuningProblem:
         """The problem that some rows are left out of.
@@ -182,22 +183,23 @@ class WeightedFit:
         head: W_ε, shape (B, D).
     """
 
-    def __init__(self, problem: TuningProblem, weights: Tensor, grams: Sequence[Tensor] | None = None) -> None:
-        self.problem, self.weights = problem, weights
-        self._factors: list[tuple[Tensor, Tensor]] = []
+    def __init__(self, problem: TuningProblem, weights: Tensor, moments: Sequence[Tensor] | None = None) -> None:
+        self.problem = problem
         self.head = problem.zeros()
-        given = grams or [problem.gram(weights * rows) for _, rows in problem.groups]
-        for (outputs, rows), gram in zip(problem.groups, given, strict=True):
+        self._factors: list[tuple[Tensor, Tensor]] = []
+        for (outputs, rows), own in zip(problem.groups, moments or problem.moments(weights), strict=True):
+            gram, cross = own[:, : problem.n_columns], own[:, problem.n_columns :]
             self._factors.append(_factor(gram, problem.ridge, problem.names))
-            self._fit(outputs, weights * rows)
+            columns = _solve(self._factors[-1], cross)
+            if moments is None:
+                columns = columns + _solve(self._factors[-1], self._left(columns, outputs, weights * rows))
+            self.head[outputs] = columns.T
 
-    def _fit(self, outputs: Tensor, weights: Tensor) -> None:
+    def _left(self, columns: Tensor, outputs: Tensor, weights: Tensor) -> Tensor:
+        """What the normal equations lack, from the rows themselves, shape (D, B')."""
         problem = self.problem
-        columns = torch.zeros((problem.n_columns, len(outputs)), dtype=torch.float64)
-        for _ in range(REFINEMENTS):
-            residual = weights[:, None] * (problem.target[:, outputs] - problem.design @ columns)
-            columns = columns + _solve(self._factors[-1], problem.design.T @ residual - problem.ridge * columns)
-        self.head[outputs] = columns.T
+        residual = weights[:, None] * (problem.target[:, outputs] - problem.design @ columns)
+        return problem.design.T @ residual - problem.ridge * columns
 
     def inverse(self, gradient: Tensor) -> Tensor:
         """`∇ G⁻¹` for a gradient (B, D), group by group."""

@@ -16,13 +16,13 @@ from unlearn.unlearning.tuning.methods import Quantile, Solved
 from unlearn.unlearning.tuning.problem import TuningProblem, least_norm, priced_by
 
 #: Duality gap, relative to the loss, at which a quantile head counts as found, and where candidates are compared.
-GAP, ROUGH_GAP = 1e-9, 1e-4
+GAP, ROUGH_GAP = 1e-9, 1e-3
 
 #: Newton steps over all widths.
 STEPS = 400
 
 #: Factor by which the width shrinks once its problem is solved.
-SHRINK = 0.2
+SHRINK = 0.1
 
 #: Decrease that Newton's model promises, relative to the loss, at which a width's problem is solved.
 SOLVED = 1e-12
@@ -31,7 +31,7 @@ SOLVED = 1e-12
 RIDGE = 1e-8
 
 #: Halvings of a step's length.
-BISECTIONS = 30
+BISECTIONS = 40
 
 
 def taus(problem: TuningProblem, count: int) -> list[float]:
@@ -154,7 +154,10 @@ def _newton(near: Tensor, slope: Tensor, design: Tensor, width: float) -> Tensor
     hessian = near.T @ near
     # Fewer rows than columns may be near; this keeps the step finite, and is small beside the part of one row.
     hessian.diagonal().add_(RIDGE * design.square().mean(dim=0))
-    return 2 * width * least_norm(hessian, slope[:, None])[:, 0]
+    factor, failed = torch.linalg.cholesky_ex(hessian)
+    if int(failed):
+        return 2 * width * least_norm(hessian, slope[:, None])[:, 0]
+    return 2 * width * torch.cholesky_solve(slope[:, None], factor)[:, 0]
 
 
 def _length(residual: Tensor, change: Tensor, width: float, tau: float) -> float:

@@ -23,100 +23,106 @@ from unlearn.unlearning.tuning.problem import TuningProblem, WeightedFit
 ENOUGH = 1e-4
 
 #: Times that a step is shortened.
-HALVINGS = 8
+SHORTER = 8
+
+#: Share of a corner that counts as none.
+NONE = 1e-12
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Point:
-    """Where the search stands: weights, their Gram matrices, fit and criterion."""
+    """Where the search stands: weights, their moments, the fit, C and ∂C/∂ε."""
 
     weights: Tensor
-    grams: list[Tensor]
+    moments: list[Tensor]
     fit: WeightedFit
     value: float
+    gradient: Tensor
 
 
 def solve_weights(problem: TuningProblem, method: Weights) -> Solved:
     """Follow the gradient of `C(θ(ε))` to a stationary point within both budgets."""
     program = Reweighting(float(method.l1_budget or 0.0), method.linf_budget)
     ones = torch.ones(problem.n_rows, dtype=torch.float64)
-    point = _at(problem, ones, [problem.gram(rows) for _, rows in problem.groups])
-    before, gap, steps = point.value, 0.0, 0
+    point = _at(problem, ones, problem.moments(ones))
     atoms, shares = [ones], [1.0]
-    most = problem.at_most(method.steps)
-    for steps in tqdm(range(most + 1), desc="weights", leave=False, delay=2):
-        value, gradient = problem.value_and_gradient(point.fit.head)
-        slope = point.fit.weight_gradient(gradient)
+    most, steps = problem.at_most(method.steps), 0
+    bar = tqdm(total=most, desc="Frank-Wolfe steps", leave=False, delay=2)
+    while True:
+        slope = point.gradient
         corner = torch.from_numpy(program.weights(slope.numpy()))
         gap = float(slope @ (point.weights - corner))
-        if gap <= method.gap * abs(value) or steps == most:
+        if gap <= method.gap * abs(point.value) or steps == most:
             break
         away = max(range(len(atoms)), key=lambda i: float(slope @ atoms[i]))
-        # A pairwise step moves weight from the worst corner to the best one; plain steps zigzag where that pays more.
-        pairwise = float(slope @ (atoms[away] - point.weights)) > gap
-        longest = shares[away] if pairwise else 1.0
-        direction = corner - (atoms[away] if pairwise else point.weights)
-        moved, length = _search(problem, point, direction, float(slope @ direction), longest)
-        if moved is None and pairwise:
-            pairwise, direction = False, corner - point.weights
-            moved, length = _search(problem, point, direction, -gap, 1.0)
+        moved = None
+        # A pairwise step moves weight from the worst corner to the best one: plain steps zigzag where that gains more.
+        if float(slope @ (atoms[away] - point.weights)) > gap:
+            moved = _search(problem, point, corner - atoms[away], shares[away], method.linf_budget)
+        pairwise = moved is not None
+        moved = moved or _search(problem, point, corner - point.weights, 1.0, method.linf_budget)
         if moved is None:
             break
-        point = moved
+        point, length = moved
         atoms, shares = _updated(atoms, shares, corner, away if pairwise else None, length)
-    fit = problem.weighted_fit(point.weights)
+        steps += 1
+        bar.update()
+    bar.close()
+    head = problem.weighted_fit(point.weights).head
     parameters = {"l1_budget": program.l1_budget, "linf_budget": program.linf_budget}
-    return Solved(fit.head, parameters, before, problem.value(fit.head), steps, {"frank_wolfe_gap": gap}, point.weights)
+    before, after = (problem.value(own) for own in (problem.least_squares, head))
+    return Solved(head, parameters, before, after, steps, {"frank_wolfe_gap": gap}, point.weights)
 
 
-def _at(problem: TuningProblem, weights: Tensor, grams: list[Tensor]) -> _Point:
-    fit = problem.weighted_fit(weights, grams)
-    return _Point(weights, grams, fit, problem.value(fit.head))
+def _at(problem: TuningProblem, weights: Tensor, moments: list[Tensor]) -> _Point:
+    fit = problem.weighted_fit(weights, moments)
+    value, gradient = problem.value_and_gradient(fit.head)
+    return _Point(weights, moments, fit, value, fit.weight_gradient(gradient))
 
 
 def _search(
-    problem: TuningProblem, point: _Point, direction: Tensor, slope: float, longest: float
-) -> tuple[_Point | None, float]:
-    """The best of the longest step, and of shorter ones until one is good enough; None if none is better."""
-    changes = [problem.gram(direction * rows) for _, rows in problem.groups]
+    problem: TuningProblem, point: _Point, direction: Tensor, longest: float, linf_budget: float
+) -> tuple[_Point, float] | None:
+    """The best of the longest step, and of shorter ones until one is good enough, with its length; None if no better.
+
+    A step to weights that do not determine the head counts as no better.
+    """
+    slope, changes = float(point.gradient @ direction), problem.moments(direction)
 
     def at(length: float) -> _Point | None:
-        weights = (point.weights + length * direction).clamp_min(0.0)
-        grams = [gram + length * change for gram, change in zip(point.grams, changes, strict=True)]
+        # Rounding must not carry a weight past its budget.
+        weights = (point.weights + length * direction).clamp(1 - linf_budget, 1 + linf_budget)
+        moved = [own + length * change for own, change in zip(point.moments, changes, strict=True)]
         try:
-            return _at(problem, weights, grams)
+            return _at(problem, weights, moved)
         except SingularHessianError:
             return None
 
-    best, length = at(longest), longest
-    shorter = longest
-    for _ in range(HALVINGS):
-        value = best.value if best is not None and length == shorter else None
+    length, best = longest, at(longest)
+    shorter, tried = longest, best
+    for _ in range(SHORTER):
         # The parabola through value and slope here and the value there; half-way where it says nothing.
-        bend = 0.0 if value is None else value - point.value - slope * shorter
+        bend = 0.0 if tried is None else tried.value - point.value - slope * shorter
         shorter *= min(max(-0.5 * slope * shorter / bend, 0.1), 0.9) if bend > 0 else 0.5
         tried = at(shorter)
         if tried is not None and (best is None or tried.value < best.value):
             best, length = tried, shorter
-            continue
-        if best is not None and best.value <= point.value + ENOUGH * slope * length:
+        elif best is not None and best.value <= point.value + ENOUGH * slope * length:
             break
-    if best is None or best.value >= point.value:
-        return None, 0.0
-    return best, length
+    return None if best is None or best.value >= point.value else (best, length)
 
 
 def _updated(
     atoms: Sequence[Tensor], shares: Sequence[float], corner: Tensor, away: int | None, length: float
 ) -> tuple[list[Tensor], list[float]]:
     """Corners that the weights are a mixture of, and their shares, after a step."""
-    kept = list(shares) if away is not None else [share * (1 - length) for share in shares]
+    kept = [share if away is not None else share * (1 - length) for share in shares]
     if away is not None:
         kept[away] -= length
-    found = [(atom, share) for atom, share in zip(atoms, kept, strict=True) if share > 1e-12]
-    same = next((i for i, (atom, _) in enumerate(found) if torch.equal(atom, corner)), None)
-    if same is None:
-        found.append((corner, length))
+    found = [(atom, share) for atom, share in zip(atoms, kept, strict=True) if share > NONE]
+    same = [i for i, (atom, _) in enumerate(found) if torch.equal(atom, corner)]
+    if same:
+        found[same[0]] = (corner, found[same[0]][1] + length)
     else:
-        found[same] = (corner, found[same][1] + length)
+        found.append((corner, length))
     return [atom for atom, _ in found], [share for _, share in found]
