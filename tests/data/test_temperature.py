@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import unlearn
+from tests.data import builders
 from unlearn.data.features import distinct_columns
 from unlearn.data.temperature import (
     best_stations,
@@ -140,25 +141,12 @@ def test_no_column_repeats_the_temperature_in_any_climate(degrees):
     names = {dataset.feature_names[f] for _, f in distinct_columns(dataset.features[dataset.split.train])}
     assert ("cooling_degrees_70f" in names) == (degrees == (20, 100))
     assert ("heating_degrees_40f" in names) == (degrees == (20, 100))
-    test = dataset.split.test
-    forecast = unlearn.fit_linear(dataset).forecast(dataset.features[test])
-    assert np.abs(forecast / dataset.load_pu[test] - 1).mean() < 0.1
+    assert builders.linear_mape(dataset) < 0.1
 
 
 def test_they_serve_frames_of_ones_own():
     """Loads that bend with the temperature: MAPE of the linear forecaster falls."""
-    random = np.random.default_rng(1)
-    hours = pd.date_range("2023-01-01", periods=8760, freq="h")
-    season = 12 * np.cos(2 * np.pi * (np.arange(8760) / 8766 - 0.55))
-    weather = pd.Series(random.normal(0, 2, 8760)).ewm(halflife=24).mean().to_numpy() * 8
-    celsius = pd.DataFrame({"station": 13 + season + weather + 5 * np.cos(2 * np.pi * (hours.hour - 15) / 24)}, hours)
-    warm = celsius["station"].rolling(24, min_periods=1).mean().to_numpy()
-    bent = 30 + 3 * np.maximum(warm - 18, 0) + 2 * np.maximum(4 - celsius["station"].to_numpy(), 0)
-    load = pd.DataFrame(bent[:, None] * [1.0, 0.5] + random.normal(0, 0.5, (8760, 2)), hours, ["a", "b"])
-    mape = []
-    for weather in ({"temperature_c": celsius}, temperature_features(celsius, unit="c")):
-        dataset = unlearn.dataset_from_frames(load, weather)
-        test = dataset.split.test
-        forecast = unlearn.fit_linear(dataset).forecast(dataset.features[test])
-        mape.append(float(np.abs(forecast / dataset.load_pu[test] - 1).mean()))
-    assert mape[1] < 0.5 * mape[0]
+    load_mw, celsius = builders.climate_year()
+    raw = builders.linear_mape(unlearn.dataset_from_frames(load_mw, {"temperature_c": celsius}))
+    bent = builders.linear_mape(unlearn.dataset_from_frames(load_mw, temperature_features(celsius, unit="c")))
+    assert bent < 0.5 * raw

@@ -118,6 +118,7 @@ class Tables:
     )
     timestamp: str = "timestamp"
     date_format: str | None = None
+    temperature_features: bool = True
 
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
         return read_with("unlearn.data.tables:read_tables", self, split=split)

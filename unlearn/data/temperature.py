@@ -27,12 +27,12 @@ _COLDEST_F, _WARMEST_F = -130.0, 140.0
 
 
 def temperature_unit(variable: str) -> str | None:
-    """The unit of a weather variable that is a temperature by its name: "f", "c" or "k"; None if it is none.
+    """Return the unit of a weather variable that is a temperature by its name: "f", "c" or "k"; None if it is none.
 
     >>> temperature_unit("temperature_c"), temperature_unit("airport_temperature_f"), temperature_unit("wind_m_s")
     ('c', 'f', None)
     """
-    found = _NAME.fullmatch(variable)
+    found = _NAME.fullmatch(str(variable))
     return None if found is None else found["unit"]
 
 
@@ -104,7 +104,7 @@ def with_temperature_features(weather: Mapping[str, pd.DataFrame]) -> dict[str, 
     tables: dict[str, pd.DataFrame] = {}
     came_from: dict[str, str] = {}
     for variable, table in weather.items():
-        found = _NAME.fullmatch(variable)
+        found = _NAME.fullmatch(str(variable))
         made = {variable: table} if found is None else temperature_features(table, **found.groupdict())
         for name in made:
             if name in came_from or (name != variable and name in weather):
