@@ -6,6 +6,9 @@ from experiments.app import Job
 from unlearn.grid import GridCase
 
 _SOURCES = {
+    "bigdeal2022": "Data: BigDEAL Challenge 2022 (three US utilities and six temperature stations; Shukla and Hong, "
+    "IET Smart Grid 7(4), 2024) instead of TX-123BT. Its only weather is temperature; the six weather features are "
+    "those that were chosen on GEFCom2012. Costs and MSE are not comparable with the published ones.",
     "gefcom2012": "Data: GEFCom2012 (US zones and temperature stations; Hong, Pinson and Fan, IJF 30(2), 2014) instead "
     "of TX-123BT, which is not a download of minutes. Its only weather is temperature, so the six weather features are "
     "derived from it; they were chosen by test error on 2005 and 2006. MSE and cost levels are not comparable with "

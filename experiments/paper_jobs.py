@@ -44,7 +44,7 @@ def parts_of(job: Job) -> list[Part]:
     """All parts of a run, in the order of their records."""
     paper = job.paper
     if paper.years and not hasattr(job.data, "year"):
-        raise InputError(f"paper.years: data={job.data.name} has no years; use gefcom2012 or tx123bt.")
+        raise InputError(f"paper.years: data={job.data.name} has no years; use bigdeal2022, gefcom2012 or tx123bt.")
     return [
         Part(protocol, name, seed, year)
         for protocol in paper.protocols

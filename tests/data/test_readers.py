@@ -251,6 +251,7 @@ READERS = {
     "npz": read_npz,
     "profiles": load_profiles,
     "gefcom2012": lambda path: load_dataset("gefcom2012", path=path),
+    "bigdeal2022": lambda path: load_dataset("bigdeal2022", path=path),
     "tx123bt": lambda path: load_dataset("tx123bt", path=path),
 }
 
@@ -288,7 +289,7 @@ CONTENTS = {
 def test_no_foreign_exception_escapes_a_reader(tmp_path, reader, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wide_table(["a"], ".csv", tmp_path / "good.csv")
-    endings = {"npz": ".npz", "profiles": ".parquet", "gefcom2012": ".zip", "tx123bt": ".zip"}
+    endings = {"npz": ".npz", "profiles": ".parquet", "gefcom2012": ".zip", "bigdeal2022": ".zip", "tx123bt": ".zip"}
     path = tmp_path / f"bad{endings.get(reader, '.csv')}"
     for content in CONTENTS.values():
         path.write_bytes(content)
@@ -298,7 +299,7 @@ def test_no_foreign_exception_escapes_a_reader(tmp_path, reader, monkeypatch):
     folder = tmp_path / f"folder{path.suffix}"
     folder.mkdir()
     for other in (folder, tmp_path / "none" / "bad.csv", path / "x.csv", tmp_path / ("x" * 300), "a\0b", None, 7, ""):
-        if other is None and reader in ("labels", "gefcom2012", "tx123bt"):
+        if other is None and reader in ("labels", "gefcom2012", "bigdeal2022", "tx123bt"):
             continue  # None asks for no labels, or for the public files
         with pytest.raises(UnlearnError) as refused:
             READERS[reader](other)

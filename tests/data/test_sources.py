@@ -8,7 +8,9 @@ from unlearn.errors import InputError
 
 
 def test_unknown_source():
-    with pytest.raises(InputError, match="expected one of gefcom2012, synthetic, tables, tx123bt; got 'gefcom'"):
+    with pytest.raises(
+        InputError, match="expected one of bigdeal2022, gefcom2012, synthetic, tables, tx123bt; got 'gefcom'"
+    ):
         load_dataset("gefcom")
 
 

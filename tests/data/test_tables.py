@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.data import builders
 from unlearn.data.tables import read_tables
-from unlearn.errors import DataError
+from unlearn.data.temperature import temperature_features
+from unlearn.errors import DataError, InputError
 
 N_HOURS = 60
 
@@ -35,12 +37,60 @@ def refuses(folder, match, **tables):
 
 
 def test_one_station_serves_all_loads(load, weather, tmp_path):
-    dataset = read_tables(*write(tmp_path, load=load, temperature_f=weather))
+    dataset = read_tables(*write(tmp_path, load=load, rain_mm=weather))
     assert dataset.name == "load"
     assert dataset.load_names == ("north", "south")
-    assert dataset.feature_names[4:] == ("temperature_f",)
+    assert dataset.feature_names[4:] == ("rain_mm",)
     np.testing.assert_array_equal(dataset.load_mw, load[["north", "south"]])
     np.testing.assert_array_equal(dataset.features[:, :, 4], np.tile(weather[["station"]], 2))
+
+
+def test_a_temperature_brings_its_features_and_keeps_its_name(load, weather, tmp_path):
+    files = write(tmp_path, load=load, temperature_c=weather, rain_mm=weather)
+    dataset = read_tables(*files)
+    derived = temperature_features(weather[["station"]], unit="c")
+    assert dataset.feature_names[4:] == (*derived, "rain_mm")
+    assert dataset.feature_names[4] == "temperature_c"
+    for f, table in enumerate(derived.values(), start=4):
+        np.testing.assert_array_equal(dataset.features[:, :, f], np.tile(table, 2))
+    alone = read_tables(*files, temperature_features=False)
+    assert alone.feature_names[4:] == ("temperature_c", "rain_mm")
+    np.testing.assert_array_equal(alone.features[:, :, 4], np.tile(weather[["station"]], 2))
+
+
+def test_each_load_has_the_features_of_its_own_column(load, tmp_path):
+    own = load.assign(north=np.arange(60.0), south=np.arange(60.0)[::-1])
+    dataset = read_tables(*write(tmp_path, load=load, site_temperature_f=own))
+    heating = dataset.feature_names.index("site_heating_degrees_40f")
+    np.testing.assert_array_equal(dataset.features[:, :, heating], np.maximum(40 - own[["north", "south"]], 0))
+
+
+def test_temperatures_let_the_linear_forecaster_bend(tmp_path):
+    """Simulated loads that heat and cool, from files and back: MAPE falls."""
+    load_mw, celsius = builders.climate_year()
+    files = write(tmp_path, load=load_mw.reset_index(), temperature_k=(celsius + 273.15).reset_index())
+    raw, bent = (builders.linear_mape(read_tables(*files, temperature_features=wanted)) for wanted in (False, True))
+    assert bent < 0.5 * raw
+
+
+def test_a_temperature_that_no_place_has(load, weather, tmp_path):
+    weather.loc[30:, "station"] = 288.0
+    refuses(
+        tmp_path,
+        r"temperature_c.csv: expected a temperature in °C, got '288.0' in column station at row 32; 30 such values. "
+        r"If its unit is another, name the variable by it \(temperature_f, ",
+        load=load,
+        temperature_c=weather,
+    )
+    assert (
+        read_tables(*write(tmp_path, load=load, temperature_c=weather), temperature_features=False).features.max()
+        == 288
+    )
+
+
+def test_one_place_has_one_temperature(load, weather, tmp_path):
+    with pytest.raises(InputError, match=r"got cooling_degrees_70f from temperature_f and from temperature_c"):
+        read_tables(*write(tmp_path, load=load, temperature_c=weather, temperature_f=weather))
 
 
 def test_a_column_per_load_in_any_order_and_parquet(load, tmp_path):

@@ -135,6 +135,9 @@ def test_a_misspelt_key_or_a_wrong_type_is_refused(override: str) -> None:
 def test_an_own_weather_table_is_added_by_name() -> None:
     job = composed("train", "data=tables", "data.load_csv=load.csv", "+data.weather.temperature_c=t.csv")
     assert job.data.weather == {"temperature_c": "t.csv"}
+    assert job.data.temperature_features
+    off = composed("train", "data=tables", "data.load_csv=load.csv", "data.temperature_features=false")
+    assert not off.data.temperature_features
 
 
 def test_a_variant_holds_settings_of_choices_that_are_not_made() -> None:

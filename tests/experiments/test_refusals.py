@@ -54,7 +54,7 @@ def test_errors_that_came_from_each_other_are_explained() -> None:
             ["generator: expected one of faraday, faraday_overfit,", "generator=faraday?"],
         ),
         (["train", "hydra/launcher=slurm"], ["hydra/launcher: expected one of basic, joblib,"]),
-        (["train", "data=null"], ["data: expected one of gefcom2012,", "'null'"]),
+        (["train", "data=null"], ["data: expected one of bigdeal2022,", "'null'"]),
         (["train", "forcaster=cnn"], ["forcaster: there is no such setting", "forecaster?"]),
         (["train", "data.yaer=2006"], ["data.yaer: there is no such setting", "data.year?"]),
         (

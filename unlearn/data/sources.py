@@ -60,6 +60,19 @@ class Gefcom2012:
 
 
 @dataclass(frozen=True)
+class Bigdeal2022:
+    """Hourly load of 3 US utilities and temperatures, 2015 to 2017; downloaded once. See `read_bigdeal2022`."""
+
+    name: ClassVar[str] = "bigdeal2022"
+
+    path: str | None = None
+    year: int = 2017
+
+    def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
+        return read_with("unlearn.data.bigdeal2022:read_bigdeal2022", self, split=split)
+
+
+@dataclass(frozen=True)
 class Tx123bt:
     """The paper's data: a Texas synthetic system, load and climate (544 MB, downloaded once). See `read_tx123bt`."""
 
@@ -105,13 +118,14 @@ class Tables:
     )
     timestamp: str = "timestamp"
     date_format: str | None = None
+    temperature_features: bool = True
 
     def read(self, split: SplitSpec, n_loads: int | None = None) -> LoadDataset:
         return read_with("unlearn.data.tables:read_tables", self, split=split)
 
 
 SOURCES: Registry[type[DataSource]] = Registry(
-    "source", {own.name: own for own in (Gefcom2012, Synthetic, Tables, Tx123bt)}
+    "source", {own.name: own for own in (Bigdeal2022, Gefcom2012, Synthetic, Tables, Tx123bt)}
 )
 
 
