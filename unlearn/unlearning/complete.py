@@ -23,7 +23,6 @@ from unlearn.unlearning.result import (
     earlier,
     resolve,
     why_incomplete,
-    with_tuning,
 )
 from unlearn.unlearning.steps import (
     FORMS,
@@ -34,7 +33,8 @@ from unlearn.unlearning.steps import (
     retrained_head,
     statistics_step,
 )
-from unlearn.unlearning.tuning.recipe import Tuning, apply, recipe_of
+from unlearn.unlearning.tuning.apply import apply, with_tuning
+from unlearn.unlearning.tuning.recipe import Tuning, recipe_of
 
 
 def forget(

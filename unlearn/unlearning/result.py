@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from unlearn.linalg import IhvpOptions
 from unlearn.unlearning.steps import AT_MINIMUM, Step, relative_distance
 
 if TYPE_CHECKING:
-    from unlearn.unlearning.tuning.recipe import Tuned
+    from unlearn.unlearning.tuning.apply import Tuned
 
 _WHAT = "rows to unlearn"
 
@@ -387,21 +387,3 @@ def concluded(
         seconds=seconds,
         limitations=[*kept_constants(model), *what_happened(model, request), *said, *given, OLD_MODEL, *further],
     )
-
-
-def with_tuning(done: Forgotten, tuned: Tuned) -> Forgotten:
-    """The result with the model as it was tuned afterwards, and what is to be said of that."""
-    return replace(
-        done,
-        model=tuned.model,
-        tuned=tuned,
-        seconds={**done.seconds, "tune": sum(tuned.seconds.values())},
-        limitations=[*done.limitations, RECIPE_KEPT],
-    )
-
-
-#: What tuning keeps.
-RECIPE_KEPT = (
-    "The forecasts are tuned with the remaining rows alone; the recipe (method, criterion, grid, folds) is kept as it "
-    "was given. If it was chosen by looking at the removed rows, that choice stays."
-)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.unlearning.tuning.apply import Tuned, tune
     from unlearn.unlearning.tuning.methods import (
         TUNINGS,
         Affine,
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
         Weights,
     )
     from unlearn.unlearning.tuning.problem import TuningProblem
-    from unlearn.unlearning.tuning.recipe import Tuned, Tuning, tune
+    from unlearn.unlearning.tuning.recipe import Tuning
 else:
     __getattr__, __dir__ = lazily(__name__)
 

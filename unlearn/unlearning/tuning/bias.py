@@ -24,13 +24,13 @@ def solve_scale(problem: TuningProblem, method: Scale) -> Solved:
     from scipy.optimize import minimize_scalar
 
     forecast = problem.left_out
-    before = problem.judge(forecast)
+    before = problem.mean_criterion(forecast)
     tried = np.unique([*np.geomspace(method.low, method.high, FACTORS), *((1.0,) if _spans_one(method) else ())])
-    found = [problem.judge(float(k) * forecast) for k in tried]
+    found = [problem.mean_criterion(float(k) * forecast) for k in tried]
     best = int(np.argmin(found))
     low, high = tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)]
     refined = minimize_scalar(
-        lambda k: problem.judge(float(k) * forecast),
+        lambda k: problem.mean_criterion(float(k) * forecast),
         bounds=(float(low), float(high)),
         method="bounded",
         options={"xatol": ACCURACY},
@@ -38,7 +38,7 @@ def solve_scale(problem: TuningProblem, method: Scale) -> Solved:
     factor, after = (float(refined.x), float(refined.fun))
     if found[best] <= after:
         factor, after = float(tried[best]), found[best]
-    steep = [problem.judge(factor * (1 + step) * forecast) for step in (-_STEP, _STEP)]
+    steep = [problem.mean_criterion(factor * (1 + step) * forecast) for step in (-_STEP, _STEP)]
     slope = (steep[1] - steep[0]) / (2 * _STEP * factor)
     steps = len(tried) + int(refined.nfev)
     head = factor * problem.least_squares
@@ -56,8 +56,8 @@ def solve_affine(problem: TuningProblem, method: Affine) -> Solved:
     scale are held back by μ/2 times the mean squared change of forecasts: the grid hardly minds which bus is wrong.
     """
     forecast, live = problem.left_out, problem.live
-    size = torch.where(live, problem.judged_target.mean(dim=0), 1.0).clamp_min(1e-12)
-    before, trust = problem.judge(forecast), float(method.trust or 0.0)
+    size = torch.where(live, problem.evaluated_target.mean(dim=0), 1.0).clamp_min(1e-12)
+    before, trust = problem.mean_criterion(forecast), float(method.trust or 0.0)
     start = solve_scale(problem, Scale())
     scaled = start.parameters["k"] * forecast
 
@@ -80,7 +80,7 @@ def solve_affine(problem: TuningProblem, method: Affine) -> Solved:
     constant, factor = split(torch.from_numpy(x))
     head = factor[:, None] * problem.least_squares
     head[:, -1] += constant  # the design ends with the intercept's ones
-    after = problem.judge(constant + factor * forecast)
+    after = problem.mean_criterion(constant + factor * forecast)
     parameters = {"mu": trust, "a_pu": constant.tolist(), "k": factor.tolist()}
     return Solved(head, parameters, before, after, steps, {"gradient_norm": float(np.linalg.norm(gradient))})
 

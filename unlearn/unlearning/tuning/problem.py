@@ -26,16 +26,16 @@ ROUGH_STEPS = 20
 
 
 class TuningProblem:
-    """Rows R of a head, what their forecasts are judged by, and their weeks.
+    """Rows R of a head, what their forecasts are evaluated by, and their weeks.
 
     Attributes:
         design: Φ, shape (n, D).
         target: true loads in p.u., shape (n, B); 0 for a load that has no row left, whose forecast is 0.
         kept: which measurements remain, shape (n, B), bool; rows differ between loads where single loads were
             forgotten.
-        judged: rows on which the criterion is evaluated, shape (n,), bool: those with all loads, among those asked for.
+        evaluated: rows on which the criterion is evaluated, shape (n,), bool: those with all loads, of those asked for.
         block: number of each row's block (its calendar week), shape (n,).
-        criterion: what forecasts are judged by.
+        criterion: what is to be small.
         ridge: of the Gram matrix, `(l2 / 2) B`.
         rough: whether it is a part that hyper-parameters are chosen on, where solvers may stop early.
     """
@@ -47,14 +47,14 @@ class TuningProblem:
         design: Tensor,
         target: Tensor,
         kept: Tensor,
-        judged: Tensor,
+        evaluated: Tensor,
         block: IntArray,
         criterion: Criterion,
         l2: float = 0.0,
         names: Sequence[str] | None = None,
     ) -> None:
         self.live = kept.any(dim=0)
-        self.design, self.kept, self.judged, self.block = design, kept, judged, block
+        self.design, self.kept, self.evaluated, self.block = design, kept, evaluated, block
         self.target = torch.where(self.live, target, 0.0)
         self.criterion, self.l2, self.names = criterion, l2, names
         self.n_rows, self.n_columns = design.shape
@@ -88,34 +88,34 @@ class TuningProblem:
         return torch.zeros((self.n_outputs, self.n_columns), dtype=torch.float64)
 
     @cached_property
-    def judged_design(self) -> Tensor:
-        return self.design[self.judged]
+    def evaluated_design(self) -> Tensor:
+        return self.design[self.evaluated]
 
     @cached_property
-    def judged_target(self) -> Tensor:
-        return self.target[self.judged]
+    def evaluated_target(self) -> Tensor:
+        return self.target[self.evaluated]
 
-    def judge(self, forecast_pu: Tensor) -> float:
-        """Mean criterion of forecasts of the judged rows."""
+    def mean_criterion(self, forecast_pu: Tensor) -> float:
+        """Mean criterion of forecasts of the evaluated rows."""
         with torch.no_grad():
-            return float(self.criterion(forecast_pu, self.judged_target).mean())
+            return float(self.criterion(forecast_pu, self.evaluated_target).mean())
 
     def slope(self, forecast_pu: Tensor) -> tuple[float, Tensor]:
-        """Mean criterion of forecasts of the judged rows and its gradient in them, of their shape."""
+        """Mean criterion of forecasts of the evaluated rows and its gradient in them, of their shape."""
         point = forecast_pu.detach().clone().requires_grad_(True)
         with torch.enable_grad():
-            value = self.criterion(point, self.judged_target).mean()
+            value = self.criterion(point, self.evaluated_target).mean()
             (gradient,) = torch.autograd.grad(value, point)
         return float(value.detach()), gradient
 
     def value(self, head: Tensor) -> float:
         """C of a head (B, D)."""
-        return self.judge(self.judged_design @ head.T)
+        return self.mean_criterion(self.evaluated_design @ head.T)
 
     def value_and_gradient(self, head: Tensor) -> tuple[float, Tensor]:
         """C of a head and ∇C, (B, D); loads without a row left do not move."""
-        value, slope = self.slope(self.judged_design @ head.T)
-        gradient = slope.T @ self.judged_design
+        value, slope = self.slope(self.evaluated_design @ head.T)
+        gradient = slope.T @ self.evaluated_design
         gradient[~self.live] = 0.0
         return value, gradient
 
@@ -142,14 +142,14 @@ class TuningProblem:
             SingularHessianError: the others do not determine the head; found when it is asked for.
         """
         own = torch.from_numpy(~rows)
-        parts = (self.design[own], self.target[own], self.kept[own], self.judged[own], self.block[~rows])
+        parts = (self.design[own], self.target[own], self.kept[own], self.evaluated[own], self.block[~rows])
         other = TuningProblem(*parts, self.criterion, self.l2, self.names)
         other.rough = True
         return other
 
     @cached_property
     def left_out(self) -> Tensor:
-        """Least-squares forecasts of the judged rows by heads that left the row's block out, in closed form.
+        """Least-squares forecasts of the evaluated rows by heads that left the row's block out, in closed form.
 
         Without block I the head solves `(G − Φ_I'Φ_I) W' = Φ'Y − Φ_I'Y_I`. Where that is singular, because only
         this block shows some feature, the head of least norm forecasts it.
@@ -164,7 +164,7 @@ class TuningProblem:
                 part = design[own]
                 head = least_norm(gram - part.T @ part, cross - part.T @ self.target[own][:, outputs])
                 forecast[own[:, None], outputs] = self.design[own] @ head
-        return forecast[self.judged]
+        return forecast[self.evaluated]
 
     def at_most(self, steps: int) -> int:
         """Steps that a solver may take."""
@@ -172,8 +172,8 @@ class TuningProblem:
 
     def trust_unit(self) -> float:
         """Unit of μ: the criterion over the squared error, both of forecasts that left their week out."""
-        error = float((self.left_out - self.judged_target).square().sum(dim=1).mean())
-        return abs(self.judge(self.left_out)) / max(error, torch.finfo(torch.float64).tiny)
+        error = float((self.left_out - self.evaluated_target).square().sum(dim=1).mean())
+        return abs(self.mean_criterion(self.left_out)) / max(error, torch.finfo(torch.float64).tiny)
 
 
 class WeightedFit:

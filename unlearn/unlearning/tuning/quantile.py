@@ -42,7 +42,7 @@ def taus(problem: TuningProblem, count: int) -> list[float]:
 def fractile(problem: TuningProblem) -> float:
     """`(c_ls − λ) / (c_ls + c_gs)`: the quantile of the total load at which shedding and storing balance.
 
-    λ is the marginal cost of generation where forecasts are true, mean over the judged rows and loads.
+    λ is the marginal cost of generation where forecasts are true, mean over the evaluated rows and loads.
 
     Raises:
         InputError: a criterion without a grid.
@@ -53,9 +53,9 @@ def fractile(problem: TuningProblem) -> float:
             f"quantile: criterion {problem.criterion.name!r} has no prices to search τ by. Pass Quantile(tau=...), "
             'or a criterion on a grid, such as "cost".'
         )
-    load = problem.judged_target.clone().requires_grad_(True)
+    load = problem.evaluated_target.clone().requires_grad_(True)
     with torch.enable_grad():
-        generation = cost(load, problem.judged_target).generation.sum()
+        generation = cost(load, problem.evaluated_target).generation.sum()
         (slope,) = torch.autograd.grad(generation, load)
     marginal = float(slope[:, problem.live].mean())
     shed, store = cost.case.shedding_cost[1], cost.case.storage_cost[1]
