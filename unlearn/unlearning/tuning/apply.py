@@ -130,7 +130,8 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
     evaluated = _evaluated(model, dataset, remaining, kept, rows)
     problem = TuningProblem(
         model.design_of(dataset, remaining),
-        torch.from_numpy(dataset.load_pu[remaining]),
+        # A copy, which torch aligns: where numbers lie in memory may change the last bits of products.
+        torch.from_numpy(dataset.load_pu[remaining]).clone(),
         kept,
         torch.from_numpy(np.isin(remaining, evaluated)),
         _weeks(dataset, remaining),
@@ -289,7 +290,9 @@ def _refitted(
     place = torch.from_numpy(np.searchsorted(model.training_rows(dataset), remaining))
     weights = torch.zeros_like(model.weights)
     weights[place] = problem.kept.double()
-    sums = HeadStatistics.of(problem.design, torch.from_numpy(dataset.load_pu[remaining]), problem.kept.double())
+    sums = HeadStatistics.of(
+        problem.design, torch.from_numpy(dataset.load_pu[remaining]).clone(), problem.kept.double()
+    )
     return model.with_theta(head.reshape(-1), weights, statistics=sums)
 
 

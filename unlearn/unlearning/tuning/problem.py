@@ -26,7 +26,7 @@ ROUGH_STEPS = 20
 
 
 class TuningProblem:
-    """Rows R of a head, what their forecasts are evaluated by, and their weeks.
+    """Rows R of a head, the criterion of their forecasts, and their weeks.
 
     Attributes:
         design: Φ, shape (n, D).

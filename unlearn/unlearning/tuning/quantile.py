@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from unlearn.errors import ConvergenceError, InputError
@@ -30,8 +31,8 @@ SOLVED = 1e-12
 #: Ridge of the Hessian, relative to one row's part.
 RIDGE = 1e-8
 
-#: Halvings of a step's length.
-BISECTIONS = 40
+#: Longest step.
+FARTHEST = 1e9
 
 
 def taus(problem: TuningProblem, count: int) -> list[float]:
@@ -161,15 +162,14 @@ def _newton(near: Tensor, slope: Tensor, design: Tensor, width: float) -> Tensor
 
 
 def _length(residual: Tensor, change: Tensor, width: float, tau: float) -> float:
-    """Length at which the slope of the smoothed loss, which is convex, turns from falling to rising, by bisection."""
+    """Length at which the slope of the smoothed loss, which is convex, turns from falling to rising."""
 
-    def falls(length: float) -> bool:
-        return float(_dual(residual - length * change, width, tau) @ change) > 0
+    def slope(length: float) -> float:
+        return -float(_dual(residual - length * change, width, tau) @ change)
 
     low, high = 0.0, 1.0
-    while falls(high) and high < 1e9:
+    while slope(high) < 0 and high < FARTHEST:
         low, high = high, 2 * high
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if falls(middle) else (low, middle)
-    return high
+    if slope(low) >= 0 or slope(high) <= 0:
+        return high
+    return float(brentq(slope, low, high, xtol=1e-15, rtol=1e-12))

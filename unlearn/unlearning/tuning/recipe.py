@@ -18,7 +18,7 @@ class Tuning:
     """A recipe: how a forecaster is tuned, and tuned anew each time that it forgets.
 
     Attributes:
-        criterion: what forecasts are evaluated by: a name, or a criterion such as `Weighted({...})`.
+        criterion: what is to be small: a name, or a criterion such as `Weighted({...})`.
         method: one of `TUNINGS` by name, or an object such as `Weights(l1_budget=0.1)`.
         grid: what a criterion by name is priced on, if it is priced.
         folds: parts of the weeks by which hyper-parameters are chosen, and the tuning is evaluated on weeks that it did
