@@ -20,10 +20,11 @@ from unlearn.errors import InputError
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
-#: The five protocols, whose settings name a class (`_target_`), perhaps one's own, and where the library's are named.
+#: The protocols, whose settings name a class (`_target_`), perhaps one's own, and where the library's are named.
 PROTOCOLS = {
     "forecaster": "unlearn.forecasters.specs:FORECASTERS",
     "criterion": "unlearn.criteria:CRITERIA",
+    "tuning": "unlearn.unlearning.tuning.methods:TUNINGS",
     "generator": "unlearn.generators.base:GENERATORS",
     "detector": "unlearn.detectors.base:DETECTORS",
     "attack": "unlearn.attacks.base:ATTACKS",

@@ -208,13 +208,14 @@ def _depends(job: Any, dataset: LoadDataset) -> dict[str, Any]:
 
 
 def forgotten(job: Any, study: Study, criterion: Criterion | None, l1_budget: float) -> Forgotten:
-    """Forget the rows that the job names: completely, or re-weighted for its criterion."""
+    """Forget the rows that the job names: completely, completely and then tuned, or re-weighted for its criterion."""
     from unlearn.studies._shared.options import PROTOCOLS
-    from unlearn.unlearning import forget, reweight
+    from unlearn.unlearning import Tuning, forget, reweight
 
     wanted, rows = job.unlearning, study.rows_to_unlearn(job.unlearning.share)
     common: dict[str, Any] = {"ihvp": study.ihvp, "compare_retrained": True}
-    if criterion is None:
-        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, **common)
+    if criterion is None or job.tuning is not None:
+        tune = None if criterion is None else Tuning(study.criteria[criterion.name], job.tuning, folds=wanted.folds)
+        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, tune=tune, **common)
     common |= {"evaluate_on": PROTOCOLS[job.protocol], "linf_budget": wanted.linf_budget}
     return reweight(study.model, study.dataset, rows, study.criteria[criterion.name], l1_budget, **common)

@@ -1,4 +1,7 @@
-"""Forget rows, completely or re-weighted: `python -m experiments.unlearn criterion=none`."""
+"""Forget rows, completely and then tuned, completely alone, or re-weighted:
+
+`python -m experiments.unlearn tuning=scale`, `criterion=none`, `tuning=none`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from unlearn.studies._shared.options import ForgettingOptions
     **FORECASTER,
     ihvp=IhvpOptions,
     criterion=Group("criterion", optional=True, later=True),
+    tuning=Group("tuning", optional=True),
     unlearning=ForgettingOptions,
 )
 def main(job: Job, folder: Path) -> Ending:
@@ -30,7 +34,8 @@ def main(job: Job, folder: Path) -> Ending:
     cost = job.grid.build()
     criterion = build_criterion(job, cost)
     name = None if criterion is None else criterion.name
-    budget = job.unlearning.budget(name)
+    tuned = criterion is not None and job.tuning is not None
+    budget = job.unlearning.budget(name, tuned)
     study = build_study(job, cost, own_criteria=() if criterion is None else [criterion])
     before = model_at(kept_model(job, study.dataset).folder / MODEL)
     result = forgotten(job, study, criterion, budget)
@@ -45,8 +50,9 @@ def main(job: Job, folder: Path) -> Ending:
         "loads": ",".join(job.unlearning.loads or []),
         "damping": job.ihvp.damping,
         "complete": result.complete,
+        "tuning": job.tuning.name if tuned else None,
     }
-    after = study.measure(result.model.theta, study.priced_test_rows)
+    after = study.measure(result.model.forecast_head.reshape(-1), study.priced_test_rows)
     for method, hourly in (("original", study.original), ("unlearnt", after)):
         hourly.add_means(table, study.priced_test_rows, method=method, split="test", **columns)
     for metric in ("distance_to_retrained", "distance_to_original"):

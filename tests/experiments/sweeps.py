@@ -12,7 +12,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Jobs of about half a second: few hours, and few of them priced.
-TINY = ["variant=tiny", "data.n_hours=300", "evaluation.hours=6"]
+TINY = ["variant=tiny", "tuning=none", "data.n_hours=300", "evaluation.hours=6"]
 #: 3 x 4 x 2 = 24 jobs.
 MANY = ["criterion=mse,mape,cost", "unlearning.l1_budget=0,0.1", "unlearning.share=0.2"]
 FOUR = ["criterion=mse,mape", "unlearning.l1_budget=0,0.1"]

@@ -17,6 +17,7 @@ from tests.experiments.test_config import composed
 from tests.pages import read_page
 from unlearn.data import make_synthetic
 from unlearn.errors import InputError
+from unlearn.forecasters import load_forecaster
 from unlearn.grid import load_case
 from unlearn.records import COLUMNS, read_json
 from unlearn.store import Store
@@ -76,9 +77,24 @@ def test_unlearn_completely_equals_retraining(run: Runner) -> None:
 
 
 def test_unlearn_declares_what_still_depends_on_the_rows(run: Runner) -> None:
-    folder = run("unlearn", "criterion=mse")
+    folder = run("unlearn", "criterion=mse", "tuning=none")
     limitations = read_json(folder / "forgotten.json")["limitations"]
     assert any("not complete forgetting" in sentence for sentence in limitations)
+
+
+def test_unlearn_tunes_what_remains_and_stays_complete(run: Runner) -> None:
+    folder = run("unlearn", "criterion=cost")
+    said = read_json(folder / "forgotten.json")
+    assert said["complete"]
+    assert any("tuned with the remaining rows alone" in sentence for sentence in said["limitations"])
+    model = load_forecaster(folder / "model")
+    assert model.card.tuned["method"]["name"] == "scale"
+    records = records_of(folder)
+    assert set(records["tuning"]) == {"scale"}
+    own = records.set_index(["method", "metric"])["value"]
+    untuned = records_of(run("unlearn", "criterion=none")).set_index(["method", "metric"])["value"]
+    assert own["unlearnt", "cost"] != untuned["unlearnt", "cost"]
+    assert own["original", "cost"] == untuned["original", "cost"]
 
 
 def test_the_evidence_of_a_deletion_can_be_checked(run: Runner) -> None:
@@ -157,11 +173,13 @@ def test_a_sweep_deletes_no_model(run: Runner) -> None:
 
 def test_unlearn_a_time_range_and_a_mask(run: Runner) -> None:
     time_range = ["unlearning.selection=time_range", "unlearning.start=2019-01-02", "unlearning.end=2019-01-04"]
-    records = records_of(run("unlearn", "criterion=mape", *time_range))
+    records = records_of(run("unlearn", "criterion=mape", "tuning=none", *time_range))
     assert records["proportion"].iloc[0] == pytest.approx(48 / 420)
     mask = pd.DataFrame({"poisoned": np.arange(600) < 42})
     mask.to_parquet("mask.parquet")
-    records = records_of(run("unlearn", "criterion=mape", "unlearning.selection=mask", "unlearning.mask=mask.parquet"))
+    records = records_of(
+        run("unlearn", "criterion=mape", "tuning=none", "unlearning.selection=mask", "unlearning.mask=mask.parquet")
+    )
     assert records["proportion"].iloc[0] == pytest.approx(0.1)
 
 
@@ -262,7 +280,8 @@ def test_a_changed_grid_file_is_not_mistaken_for_the_old_one(tmp_path: Path) -> 
             ["unlearning.selection=time_range", "unlearning.start=null", "unlearning.end=null"],
             "unlearning.start",
         ),
-        ("unlearn", ["unlearning.loads=[load_1]"], "unlearning.loads and .form are for criterion=none"),
+        ("unlearn", ["unlearning.loads=[load_1]", "tuning=none"], "unlearning.loads and .form are for criterion=none"),
+        ("unlearn", ["unlearning.l1_budget=0.1"], "tuning=weights tuning.l1_budget=0.1"),
         (
             "paper",
             ["unlearning.selection=mask", "unlearning.mask=m.parquet", "paper.folder=p"],

@@ -56,7 +56,7 @@ def test_a_job_that_fails_does_not_stop_the_others(run: Runner, capsys: pytest.C
 
 
 def test_a_job_runs_again_when_a_file_it_reads_has_changed(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
-    mask = ["unlearning.selection=mask", "unlearning.mask=mask.parquet", "criterion=mse"]
+    mask = ["unlearning.selection=mask", "unlearning.mask=mask.parquet", "criterion=mse", "tuning=none"]
     for n_rows, skipped in ((40, 0), (40, 1), (30, 0)):
         pd.DataFrame({"poisoned": [True] * n_rows + [False] * (600 - n_rows)}).to_parquet("mask.parquet")
         out = run.sweep("unlearn", *mask)
@@ -91,6 +91,7 @@ def test_a_jobs_folder_is_its_experiment_and_configuration() -> None:
     [
         ("shares", {"unlearning.share": "0.05,0.1,0.15,0.2,0.25,0.3"}),
         ("forecasters", {"forecaster": "linear,cnn,mixer"}),
+        ("tunings", {"tuning": "scale,affine,quantile,weights,head"}),
         ("seeds", {"seed": "0,1,2", "split.random_state": "${seed}"}),
     ],
 )

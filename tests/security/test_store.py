@@ -157,7 +157,7 @@ def test_a_flip_in_a_model_is_silent_where_nobody_verifies(tmp_path: Path, linea
 EXPERIMENTS: dict[str, list[str]] = {
     "train": [],
     "influence": [],
-    "unlearn": ["criterion=mse"],
+    "unlearn": ["criterion=mse", "tuning=none"],
     "tradeoff": [],
     "poisoning": ["data.n_hours=600"],
 }

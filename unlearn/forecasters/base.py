@@ -154,12 +154,17 @@ class Forecaster(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define column_names()")
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.design(features.double()) @ (self.tuned if self.is_tuned else self.head).T
+        return self.design(features.double()) @ self.forecast_head.T
 
     @property
     def theta(self) -> Tensor:
         """The least-squares head as a flat vector, shape (P,), which unlearning works on whether tuned or not."""
         return self.head.detach().reshape(-1).clone()
+
+    @property
+    def forecast_head(self) -> Tensor:
+        """The head that forecasts, shape (B, D): the tuned one, or the least-squares one."""
+        return self.tuned if self.is_tuned else self.head
 
     @property
     def is_tuned(self) -> bool:

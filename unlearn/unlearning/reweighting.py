@@ -10,11 +10,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_not_negative
+from unlearn.checks import FloatArray, IntArray, as_floats, require_finite
 from unlearn.criteria import Criterion, make_criterion
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
-from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
@@ -30,6 +29,7 @@ from unlearn.unlearning.steps import (
     retrained_head,
     summed_up,
 )
+from unlearn.unlearning.tuning.methods import require_budgets
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,7 @@ class Reweighting:
     linf_budget: float = 1.0
 
     def __post_init__(self) -> None:
-        require_not_negative("l1_budget", self.l1_budget)
-        require_not_negative("linf_budget", self.linf_budget)
-        if self.linf_budget > 1:
-            raise InputError(
-                f"linf_budget: expected at most 1, got {self.linf_budget}: weights would turn negative "
-                "and the Hessian indefinite."
-            )
+        require_budgets(self.l1_budget, self.linf_budget)
 
     def weights(self, scores: FloatArray) -> FloatArray:
         """Solve the program for scores s of the remaining samples, shape (|R|,).

@@ -10,6 +10,7 @@ from unlearn.checks import require_choice, require_count, require_fraction, requ
 from unlearn.errors import InputError
 from unlearn.forecasters.specs import FORECASTERS, TrainingOptions
 from unlearn.generators.base import GENERATORS
+from unlearn.unlearning.tuning.methods import FOLDS
 
 if TYPE_CHECKING:
     from unlearn.data.splits import SplitSpec
@@ -149,20 +150,29 @@ class ForgettingOptions(SelectionOptions):
         l1_budget: λ₁ of re-weighting; None is `DEFAULT_L1` with a criterion.
         loads: names of the loads to forget; None forgets whole rows.
         form: how complete unlearning is computed; see `forget`.
+        folds: parts of the remaining weeks by which a tuning chooses; see `Tuning`.
         destroy_old: delete the model before, once the new one is written.
     """
 
     l1_budget: float | None = None
     loads: tuple[str, ...] | None = None
     form: str = "unlearn_gradient"
+    folds: int = FOLDS
     destroy_old: bool = field(default=False, compare=False)
 
-    def budget(self, criterion: str | None) -> float:
-        """λ₁ with a criterion, and without one.
+    def budget(self, criterion: str | None, tuned: bool = False) -> float:
+        """λ₁ with a criterion that is re-weighted for, and without one, or with a tuning.
 
         Raises:
-            InputError: options of complete unlearning beside a criterion, or the other way round.
+            InputError: options of complete unlearning beside re-weighting, or the other way round.
         """
+        if tuned and self.l1_budget:
+            raise InputError(
+                f"unlearning.l1_budget={self.l1_budget:g}: a tuning forgets completely, and has a budget of its own "
+                "(tuning=weights tuning.l1_budget=0.1). Leave it out, or re-weight as published with tuning=none."
+            )
+        if tuned:
+            return 0.0
         if criterion is None:
             if self.l1_budget:
                 raise InputError(

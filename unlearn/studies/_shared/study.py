@@ -83,6 +83,7 @@ class Study:
         if not self.mape.leave_out_zeros:
             split = self.dataset.split
             refuse_zero_loads(self.dataset, np.concatenate([self.training_rows, split.validation, split.test]))
+        self.model.require_untuned("study")
         if (self.model.weights != 1).any() or self.model.forgotten.any():
             raise InputError("study: expected a model that has forgotten nothing; this one has. Fit it anew.")
         self._gradients: dict[str, CriterionGradient] = {}

@@ -20,7 +20,7 @@ from unlearn.forecasters import Forecaster, HeadStatistics
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.unlearning.result import Forgotten, require_base
 from unlearn.unlearning.steps import require_trained
-from unlearn.unlearning.tuning.methods import TuningMethod
+from unlearn.unlearning.tuning.methods import FOLDS, TuningMethod
 from unlearn.unlearning.tuning.problem import TuningProblem, folds_of
 from unlearn.unlearning.tuning.recipe import Tuning, plain
 
@@ -88,7 +88,7 @@ def tune(
     *,
     grid: OperatingCost | GridCase | str | None = None,
     rows: Rows | None = None,
-    folds: int = Tuning.folds,
+    folds: int = FOLDS,
 ) -> Tuned:
     """Tune a forecaster for a criterion, from the rows that it has not forgotten and nothing else.
 

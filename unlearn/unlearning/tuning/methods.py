@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from unlearn.unlearning.tuning.problem import TuningProblem
 
 
+#: Parts of the weeks that hyper-parameters are chosen by.
+FOLDS = 5
+
+
 class Solved(NamedTuple):
     """What a method found on some rows.
 
@@ -184,6 +188,21 @@ class Quantile:
         return solve_quantile(problem, self)
 
 
+def require_budgets(l1_budget: float, linf_budget: float) -> None:
+    """Refuse budgets of weights that are out of range.
+
+    Raises:
+        InputError: λ₁ below 0, or λ_∞ outside of [0, 1].
+    """
+    require_not_negative("l1_budget", l1_budget)
+    require_not_negative("linf_budget", linf_budget)
+    if linf_budget > 1:
+        raise InputError(
+            f"linf_budget: expected at most 1, got {linf_budget}: weights would turn negative and the Hessian "
+            "indefinite."
+        )
+
+
 @dataclass(frozen=True)
 class Weights:
     """The paper's re-weighting (eq. 13) taken to a stationary point on what remains, by Frank-Wolfe.
@@ -207,10 +226,8 @@ class Weights:
     l1_budgets: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25)
 
     def __post_init__(self) -> None:
-        from unlearn.unlearning.reweighting import Reweighting
-
         for budget in (*self.l1_budgets, *(() if self.l1_budget is None else (self.l1_budget,))):
-            Reweighting(budget, self.linf_budget)
+            require_budgets(budget, self.linf_budget)
         require_count("weights: steps", self.steps)
         require_not_negative("weights: gap", self.gap)
 

@@ -9,7 +9,7 @@ from unlearn.criteria import Criterion, Weighted, make_criterion
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
-from unlearn.unlearning.tuning.methods import TUNINGS, TuningMethod
+from unlearn.unlearning.tuning.methods import FOLDS, TUNINGS, TuningMethod
 from unlearn.unlearning.tuning.problem import priced_by
 
 
@@ -28,7 +28,7 @@ class Tuning:
     criterion: str | Criterion = "cost"
     method: str | TuningMethod = "scale"
     grid: OperatingCost | GridCase | str | None = None
-    folds: int = 5
+    folds: int = FOLDS
 
     def __post_init__(self) -> None:
         if self.folds != 0 and require_count("tune: folds", self.folds) < 2:
