@@ -24,6 +24,7 @@ def main(job: Job, folder: Path) -> Ending:
     from experiments.benchmarks.feeder import time_feeder
     from experiments.benchmarks.scaling import scale_grids, scale_hours
     from experiments.benchmarks.tables import PUBLISHED, as_text
+    from experiments.benchmarks.tuning import time_tuning
     from unlearn.records import RecordTable
     from unlearn.reporting.style import NOT_A_RESULT
     from unlearn.store import write
@@ -37,6 +38,7 @@ def main(job: Job, folder: Path) -> Ending:
         "cold_start": [lambda: time_cold_start(job, table)],
         "feeder": [lambda: time_feeder(job, table, folder)],
         "anomaly": [lambda: time_anomaly(job, table)],
+        "tuning": [lambda: time_tuning(job, table)],
     }
     for part in parts:
         for time in parts[part] if part in job.benchmark.parts else ():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice
 
-PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly")
+PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def as_text(records: pd.DataFrame) -> str:
     # Parts that were not run have left no columns.
     missing = [column for column in ("state", "hours", "what", "part", "buses") if column not in records]
     records = records.assign(**dict.fromkeys(missing))
-    tables = (_dispatch, _curvature, _influence, _scaling, _cold, _feeder, _anomaly)
+    tables = (_dispatch, _curvature, _influence, _scaling, _cold, _feeder, _anomaly, _tuning)
     return "\n".join(text for text in (table(records) for table in tables) if text)
 
 
@@ -136,6 +136,14 @@ def _anomaly(records: pd.DataFrame) -> str:
             f"float64 {early} after 100 steps, {double} after all; float32 and float64 {single}.\n\n"
         )
     return _markdown("Latent inversion; scores relative to all steps", rows) + said
+
+
+def _tuning(records: pd.DataFrame) -> str:
+    rows = []
+    for (what, method), own in records[records["part"] == "tuning"].groupby(["what", "method"], sort=False):
+        times = {f"{state} [ms]": _times(own[own["state"] == state], 1e3) for state in ("warm", "cold")}
+        rows.append({"what": what, "method": method, **times, "steps": _value(own, "steps", ".0f")})
+    return _markdown("Tuning, critical regions known (warm) or not (cold)", rows)
 
 
 def _number(records: pd.DataFrame, metric: str) -> float:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.unlearning.tuning.apply import Tuned, tune
+    from unlearn.unlearning.tuning.apply import Tuned, problem_of, tune
     from unlearn.unlearning.tuning.methods import (
         TUNINGS,
         Affine,
@@ -27,5 +27,5 @@ __all__ = [
     # methods by name, and as objects with options
     "TUNINGS", "Affine", "Head", "Quantile", "Scale", "Weights",
     # for a method of one's own
-    "Solved", "TuningMethod", "TuningProblem",
+    "Solved", "TuningMethod", "TuningProblem", "problem_of",
 ]  # fmt: skip

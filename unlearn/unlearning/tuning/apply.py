@@ -123,22 +123,7 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
     """Tune by a recipe; see `tune`."""
     start = time.perf_counter()
     criterion, method = recipe.made()
-    model.require_match(dataset)
-    require_trained(model)
-    require_base(criterion, dataset)
-    remaining, kept = _remaining(model, dataset)
-    evaluated = _evaluated(model, dataset, remaining, kept, rows)
-    problem = TuningProblem(
-        model.design_of(dataset, remaining),
-        # A copy, which torch aligns: where numbers lie in memory may change the last bits of products.
-        torch.from_numpy(dataset.load_pu[remaining]).clone(),
-        kept,
-        torch.from_numpy(np.isin(remaining, evaluated)),
-        _weeks(dataset, remaining),
-        fresh(criterion),
-        model.card.l2,
-        model.column_names(),
-    )
+    problem, remaining = problem_of(model, dataset, criterion, rows)
     _require_gradient(problem, method)
     head = problem.least_squares
     candidates = method.candidates(problem)
@@ -166,7 +151,7 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
         steps=solved.steps,
         stationarity=solved.stationarity,
         rows=remaining,
-        evaluated=evaluated,
+        evaluated=remaining[problem.evaluated.numpy()],
         weights=None if solved.weights is None else solved.weights.numpy(),
         seconds={
             "prepare": prepared - start,
@@ -174,6 +159,29 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
             "solve": time.perf_counter() - compared,
         },
     )
+
+
+def problem_of(
+    model: Forecaster, dataset: LoadDataset, criterion: Criterion, rows: Rows | None = None
+) -> tuple[TuningProblem, IntArray]:
+    """What a tuning of a model is computed from, and the rows of the data set that these are; see `tune`."""
+    model.require_match(dataset)
+    require_trained(model)
+    require_base(criterion, dataset)
+    remaining, kept = _remaining(model, dataset)
+    evaluated = _evaluated(model, dataset, remaining, kept, rows)
+    problem = TuningProblem(
+        model.design_of(dataset, remaining),
+        # A copy, which torch aligns: where numbers lie in memory may change the last bits of products.
+        torch.from_numpy(dataset.load_pu[remaining]).clone(),
+        kept,
+        torch.from_numpy(np.isin(remaining, evaluated)),
+        _weeks(dataset, remaining),
+        fresh(criterion),
+        model.card.l2,
+        model.column_names(),
+    )
+    return problem, remaining
 
 
 def _remaining(model: Forecaster, dataset: LoadDataset) -> tuple[IntArray, Tensor]:

@@ -107,7 +107,7 @@ def _search(
         tried = at(shorter)
         if tried is not None and (best is None or tried.value < best.value):
             best, length = tried, shorter
-        elif best is not None and best.value <= point.value + ENOUGH * slope * length:
+        if best is not None and best.value <= point.value + ENOUGH * slope * length:
             break
     return None if best is None or best.value >= point.value else (best, length)
 
