@@ -223,7 +223,7 @@ class Weights:
     linf_budget: float = 1.0
     steps: int = 40
     gap: float = 1e-4
-    l1_budgets: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25)
+    l1_budgets: tuple[float, ...] = (0.1, 0.25, 0.4, 0.6, 0.8)
 
     def __post_init__(self) -> None:
         for budget in (*self.l1_budgets, *(() if self.l1_budget is None else (self.l1_budget,))):
