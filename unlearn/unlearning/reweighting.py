@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite
-from unlearn.criteria import Criterion, make_criterion
+from unlearn.criteria import Criterion, make_criterion, require_base
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
-from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, resolve, why_incomplete
+from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, resolve, why_incomplete
 from unlearn.unlearning.steps import (
     Step,
     Update,
