@@ -203,6 +203,22 @@ def test_its_head_has_no_training_problem_and_so_no_influence(whole, dataset):
             call(dataset)
 
 
+def test_it_cannot_be_tuned(whole, dataset):
+    with pytest.raises(InputError, match=r"without rows of its own \(a network that was trained as a whole\)"):
+        unlearn.tune(whole, dataset, "mse")
+
+
+def test_prices_of_before_leave_no_bit(dataset, grid, one_thread):
+    """A grid that has priced other hours knows other regions, whose maps differ in last bits."""
+    used = unlearn.OperatingCost(grid)
+    price_hours(used, dataset.load_pu[900:] * 0.9, dataset.load_pu[900:])
+    options = TrainingOptions(epochs=1, learning_rate=1e-3)
+    one, other = (
+        unlearn.fit_network(dataset, "cnn", options, loss="cost", grid=own, rows=range(300)) for own in (used, grid)
+    )
+    assert torch.equal(one.head, other.head)
+
+
 def test_it_knows_its_data_set(whole, dataset):
     load = dataset.load_mw.copy()
     load[0] *= 2
