@@ -12,8 +12,8 @@ import unlearn
 LAYERS = [
     {"errors", "checks", "guard", "lazy", "limits", "records", "registry", "store", "temporary", "ledger"},
     {"linalg", "data", "grid", "dp", "reporting"},
-    {"households"},
-    {"forecasters", "criteria"},
+    {"households", "criteria"},
+    {"forecasters"},
     {"influence"},
     {"unlearning", "generators", "detectors", "attacks"},
     {"studies"},

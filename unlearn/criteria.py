@@ -6,16 +6,17 @@ A criterion of one's own is a class like those below, passed as an object to wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from unlearn.checks import as_floats, require_finite
-from unlearn.errors import InputError
+from unlearn.errors import InputError, MismatchError
 from unlearn.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unlearn.data import LoadDataset
     from unlearn.grid import GridCase, OperatingCost
 
 
@@ -173,3 +174,35 @@ def make_criterion(criterion: str | Criterion, grid: OperatingCost | GridCase | 
     if grid is None:
         raise InputError(f'criterion "{criterion}" needs a grid: pass grid="ieee14", a GridCase or an OperatingCost.')
     return made(grid)
+
+
+def grids_of(criterion: Criterion) -> Iterator[OperatingCost]:
+    """The grids that a criterion prices on: its own, and those of the criteria that it weighs up."""
+    grid = getattr(criterion, "grid", None)
+    if grid is not None:
+        yield grid
+    for part in getattr(criterion, "parts", ()):
+        yield from grids_of(part)
+
+
+def require_base(criterion: Criterion, dataset: LoadDataset) -> None:
+    """Refuse to price loads in per unit of another power base than the grid's."""
+    for grid in grids_of(criterion):
+        if grid.case.base_mva != dataset.base_mva:
+            raise MismatchError(
+                f"data set and grid do not match: loads are per unit on {dataset.base_mva:g} MVA, grid "
+                f"{grid.case.name!r} on {grid.case.base_mva:g}. Load the data with base_mva={grid.case.base_mva:g}."
+            )
+
+
+def require_per_sample(criterion: Criterion, value: object, n: int) -> None:
+    """Refuse a criterion that does not keep the protocol, whose gradient would be silently wrong."""
+    from torch import Tensor
+
+    if not isinstance(value, Tensor) or value.shape != (n,) or not value.requires_grad:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        detached = " without a gradient" if isinstance(value, Tensor) and not value.requires_grad else ""
+        raise InputError(
+            f"criterion {criterion.name}: expected a differentiable tensor with one value per hour, shape ({n},), "
+            f"got {got}{detached}."
+        )

@@ -129,7 +129,7 @@ def test_a_validation_loss_that_overflows_is_divergence():
 
 
 def test_too_few_rows_to_train_on_are_refused():
-    with pytest.raises(InputError, match="expected at least 2 core rows"):
+    with pytest.raises(InputError, match="expected at least 2 rows"):
         train_network(nn.Linear(1, 1), torch.ones(1, 1), torch.ones(1, 1), TrainingOptions(epochs=1), seed=0)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         fit_private_household_forecaster,
         household_mean,
     )
-    from unlearn.forecasters.network import Ensemble, NetworkForecaster, fit_network, train_ensemble, train_network
+    from unlearn.forecasters.network import NetworkForecaster, fit_network
     from unlearn.forecasters.specs import (
         FORECASTERS,
         Cnn,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PrivateForecastOptions,
         TrainingOptions,
     )
+    from unlearn.forecasters.training import Ensemble, train_ensemble, train_network
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -35,6 +35,8 @@ def make_card(
     if head_rows == "sensitive":
         core = f"core ({len(dataset.split.core)} training rows; none of them is forgotten)"
         learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen"}]
+    elif head_rows == NO_ROWS:
+        learnt = [{"name": "network and its scalers", "fitted_on": scaler_rows, "description": "trained as a whole"}]
     else:
         learnt = [
             {"name": "choice of columns", "fitted_on": "train", "description": "repeated or constant ones left out"},
@@ -59,6 +61,8 @@ def make_card(
     )
 
 
+#: `ModelCard.head_rows` of a network that was trained as a whole: its last layer is no minimiser over rows of its own.
+NO_ROWS = "none"
 #: What a row of the data set was used for: nothing that was fitted, the head, or the frozen extractor alone.
 UNUSED, HEAD, FROZEN = 0, 1, 2
 
@@ -75,7 +79,7 @@ class ModelCard:
         feature_names: F names, in the order of the inputs.
         split: rows in each part of the split, and the shares and seed that gave them.
         first_hour: start of the data set's first hour; its rows are the hours from there on.
-        head_rows: "train" or "sensitive": the rows that the head was fitted on.
+        head_rows: "train" or "sensitive", the rows that the head was fitted on; "none" if it was trained with the rest.
         seed: seed of training.
         l2: regulariser of the head.
         settings: architecture and training options.
@@ -85,6 +89,7 @@ class ModelCard:
         versions: versions of the packages at training.
         forgotten: what was forgotten since, a step each, in order.
         tuned: recipe and parameters of the tuning of its forecasts, empty where there is none; see `unlearn.tune`.
+        limitations: what such a model cannot do, and what of it other rows have shaped, in sentences.
     """
 
     kind: str
@@ -104,6 +109,7 @@ class ModelCard:
     versions: dict[str, str] = field(default_factory=dict)
     forgotten: list[dict[str, Any]] = field(default_factory=list)
     tuned: dict[str, Any] = field(default_factory=dict)
+    limitations: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

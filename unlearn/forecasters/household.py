@@ -22,8 +22,9 @@ from unlearn.dp.options import SgdOptions
 from unlearn.dp.sgd import train_privately
 from unlearn.errors import InputError
 from unlearn.forecasters.head import ClippedSums
-from unlearn.forecasters.network import N_FEATURES, train_network
+from unlearn.forecasters.network import N_FEATURES
 from unlearn.forecasters.specs import FORECASTERS, PrivateForecastOptions, TrainingOptions, network_named
+from unlearn.forecasters.training import train_network
 from unlearn.households.injection import CALENDAR, FEATURES, HOURS, DayAheadPanel
 
 #: Energy that counts as 1 inside the forecasters: a constant, so that scaling learns from no household.

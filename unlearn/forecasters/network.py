@@ -1,29 +1,27 @@
-"""Forecasters with a frozen extractor, CNN or MLP-Mixer, under an analytic head; training of one network
-(`train_network`: Adam, cosine annealing, early stopping, best state kept) or of many at once (`train_ensemble`).
-
-Small networks on small batches spend most of their time in the overhead of single operations; one
-vmapped step for all of them shares it. Adam works entry by entry, so the stacked networks do not meet.
+"""Forecasters on networks, CNN or MLP-Mixer: a frozen extractor under an analytic head, or the whole network trained
+for a criterion on the rows that remain.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from tqdm import tqdm
 
-from unlearn.checks import IntArray, require_choice
+from unlearn.checks import IntArray
+from unlearn.criteria import Criterion, fresh, grids_of, make_criterion, require_base, require_per_sample
 from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
-from unlearn.errors import ConvergenceError, InputError, UnlearnError
-from unlearn.forecasters.base import Forecaster, ModelCard, make_card
+from unlearn.data.hours import Rows, rows_of
+from unlearn.errors import InputError
+from unlearn.forecasters.base import FROZEN, NO_ROWS, UNUSED, Forecaster, ModelCard, make_card
+from unlearn.forecasters.head import HeadObjective
 from unlearn.forecasters.specs import Network, TrainingOptions, network_named
+from unlearn.forecasters.training import RowLoss, n_watched, train_network
+from unlearn.grid import GridCase, OperatingCost
 
 N_FEATURES = 64
 
@@ -86,7 +84,11 @@ class MixerExtractor(nn.Module):
 
 
 class NetworkForecaster(Forecaster):
-    """`ŷ = W [φ(x), 1]` with a frozen extractor φ; only W has seen the sensitive rows (section IV-B)."""
+    """`ŷ = W [φ(x), 1]` with an extractor φ that is frozen.
+
+    Either only W has seen the sensitive rows (section IV-B), or the whole network was trained for a criterion
+    (`fit_network(loss=...)`): W is then no minimiser over rows, there is nothing to unlearn, and that is refused.
+    """
 
     # Float64 products of an extractor differ in their last bits between batches (measured: 8e-16).
     design_noise = 1e-15
@@ -103,6 +105,28 @@ class NetworkForecaster(Forecaster):
     def column_names(self) -> list[str]:
         return [*(f"extracted {i}" for i in range(N_FEATURES)), "intercept"]
 
+    @property
+    def _whole(self) -> bool:
+        return self.card.head_rows == NO_ROWS
+
+    def training_rows(self, dataset: LoadDataset) -> IntArray:
+        return np.zeros(0, dtype=np.int64) if self._whole else super().training_rows(dataset)
+
+    def parts_of(self, dataset: LoadDataset) -> Tensor:
+        if not self._whole:
+            return super().parts_of(dataset)
+        self.require_match(dataset)  # which rows it was trained on the model alone knows
+        return self.parts.clone()
+
+    def objective(self, dataset: LoadDataset) -> HeadObjective:
+        if self._whole:
+            raise InputError(
+                "model: expected a head that was fitted to rows of its own, got a network that was trained as a whole "
+                f"for {self.card.settings['loss']}: no row has an influence that the head could be solved for, and "
+                "none can be unlearnt. Call fit_network without loss, or train anew with rows= that leave some out."
+            )
+        return super().objective(dataset)
+
 
 def fit_network(
     dataset: LoadDataset,
@@ -110,23 +134,54 @@ def fit_network(
     training: TrainingOptions | None = None,
     seed: int = 0,
     l2: float = 0.0,
+    *,
+    loss: str | Criterion | None = None,
+    grid: OperatingCost | GridCase | str | None = None,
+    rows: Rows | None = None,
 ) -> Forecaster:
-    """Train an extractor on the core rows, freeze it, fit the last layer on the sensitive rows.
+    """Train an extractor on the core rows, freeze it, fit the last layer on the sensitive rows; or, with `loss`, train
+    the whole network for a criterion.
 
     Inputs and, while the extractor trains, targets are standardised with core rows only, so that nothing but the head
     has seen the sensitive rows. The core is hours of the same customers: what the extractor learnt there stays.
 
+    With `loss`, core and sensitive rows are one: all that is fitted is fitted on `rows`, and forgetting some of them
+    means training anew on the others. That is what unlearning is compared with. See `fit_whole_network`.
+
     Args:
         dataset: loads and features; its split says which training rows are core.
         architecture: "cnn" or "mixer".
-        training: settings of the extractor's training; the published ones by default.
+        training: settings of the extractor's or the whole network's training; the published ones by default.
         seed: seed of initial weights and batch order.
         l2: regulariser of the head's summed loss, >= 0.
+        loss: None; or "mse", "mape", "cost", or a criterion of your own, such as
+            `Weighted({OperatingCostCriterion(grid): 1, MSE(): 1000})`, that the whole network is trained for.
+        grid: what a criterion by name is priced on, if it is priced: "cost" is. The others look at no grid.
+        rows: with `loss`, training rows of the data set in any form that `forget` takes; None means all of them.
 
     Raises:
         SingularHessianError: extracted features are linearly dependent.
+        InputError: `rows` without a loss, or not among the training rows; l2 with a loss; what the criterion refuses.
+        MismatchError: loads are per unit of another base than the grid's.
+        ConvergenceError: training diverged.
     """
-    return network_named(architecture)(l2, training or TrainingOptions()).fit(dataset, seed)
+    spec = network_named(architecture)(l2, training or TrainingOptions())
+    if loss is not None:
+        return fit_whole_network(spec, dataset, make_criterion(loss, grid), rows, seed)
+    if rows is not None:
+        raise InputError(
+            "rows: expected none without a loss, for the split says which rows extractor and head are fitted on; got "
+            'some. Name a loss, such as loss="mse", or fit on all and forget the others.'
+        )
+    return spec.fit(dataset, seed)
+
+
+def _untrained(spec: Network, dataset: LoadDataset, seed: int) -> tuple[nn.Module, nn.Linear]:
+    """The extractor and a last layer, with initial weights of a seed; the caller's random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        extractor = spec.extractor(dataset.n_loads, len(dataset.feature_names))
+        return extractor, nn.Linear(N_FEATURES, dataset.n_loads)
 
 
 def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Forecaster:
@@ -136,11 +191,8 @@ def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Fo
     target_scaler = StandardScaler.fit(dataset.load_pu[core])
     inputs = scaler(torch.from_numpy(dataset.features[core])).float()
     targets = target_scaler(torch.from_numpy(dataset.load_pu[core])).float()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        extractor = spec.extractor(dataset.n_loads, len(dataset.feature_names))
-        network = nn.Sequential(extractor, nn.Linear(N_FEATURES, dataset.n_loads))
-    history = train_network(network, inputs, targets, spec.training, seed)
+    extractor, last = _untrained(spec, dataset, seed)
+    history = train_network(nn.Sequential(extractor, last), inputs, targets, spec.training, seed)
     card = make_card(
         spec.name,
         dataset,
@@ -151,222 +203,110 @@ def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Fo
         settings={"training": asdict(spec.training)},
         history=history,
     )
-    model = NetworkForecaster(card, extractor, scaler)
-    return model.fitted_to(dataset)
+    return NetworkForecaster(card, extractor, scaler).fitted_to(dataset)
 
 
-def n_watched(n_rows: int, options: TrainingOptions) -> int:
-    """Number of last rows that are kept for early stopping.
+def fit_whole_network(
+    spec: Network, dataset: LoadDataset, criterion: Criterion, rows: Rows | None, seed: int
+) -> NetworkForecaster:
+    """Train extractor and last layer together for a criterion.
 
-    Raises:
-        InputError: fewer than two rows.
-    """
-    if n_rows < 2:
-        raise InputError(f"training: expected at least 2 core rows (to train on and to watch), got {n_rows}.")
-    return max(1, int(options.validation_share * n_rows))
-
-
-def train_network(
-    network: nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
-    options: TrainingOptions,
-    seed: int,
-    weights: Tensor | None = None,
-) -> dict[str, Any]:
-    """Train in place by mean squared error and leave the best state in the network.
+    Inputs are standardised, and outputs are in standard deviations from the mean load, of `rows` alone: forecasts
+    start near the mean, because one below 0 has no cost gradient. The last share of `rows` is watched for early
+    stopping, by the same criterion. The network is trained in single precision and judged in double.
 
     Args:
-        network: maps inputs (n, ...) to targets (n, B); its initial weights are the caller's.
-        inputs: shape (n, ...), in time order; the last `validation_share` is not trained on.
-        targets: shape (n, B).
-        options: settings.
-        seed: seed of the batch order.
-        weights: of the rows that are trained on, all but the last `validation_share`; shape (n − n_watched,).
-            A step follows the weighted mean over its batch, so that 0 takes a row out and leaves the order of
-            the others as it is. None means ones.
+        spec: the network; its head's regulariser must be 0.
+        dataset: loads and features.
+        criterion: what is minimised in the mean over hours.
+        rows: training rows of the data set; None means all.
+        seed: seed of initial weights and batch order.
 
     Returns:
-        History: losses per epoch (`train`, `validation`), `best_epoch`, `stopped_early`.
+        The forecaster; its card lists limitations, and `parts` the rows that it was trained on.
 
     Raises:
-        InputError: fewer than two rows, or weights of another shape or below 0.
-        ConvergenceError: the loss became NaN or infinite.
+        InputError, MismatchError, ConvergenceError: see `fit_network`.
     """
-    n_validation = n_watched(len(inputs), options)
-    if weights is not None:
-        require_weights(weights, (len(inputs) - n_validation,))
-    train_x, train_y = inputs[:-n_validation], targets[:-n_validation]
-    valid_x, valid_y = inputs[-n_validation:], targets[-n_validation:]
-    optimiser = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=options.epochs)
-    generator = torch.Generator().manual_seed(seed)
-    losses: dict[str, list[float]] = {"train": [], "validation": []}
-    best_loss, best_epoch, best_state = float("inf"), -1, network.state_dict()
-    bar = tqdm(range(options.epochs), desc="training", leave=False)
-    for epoch in bar:
-        order = torch.randperm(len(train_x), generator=generator)
-        losses["train"].append(_one_epoch(network, train_x, train_y, order, options.batch_size, optimiser, weights))
-        with torch.no_grad():
-            losses["validation"].append(float((network(valid_x) - valid_y).square().mean()))
-        schedule.step()
-        current = losses["validation"][-1]
-        if not math.isfinite(current) or not math.isfinite(losses["train"][-1]):
-            raise ConvergenceError(f"training diverged in epoch {epoch}: lower the learning rate or check the inputs.")
-        if current < best_loss:
-            best_loss, best_epoch, best_state = current, epoch, copy.deepcopy(network.state_dict())
-        bar.set_postfix(validation=f"{current:.4f}", best=f"{best_loss:.4f}")
-        if epoch - best_epoch >= options.patience:
-            break
-    network.load_state_dict(best_state)
-    return {**losses, "best_epoch": best_epoch, "stopped_early": len(losses["train"]) < options.epochs}
-
-
-def _one_epoch(
-    network: nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
-    order: Tensor,
-    batch_size: int,
-    optimiser: torch.optim.Optimizer,
-    weights: Tensor | None,
-) -> float:
-    total = 0.0
-    for rows in order.split(batch_size):
-        optimiser.zero_grad()
-        error = (network(inputs[rows]) - targets[rows]).square()
-        loss = error.mean() if weights is None else weighted_mean(error.mean(dim=-1), weights[rows])
-        loss.backward()
-        optimiser.step()
-        total += float(loss.detach()) * len(rows)
-    return total / len(inputs)
-
-
-def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over the last axis; 0 where no weight is above 0."""
-    return (losses * weights).sum(dim=-1) / weights.sum(dim=-1).clamp_min(torch.finfo(losses.dtype).tiny)
-
-
-def require_weights(weights: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse weights of training rows that have another shape or are not finite numbers of at least 0."""
-    if tuple(weights.shape) != shape or not bool((weights.isfinite() & (weights >= 0)).all()):
-        lowest = f", lowest {float(weights.min()):.3g}" if weights.numel() else ""
+    if spec.l2:
         raise InputError(
-            f"training weights: expected finite numbers of at least 0 in shape {shape}, one per row that is trained on "
-            f"(not those watched for early stopping), got shape {tuple(weights.shape)}{lowest}."
+            f"l2: expected 0 with a loss, for no head is fitted by regularised least squares; got {spec.l2:g}."
         )
+    require_base(criterion, dataset)
+    used = _training_rows(rows, dataset)
+    watched = n_watched(len(used), spec.training)
+    load = torch.from_numpy(dataset.load_pu[used])
+    scaler = StandardScaler.fit(dataset.features[used], skip=len(CALENDAR_NAMES))
+    outputs = StandardScaler.fit(dataset.load_pu[used])
+    criterion = fresh(criterion)  # what it priced before would tell, in last bits, of rows that are left out
+    # What the criterion refuses is refused here, in the order of the hours, and not in some batch.
+    mean_load = outputs.mean.expand_as(load).clone().requires_grad_()
+    require_per_sample(criterion, criterion(mean_load, load), len(load))
+    inputs = scaler(torch.from_numpy(dataset.features[used])).float()
+    extractor, last = _untrained(spec, dataset, seed)
+    loss = loss_in_pu(criterion, outputs)
+    history = train_network(nn.Sequential(extractor, last), inputs, load, spec.training, seed, loss=loss)
+    settings = {"training": asdict(spec.training), "loss": criterion.name}
+    if grids := sorted({grid.case.name for grid in grids_of(criterion)}):
+        settings["grids"] = grids
+    whole = len(used) == len(dataset.split.train)
+    scope = "train" if whole else f"{len(used)} of the {len(dataset.split.train)} training rows"
+    card = make_card(
+        spec.name, dataset, head_rows=NO_ROWS, scaler_rows=scope, seed=seed, settings=settings, history=history
+    )
+    limitations = _limitations(criterion.name, len(used), watched, [] if whole else [c.name for c in dataset.fitted])
+    model = NetworkForecaster(replace(card, limitations=limitations), extractor, scaler)
+    model.head = _head_in_pu(last, outputs)
+    parts = np.full(len(dataset.timestamps), UNUSED, dtype=np.uint8)
+    parts[used] = FROZEN
+    model.parts = torch.from_numpy(parts)
+    return model
 
 
-States = dict[str, Tensor]
+def _training_rows(rows: Rows | None, dataset: LoadDataset) -> IntArray:
+    """Training rows of the data set that a caller names, sorted; refuses others."""
+    train = dataset.split.train
+    if rows is None:
+        return train
+    used = rows_of("rows", rows, dataset.timestamps)
+    if len(others := np.setdiff1d(used, train)):
+        raise InputError(
+            f"rows: expected training rows of {dataset.name} alone, got {len(others)} of {len(used)} that are not, "
+            f"first {others[0]} ({dataset.timestamps[others[0]]}). Leave out validation and test rows; "
+            "dataset.split.train lists the others."
+        )
+    return used
 
 
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """M trained networks.
-
-    Attributes:
-        states: their parameters by name, each stacked along a first axis of length M.
-        best_epoch: epoch of each whose state was kept, shape (M,).
-        watched_loss: mean loss of each, in that state, over the watched rows, shape (M,).
-    """
-
-    states: States
-    best_epoch: IntArray
-    watched_loss: Tensor
+#: Standard deviations from the mean load beyond which outputs have diverged; no grid prices such forecasts.
+DIVERGED = 1e4
 
 
-def train_ensemble(
-    network: nn.Module,
-    states: States,
-    inputs: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    options: TrainingOptions,
-    seeds: Sequence[int],
-    keep: str = "best",
-) -> Ensemble:
-    """Train M networks, each from its own state, on its own row weights, in the batch order of its own seed.
+def loss_in_pu(criterion: Criterion, scaler: StandardScaler) -> RowLoss:
+    """The criterion of outputs, in standard deviations from the mean, and true loads in p.u., in double precision."""
 
-    Network m ends as `train_network(network_m, inputs, targets, options, seeds[m], weights[m])` leaves
-    it, but for rounding.
+    def loss(outputs: Tensor, load_pu: Tensor) -> Tensor:
+        forecast = scaler.inverse(outputs.double())
+        if not bool((outputs.abs() < DIVERGED).all()):  # NaN is not below it, either
+            return (torch.nan * forecast).sum(dim=1)
+        return criterion(forecast, load_pu)
 
-    Args:
-        network: architecture without buffers; its own parameters are not used.
-        states: initial parameters, stacked, (M, ...) each.
-        inputs: shape (n, ...), in time order; the last `validation_share` is only watched.
-        targets: shape (n, B).
-        weights: of the rows trained on, shape (M, n − n_watched), at least 0; 0 leaves a row out.
-        options: settings of the training.
-        seeds: seed of the batch order of each, M of them.
-        keep: "best" state by the watched rows, with early stopping; or "last" after all epochs.
-
-    Raises:
-        InputError: no network, numbers of states, weights and seeds that differ, or a network with buffers.
-        UnlearnError: a loss became NaN or infinite.
-    """
-    require_choice("keep", keep, ("best", "last"))
-    n_models = len(seeds)
-    if not n_models or any(len(value) != n_models for value in states.values()):
-        raise InputError(f"ensemble: expected as many states as seeds ({n_models}), at least 1.")
-    if any(True for _ in network.buffers()):
-        raise InputError("ensemble: expected a network without buffers (no batch norm); train such networks singly.")
-    watched = n_watched(len(inputs), options)
-    require_weights(weights, (n_models, len(inputs) - watched))
-    train_x, train_y = inputs[:-watched], targets[:-watched]
-    valid_x, valid_y = inputs[-watched:], targets[-watched:]
-    weights = weights.to(inputs.dtype)
-    current = {name: value.detach().clone().requires_grad_(True) for name, value in states.items()}
-    run = vmap(lambda state, rows: functional_call(network, state, (rows,)), in_dims=(0, None))
-    run_each = vmap(lambda state, rows: functional_call(network, state, (rows,)))
-    optimiser = torch.optim.Adam(current.values(), lr=options.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=options.epochs)
-    # Networks with the same seed share their order of rows, as `train_network` draws it.
-    distinct = sorted(set(seeds))
-    generators = [torch.Generator().manual_seed(seed) for seed in distinct]
-    drawn_by = torch.tensor([distinct.index(seed) for seed in seeds])
-    kept = _KeptStates(current, n_models, options.patience if keep == "best" else None)
-    for epoch in tqdm(range(options.epochs), desc=f"training {n_models} networks", leave=False):
-        total = torch.zeros(n_models, dtype=inputs.dtype)
-        orders = torch.stack([torch.randperm(len(train_x), generator=own) for own in generators])[drawn_by]
-        for rows in orders.split(options.batch_size, dim=1):
-            optimiser.zero_grad()
-            error = (run_each(current, train_x[rows]) - train_y[rows]).square().mean(dim=-1)
-            losses = weighted_mean(error, weights.gather(1, rows))
-            losses.sum().backward()
-            optimiser.step()
-            total += losses.detach()
-        schedule.step()
-        with torch.no_grad():
-            watched_losses = (run(current, valid_x) - valid_y).square().mean(dim=(1, 2))
-        diverged = (~(total + watched_losses).isfinite() & ~kept.stopped).nonzero()
-        if len(diverged):
-            raise UnlearnError(
-                f"training network {int(diverged[0])} of {n_models} diverged in epoch {epoch}: lower the learning rate "
-                "or check the inputs."
-            )
-        if kept.look(current, watched_losses, epoch):
-            break
-    return Ensemble(kept.states, kept.epoch.numpy(), kept.loss)
+    return loss
 
 
-class _KeptStates:
-    """The state of each network that training leaves: the best so far until its patience ends, or the last."""
+def _head_in_pu(layer: nn.Linear, scaler: StandardScaler) -> Tensor:
+    """Last layer and scale of the outputs in one, shape (B, D)."""
+    weight, bias = layer.weight.detach().double(), layer.bias.detach().double()
+    return torch.cat([scaler.std[:, None] * weight, scaler.inverse(bias)[:, None]], dim=1)
 
-    def __init__(self, current: States, n_models: int, patience: int | None) -> None:
-        self.states = {name: value.detach().clone() for name, value in current.items()}
-        self.loss = torch.full((n_models,), torch.inf, dtype=next(iter(current.values())).dtype)
-        self.epoch = torch.full((n_models,), -1)
-        self.stopped = torch.zeros(n_models, dtype=torch.bool)
-        self._patience = patience
 
-    def look(self, current: States, losses: Tensor, epoch: int) -> bool:
-        """Keep what got better; say whether all networks have stopped."""
-        better = losses < self.loss if self._patience is not None else torch.ones_like(self.stopped)
-        better &= ~self.stopped
-        self.loss = torch.where(better, losses, self.loss)
-        self.epoch[better] = epoch
-        for name, value in current.items():
-            self.states[name][better] = value.detach()[better]
-        if self._patience is not None:
-            self.stopped |= epoch - self.epoch >= self._patience
-        return bool(self.stopped.all())
+def _limitations(criterion: str, n_rows: int, n_watched_rows: int, fitted: Sequence[str]) -> list[str]:
+    said = [
+        f"The whole network was trained for {criterion} on {n_rows} rows, the last {n_watched_rows} of which it was "
+        "stopped by: none of them can be forgotten or re-weighted but by training anew on the others.",
+        f"It was chosen for {criterion} alone. Look at its other errors, too, before you use it for something else.",
+        "Gradient descent ends in another network for another seed. Compare means over seeds.",
+    ]
+    if fitted:
+        said.append(f"The rows left out still shaped what preprocessing fitted: {', '.join(fitted)}.")
+    return said

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, require_not_negative
-from unlearn.criteria import Criterion
+from unlearn.criteria import Criterion, require_per_sample
 from unlearn.errors import ConvergenceError, DataError, InputError, MismatchError, counted_from, said
 from unlearn.forecasters import Forecaster
 from unlearn.influence.mean_loss import PATIENCE
@@ -154,7 +154,7 @@ def criterion_gradient(
         head = theta.reshape(model.head.shape).requires_grad_(True)
         with torch.enable_grad(), counted_from(start):
             value = criterion(design @ head.T, torch.from_numpy(load_pu[rows]))
-            _require_per_sample(criterion, value, len(design))
+            require_per_sample(criterion, value, len(design))
             (slope,) = torch.autograd.grad(value.sum(), head)
         total += slope.reshape(-1)
         values.append(value.detach())
@@ -191,17 +191,6 @@ def influence_scores(
             f"influence: the Hessian system ended with status {solved.status!r}; scores would be wrong."
         )
     return objective.gradient_products(theta, solved.value)
-
-
-def _require_per_sample(criterion: Criterion, value: object, n: int) -> None:
-    """Refuse a criterion that does not keep the protocol, whose gradient would be silently wrong."""
-    if not isinstance(value, Tensor) or value.shape != (n,) or not value.requires_grad:
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        detached = " without a gradient" if isinstance(value, Tensor) and not value.requires_grad else ""
-        raise InputError(
-            f"criterion {criterion.name}: expected a differentiable tensor with one value per hour, shape ({n},), "
-            f"got {got}{detached}."
-        )
 
 
 #: Rows whose scores are written at once.

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.criteria import require_base
     from unlearn.unlearning import select
     from unlearn.unlearning.complete import forget, forget_rows
-    from unlearn.unlearning.result import Forgotten, evaluation_rows, require_base
+    from unlearn.unlearning.result import Forgotten, evaluation_rows
     from unlearn.unlearning.reweighting import Reweighting, reweight
     from unlearn.unlearning.steps import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
     from unlearn.unlearning.trained import ForgottenModule, TrainedModule

@@ -148,12 +148,12 @@ def forget_rows(
     """
     start = time.perf_counter()
     require_trained(model)
+    request = resolve(model, rows, loads)
     if model.statistics is None:
         raise InputError(
             "forget_rows: expected a model with sufficient statistics, got one without (saved by an earlier version?). "
             "Call model.with_statistics(dataset) once, or forget(model, dataset, rows)."
         )
-    request = resolve(model, rows, loads)
     raw, load = _paired(model, request, rows, features, load_pu)
     after, outputs = request.weights(model), request.changed(model)
     outputs, emptied = outputs[after[:, outputs].any(dim=0)], outputs[~after[:, outputs].any(dim=0)]

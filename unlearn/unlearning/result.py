@@ -14,13 +14,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, require_rows
-from unlearn.criteria import Criterion
 from unlearn.data import LoadDataset
 from unlearn.data.features import Lag
 from unlearn.data.hours import Rows, hour_ranges, rows_of
-from unlearn.errors import InputError, MismatchError
+from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
-from unlearn.forecasters.base import FROZEN, HEAD, UNUSED
+from unlearn.forecasters.base import FROZEN, HEAD, NO_ROWS, UNUSED
 from unlearn.linalg import IhvpOptions
 from unlearn.unlearning.steps import AT_MINIMUM, Step, relative_distance
 
@@ -99,11 +98,12 @@ def resolve(
         raise InputError(f"{_WHAT}: expected at least one, got none; nothing to forget.")
     unlearn, frozen = asked[parts[asked] == HEAD], asked[parts[asked] == FROZEN]
     if not unlearn.size:
+        unused = "validation, test or left-out" if model.card.head_rows == NO_ROWS else "validation or test"
         why = (
             f"the head was fitted on none of the {len(asked)} asked for; {len(frozen)} of them trained the extractor, "
             "which is frozen and forgets nothing. Fit the network anew on data without them."
             if frozen.size
-            else f"the model was fitted on none of the {len(asked)} asked for (they are validation or test rows); "
+            else f"the model was fitted on none of the {len(asked)} asked for (they are {unused} rows); "
             "nothing to forget."
         )
         raise InputError(f"{_WHAT}: {why}")
@@ -163,16 +163,6 @@ def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike) -> IntAr
             )
         return rows
     return require_rows("evaluate_on", evaluate_on, len(dataset.timestamps))
-
-
-def require_base(criterion: Criterion, dataset: LoadDataset) -> None:
-    """Refuse to price loads in per unit of another power base than the grid's."""
-    grid = getattr(criterion, "grid", None)
-    if grid is not None and grid.case.base_mva != dataset.base_mva:
-        raise MismatchError(
-            f"data set and grid do not match: loads are per unit on {dataset.base_mva:g} MVA, grid {grid.case.name!r} "
-            f"on {grid.case.base_mva:g}. Load the data with base_mva={grid.case.base_mva:g}."
-        )
 
 
 #: What holds of every deletion: the model that forgets is a new one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -11,18 +12,20 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite
-from unlearn.criteria import Criterion, make_criterion
+from unlearn.criteria import Criterion, make_criterion, require_base
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
-from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, require_base, resolve, why_incomplete
+from unlearn.unlearning.gains import doubtful_gain, unseen_seasons
+from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, resolve, why_incomplete
 from unlearn.unlearning.steps import (
     Step,
     Update,
     common_forgotten,
+    newton_update,
     relative_distance,
     remain_weights,
     require_trained,
@@ -30,6 +33,8 @@ from unlearn.unlearning.steps import (
     summed_up,
 )
 from unlearn.unlearning.tuning.methods import require_budgets
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,11 @@ class Reweighting:
     def __post_init__(self) -> None:
         require_budgets(self.l1_budget, self.linf_budget)
 
+    @property
+    def moves(self) -> bool:
+        """Whether weights may move at all; if not, this is complete unlearning."""
+        return self.l1_budget > 0 and self.linf_budget > 0
+
     def weights(self, scores: FloatArray) -> FloatArray:
         """Solve the program for scores s of the remaining samples, shape (|R|,).
 
@@ -61,7 +71,7 @@ class Reweighting:
         scores = as_floats("scores", scores, ndim=1)
         require_finite("scores", scores)
         weights = np.ones_like(scores)
-        if self.linf_budget == 0 or self.l1_budget == 0:
+        if not self.moves:
             return weights
         order = np.argsort(-np.abs(scores), kind="stable")
         # What is left of the budget when the k-th largest has its turn.
@@ -125,6 +135,10 @@ def reweight(
     The weights are found at the model that knows the removed rows, so the result depends on them through the weights:
     with a budget above 0 it is not complete forgetting. `forget` is.
 
+    Warns, and says among the limitations, if more than a quarter of the test hours are in seasons that were not
+    evaluated, and if the criterion rises or gains less than half as much on rows that its gradient did not see; see
+    `unlearn.unlearning.gains`.
+
     Args:
         model: fitted forecaster.
         dataset: the data set it was fitted on.
@@ -168,8 +182,17 @@ def reweight(
     if compare_retrained:
         retrained = retrained_head(model, objective, request.positions, request.changed(model))
         distance = relative_distance(step.theta, retrained)
+    doubts: list[str] = []
+    if program.moves:
+        kept = (~request.forgotten(model)).all(dim=1)
+        complete = newton_update(objective, model.theta, request.positions, "remain_gradient", ihvp, (~gone).double())
+        remaining = request.head_rows[kept.numpy()]
+        about = doubtful_gain(model, complete.theta, step.theta, wanted, dataset, seen, remaining)
+        doubts = [sentence for sentence in (unseen_seasons(dataset, seen), about) if sentence]
+    for sentence in doubts:
+        logger.warning("%s", sentence)
     said = why_incomplete(model, request, step, ihvp=ihvp, reweighted=True)
     seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
     overlap = len(np.intersect1d(seen, request.unlearn))
     also = [f"{overlap} of the removed rows were among those that the criterion was evaluated on."] if overlap else []
-    return concluded(model, request, step, None, said, seconds, (), wanted.name, l1_budget, distance, also)
+    return concluded(model, request, step, None, said, seconds, (), wanted.name, l1_budget, distance, [*also, *doubts])

@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.criteria import Criterion, fresh
+from unlearn.criteria import Criterion, fresh, require_base
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows, rows_of
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster, HeadStatistics
 from unlearn.grid import GridCase, OperatingCost
-from unlearn.unlearning.result import Forgotten, require_base
+from unlearn.unlearning.result import Forgotten
 from unlearn.unlearning.steps import require_trained
 from unlearn.unlearning.tuning.methods import FOLDS, TuningMethod
 from unlearn.unlearning.tuning.problem import TuningProblem, folds_of
