@@ -15,6 +15,9 @@ FACTORS = 31
 #: Width of k below which its search ends; a criterion is flat at its minimum.
 ACCURACY = 1e-7
 
+#: Steps of L-BFGS where trust weights are compared.
+ROUGH_STEPS = 20
+
 #: Relative step of the difference that tells how steep the criterion still is.
 _STEP = 1e-6
 
@@ -58,8 +61,9 @@ def solve_affine(problem: TuningProblem, method: Affine) -> Solved:
     forecast, live = problem.left_out, problem.live
     size = torch.where(live, problem.evaluated_target.mean(dim=0), 1.0).clamp_min(1e-12)
     before, trust = problem.mean_criterion(forecast), float(method.trust or 0.0)
-    start = solve_scale(problem, Scale())
-    scaled = start.parameters["k"] * forecast
+    # The same for every trust weight that is tried.
+    factor_of_all = problem.cached("scale", lambda: solve_scale(problem, Scale()).parameters["k"])
+    scaled = factor_of_all * forecast
 
     def split(x: Tensor) -> tuple[Tensor, Tensor]:
         constant, factor = x.reshape(2, -1)
@@ -75,8 +79,8 @@ def solve_affine(problem: TuningProblem, method: Affine) -> Solved:
         gradient = torch.stack([slope.sum(dim=0) * size * live, (slope * forecast).sum(dim=0)])
         return value, gradient.reshape(-1).numpy()
 
-    first = np.concatenate([np.zeros(problem.n_outputs), np.full(problem.n_outputs, start.parameters["k"])])
-    x, _, steps, gradient = descend(evaluate, first, problem.at_most(method.steps))
+    first = np.concatenate([np.zeros(problem.n_outputs), np.full(problem.n_outputs, factor_of_all)])
+    x, _, steps, gradient = descend(evaluate, first, problem.at_most(method.steps, ROUGH_STEPS))
     constant, factor = split(torch.from_numpy(x))
     head = factor[:, None] * problem.least_squares
     head[:, -1] += constant  # the design ends with the intercept's ones

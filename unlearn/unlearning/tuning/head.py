@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unlearn.unlearning.tuning.bias import descend
+from unlearn.unlearning.tuning.bias import ROUGH_STEPS, descend
 from unlearn.unlearning.tuning.methods import Head, Solved
 from unlearn.unlearning.tuning.problem import TuningProblem
 
@@ -37,7 +37,7 @@ def solve_head(problem: TuningProblem, method: Head) -> Solved:
 
     first = np.zeros(start.numel())
     before = problem.value(start)
-    x, _, steps, gradient = descend(evaluate, first, problem.at_most(method.steps))
+    x, _, steps, gradient = descend(evaluate, first, problem.at_most(method.steps, ROUGH_STEPS))
     head = start + move(x)
     stationarity = {"gradient_norm": float(np.linalg.norm(gradient))}
     return Solved(head, {"mu": trust}, before, problem.value(head), steps, stationarity)

@@ -6,8 +6,9 @@ them anew, and a grid prices with regions that it learns from them alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +22,7 @@ from unlearn.grid import OperatingCost
 from unlearn.linalg.gram import dependent_columns
 from unlearn.linalg.operators import spectrum_and_limit
 
-#: Steps of a solver where candidates are compared.
-ROUGH_STEPS = 20
+Value = TypeVar("Value")
 
 
 class TuningProblem:
@@ -53,6 +53,7 @@ class TuningProblem:
         l2: float = 0.0,
         names: Sequence[str] | None = None,
     ) -> None:
+        self._cache: dict[str, Any] = {}
         self.live = kept.any(dim=0)
         self.design, self.kept, self.evaluated, self.block = design, kept, evaluated, block
         self.target = torch.where(self.live, target, 0.0)
@@ -166,9 +167,15 @@ class TuningProblem:
                 forecast[own[:, None], outputs] = self.design[own] @ head
         return forecast[self.evaluated]
 
-    def at_most(self, steps: int) -> int:
-        """Steps that a solver may take."""
-        return min(steps, ROUGH_STEPS) if self.rough else steps
+    def cached(self, name: str, make: Callable[[], Value]) -> Value:
+        """What several candidates of a method need of these rows, made once."""
+        if name not in self._cache:
+            self._cache[name] = make()
+        return self._cache[name]
+
+    def at_most(self, steps: int, rough: int) -> int:
+        """Steps that a solver may take, `rough` of them where candidates are compared."""
+        return min(steps, rough) if self.rough else steps
 
     def trust_unit(self) -> float:
         """Unit of μ: the criterion over the squared error, both of forecasts that left their week out."""

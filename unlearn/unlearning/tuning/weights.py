@@ -19,6 +19,9 @@ from unlearn.unlearning.reweighting import Reweighting
 from unlearn.unlearning.tuning.methods import Solved, Weights
 from unlearn.unlearning.tuning.problem import TuningProblem, WeightedFit
 
+#: Steps where budgets are compared: the first ten gain nearly all.
+ROUGH_STEPS = 10
+
 #: Decrease, relative to the one that the slope promises, that a shorter step must reach.
 ENOUGH = 1e-4
 
@@ -46,7 +49,7 @@ def solve_weights(problem: TuningProblem, method: Weights) -> Solved:
     ones = torch.ones(problem.n_rows, dtype=torch.float64)
     point = _at(problem, ones, problem.moments(ones))
     atoms, shares = [ones], [1.0]
-    most, steps = problem.at_most(method.steps), 0
+    most, steps = problem.at_most(method.steps, ROUGH_STEPS), 0
     bar = tqdm(total=most, desc="Frank-Wolfe steps", leave=False, delay=2)
     while True:
         slope = point.gradient
