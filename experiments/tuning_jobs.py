@@ -11,13 +11,18 @@ import pandas as pd
 from tqdm import tqdm
 
 from experiments.app import Job
-from experiments.loads import build_study, many_forecasters, store_of
+from experiments.loads import build_dataset, build_study, many_forecasters, store_of
 from experiments.processes import in_processes
-from unlearn.data.sources import SOURCES, chosen
+from unlearn.data.sources import SOURCES, DataSource, chosen
 from unlearn.errors import InputError
+from unlearn.grid.options import CostOptions
 from unlearn.records import joined
 from unlearn.studies.tuning.cells import Cell, Year, cells_of, years_of
+from unlearn.studies.tuning.measure import month_rows, require_validation
 from unlearn.studies.tuning.run import measure_cell
+
+#: The grid that is configured where none is asked for.
+GRID = CostOptions.case
 
 
 def cells_of_job(job: Job) -> list[Cell]:
@@ -37,20 +42,28 @@ def cells_of_job(job: Job) -> list[Cell]:
 
 
 def _years(job: Job) -> list[tuple[int, Year]]:
-    sources = job.tuning.sources
-    if job.data is None:
-        if job.grid.case not in {source.grid for source in sources} and sources:
-            named = ", ".join(f"{source.grid} for {source.data}" for source in sources)
-            raise InputError(
-                f"grid={job.grid.case}: expected data for it, got none: tuning.sources name their own, {named}. Pass "
-                "data=NAME with the grid."
-            )
-        return list(years_of(sources, job.tuning.years))
-    if not job.tuning.years:
-        return [(0, getattr(job.data, "year", None))]
-    if not hasattr(job.data, "year"):
-        raise InputError(f"tuning.years: data={job.data.name} has no years. Leave tuning.years out.")
-    return [(0, year) for year in job.tuning.years]
+    """Source and year of all data of a run."""
+    wanted, sources = job.tuning.years, job.tuning.sources
+    if job.data is not None:
+        if wanted is None:
+            return [(0, getattr(job.data, "year", None))]
+        _require_years(job.data, "tuning.years")
+        return [(0, year) for year in wanted]
+    if job.grid.case not in [GRID, *(source.grid for source in sources)]:
+        named = ", ".join(f"{source.grid} for {source.data}" for source in sources)
+        raise InputError(
+            f"grid={job.grid.case}: expected data for it, got none: tuning.sources name their own grids ({named}). "
+            "Pass data=NAME with the grid."
+        )
+    for source in sources:
+        _require_years(chosen(source.data, SOURCES, {}), "tuning.sources")
+    return years_of(sources, wanted)
+
+
+def _require_years(data: DataSource, where: str) -> None:
+    if not hasattr(data, "year"):
+        named = [name for name in SOURCES if hasattr(SOURCES[name], "year")]
+        raise InputError(f"{where}: expected data that has years ({', '.join(named)}), got {data.name}.")
 
 
 def job_of(job: Job, cell: Cell) -> Job:
@@ -67,13 +80,31 @@ def job_of(job: Job, cell: Cell) -> Job:
     return replace(own, data=data, grid=grid, split=split, seed=cell.seed)
 
 
+def refuse_data(job: Job, cells: Sequence[Cell]) -> None:
+    """Read all data before anything is measured, so that what cannot be used is refused at once.
+
+    Raises:
+        InputError: a grid with another number of loads, a month without training rows, no validation rows.
+        DataError: what a reader refuses.
+    """
+    years = {(cell.source, cell.year): cell for cell in cells}
+    months = {(cell.source, cell.year) for cell in cells if cell.selection == "month"}
+    for place, cell in tqdm(years.items(), desc="reading data", leave=False, delay=2):
+        own = job_of(job, cell)
+        dataset = build_dataset(own, own.grid.build())
+        require_validation(dataset)
+        if place in months:
+            month_rows(dataset, dataset.split.train, job.tuning.month)
+
+
 def run_all(job: Job) -> pd.DataFrame:
     """Records of all cells; those that were measured before are read, the others are measured `tuning.jobs` at a time.
 
     Raises:
-        InputError: see `cells_of_job`.
+        InputError: see `cells_of_job` and `refuse_data`.
     """
     cells = cells_of_job(job)
+    refuse_data(job, cells)
     groups: dict[object, list[Cell]] = {}
     for cell in cells:
         # A network is trained once for all cells that share it; what is solved exactly costs nothing to fit again.

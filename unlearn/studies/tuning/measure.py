@@ -58,15 +58,8 @@ class Deletion:
     share: float
 
     def __post_init__(self) -> None:
-        """Refuse data on which the tunings cannot be told apart.
-
-        Raises:
-            InputError: no validation rows.
-        """
-        if not len(self.study.dataset.split.validation):
-            raise InputError(
-                "tuning: expected validation rows, on which one of the tunings is chosen, got none. Take protocol=fair."
-            )
+        """Refuse data without validation rows."""
+        require_validation(self.study.dataset)
 
     @cached_property
     def rows(self) -> IntArray:
@@ -268,6 +261,19 @@ def with_chosen(records: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     marks = cost.assign(metric="chosen", unit="", value=(cost["method"] == best).astype(float))
     own = tuned[(tuned["method"] == best) & (tuned["split"] != "remaining")].assign(method="chosen")
     return pd.concat([records, marks, own], ignore_index=True)
+
+
+def require_validation(dataset: LoadDataset) -> None:
+    """Refuse a data set on which the tunings cannot be told apart.
+
+    Raises:
+        InputError: no validation rows.
+    """
+    if not len(dataset.split.validation):
+        raise InputError(
+            f"tuning: expected validation rows in {dataset.name}, on which one of the tunings is chosen; got none. "
+            "Take protocol=fair, and a share of validation rows above 0."
+        )
 
 
 def month_rows(dataset: LoadDataset, rows: IntArray, month: int) -> IntArray:
