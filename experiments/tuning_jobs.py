@@ -14,7 +14,7 @@ from experiments.app import Job
 from experiments.loads import build_dataset, build_study, many_forecasters, store_of
 from experiments.processes import in_processes
 from unlearn.data.sources import SOURCES, DataSource, chosen
-from unlearn.errors import InputError
+from unlearn.errors import InputError, SolverError
 from unlearn.grid.options import CostOptions
 from unlearn.records import joined
 from unlearn.studies.tuning.cells import Cell, Year, cells_of, years_of
@@ -120,10 +120,24 @@ def run_all(job: Job) -> pd.DataFrame:
 
 
 def run_cells(job: Job, cells: Sequence[Cell]) -> dict[Cell, pd.DataFrame]:
-    """Measure cells that share a forecaster; finished parts of them are read."""
+    """Measure cells that share a forecaster; finished parts of them are read.
+
+    Raises:
+        SolverError: rows that do not determine a head, or a solver that did not end; names the cell.
+    """
     own = job_of(job, cells[0])
     base = build_study(own)
-    return {
-        cell: measure_cell(cell, base, job.tuning, store_of(job), own.forecaster)
-        for cell in tqdm(cells, desc=f"{base.dataset.name}, {cells[0].forecaster}", leave=False)
-    }
+    store = store_of(job)
+    found = {}
+    for cell in tqdm(cells, desc=f"{base.dataset.name}, {own.forecaster.name}", leave=False):
+        try:
+            found[cell] = measure_cell(cell, base, job.tuning, store, own.forecaster)
+        except SolverError as error:
+            raise type(error)(f"{base.dataset.name}, {cell_name(cell)}: {error}") from error
+    return found
+
+
+def cell_name(cell: Cell) -> str:
+    """A cell as people call it, beside its data."""
+    share = "" if cell.selection == "month" else f"{100 * cell.share:g} % "
+    return f"{cell.forecaster}, {share}{cell.selection} rows, seed {cell.seed} ({cell.part})"

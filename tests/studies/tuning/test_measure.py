@@ -34,7 +34,8 @@ def cost() -> OperatingCost:
 
 @pytest.fixture(scope="module")
 def dataset(cost: OperatingCost) -> LoadDataset:
-    return unlearn.load_dataset("synthetic", n_hours=1000, nominal_mw=cost.case.nominal_load_mw)
+    own = {"start": "2019-01-15", "nominal_mw": cost.case.nominal_load_mw}
+    return unlearn.load_dataset("synthetic", n_hours=1000, **own)
 
 
 @pytest.fixture(scope="module")
