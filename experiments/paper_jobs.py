@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
-import joblib
-import torch
 from tqdm import tqdm
 
 from experiments.app import Job
 from experiments.loads import build_study, many_forecasters, store_of
+from experiments.processes import in_processes
 from unlearn.errors import InputError
 from unlearn.studies._shared.options import SHARES
 from unlearn.studies.paper.run import Measured, measure_paper, together
@@ -63,33 +57,13 @@ def run_all(job: Job) -> Measured:
     parts = parts_of(job)
     # Networks first, whose training takes longest, so that the last ones to end are short.
     by_length = sorted(parts, key=lambda part: bool(job.forecaster[part.forecaster].exact))
-    if job.paper.jobs > 1:
-        # Bars of several processes would overwrite each other; each tells its finished stages instead.
-        os.environ["TQDM_DISABLE"] = "1"
-    pool = joblib.Parallel(n_jobs=job.paper.jobs, return_as="generator_unordered")
-    with _deaf():
-        found = pool(joblib.delayed(run_part)(job, part) for part in by_length)
+    found = in_processes(partial(run_part, job), by_length, job.paper.jobs, job.threads)
     measured = dict(tqdm(found, total=len(parts), desc="jobs"))
-    os.environ.pop("TQDM_DISABLE", None)
     return together(measured[part] for part in parts)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Let processes that are started here not hear Ctrl-C: this one hears it, and ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_part(job: Job, part: Part) -> tuple[Part, Measured]:
     """Run the stages of one forecaster under one protocol; finished ones are skipped."""
-    torch.set_num_threads(job.threads)
-    if not logging.getLogger().handlers:  # a process of its own starts without any
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        tqdm.set_lock(threading.RLock())  # its own would be a semaphore, which a process that is ended leaves behind
     start = time.perf_counter()
     study = build_study(part.of(job))
     return part, measure_paper(study, job.paper, store_of(job), time.perf_counter() - start)

@@ -115,9 +115,9 @@ class OperatingCost:
     def __repr__(self) -> str:
         return f"OperatingCost({self.case!r}, backend={self.backend!r}, bounds={self.bounds!r})"
 
-    def fresh(self) -> OperatingCost:
-        """The same grid and backend, with no critical region learnt yet."""
-        return OperatingCost(self.case, *self._settings)
+    def fresh(self, case: GridCase | None = None) -> OperatingCost:
+        """The same grid, or another one, and the same backend, with no critical region learnt yet."""
+        return OperatingCost(self.case if case is None else case, *self._settings)
 
     @property
     def fingerprint(self) -> str:

@@ -59,6 +59,8 @@ SHARES, NAMED = ("helpful", "harmful", "random"), ("time_range", "mask")
 #: λ₁ of re-weighting, and the values that curves are drawn over.
 DEFAULT_L1 = 0.1
 L1_BUDGETS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25)
+#: The same of networks.
+L1_BUDGETS_NETWORK = L1_BUDGETS[:7]
 
 
 @dataclass(frozen=True)

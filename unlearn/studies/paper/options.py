@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice
-from unlearn.studies._shared.options import L1_BUDGETS, PROTOCOLS
+from unlearn.studies._shared.options import L1_BUDGETS, L1_BUDGETS_NETWORK, PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PaperOptions:
     shares: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
     share: float = 0.25
     l1_budgets: Sequence[float] = L1_BUDGETS
-    l1_budgets_network: Sequence[float] = (0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15)
+    l1_budgets_network: Sequence[float] = L1_BUDGETS_NETWORK
     derivative_protocols: Sequence[str] = ("published",)
     draw: int = 1000
     seeds: Sequence[int] | None = None

@@ -1,0 +1,15 @@
+"""What lowers the operating cost of a forecaster after it forgot: tunings from what remains, re-weighting, training."""
+
+from typing import TYPE_CHECKING
+
+from unlearn.registry import lazily
+
+if TYPE_CHECKING:
+    from unlearn.studies.tuning.cells import Cell, cells_of
+    from unlearn.studies.tuning.measure import Deletion
+    from unlearn.studies.tuning.options import PARTS, SourceYears, TuningOptions
+    from unlearn.studies.tuning.run import measure_cell
+else:
+    __getattr__, __dir__ = lazily(__name__)
+
+__all__ = ["Cell", "Deletion", "PARTS", "SourceYears", "TuningOptions", "cells_of", "measure_cell"]
