@@ -78,6 +78,9 @@ class OperatingCost:
     regions learnt so far; a pickled or copied object learns its own.
     """
 
+    #: Whether hours that need far more than the capacity are told in the log: not where a search tries forecasts.
+    warns_of_units = True
+
     def __init__(
         self,
         case: GridCase | str | Path,
@@ -176,7 +179,8 @@ class OperatingCost:
             hour = int((load < 0).any(dim=1).nonzero()[0])
             raise InputError(f"load_pu: expected loads of at least 0, got {float(load[hour].min()):g} in hour {hour}.")
         self._refuse_absurd(forecast.detach(), load.detach())
-        self._warn_of_units(forecast.detach(), load.detach())
+        if self.warns_of_units:
+            self._warn_of_units(forecast.detach(), load.detach())
         return forecast, load
 
     def _hours(self, name: str, value: Tensor | ArrayLike) -> Tensor:

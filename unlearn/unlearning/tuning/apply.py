@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.criteria import Criterion, fresh, require_base
+from unlearn.criteria import Criterion, fresh, grids_of, require_base
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows, rows_of
 from unlearn.errors import InputError
@@ -177,11 +177,19 @@ def problem_of(
         kept,
         torch.from_numpy(np.isin(remaining, evaluated)),
         _weeks(dataset, remaining),
-        fresh(criterion),
+        quietly(criterion),
         model.card.l2,
         model.column_names(),
     )
     return problem, remaining
+
+
+def quietly(criterion: Criterion) -> Criterion:
+    """A criterion that remembers nothing, on grids that do not warn of units: a search tries forecasts far off."""
+    own = fresh(criterion)
+    for grid in grids_of(own) if own is not criterion else ():
+        grid.warns_of_units = False
+    return own
 
 
 def _remaining(model: Forecaster, dataset: LoadDataset) -> tuple[IntArray, Tensor]:

@@ -15,6 +15,9 @@ FACTORS = 31
 #: Width of k below which its search ends; a criterion is flat at its minimum.
 ACCURACY = 1e-7
 
+#: Share of the loads that a unit of L-BFGS's variables stands for: its first step is one unit long.
+STEP = 0.1
+
 #: Steps of L-BFGS where trust weights are compared.
 ROUGH_STEPS = 20
 
@@ -55,37 +58,38 @@ def _spans_one(method: Scale) -> bool:
 def solve_affine(problem: TuningProblem, method: Affine) -> Solved:
     """Find factor and constant of each load of least criterion on left-out forecasts, by L-BFGS from the best scale.
 
-    The variables are scaled by each load's mean, so that one step means as much for either. Moves away from the best
-    scale are held back by μ/2 times the mean squared change of forecasts: the grid hardly minds which bus is wrong.
+    The variables are the level of a load and the spread about its mean, in units of its mean, so that one step means as
+    much for either. Moves away from the best scale are held back by μ/2 times the mean squared change of forecasts: the
+    grid hardly minds which bus is wrong.
     """
-    forecast, live = problem.left_out, problem.live
-    size = torch.where(live, problem.evaluated_target.mean(dim=0), 1.0).clamp_min(1e-12)
-    before, trust = problem.mean_criterion(forecast), float(method.trust or 0.0)
+    forecast, trust = problem.left_out, float(method.trust or 0.0)
     # The same for every trust weight that is tried.
-    factor_of_all = problem.cached("scale", lambda: solve_scale(problem, Scale()).parameters["k"])
-    scaled = factor_of_all * forecast
+    scale = problem.cached("scale", lambda: solve_scale(problem, Scale()).parameters["k"])
+    mean, spread = forecast.mean(dim=0), forecast.std(dim=0)
+    size = STEP * torch.where(problem.live, problem.evaluated_target.mean(dim=0), 0.0)
+    about = (forecast - mean) / torch.where(spread > 0, spread, torch.inf)
 
-    def split(x: Tensor) -> tuple[Tensor, Tensor]:
-        constant, factor = x.reshape(2, -1)
-        return torch.where(live, constant * size, 0.0), factor
+    def change(x: np.ndarray) -> Tensor:
+        level, slope = torch.from_numpy(x).reshape(2, -1)
+        return size * (level + slope * about)
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
-        constant, factor = split(torch.from_numpy(x))
-        moved = constant + factor * forecast
-        value, slope = problem.slope(moved)
-        change = moved - scaled
-        value += 0.5 * trust * float(change.square().sum(dim=1).mean())
-        slope = slope + trust / len(change) * change
-        gradient = torch.stack([slope.sum(dim=0) * size * live, (slope * forecast).sum(dim=0)])
+        moved = change(x)
+        value, slope = problem.slope(scale * forecast + moved)
+        value += 0.5 * trust * float(moved.square().sum(dim=1).mean())
+        slope = slope + trust / len(moved) * moved
+        gradient = torch.stack([(slope * size).sum(dim=0), (slope * size * about).sum(dim=0)])
         return value, gradient.reshape(-1).numpy()
 
-    first = np.concatenate([np.zeros(problem.n_outputs), np.full(problem.n_outputs, factor_of_all)])
+    first = np.zeros(2 * problem.n_outputs)
     x, _, steps, gradient = descend(evaluate, first, problem.at_most(method.steps, ROUGH_STEPS))
-    constant, factor = split(torch.from_numpy(x))
+    level, slope = torch.from_numpy(x).reshape(2, -1)
+    steeper = torch.where(spread > 0, size * slope / spread, 0.0)
+    constant, factor = size * level - steeper * mean, scale + steeper
     head = factor[:, None] * problem.least_squares
     head[:, -1] += constant  # the design ends with the intercept's ones
-    after = problem.mean_criterion(constant + factor * forecast)
     parameters = {"mu": trust, "a_pu": constant.tolist(), "k": factor.tolist()}
+    before, after = (problem.mean_criterion(own) for own in (forecast, scale * forecast + change(x)))
     return Solved(head, parameters, before, after, steps, {"gradient_norm": float(np.linalg.norm(gradient))})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unlearn.unlearning.tuning.bias import ROUGH_STEPS, descend
+from unlearn.unlearning.tuning.bias import ROUGH_STEPS, STEP, descend
 from unlearn.unlearning.tuning.methods import Head, Solved
 from unlearn.unlearning.tuning.problem import TuningProblem
 
@@ -18,7 +18,7 @@ def solve_head(problem: TuningProblem, method: Head) -> Solved:
     """
     trust = float(method.trust or 0.0)
     start = problem.least_squares
-    size = np.sqrt(float(problem.target.square().mean()))
+    size = STEP * np.sqrt(float(problem.target.square().mean()))
     roots = [torch.linalg.cholesky(_mean_gram(problem, rows)) for _, rows in problem.groups]
 
     def move(x: np.ndarray) -> torch.Tensor:

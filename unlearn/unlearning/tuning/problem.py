@@ -18,7 +18,6 @@ from unlearn.checks import BoolArray, IntArray
 from unlearn.criteria import Criterion
 from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import HeadObjective
-from unlearn.grid import OperatingCost
 from unlearn.linalg.gram import dependent_columns
 from unlearn.linalg.operators import spectrum_and_limit
 
@@ -262,12 +261,6 @@ def least_norm(gram: Tensor, columns: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(scaled)
     inverse = torch.where(values > limit, 1 / values, 0.0)
     return scale[:, None] * (vectors @ (inverse[:, None] * (vectors.T @ (scale[:, None] * columns))))
-
-
-def priced_by(criterion: object) -> OperatingCost | None:
-    """The grid of a criterion, or of a part of a weighted one."""
-    parts = getattr(criterion, "parts", {criterion: 1.0})
-    return next((own.grid for own in parts if isinstance(getattr(own, "grid", None), OperatingCost)), None)
 
 
 def folds_of(block: IntArray, n_folds: int) -> list[BoolArray]:

@@ -12,9 +12,10 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
+from unlearn.criteria import grids_of
 from unlearn.errors import ConvergenceError, InputError
 from unlearn.unlearning.tuning.methods import Quantile, Solved
-from unlearn.unlearning.tuning.problem import TuningProblem, least_norm, priced_by
+from unlearn.unlearning.tuning.problem import TuningProblem, least_norm
 
 #: Duality gap, relative to the loss, at which a quantile head counts as found, and where candidates are compared.
 GAP, ROUGH_GAP = 1e-9, 1e-3
@@ -48,7 +49,7 @@ def fractile(problem: TuningProblem) -> float:
     Raises:
         InputError: a criterion without a grid.
     """
-    cost = priced_by(problem.criterion)
+    cost = next(grids_of(problem.criterion), None)
     if cost is None:
         raise InputError(
             f"quantile: criterion {problem.criterion.name!r} has no prices to search τ by. Pass Quantile(tau=...), "
@@ -122,24 +123,27 @@ def pinball(
     Raises:
         ConvergenceError: the gap stayed above that.
     """
-    w, residual = start.clone(), target - design @ start
+    # Orthonormal columns: the Hessian is that of rows near the quantile, and nearly dependent features do not spoil it.
+    basis, triangle = torch.linalg.qr(design)
+    basis, w = basis * len(design) ** 0.5, triangle @ start / len(design) ** 0.5
+    residual = target - basis @ w
     # Half of the rows are within the first width, so that the first Hessian has full rank.
     width, gap = float(residual.abs().median()) or 1.0, np.inf
     for step in range(1, STEPS + 1):
         dual = _dual(residual, width, tau)
-        slope = design.T @ dual
-        newton = _newton(design[residual.abs() < width], slope, design, width)
+        slope = basis.T @ dual
+        newton = _newton(basis[residual.abs() < width], slope, width)
         loss = float((residual * (tau - (residual < 0).double())).sum())
         if float(slope @ newton) <= SOLVED * max(loss, 1e-300):
             # Where Φ'a = 0, a'y bounds every loss from below; what is left of Φ'a is beyond what is asked for.
             gap = (loss - float(dual @ residual)) / max(loss, 1e-300)
             if gap <= accuracy:
-                return w, loss, gap, step
+                columns = (w * len(design) ** 0.5)[:, None]
+                return torch.linalg.solve_triangular(triangle, columns, upper=True)[:, 0], loss, gap, step
             width *= SHRINK
             continue
-        length = _length(residual, design @ newton, width, tau)
-        w = w + length * newton
-        residual = target - design @ w
+        w = w + _length(residual, basis @ newton, width, tau) * newton
+        residual = target - basis @ w
     raise ConvergenceError(
         f"quantile: pinball loss at τ = {tau:.3g} ended with a relative duality gap of {gap:.1e} after {STEPS} steps, "
         f"expected {accuracy:.0e}. Are features nearly dependent, or loads the same in many rows?"
@@ -151,10 +155,10 @@ def _dual(residual: Tensor, width: float, tau: float) -> Tensor:
     return (residual / (2 * width) + tau - 0.5).clamp(tau - 1, tau)
 
 
-def _newton(near: Tensor, slope: Tensor, design: Tensor, width: float) -> Tensor:
+def _newton(near: Tensor, slope: Tensor, width: float) -> Tensor:
     hessian = near.T @ near
     # Fewer rows than columns may be near; this keeps the step finite, and is small beside the part of one row.
-    hessian.diagonal().add_(RIDGE * design.square().mean(dim=0))
+    hessian.diagonal().add_(RIDGE)
     factor, failed = torch.linalg.cholesky_ex(hessian)
     if int(failed):
         return 2 * width * least_norm(hessian, slope[:, None])[:, 0]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from unlearn.checks import require_count
-from unlearn.criteria import Criterion, Weighted, make_criterion
+from unlearn.criteria import Criterion, Weighted, grids_of, make_criterion
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.unlearning.tuning.methods import FOLDS, TUNINGS, TuningMethod
-from unlearn.unlearning.tuning.problem import priced_by
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Tuning:
         """The recipe as plain values, for a model's card."""
         criterion, method = self.made()
         parts = getattr(criterion, "parts", None)
-        priced = priced_by(criterion)
+        priced = next(grids_of(criterion), None)
         return {
             "method": {"name": method.name, **plain(method)},
             "criterion": criterion.name if parts is None else {part.name: weight for part, weight in parts.items()},
