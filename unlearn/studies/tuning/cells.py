@@ -69,7 +69,7 @@ def cells_of(options: TuningOptions, years: Sequence[tuple[int, Year]], exact: M
         InputError: nothing to measure, as for parts that need a forecaster that is solved exactly without one.
     """
     parts = {
-        "main": _main, "other": _other, "prices": _prices, "front": _front, "steps": _steps, "audit": _audit,
+        "main": _main, "whole_network": _whole_network, "other": _other, "prices": _prices, "front": _front, "steps": _steps, "audit": _audit,
     }  # fmt: skip
     found = [cell for part in options.parts for cell in parts[part](options, years, exact)]
     if not found:
@@ -87,9 +87,16 @@ def _main(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> I
     for source, year in years:
         for name in exact:
             for selection in options.selections:
-                drawn = selection == "random" or not exact[name]
-                for seed in options.seeds if drawn else options.seeds[:1]:
+                own = options.seeds if exact[name] else options.network_seeds
+                for seed in own if selection == "random" or not exact[name] else own[:1]:
                     yield Cell("main", source, year, name, selection, options.share, seed)
+
+
+def _whole_network(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> Iterator[Cell]:
+    for source, year in _some(years, options.whole_network_years):
+        for name in exact:
+            for selection in options.selections if not exact[name] else ():
+                yield Cell("whole_network", source, year, name, selection, options.share, options.network_seeds[0])
 
 
 def _other(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> Iterator[Cell]:
@@ -116,14 +123,18 @@ def _front(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> 
 def _steps(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> Iterator[Cell]:
     for source, year in years:
         for name in exact:
-            yield Cell("steps", source, year, name, "helpful", options.share, options.seeds[0])
+            yield Cell("steps", source, year, name, "helpful", options.share, _first_seed(options, exact[name]))
 
 
 def _audit(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> Iterator[Cell]:
     for source, year in _some(years, options.audit_years):
         for name in exact:
             for selection in options.selections:
-                yield Cell("audit", source, year, name, selection, options.share, options.seeds[0])
+                yield Cell("audit", source, year, name, selection, options.share, _first_seed(options, exact[name]))
+
+
+def _first_seed(options: TuningOptions, exact: bool) -> int:
+    return options.seeds[0] if exact else options.network_seeds[0]
 
 
 def _solved(exact: Mapping[str, bool]) -> list[str]:

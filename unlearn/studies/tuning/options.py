@@ -17,9 +17,9 @@ from unlearn.errors import InputError
 from unlearn.studies._shared.options import L1_BUDGETS, L1_BUDGETS_NETWORK, SHARES
 from unlearn.unlearning.tuning.methods import TUNINGS
 
-#: Parts of the study: the comparison; other deletions; other prices; between cost and MSE; how far re-weighting goes
-#: on what remains; what an attacker tells.
-PARTS = ("main", "other", "prices", "front", "steps", "audit")
+#: Parts of the study: the comparison; networks trained anew in it; other deletions; other prices; between cost and MSE;
+#: how far re-weighting goes on what remains; what an attacker tells.
+PARTS = ("main", "whole_network", "other", "prices", "front", "steps", "audit")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ class TuningOptions:
         parts: of `PARTS`.
         share: of the head's training rows that is forgotten, but for what `other` says.
         selections: "helpful", "harmful" or "random" rows, in the comparison.
-        seeds: of random rows and of networks, cores among them; what draws nothing is measured for the first alone.
+        seeds: of random rows of forecasters that are solved exactly; helpful rows are measured for the first alone.
+        network_seeds: of networks, cores and random rows among them.
         methods: tunings, by name.
-        whole_network: whether networks are also trained anew on the operating cost of what remains, all of each.
+        whole_network_years: years of the first source for which networks are also trained anew on the operating cost of
+            what remains, all of each, for the first seed: minutes each.
         l1_budgets: λ₁ in the part "steps" of forecasters that are solved exactly; the published programs have the
             largest.
         l1_budgets_network: the same of networks.
@@ -78,8 +80,9 @@ class TuningOptions:
     share: float = 0.25
     selections: Sequence[str] = ("helpful", "random")
     seeds: Sequence[int] = (0, 1, 2)
+    network_seeds: Sequence[int] = (0, 1)
     methods: Sequence[str] = TUNINGS.names()
-    whole_network: bool = True
+    whole_network_years: Sequence[int] = (2005, 2007)
     l1_budgets: Sequence[float] = L1_BUDGETS
     l1_budgets_network: Sequence[float] = L1_BUDGETS_NETWORK
     other_share: float = 0.05
@@ -96,8 +99,17 @@ class TuningOptions:
         for name, known in choices.items():
             for own in getattr(self, name):
                 require_choice(f"tuning.{name}", own, known)
-        some = ("parts", "selections", "seeds", "methods", "l1_budgets", "l1_budgets_network", "price_ratios")
-        for name in (*some, "mse_weights", "sweep_years", "audit_years", "years"):
+        some = (
+            "parts",
+            "selections",
+            "seeds",
+            "network_seeds",
+            "methods",
+            "l1_budgets",
+            "l1_budgets_network",
+            "price_ratios",
+        )
+        for name in (*some, "mse_weights", "sweep_years", "audit_years", "whole_network_years", "years"):
             require_each_once(f"tuning.{name}", getattr(self, name) or (), some=name in some)
         for name in ("share", "other_share"):
             require_fraction(f"tuning.{name}", getattr(self, name))

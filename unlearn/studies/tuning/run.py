@@ -81,7 +81,9 @@ def measure_cell(cell: Cell, base: Study, options: TuningOptions, store: Store, 
     deletion = Deletion(study, cell.share)
     measured = _PARTS[cell.part](_Kept(deletion, store), options, spec)
     shedding, storage = study.cost.case.shedding_cost[1], study.cost.case.storage_cost[1]
-    return measured.assign(part=cell.part, price_ratio=shedding / storage)
+    # A network trained anew is one more method of the comparison.
+    part = "main" if cell.part == "whole_network" else cell.part
+    return measured.assign(part=part, price_ratio=shedding / storage)
 
 
 def _compared(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.DataFrame:
@@ -91,12 +93,9 @@ def _compared(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.D
     return with_chosen(joined(tables), options.methods)
 
 
-def _main(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.DataFrame:
-    compared = _compared(kept, options, spec)
-    if spec.exact or not options.whole_network:
-        return compared
+def _whole_network(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.DataFrame:
     training = spec.training  # type: ignore[attr-defined]
-    return joined([compared, kept("whole_network", kept.deletion.whole_network, training=training)])
+    return kept("whole_network", kept.deletion.whole_network, training=training)
 
 
 def _front(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.DataFrame:
@@ -125,7 +124,7 @@ def _audit(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.Data
 
 
 _PARTS: dict[str, Callable[[_Kept, TuningOptions, ForecasterSpec], pd.DataFrame]] = {
-    "main": _main, "other": _compared, "prices": _compared, "front": _front, "steps": _steps, "audit": _audit,
+    "main": _compared, "whole_network": _whole_network, "other": _compared, "prices": _compared, "front": _front, "steps": _steps, "audit": _audit,
 }  # fmt: skip
 
 
