@@ -69,7 +69,8 @@ def cells_of(options: TuningOptions, years: Sequence[tuple[int, Year]], exact: M
         InputError: nothing to measure, as for parts that need a forecaster that is solved exactly without one.
     """
     parts = {
-        "main": _main, "whole_network": _whole_network, "other": _other, "prices": _prices, "front": _front, "steps": _steps, "audit": _audit,
+        "main": _main, "whole_network": _whole_network, "other": _other, "prices": _prices, "front": _front,
+        "steps": _steps, "audit": _audit,
     }  # fmt: skip
     found = [cell for part in options.parts for cell in parts[part](options, years, exact)]
     if not found:

@@ -124,7 +124,8 @@ def _audit(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.Data
 
 
 _PARTS: dict[str, Callable[[_Kept, TuningOptions, ForecasterSpec], pd.DataFrame]] = {
-    "main": _compared, "whole_network": _whole_network, "other": _compared, "prices": _compared, "front": _front, "steps": _steps, "audit": _audit,
+    "main": _compared, "whole_network": _whole_network, "other": _compared, "prices": _compared, "front": _front,
+    "steps": _steps, "audit": _audit,
 }  # fmt: skip
 
 
