@@ -187,7 +187,7 @@ class _Cells:
             if name in ("whole_network", "chosen"):
                 continue
             same = {"part": "audit", "forecaster": forecaster, **columns, **cell}
-            for attack, share in (("parameters", 1.0), ("loss", 0.3), ("likelihood_ratio", 0.5), ("bits", 1.0)):
+            for attack, share in (("parameters", 1.0), ("loss", 0.3), ("likelihood_ratio", 0.5), ("bits", 0.95)):
                 auc = 0.5 + share * (leaks.get(name, 0.5) - 0.5)
                 ends = {"low": max(auc - 0.09, 0.0), "high": min(auc + 0.09, 1.0)}
                 self.table.add("auc", auc, attack=attack, **ends, **same)

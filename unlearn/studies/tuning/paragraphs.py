@@ -45,11 +45,15 @@ INSTRUCTIONS = {
 
 
 def verdict(table: TuningTable) -> str:
-    """Yes where the best recommended method costs less in most settings and leaks nothing; no where none does."""
-    best = table.best
+    """Yes where what is recommended costs less in most settings and was shown to leak nothing; no where nothing is.
+
+    It is shown by an audit that recognises the original models.
+    """
+    best, power = table.best, table.leak(ORIGINAL)
     if best == COMPLETE:
         return NO
-    return YES if mostly(*table.won(best, COMPLETE)) == YES and table.leak(best) else UNCLEAR
+    shown = table.leak(best) and power and power.level
+    return YES if shown and mostly(*table.won(best, COMPLETE)) == YES else UNCLEAR
 
 
 def operator(table: TuningTable) -> str:
@@ -147,7 +151,8 @@ def _leaks(table: TuningTable, best: str) -> str:
     if leak is None:
         return "Whether this leaks was not audited."
     power = table.leak(ORIGINAL)
-    weak = "" if power is None or power.level else ", which does not recognise the original models either"
+    weak = "" if power and power.level else "; but original models are not recognised either"
+    weak = weak if power else "; but no original model was audited"
     if leak.level:
         return f"The audit tells that the removed rows were in: {auc(leak)}."
     return f"The audit finds no trace of the removed rows: all of {counted(leak.n, 'interval')} contain 0.5{weak}."

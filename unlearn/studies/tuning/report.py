@@ -81,8 +81,9 @@ CAPTIONS = {
     "_front": "MAPE against cost relative to complete unlearning. Marks are methods; curves are tunings for a weighted "
     "sum of cost and MSE, from cost alone to more and more weight on MSE. Lower and further left is better.",
 }
-#: Relative costs above this are drawn on a logarithmic axis.
+#: Relative costs above this are drawn on a logarithmic axis, whose ticks are these.
 FAR = 2.0
+TICKS = (0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 @styled
@@ -101,9 +102,14 @@ def figure(records: pd.DataFrame) -> Figure:
             axes[kind].tick_params(labelleft=False)
     if np.isfinite(ends).all():
         low, high = min(ends[0], 1.0), max(ends[1], 1.0)
-        room = 0.04 * (high - low) + 0.01
+        room = min(0.04 * (high - low) + 0.01, 0.5 * low)
         for axis in axes.values():  # one scale, so that panels compare
-            axis.set(xlim=(low - room, high + room), xscale="log" if high > FAR else "linear")
+            if high > FAR:
+                places = [place for place in TICKS if low <= place <= high]
+                axis.set_xscale("log")
+                axis.set_xticks(places, [f"{place:g}" for place in places])
+                axis.minorticks_off()
+            axis.set_xlim(low - room, high + room)
     return drawn
 
 

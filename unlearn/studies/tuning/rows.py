@@ -232,12 +232,13 @@ def leak_text(leak: Leak | None) -> str:
 def settings_of(table: TuningTable) -> str:
     """What the main part was measured on, in words."""
     index = table.cost.index.to_frame(index=False)
-    removed = dict.fromkeys(selected(*own) for own in index[["selection", "proportion"]].itertuples(index=False))
+    removed = sorted({selected(*own) for own in index[["selection", "proportion"]].itertuples(index=False)})
     seeds = select(table.records, part="main")["seed"].nunique()
     kinds = ", ".join(named(own, FORECASTER_NAMES) for own in table.forecasters)
+    data = sorted(index["data"].astype(str).unique())
     return (
-        f"{counted(len(index), 'setting')}: {counted(index['data'].nunique(), 'data set')} "
-        f"({', '.join(map(str, index['data'].unique()))}), {counted(len(table.forecasters), 'forecaster')} ({kinds}), "
+        f"{counted(len(index), 'setting')}: {counted(len(data), 'data set')} ({', '.join(data)}), "
+        f"{counted(len(table.forecasters), 'forecaster')} ({kinds}), "
         f"rows removed: {', '.join(removed)}; up to {counted(seeds, 'seed')} each."
     )
 

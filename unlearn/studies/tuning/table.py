@@ -227,18 +227,22 @@ class TuningTable:
         ends = float(own["low"].min()), float(own["high"].max())
         return Leak(auc, str(first["attack"]).replace("_", " "), where, int(out.sum()), len(own), *ends)
 
+    @cached_property
+    def _points(self) -> dict[str, np.ndarray]:
+        """Of each method relative cost and MAPE by setting, shape (n, 2)."""
+        mape = self.mape.reindex(index=self.cost.index, columns=self.names)
+        return {name: np.column_stack([self.ratio[name], mape[name]]) for name in self.names}
+
     def dominates(self, other: str, name: str) -> bool:
         """Whether a method costs no more than one, has no higher MAPE and leaks no more, and is better in one of these.
 
         Medians are over the settings of the method that is dominated; the other one must have been measured in all.
         """
-        there = column(self.cost, name).dropna().index
-        pairs = []
-        for frame in (self.ratio, self.mape):
-            own, rival = (column(frame, one).reindex(there) for one in (name, other))
-            if own.isna().any() or rival.isna().any():
-                return False
-            pairs.append((float(rival.median()), float(own.median())))
+        own, rival = (self._points[one] for one in (name, other))
+        there = np.isfinite(self.cost[name].to_numpy())
+        if not (np.isfinite(own[there]).all() and np.isfinite(rival[there]).all()):
+            return False
+        pairs = list(zip(np.median(rival[there], axis=0), np.median(own[there], axis=0), strict=True))
         own_leak, rival_leak = self.leak(name), self.leak(other)
         if rival_leak and (own_leak or not rival_leak.level):
             # What was not audited may leak anything, so that one which leaks nothing leaks no more.
