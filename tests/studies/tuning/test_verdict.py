@@ -335,4 +335,4 @@ def test_counts_in_words() -> None:
         "3 of 4 settings", "all 4 settings", "none of 4 settings", "the one setting", "none of 1 setting",
     ]  # fmt: skip
     assert [mostly(*n) for n in ((3, 4), (2, 4), (1, 4), (0, 0))] == ["yes", "not clear", "no", "not clear"]
-    assert [selected("helpful/mse", 0.05), selected("month", 0.12)] == ["5 % helpful", "month"]
+    assert [selected("helpful/mse", 0.05), selected("month", 0.12)] == ["5 % helpful", "one month"]

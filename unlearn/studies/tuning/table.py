@@ -325,6 +325,8 @@ def ordered_forecasters(names: Iterable[Any]) -> list[str]:
 
 
 def selected(selection: str, proportion: float) -> str:
-    """How the removed rows were picked: "25 % helpful", "month"."""
+    """How the removed rows were picked: "25 % helpful", "one month"."""
     kind = str(selection).partition("/")[0].replace("_", " ")
-    return f"{100 * proportion:.0f} % {kind}" if kind in ("helpful", "harmful", "random") else kind
+    if kind in ("helpful", "harmful", "random"):
+        return f"{100 * proportion:.0f} % {kind}"
+    return "one month" if kind == "month" else kind

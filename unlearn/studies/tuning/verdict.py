@@ -65,7 +65,7 @@ _PRICE_NOTE = (
 _STEP_NOTE = (
     "Cost on the remaining rows, in sample. The single step takes its scores at the completely unlearnt model, on the "
     "remaining rows; the leaking one, as published, at the original model on the validation rows. Above means by more "
-    f"than rounding ({ROUNDING:g}). Means over seeds, medians over years and forecasters."
+    f"than rounding ({ROUNDING:g}). Medians over years, forecasters and seeds."
 )
 _PARAMETER_NOTE = (
     "Chosen by cross-validation in the remaining rows, weeks as blocks: median and range over settings. How far a "
