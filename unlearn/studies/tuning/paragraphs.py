@@ -47,12 +47,12 @@ INSTRUCTIONS = {
 def verdict(table: TuningTable) -> str:
     """Yes where what is recommended costs less in most settings and was shown to leak nothing; no where nothing is.
 
-    It is shown by an audit that recognises the original models.
+    It is shown by an audit that finds the removed rows in models that saw them.
     """
-    best, power = table.best, table.leak(ORIGINAL)
+    best = table.best
     if best == COMPLETE:
         return NO
-    shown = table.leak(best) and power and power.level
+    shown = table.leak(best) and table.power
     return YES if shown and mostly(*table.won(best, COMPLETE)) == YES else UNCLEAR
 
 
@@ -79,7 +79,7 @@ def _nothing_better(table: TuningTable) -> str:
         return "forget completely and change nothing else: no tuning was measured."
     least = min(tried, key=lambda name: tried[name].mean)
     leak = table.leak(least)
-    but = f", but leaks ({auc(leak)})" if leak and leak.level else ""
+    but = f", but leaks ({auc(leak)})" if leak and leak.found else ""
     return (
         "forget completely and change nothing else: no tuning that leaks nothing and works everywhere is better than "
         f"complete unlearning by more than {100 * NEAR:g} %. The cheapest of all, {label(least)}, costs "
@@ -93,7 +93,7 @@ def _tamu(table: TuningTable, best: str) -> str:
     said = f"TAMU, as published, costs {_against_complete(table, TAMU, best if best != COMPLETE else '')}"
     leak = table.leak(TAMU)
     if leak:
-        found = "leaks the removed rows" if leak.level else "was not seen to leak"
+        found = "leaks the removed rows" if leak.found else "was not seen to leak"
         said += f", and {found} ({auc(leak)}, attack on {leak.attack})"
     won, of = table.won(best, TAMU)
     whose = "Complete unlearning" if best == COMPLETE else "The recommended tuning"
@@ -150,12 +150,16 @@ def _leaks(table: TuningTable, best: str) -> str:
     leak = table.leak(best)
     if leak is None:
         return "Whether this leaks was not audited."
-    power = table.leak(ORIGINAL)
-    weak = "" if power and power.level else "; but original models are not recognised either"
-    weak = weak if power else "; but no original model was audited"
-    if leak.level:
-        return f"The audit tells that the removed rows were in: {auc(leak)}."
-    return f"The audit finds no trace of the removed rows: all of {counted(leak.n, 'interval')} contain 0.5{weak}."
+    if leak.in_bits_alone:
+        return (
+            f"Only attackers who compare every bit tell that the removed rows were in ({auc(leak)}): the update and a "
+            "refit differ in their last bits, so that a model whose parameters are published is better fitted anew."
+        )
+    if leak.found:
+        return f"The audit tells that the removed rows were in ({auc(leak)}, attack on {leak.attack})."
+    but = "" if table.power else "; but they find nothing in models that saw these rows either"
+    but = "; but no model that saw them was audited" if table.power is None else but
+    return f"Attacks find no trace of the removed rows: all of {counted(leak.n, 'interval')} contain 0.5{but}."
 
 
 def researcher(table: TuningTable) -> str:
@@ -253,7 +257,7 @@ def mostly(n: int, of: int) -> str:
 def counts(n: int, of: int) -> str:
     """ "38 of 42 settings", "all 42 settings", "none of 42 settings"."""
     if n == of > 0:
-        return f"all {counted(of, 'setting')}" if of > 1 else "the one setting"
+        return {1: "the one setting", 2: "both settings"}.get(of, f"all {of} settings")
     return f"{n or 'none'} of {counted(of, 'setting')}"
 
 

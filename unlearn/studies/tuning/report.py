@@ -93,7 +93,7 @@ def figure(records: pd.DataFrame) -> Figure:
     kinds = table.forecasters
     names = [name for name in table.names if name != COMPLETE]
     shown = [kind for kind in KINDS if kind in {kind_of(name) for name in names}]
-    size = (2.4 + 2.9 * len(kinds), 1.5 + 0.29 * len(names))
+    size = (max(2.4 + 2.9 * len(kinds), 8.5), 1.5 + 0.29 * len(names))  # the legend needs as much
     drawn, axes = panels([kinds], "Cost by method", size, legend={kind: KINDS[kind] for kind in shown})
     ends = float(table.ratio[names].min().min()), float(table.ratio[names].max().max())
     for kind in kinds:

@@ -226,7 +226,9 @@ def audit_rows(table: TuningTable) -> list[dict[str, str]]:
 
 def leak_text(leak: Leak | None) -> str:
     """The strongest attack's AUC with its interval; a dash where nothing was audited."""
-    return "–" if leak is None else leak.auc.text(".2f")
+    if leak is None:
+        return "–"
+    return leak.auc.text(".2f") + (", in last bits alone" if leak.in_bits_alone else "")
 
 
 def settings_of(table: TuningTable) -> str:
@@ -239,7 +241,7 @@ def settings_of(table: TuningTable) -> str:
     return (
         f"{counted(len(index), 'setting')}: {counted(len(data), 'data set')} ({', '.join(data)}), "
         f"{counted(len(table.forecasters), 'forecaster')} ({kinds}), "
-        f"rows removed: {', '.join(removed)}; up to {counted(seeds, 'seed')} each."
+        f"rows removed: {', '.join(removed)}; {'up to ' * (seeds > 1)}{counted(seeds, 'seed')} each."
     )
 
 

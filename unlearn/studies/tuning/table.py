@@ -42,6 +42,8 @@ NAMES = {
 SETTING = ["data", "grid", "forecaster", "selection", "proportion"]
 #: Shedding's prices over storing's: the paper's, and where both are equal.
 PAPER_RATIO, EQUAL = 5.0, 1.0
+#: Attacks that need every bit of a model's parameters.
+BIT_ATTACKS = ("bits", "low_bits")
 #: Share of settings in which something holds that holds mostly; it mostly does not in at most the rest.
 MOSTLY = 0.75
 #: Of costs that differ by less, relative to complete unlearning, the simpler method is recommended.
@@ -55,13 +57,15 @@ class Leak:
     """What attacks tell of a method.
 
     Attributes:
-        auc: of the strongest attack, with its simultaneous interval.
+        auc: of the strongest attack, with its simultaneous interval. Attacks on single bits count where no other one
+            finds anything.
         attack: its name.
         where: forecaster and selection in which it was strongest.
         found: intervals that leave 0.5 out.
         n: intervals.
         low: lowest end of all intervals.
         high: highest end.
+        level: how far from guessing attacks get whose interval leaves 0.5 out: those on values, then those on bits.
     """
 
     auc: Spread
@@ -71,11 +75,12 @@ class Leak:
     n: int
     low: float
     high: float
+    level: tuple[float, float]
 
     @property
-    def level(self) -> float:
-        """How far the strongest AUC is from guessing; 0 where every interval contains it."""
-        return abs(self.auc.mean - 0.5) if self.found else 0.0
+    def in_bits_alone(self) -> bool:
+        """Whether only attacks on bits find something."""
+        return self.level[1] > 0 == self.level[0]
 
 
 class TuningTable:
@@ -96,7 +101,7 @@ class TuningTable:
         name = records["method"].where(~reweighted, "reweighted/" + records["criterion"].astype(object).astype(str))
         ratio = records["price_ratio"] if "price_ratio" in records else pd.Series(np.nan, index=records.index)
         share = records["proportion"].astype(float).fillna(0.0)
-        own = records.assign(name=name, price_ratio=ratio.astype(float).fillna(PAPER_RATIO), proportion=share)
+        own = records.assign(name=name, price_ratio=ratio.astype(float).fillna(PAPER_RATIO).round(6), proportion=share)
         self.records = own.assign(**{key: own[key].astype(object).where(own[key].notna(), "") for key in SETTING[:-1]})
         priced = select(self.records, part=["main", "other", "prices"], split="test")
         require_once("tuning", priced, ["part", *SETTING, "price_ratio", "name", "metric"], ["metric", "name"])
@@ -219,13 +224,22 @@ class TuningTable:
         own = own if forecaster is None else select(own, forecaster=forecaster)
         if own.empty:
             return None
-        out = ~own["low"].le(0.5) | ~own["high"].ge(0.5)
-        candidates = own[out] if out.any() else own
-        first = candidates.iloc[int((candidates["value"] - 0.5).abs().to_numpy().argmax())]
+        far = (own["value"] - 0.5).abs().to_numpy()
+        out = ~(own["low"].le(0.5) & own["high"].ge(0.5)).to_numpy()
+        bits = own["attack"].isin(BIT_ATTACKS).to_numpy()
+        level = tuple(float(far[out & kind].max(initial=0.0)) for kind in (~bits, bits))
+        # What is found in values tells more than what is found in last bits, and both more than what is not found.
+        first = own.iloc[max(range(len(own)), key=lambda i: (out[i] and not bits[i], out[i], far[i]))]
         where = f"{named(first['forecaster'], FORECASTER_NAMES)}, {selected(first['selection'], first['proportion'])}"
         auc = Spread.at(first["value"], first["low"], first["high"])
-        ends = float(own["low"].min()), float(own["high"].max())
-        return Leak(auc, str(first["attack"]).replace("_", " "), where, int(out.sum()), len(own), *ends)
+        attack, ends = str(first["attack"]).replace("_", " "), (float(own["low"].min()), float(own["high"].max()))
+        return Leak(auc, attack, where, int(out.sum()), len(own), *ends, (level[0], level[1]))
+
+    @property
+    def power(self) -> bool | None:
+        """Whether the audit finds the removed rows in any model that saw them; None where no such model was audited."""
+        leaks = [leak for name in self.names if name not in self.complete and (leak := self.leak(name))]
+        return any(leak.level[0] for leak in leaks) if leaks else None
 
     @cached_property
     def _points(self) -> dict[str, np.ndarray]:
@@ -243,13 +257,19 @@ class TuningTable:
         if not (np.isfinite(own[there]).all() and np.isfinite(rival[there]).all()):
             return False
         pairs = list(zip(np.median(rival[there], axis=0), np.median(own[there], axis=0), strict=True))
-        own_leak, rival_leak = self.leak(name), self.leak(other)
-        if rival_leak and (own_leak or not rival_leak.level):
-            # What was not audited may leak anything, so that one which leaks nothing leaks no more.
-            pairs.append((rival_leak.level, own_leak.level if own_leak else 0.0))
-        elif rival_leak or own_leak:
+        if not self._leaks_no_more(other, name):
             return False
-        return all(rival <= own for rival, own in pairs) and any(rival < own for rival, own in pairs)
+        leaks = self.leak(other), self.leak(name)
+        levels = [leak.level if leak else (0.0, 0.0) for leak in leaks]
+        better = levels[0] < levels[1] or any(a < b for a, b in pairs)
+        return better and all(a <= b for a, b in pairs)
+
+    def _leaks_no_more(self, other: str, name: str) -> bool:
+        """Whether the audit says so; of methods that were not audited, those of remaining rows alone leak less."""
+        rival, own = self.leak(other), self.leak(name)
+        if rival is None:
+            return own is None and (other in self.complete or not (name in self.complete or other == ORIGINAL))
+        return rival.level <= (own.level if own else (0.0, 0.0))
 
     @cached_property
     def dominated(self) -> dict[str, tuple[str, ...]]:
@@ -267,7 +287,8 @@ class TuningTable:
         costs = {}
         for name in self.complete:
             ratio, leak = self.middle(self.ratio, name), self.leak(name)
-            leaks_nothing = leak.level == 0 if leak else self.audit.empty
+            # Complete unlearning is the measure: its last bits, which differ from a refit's, do not rule it out.
+            leaks_nothing = (not leak.found or (name == COMPLETE and leak.in_bits_alone)) if leak else self.audit.empty
             if ratio and ratio.mean <= 1 and leaks_nothing and name not in self.dominated:
                 costs[name] = ratio.mean
         everywhere = [name for name in costs if column(self.cost, name).notna().all()]
@@ -288,12 +309,16 @@ class TuningTable:
             leak, rivals = self.leak(name), self.dominated.get(name)
             if rivals:
                 found[name] = f"dominated by {label(min(rivals, key=lambda one: self.ratio[one].median()))}"
-            elif leak and leak.level:
-                found[name] = "has not forgotten" if name == ORIGINAL else "leaks"
+            elif name == ORIGINAL:
+                found[name] = "has not forgotten"
             elif name in self.recommended:
                 found[name] = "recommended" if name == self.best else "not dominated"
+            elif leak and leak.found:
+                found[name] = "leaks in last bits" if leak.in_bits_alone else "leaks"
+            elif name not in self.complete:
+                found[name] = "saw removed rows"
             else:
-                found[name] = "not audited" if not leak and len(self.audit) and name in self.complete else "–"
+                found[name] = "not audited" if not leak and len(self.audit) else "–"
         return found
 
 

@@ -185,15 +185,15 @@ def _forgets(table: TuningTable) -> Answer | None:
     leaks = [leak for name in table.tunings if (leak := table.leak(name))]
     if not leaks:
         return None
-    out, of, power = sum(own.found for own in leaks), sum(own.n for own in leaks), table.leak(ORIGINAL)
+    out, of = sum(own.found for own in leaks), sum(own.n for own in leaks)
     low, high = min(own.low for own in leaks), max(own.high for own in leaks)
     why = f"{of - out} of {of} simultaneous 99 % intervals of the AUC contain 0.5, between {low:.2f} and {high:.2f}"
     bits = select(table.records, part="audit", metric="bits_differ", name=table.tunings)["value"]
     if len(bits):
         why += f"; at most {write(100 * float(bits.max()), '.3g')} % of the parameters differ in a bit"
-    answer = NO if out else YES if power and power.level else UNCLEAR
+    answer = NO if out else YES if table.power else UNCLEAR
     if answer == UNCLEAR:
-        why += "; but the original models are not recognised either"
+        why += "; but attacks were not seen to find the rows in any model that saw them"
     return Answer("Tunings of a completely unlearnt model leak nothing", answer, why)
 
 
@@ -203,7 +203,7 @@ def _published_leaks(table: TuningTable) -> Answer | None:
         return None
     why = f"AUC {leak.auc.text('.2f')}, attack on {leak.attack} ({leak.where})"
     why += f"; {leak.found} of {leak.n} intervals leave 0.5 out"
-    return Answer("TAMU, as published, leaks the removed rows", YES if leak.level else NO, why)
+    return Answer("TAMU, as published, leaks the removed rows", YES if leak.found else NO, why)
 
 
 def _frank_wolfe(table: TuningTable, rival: str) -> Answer | None:
