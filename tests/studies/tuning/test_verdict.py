@@ -207,7 +207,7 @@ def test_an_audit_without_power_shows_nothing() -> None:
 def test_last_bits_of_an_update_are_told_apart_from_leaks_of_values() -> None:
     table = TuningTable(made_up(**SMALL))
     found = {row["method"]: row for row in main_rows(table, table.standing)}
-    assert found["complete unlearning"]["audit: AUC"] == "1.00 (0.91 to 1.00), in last bits alone"
+    assert found["complete unlearning"]["audit: AUC"] == "1.00 (0.91 to 1.00), bits alone"
     assert found["complete unlearning"]["stands"] == "not dominated"  # the measure of all
     assert found["TAMU"]["audit: AUC"] == "0.90 (0.81 to 0.99)"  # not the attack on bits, though that is stronger
     assert found["TAMU"]["stands"] == "leaks"

@@ -228,7 +228,7 @@ def leak_text(leak: Leak | None) -> str:
     """The strongest attack's AUC with its interval; a dash where nothing was audited."""
     if leak is None:
         return "–"
-    return leak.auc.text(".2f") + (", in last bits alone" if leak.in_bits_alone else "")
+    return leak.auc.text(".2f") + (", bits alone" if leak.in_bits_alone else "")
 
 
 def settings_of(table: TuningTable) -> str:
