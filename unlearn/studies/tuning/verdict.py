@@ -24,8 +24,20 @@ from unlearn.reporting.verdict import (
     text,
     write,
 )
-from unlearn.studies.tuning import rows
 from unlearn.studies.tuning.paragraphs import INSIDE, changed, listed, mostly, operator, researcher, verdict
+from unlearn.studies.tuning.rows import (
+    above_step,
+    audit_rows,
+    forecaster_rows,
+    full_rows,
+    main_rows,
+    other_rows,
+    parameter_rows,
+    part_rows,
+    price_rows,
+    settings_of,
+    step_rows,
+)
 from unlearn.studies.tuning.table import (
     CHOSEN,
     COMPLETE,
@@ -116,25 +128,25 @@ def page(records: pd.DataFrame, figures: Sequence[tuple[str, Any]] = ()) -> Page
         QUESTION,
         verdict(table),
         operator(table),
-        rows.settings_of(table),
+        settings_of(table),
         blocks=[
             Block("For researchers", researcher(table)),
-            Block("Cost by method", figures=shown[0], rows=rows.main_rows(table, table.standing), texts=2, note=NOTE),
+            Block("Cost by method", figures=shown[0], rows=main_rows(table, table.standing), texts=2, note=NOTE),
             Block("Answers", rows=answer_rows(answers(table), "claim"), texts=3, note=_ANSWER_NOTE),
-            Block("Prices", figures=shown[1], rows=rows.price_rows(table), note=_PRICE_NOTE),
+            Block("Prices", figures=shown[1], rows=price_rows(table), note=_PRICE_NOTE),
             Block("MAPE against cost", figures=shown[2]),
-            Block("By forecaster", rows=rows.forecaster_rows(table), texts=2, folded="Every forecaster and method"),
+            Block("By forecaster", rows=forecaster_rows(table), texts=2, folded="Every forecaster and method"),
             Block(
-                "Parts of the cost", rows=rows.part_rows(table),
+                "Parts of the cost", rows=part_rows(table),
                 note="Means over settings, in percent of the cost of complete unlearning in the same setting.",
             ),
-            Block("Other shares and selections", rows=rows.other_rows(table), texts=2,
+            Block("Other shares and selections", rows=other_rows(table), texts=2,
                   note="Cost relative to complete unlearning: median and range."),
-            Block("Frank-Wolfe against single steps", rows=rows.step_rows(table), note=_STEP_NOTE),
-            Block("Hyper-parameters", rows=rows.parameter_rows(table), texts=2, note=_PARAMETER_NOTE),
-            Block("Audit", rows=rows.audit_rows(table), texts=2, note=_AUDIT_NOTE),
+            Block("Frank-Wolfe against single steps", rows=step_rows(table), note=_STEP_NOTE),
+            Block("Hyper-parameters", rows=parameter_rows(table), texts=2, note=_PARAMETER_NOTE),
+            Block("Audit", rows=audit_rows(table), texts=2, note=_AUDIT_NOTE),
             *(
-                Block("Every number" if source == sources[0] else "", rows=rows.full_rows(table, source), texts=3,
+                Block("Every number" if source == sources[0] else "", rows=full_rows(table, source), texts=3,
                       folded=f"{source}: mean and range over seeds")
                 for source in sources
             ),
@@ -156,9 +168,9 @@ def section(records: pd.DataFrame, figure: Any = None, said: str = "") -> list[B
     answer = f"{verdict(table).capitalize()}: {operator(table)}"
     caption = "What lowers the cost: cost by method and forecaster, relative to complete unlearning."
     return [
-        Block(QUESTION, " ".join([said, rows.settings_of(table)]).strip(), [answer, researcher(table)]),
+        Block(QUESTION, " ".join([said, settings_of(table)]).strip(), [answer, researcher(table)]),
         Block(figures=[(caption, figure)] if figure is not None else []),
-        Block(rows=rows.main_rows(table, table.standing), texts=2, note=NOTE),
+        Block(rows=main_rows(table, table.standing), texts=2, note=NOTE),
     ]
 
 
@@ -166,7 +178,7 @@ def summarise(records: pd.DataFrame) -> list[str]:
     """The answers for operators and researchers, and each answer, as sentences."""
     table = TuningTable(records)
     answer = f"{verdict(table).capitalize()}: {operator(table)}"
-    return [rows.settings_of(table), answer, researcher(table), *map(str, answers(table))]
+    return [settings_of(table), answer, researcher(table), *map(str, answers(table))]
 
 
 def answers(table: TuningTable) -> list[Answer]:
@@ -207,7 +219,7 @@ def _published_leaks(table: TuningTable) -> Answer | None:
 
 
 def _frank_wolfe(table: TuningTable, rival: str) -> Answer | None:
-    above, of = rows.above_step(table.steps, rival)
+    above, of = above_step(table.steps, rival)
     if not of:
         return None
     names = {SINGLE_STEP: "the single step", TAMU: "the leaking single step"}
