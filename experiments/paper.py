@@ -24,6 +24,7 @@ from unlearn.studies.paper.options import PaperOptions
 )
 def main(job: Job, folder: Path) -> Ending:
     """Write records, figures 4 to 9 and `index.html` to `paper.folder`."""
+    from experiments.committed import committed_section
     from experiments.deviations import deviations
     from experiments.paper_jobs import run_all
     from unlearn.grid import load_case
@@ -32,6 +33,7 @@ def main(job: Job, folder: Path) -> Ending:
 
     start = time.perf_counter()
     target = Path(job.paper.folder)
+    more = committed_section()  # before the long run, which damaged records would end
     records, samples, stages = run_all(job)
     records = write_records(job, records, target)
     write_parquet(samples, target / "samples.parquet")
@@ -39,7 +41,7 @@ def main(job: Job, folder: Path) -> Ending:
     card = write_card(job, target, seconds=round(time.perf_counter() - start, 1), stages=stages)
     published = read_json(Path(__file__).with_name("published.json"), sealed=False)
     differs = deviations(job, load_case(job.grid.case))
-    write_page(records, figures, target / "index.html", published, card, differs)
+    write_page(records, figures, target / "index.html", published, card, differs, more)
     name, protocol = next(iter(job.forecaster)), job.paper.protocols[-1]
     own = records[records["forecaster"].eq(name) & records["protocol"].eq(protocol)]
     return Ending(costs(own), target / "index.html")

@@ -13,6 +13,7 @@ from tests.pages import assert_self_contained, read_page
 from unlearn.errors import InputError
 from unlearn.records import read_json
 from unlearn.reporting.style import CRITERIA
+from unlearn.reporting.verdict import Block
 from unlearn.studies.paper.report import figures, save, write_page
 from unlearn.studies.paper.verdict import check_claims, compare, summarise
 
@@ -155,6 +156,18 @@ def test_the_page_is_self_contained_and_says_what_failed(tmp_path: Path) -> None
     assert "torch 2.13.0" in page
     assert "2 jobs at a time" in page
     assert re.search(r">linear</td><td[^>]*>1.5</td>", page)
+
+
+def test_another_study_is_the_last_part_of_the_page(tmp_path: Path) -> None:
+    records, samples = made_up()
+    saved = save(records, tmp_path / "figures", samples)
+    more = [Block("Another study", "It has an answer.", rows=[{"method": "a method"}])]
+    path = write_page(records, saved, tmp_path / "index.html", PUBLISHED, CARD, ["Data: other."], more)
+    page = read_page(path)
+    places = [
+        page.index(part) for part in ("Settings and versions</h2>", "Another study</h2>", "It has an", "a method")
+    ]
+    assert places == sorted(places)
 
 
 def test_a_single_budget_makes_no_claim_about_curves() -> None:

@@ -24,7 +24,7 @@ from unlearn.reporting.style import (
     SPLIT_COLOURS,
     protocols_of,
 )
-from unlearn.reporting.verdict import Spread, select
+from unlearn.reporting.verdict import Block, Spread, select
 from unlearn.studies.paper.verdict import RUN, is_spread, page, runs_of
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ def write_page(
     published: Mapping[str, Any],
     card: Mapping[str, Any],
     deviations: Sequence[str],
+    more: Sequence[Block] = (),
 ) -> Path:
     """Write the page; what it takes is described at `unlearn.studies.paper.verdict.page`."""
-    return fill(page(records, figures, published, card, deviations), records, None, path)
+    return fill(page(records, figures, published, card, deviations, more), records, None, path)
 
 
 @styled

@@ -43,6 +43,7 @@ def page(
     published: Mapping[str, Any],
     card: Mapping[str, Any],
     deviations: Sequence[str],
+    more: Sequence[Block] = (),
 ) -> Page:
     """The page's contents.
 
@@ -52,6 +53,7 @@ def page(
         published: published numbers.
         card: configuration, versions, wall times (`seconds`, `stages`).
         deviations: what differs from the paper and why, a sentence or two each.
+        more: what the page ends with, such as another study in short.
     """
     config = card["config"]
     won = {protocol: list(_won(select(records, protocol=protocol))) for protocol in protocols_of(records)}
@@ -89,6 +91,7 @@ def page(
                 lead=f"Python {card['python']} on {card['platform']}, {card['cpu_count']} cores; {versions}. Source "
                 f"{card['source']}, configuration {card['config_hash']}.",
             ),
+            *more,
         ],
         measured=[f"Priced hours: {priced}."],
         limits=[f"What differs from the paper: {deviation}" for deviation in deviations],

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from unlearn.studies.tuning.measure import Deletion
     from unlearn.studies.tuning.options import PARTS, SourceYears, TuningOptions
     from unlearn.studies.tuning.run import measure_cell
+    from unlearn.studies.tuning.verdict import dominated, recommended, summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["Cell", "Deletion", "PARTS", "SourceYears", "TuningOptions", "cells_of", "measure_cell"]
+__all__ = [
+    "Cell", "Deletion", "PARTS", "SourceYears", "TuningOptions", "cells_of", "dominated", "measure_cell", "recommended",
+    "summarise",
+]  # fmt: skip
