@@ -1,4 +1,4 @@
-"""The cells of `tuning`, in processes of their own: those that share a network one after another; all are kept."""
+"""The cells of `tuning`, in processes of their own: those that share a forecaster one after another; all are kept."""
 
 from __future__ import annotations
 
@@ -113,8 +113,7 @@ def run_all(job: Job) -> pd.DataFrame:
     refuse_data(job, cells)
     groups: dict[object, list[Cell]] = {}
     for cell in cells:
-        # A network is trained once for all cells that share it; what is solved exactly costs nothing to fit again.
-        groups.setdefault(cell if job.forecaster[cell.forecaster].exact else cell.model, []).append(cell)
+        groups.setdefault(cell.model, []).append(cell)
     # The longest first, so that the last ones to end are short.
     by_length = sorted(groups.values(), key=len, reverse=True)
     found: dict[Cell, pd.DataFrame] = {}
