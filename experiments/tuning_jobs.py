@@ -1,8 +1,11 @@
-"""The cells of `tuning`, in processes of their own: those that share a network one after another; all are kept."""
+"""The cells of `tuning`, in processes of their own: those that share a forecaster one after another; all are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,9 +20,12 @@ from unlearn.data.sources import SOURCES, DataSource, chosen
 from unlearn.errors import InputError, SolverError
 from unlearn.grid.options import CostOptions
 from unlearn.records import joined
+from unlearn.store import Store
 from unlearn.studies.tuning.cells import Cell, Year, cells_of, years_of
 from unlearn.studies.tuning.measure import month_rows, require_validation
 from unlearn.studies.tuning.run import measure_cell
+
+log = logging.getLogger(__name__)
 
 #: The grid that is configured where none is asked for.
 GRID = CostOptions.case
@@ -107,8 +113,7 @@ def run_all(job: Job) -> pd.DataFrame:
     refuse_data(job, cells)
     groups: dict[object, list[Cell]] = {}
     for cell in cells:
-        # A network is trained once for all cells that share it; what is solved exactly costs nothing to fit again.
-        groups.setdefault(cell if job.forecaster[cell.forecaster].exact else cell.model, []).append(cell)
+        groups.setdefault(cell.model, []).append(cell)
     # The longest first, so that the last ones to end are short.
     by_length = sorted(groups.values(), key=len, reverse=True)
     found: dict[Cell, pd.DataFrame] = {}
@@ -126,15 +131,28 @@ def run_cells(job: Job, cells: Sequence[Cell]) -> dict[Cell, pd.DataFrame]:
         SolverError: rows that do not determine a head, or a solver that did not end; names the cell.
     """
     own = job_of(job, cells[0])
-    base = build_study(own)
-    store = store_of(job)
-    found = {}
+    base, store, found = build_study(own), store_of(job), {}
     for cell in tqdm(cells, desc=f"{base.dataset.name}, {own.forecaster.name}", leave=False):
+        name, start = f"{base.dataset.name}, {cell_name(cell)}", time.perf_counter()
         try:
-            found[cell] = measure_cell(cell, base, job.tuning, store, own.forecaster)
+            with _a_line_a_cell():
+                found[cell] = measure_cell(cell, base, job.tuning, store, own.forecaster)
         except SolverError as error:
-            raise type(error)(f"{base.dataset.name}, {cell_name(cell)}: {error}") from error
+            raise type(error)(f"{name}: {error}") from error
+        log.info("%s: measured in %.1f s", name, time.perf_counter() - start)
     return found
+
+
+@contextmanager
+def _a_line_a_cell() -> Iterator[None]:
+    """Do not tell of each part that is kept: there are a thousand."""
+    store = logging.getLogger(Store.__module__)
+    before = store.level
+    store.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        store.setLevel(before)
 
 
 def cell_name(cell: Cell) -> str:

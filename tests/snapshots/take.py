@@ -45,6 +45,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "full_network": ("full_network", "grid=ieee9"),
     "unlearning_audit": ("deletion",),
     "poisoning": ("poisoning",),
+    "tuning": ("tuning",),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),

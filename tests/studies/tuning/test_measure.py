@@ -81,6 +81,16 @@ def test_published_methods_are_those_of_the_trade_off(published: pd.DataFrame, s
     assert set(published["selection"]) == {"helpful/mse"}
 
 
+def test_tamu_is_what_reweight_gives(published: pd.DataFrame, deletion: Deletion) -> None:
+    study, data = deletion.study, deletion.study.dataset
+    own = {"grid": study.cost, "evaluate_on": sample_hours(data.split.validation, HOURS)}
+    model = unlearn.reweight(study.model, data, deletion.rows, "cost", BUDGET, **own).model
+    rows = sample_hours(data.split.test, HOURS)
+    expected = price_hours(study.cost, model.forecast(data.features[rows]), data.load_pu[rows]).total.mean()
+    tamu = value(published, method="reweighted", criterion="cost", metric="cost", split="test")
+    assert tamu == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_the_unlearnt_model_is_the_retrained_one(published: pd.DataFrame) -> None:
     distance = published[published["metric"] == "distance_to_retrained"]
     assert value(distance, method="retrained") <= 1e-8
