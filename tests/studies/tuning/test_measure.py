@@ -11,9 +11,9 @@ import torch
 import unlearn
 from unlearn.criteria import CRITERIA
 from unlearn.data import LoadDataset
-from unlearn.errors import InputError
+from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import Forecaster
-from unlearn.forecasters.specs import Linear
+from unlearn.forecasters.specs import Linear, TrainingOptions
 from unlearn.grid import OperatingCost, price_hours
 from unlearn.store import Store
 from unlearn.studies._shared.study import METRICS, Study, sample_hours
@@ -197,6 +197,53 @@ def test_the_leaking_step_is_the_published_one(deletion: Deletion, study: Study)
     priced = price_hours(study.cost, model.forecast(study.dataset.features[rows]), study.dataset.load_pu[rows])
     expected = float(priced.total.mean())
     assert value(records, method="reweighted", metric="cost") == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_network_that_is_trained_anew_never_sees_what_is_forgotten(
+    dataset: LoadDataset, cost: OperatingCost, one_thread: None
+) -> None:
+    quick = TrainingOptions(epochs=2, learning_rate=3e-3)
+    data = dataset
+    model = unlearn.fit_network(data, "cnn", quick, seed=3)
+    rows = model.training_rows(data)[::4]
+    given = {"selection": "given", "given_rows": rows, "hours": HOURS, "seed": 3}
+    found = Deletion(Study(model, data, cost, **given), SHARE).whole_network(quick)
+    assert set(found["method"]) == {"whole_network"}
+    assert not (found["metric"] == "distance_to_retrained").any()
+
+    kept = np.setdiff1d(data.split.train, rows)
+    anew = unlearn.fit_network(data, "cnn", quick, seed=3, loss="cost", grid=cost.fresh(), rows=kept)
+    tested = sample_hours(data.split.test, HOURS)
+    expected = price_hours(cost, anew.forecast(data.features[tested]), data.load_pu[tested]).total.mean()
+    assert value(found, metric="cost", split="test") == pytest.approx(float(expected), rel=1e-6)
+
+    loads = data.load_mw.copy()
+    loads[rows] *= 0.5
+    other = replace(data, load_mw=loads)
+    study = Study(unlearn.fit_network(other, "cnn", quick, seed=3), other, cost, **given)
+    again = Deletion(study, SHARE).whole_network(quick)
+    assert value(again, metric="mape", split="test") == value(found, metric="mape", split="test")
+
+
+def test_a_method_that_finds_nothing_fails_alone(
+    deletion: Deletion, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def singular(*_: object, **__: object) -> None:
+        raise SingularHessianError("too few rows.")
+
+    monkeypatch.setattr("unlearn.studies.tuning.measure.tune", singular)
+    monkeypatch.setattr("unlearn.studies.tuning.measure.fit_network", singular)
+    monkeypatch.setattr("unlearn.studies.tuning.measure.Reweighting.update", singular)
+    failed = [deletion.tuned("head"), deletion.stepped(BUDGET), deletion.whole_network(TrainingOptions())]
+    for records in failed:
+        assert value(records, metric="failed", split="remaining") == 1
+        assert len(records) == 1
+    assert caplog.messages[0] == "head found nothing: too few rows."
+    published = deletion.published(BUDGET)
+    assert (published[published["method"] == "reweighted"]["metric"] == "failed").all()
+    assert value(published, method="retrained", metric="cost", split="test") > 0
+    both = with_chosen(pd.concat([failed[0], deletion.published(BUDGET)]), ["head"])
+    assert "chosen" not in set(both["method"])
 
 
 def test_the_tuning_that_is_cheapest_on_validation_rows_is_chosen() -> None:

@@ -6,6 +6,7 @@ validation rows, and the choice among tunings is made there; test rows are only 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch import Tensor
 from unlearn.checks import FloatArray, IntArray
 from unlearn.criteria import CRITERIA, MSE, Criterion, OperatingCostCriterion, Weighted, fresh
 from unlearn.data import LoadDataset
-from unlearn.errors import InputError
+from unlearn.errors import InputError, SolverError
 from unlearn.forecasters import Forecaster, fit_network
 from unlearn.forecasters.specs import TrainingOptions
 from unlearn.grid import GridCase, price_hours
@@ -29,6 +30,8 @@ from unlearn.records import RecordTable
 from unlearn.studies._shared.study import Study, measure_forecast, sample_hours
 from unlearn.unlearning import Forgotten, Reweighting, Tuned, forget, relative_distance, retrain, tune
 from unlearn.unlearning.tuning import TUNINGS, TuningMethod, Weights
+
+logger = logging.getLogger(__name__)
 
 #: Load per hour, in p.u., from which on it counts as shed: a tenth of a kW on 100 MVA, far above what a solver leaves.
 SHED_PU = 1e-6
@@ -102,20 +105,21 @@ class Deletion:
         study, table = self.study, self._table()
         self._add(table, study.model, {"method": "original"})
         self._add(table, self.unlearnt.model, {"method": "retrained"}, sum(self.unlearnt.seconds.values()))
-        program = Reweighting(l1_budget, study.linf_budget)
         for name in CRITERIA:
-            start = time.perf_counter()
-            slope = self._leaking(name)
-            theta = program.update(study.objective, study.model.theta, self.positions, slope, study.ihvp).theta
-            columns = {"method": "reweighted", "criterion": name, "l1_budget": l1_budget}
+            start, columns = time.perf_counter(), {"method": "reweighted", "criterion": name, "l1_budget": l1_budget}
+            try:
+                theta = self._published(name, l1_budget)
+            except SolverError as error:
+                _add_failed(table, error, columns)
+                continue
             self._add(table, study.model.with_theta(theta), columns, time.perf_counter() - start)
-        return table.to_frame().assign(proportion=self.proportion)
+        return self._told(table)
 
     def tuned(self, method: str, folds: int = 5) -> pd.DataFrame:
         """The completely unlearnt model, tuned for the cost by one of `TUNINGS`."""
         table = self._table()
         self._add_tuned(table, "cost", TUNINGS[method](), folds, {"method": method, "criterion": "cost"})
-        return table.to_frame().assign(proportion=self.proportion)
+        return self._told(table)
 
     def weighed(self, method: str, mse_weight: float, folds: int = 5) -> pd.DataFrame:
         """The same for a weighted sum of cost and MSE.
@@ -133,7 +137,7 @@ class Deletion:
         parts: dict[Criterion, float] = {OperatingCostCriterion(self.study.cost): 1.0, MSE(): mse_weight * unit}
         self._add_tuned(table, Weighted(parts), TUNINGS[method](), folds, columns)
         table.add("mse_weight_unit", unit, "money/h/pu2", split="remaining", **columns)
-        return table.to_frame().assign(proportion=self.proportion)
+        return self._told(table)
 
     def whole_network(self, training: TrainingOptions) -> pd.DataFrame:
         """A network of the same kind, all of it trained for the cost on the training rows that remain, the core's too.
@@ -143,11 +147,14 @@ class Deletion:
         study, start = self.study, time.perf_counter()
         kept = np.setdiff1d(study.dataset.split.train, self.rows)
         kind, grid = study.model.card.kind, study.cost.fresh()
-        model = fit_network(study.dataset, kind, training, study.seed, loss="cost", grid=grid, rows=kept)
-        table = self._table()
-        columns = {"method": "whole_network", "criterion": "cost"}
+        table, columns = self._table(), {"method": "whole_network", "criterion": "cost"}
+        try:
+            model = fit_network(study.dataset, kind, training, study.seed, loss="cost", grid=grid, rows=kept)
+        except SolverError as error:
+            _add_failed(table, error, columns)
+            return self._told(table)
         self._add(table, model, columns, time.perf_counter() - start, head=False)
-        return table.to_frame().assign(proportion=self.proportion)
+        return self._told(table)
 
     def stepped(self, l1_budget: float) -> pd.DataFrame:
         """Mean cost on the remaining rows themselves, of re-weighting by one step or many.
@@ -156,28 +163,56 @@ class Deletion:
         rows; of a "single_step" of the same program at the unlearnt model, for the cost of what remains; and of
         "weights", which take such steps to a stationary point.
         """
-        study, table, program = self.study, self._table(), Reweighting(l1_budget, self.study.linf_budget)
-        features, load = (values[self.remaining] for values in (study.dataset.features, study.dataset.load_pu))
-        own = criterion_gradient(self.unlearnt.model, fresh(study.criteria["cost"]), features, load).gradient
-        start = self.unlearnt.model.theta
-        single = program.update(study.objective, start, self.positions, own, study.ihvp).theta
-        slope = self._leaking("cost")
-        leaking = program.update(study.objective, study.model.theta, self.positions, slope, study.ihvp).theta
-        method = Weights(l1_budget=l1_budget, linf_budget=study.linf_budget)
-        many = tune(self.unlearnt.model, study.dataset, "cost", method, grid=study.cost, folds=0)
-        heads = {"single_step": single, "reweighted": leaking, "weights": many.model.tuned, "retrained": self.retrained}
+        table = self._table()
+        columns: dict[str, Any] = {"method": "weights", "criterion": "cost", "l1_budget": l1_budget}
+        try:
+            heads, many = self._steps(l1_budget)
+        except SolverError as error:
+            _add_failed(table, error, columns)
+            return self._told(table)
         for name, head in heads.items():
-            columns = {"method": name, "criterion": None if name == "retrained" else "cost", "l1_budget": l1_budget}
-            table.add("cost", self._cost_on(head), "money/h", split="remaining", **columns)
-        _add_found(table, many, {"method": "weights", "criterion": "cost", "l1_budget": l1_budget})
-        return table.to_frame().assign(proportion=self.proportion)
+            own = {**columns, "method": name, "criterion": None if name == "retrained" else "cost"}
+            table.add("cost", self._cost_on(head), "money/h", split="remaining", **own)
+        _add_found(table, many, columns)
+        return self._told(table)
 
-    def _leaking(self, criterion: str) -> Tensor:
-        """Gradient on validation rows at the model that knows the rows to forget, on which the weights depend then."""
+    def _steps(self, l1_budget: float) -> tuple[dict[str, Tensor], Tuned]:
+        """Heads by method, and how the last of them was found."""
+        study, start = self.study, self.unlearnt.model
+        program = Reweighting(l1_budget, study.linf_budget)
+        features, load = (values[self.remaining] for values in (study.dataset.features, study.dataset.load_pu))
+        own = criterion_gradient(start, fresh(study.criteria["cost"]), features, load).gradient
+        single = program.update(study.objective, start.theta, self.positions, own, study.ihvp)
+        many = tune(
+            start,
+            study.dataset,
+            "cost",
+            Weights(l1_budget=l1_budget, linf_budget=study.linf_budget),
+            grid=study.cost,
+            folds=0,
+        )
+        heads = {
+            "single_step": single.theta,
+            "reweighted": self._published("cost", l1_budget),
+            "weights": many.model.tuned,
+            "retrained": self.retrained,
+        }
+        return heads, many
+
+    def _published(self, criterion: str, l1_budget: float) -> Tensor:
+        """The head that is re-weighted at the model which knows the rows to forget, on which its weights depend then.
+
+        The gradient is taken on validation rows.
+        """
         study = self.study
         rows = sample_hours(study.dataset.split.validation, study.hours)
         features, load = study.dataset.features[rows], study.dataset.load_pu[rows]
-        return criterion_gradient(study.model, fresh(study.criteria[criterion]), features, load).gradient
+        slope = criterion_gradient(study.model, fresh(study.criteria[criterion]), features, load).gradient
+        program = Reweighting(l1_budget, study.linf_budget)
+        return program.update(study.objective, study.model.theta, self.positions, slope, study.ihvp).theta
+
+    def _told(self, table: RecordTable) -> pd.DataFrame:
+        return table.to_frame().assign(proportion=self.proportion)
 
     def _table(self) -> RecordTable:
         return self.study.records("tuning")
@@ -197,7 +232,11 @@ class Deletion:
         columns: Mapping[str, object],
     ) -> None:
         study = self.study
-        found = tune(self.unlearnt.model, study.dataset, criterion, method, grid=study.cost, folds=folds)
+        try:
+            found = tune(self.unlearnt.model, study.dataset, criterion, method, grid=study.cost, folds=folds)
+        except SolverError as error:
+            _add_failed(table, error, columns)
+            return
         self._add(table, found.model, columns, sum(found.seconds.values()))
         _add_found(table, found, columns)
 
@@ -232,6 +271,13 @@ class Deletion:
 
 def _sheds(shedding_cost: FloatArray, case: GridCase) -> float:
     return float((shedding_cost > SHED_PU * case.shedding_cost[1]).mean())
+
+
+def _add_failed(table: RecordTable, error: SolverError, columns: Mapping[str, object]) -> None:
+    """Say that a method found nothing on these rows: the others count, and it does not win."""
+    logger.warning("%s found nothing: %s", columns["method"], error)
+    own: dict[str, Any] = {**columns, "split": "remaining"}
+    table.add("failed", 1.0, "", **own)
 
 
 def _add_found(table: RecordTable, found: Tuned, columns: Mapping[str, object]) -> None:
