@@ -11,8 +11,9 @@ from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.influence import criterion_gradient
+from unlearn.studies._shared.attackers import ATTACKS, Attacker, cross_fitted
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import ATTACKS, Attacker, ShadowModels, cross_fitted
+from unlearn.studies.deletion.attackers import ShadowModels
 from unlearn.studies.deletion.measure import rank_p_value
 from unlearn.unlearning import Reweighting, newton_update
 
