@@ -62,6 +62,8 @@ class TuningAuditOptions:
             require_positive(f"audit: {name}", getattr(self, name))
         if self.duplicates > 1:
             raise InputError(f"audit: duplicates: expected a share of at most 1, got {self.duplicates}.")
+        if self.folds < 2:
+            raise InputError(f"audit: folds: expected at least 2, got {self.folds}.")
         if self.low_bits > MANTISSA:
             raise InputError(f"audit: low_bits: expected at most {MANTISSA}, got {self.low_bits}.")
         if self.pairs < 2 * MIN_SHADOWS:
@@ -116,10 +118,10 @@ class TuningAuditOptions:
             InputError: says which setting to change.
         """
         drawn = round(self.pair_share * n_remain)
-        emptied = math.ceil(max(self.budget(exact), self.weights_budget) * drawn)
+        emptied = math.ceil(max(self.budget(exact), self.weights_budget, 1 / self.folds) * drawn)
         if drawn - emptied < n_columns and not l2:
             raise InputError(
                 f"audit: expected training sets of at least {n_columns} rows, as many as the head has columns, got "
-                f"{drawn} ({self.pair_share:g} of {n_remain} that remain), of which re-weighting may empty {emptied}. "
-                "Remove fewer rows, raise pair_share, or fit with l2 > 0."
+                f"{drawn} ({self.pair_share:g} of {n_remain} that remain), of which re-weighting or a fold may take "
+                f"{emptied}. Remove fewer rows, raise pair_share, or fit with l2 > 0."
             )
