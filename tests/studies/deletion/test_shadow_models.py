@@ -1,18 +1,15 @@
-"""Shadow models against training histories that are run one by one, and attackers against known distributions."""
+"""Shadow models against training histories that are run one by one."""
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
 
-from unlearn.attacks import likelihood_ratio_scores, measure_attack, residuals_of
 from unlearn.data import LoadDataset
-from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import ATTACKS, Attacker, ShadowModels, cross_fitted
+from unlearn.studies.deletion.attackers import ShadowModels
 from unlearn.studies.deletion.measure import rank_p_value
 from unlearn.unlearning import Reweighting, newton_update
 
@@ -83,62 +80,6 @@ def test_the_first_order_update_is_the_published_one(shadows: ShadowModels) -> N
     theta, weights = torch.from_numpy(shadows.inside[2].reshape(-1)), torch.from_numpy(shadows.with_unlearn[2])
     update = newton_update(shadows.study.objective, theta, shadows.rows, "first_order", weights=weights)
     assert far(shadows.newton("first_order").inside[2].reshape(-1), update.theta.numpy()) <= 1e-12
-
-
-def gaussian_heads(shift: float, k: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Attacker]:
-    """Heads whose outputs correlate, spread by the population's Gram matrix, shifted where the rows were inside."""
-    random = np.random.default_rng(seed)
-    design, target = random.normal(size=(30, 5)), random.normal(size=(30, 2))
-    root = np.linalg.cholesky(design.T @ design)
-    noise = random.normal(size=(2, k, 2, 5)) * np.array([1.0, 3.0])[:, None]
-    noise[0, :, 0] += shift / np.sqrt(5)
-    heads = noise @ np.linalg.inv(root)
-    return heads[0], heads[1], Attacker(design, target, np.arange(10), design.T @ design)
-
-
-def test_the_discriminant_reaches_the_best_possible_auc() -> None:
-    inside, outside, attacker = gaussian_heads(1.5)
-    auc = measure_attack(*cross_fitted(attacker, "parameters", inside, outside, 0), unit="model", fprs=()).auc
-    # Two normal distributions whose means are 1.5 standard deviations apart.
-    assert auc.value == pytest.approx(norm.cdf(1.5 / np.sqrt(2)), abs=0.03)
-
-
-@pytest.mark.parametrize("attack", list(ATTACKS))
-def test_attackers_find_nothing_where_nothing_is(attack: str) -> None:
-    inside, outside, attacker = gaussian_heads(0.0)
-    auc = measure_attack(*cross_fitted(attacker, attack, inside, outside, 0), unit="model", fprs=()).auc
-    assert auc.low < 0.5 < auc.high
-    assert auc.value == pytest.approx(0.5, abs=0.07)
-
-
-@pytest.mark.parametrize("attack", list(ATTACKS))
-def test_models_that_differ_by_rounding_tie(attack: str) -> None:
-    inside, _, attacker = gaussian_heads(0.0, k=40)
-    members, others = cross_fitted(attacker, attack, inside, inside * (1 + 1e-14), 0)
-    np.testing.assert_array_equal(members, others)
-    members, others = cross_fitted(attacker, attack, inside, inside * (1 + 1e-7), 0)
-    assert (members != others).any()
-
-
-def test_scores_of_rows_are_likelihood_ratios_of_their_residuals() -> None:
-    inside, outside, attacker = gaussian_heads(1.0, k=20)
-    found = attacker.row_scores("likelihood_ratio", inside[4:], outside[4:], inside[:2])
-    rows = slice(10)
-    known = residuals_of(np.concatenate([inside[4:], outside[4:]]), attacker.design[rows], attacker.target[rows])
-    member = np.repeat([[True], [False]], 16, axis=0) & np.ones((1, 10), dtype=bool)
-    for j in range(2):
-        observed = residuals_of(inside[j : j + 1], attacker.design[rows], attacker.target[rows])[0]
-        np.testing.assert_allclose(found[j], likelihood_ratio_scores(observed, known, member))
-    total = attacker.scores("likelihood_ratio", inside[4:], outside[4:], inside[:2])
-    np.testing.assert_allclose(total, found.sum(axis=1))
-
-
-def test_an_unknown_attack_is_refused() -> None:
-    inside, outside, attacker = gaussian_heads(0.0, k=20)
-    with pytest.raises(InputError, match="attack: expected one of loss, likelihood_ratio, parameters; got 'luck'"):
-        attacker.scores("luck", inside, outside, inside)
-    with pytest.raises(InputError, match="got 'parameters'"):
-        attacker.row_scores("parameters", inside, outside, inside)
 
 
 def test_p_values_are_ranks() -> None:

@@ -22,17 +22,9 @@ from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data import remain_rows
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
+from unlearn.studies._shared.attackers import ATTACKS, ROW_ATTACKS, Attacker, Pair, add_outcome, cross_fitted
 from unlearn.studies._shared.study import Study
-from unlearn.studies.deletion.attackers import (
-    ATTACKS,
-    ROW_ATTACKS,
-    Attacker,
-    Pair,
-    ShadowModels,
-    add_outcome,
-    cross_fitted,
-    measure_membership,
-)
+from unlearn.studies.deletion.attackers import ShadowModels, measure_membership
 from unlearn.studies.deletion.options import AuditOptions
 from unlearn.unlearning import Reweighting, newton_update, relative_distance, retrain
 
@@ -93,13 +85,7 @@ class Audit:
 
     def attacker(self) -> Attacker:
         """Who knows the removed rows and the population of the others."""
-        objective = self.study.objective
-        design, target = objective.design.numpy(), objective.target.numpy()
-        remain = design[remain_rows(self.rows, len(design))]
-        ridge = 0.5 * objective.l2 * objective.n_outputs * np.eye(objective.n_columns)
-        random = np.random.default_rng(self.study.seed)
-        shown = np.sort(random.permutation(len(self.rows))[: self.options.attacked_rows])
-        return Attacker(design[self.rows], target[self.rows], shown, remain.T @ remain + ridge)
+        return Attacker.of(self.study.objective, self.rows, self.options.attacked_rows, self.study.seed)
 
     def _pairs(self, table: RecordTable) -> None:
         study, options = self.study, self.options

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.studies.tuning.audit import audit_records
+    from unlearn.studies.tuning.audit_options import TuningAuditOptions
     from unlearn.studies.tuning.cells import Cell, cells_of
     from unlearn.studies.tuning.measure import Deletion
     from unlearn.studies.tuning.options import PARTS, SourceYears, TuningOptions
@@ -14,6 +16,6 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
-    "Cell", "Deletion", "PARTS", "SourceYears", "TuningOptions", "cells_of", "dominated", "measure_cell", "recommended",
-    "summarise",
+    "Cell", "Deletion", "PARTS", "SourceYears", "TuningAuditOptions", "TuningOptions", "audit_records", "cells_of",
+    "dominated", "measure_cell", "recommended", "summarise",
 ]  # fmt: skip
