@@ -36,7 +36,7 @@ class TuningAuditOptions:
         folds: parts of the weeks by which the last recipe, a scale, is judged; see `unlearn.Tuning`.
     """
 
-    pairs: int = 30
+    pairs: int = 20
     pair_share: float = 0.2
     duplicates: float = 0.2
     attacked_rows: int = 64
@@ -50,7 +50,7 @@ class TuningAuditOptions:
     weights_budget: float = 0.1
     weights_steps: int = 10
     steps: int = 20
-    folds: int = 5
+    folds: int = 2
 
     def __post_init__(self) -> None:
         for name in ("pairs", "attacked_rows", "low_bits", "cells", "folds"):

@@ -7,7 +7,9 @@ outside of S and U count as forgotten, and preprocessing (columns, scaler, extra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -22,7 +24,7 @@ from unlearn.forecasters.specs import solved_exactly
 from unlearn.grid import OperatingCost, price_hours
 from unlearn.studies._shared.study import PROTOCOLS, Study, sample_hours
 from unlearn.studies.tuning.audit_options import TuningAuditOptions
-from unlearn.unlearning import evaluation_rows, forget, reweight
+from unlearn.unlearning import evaluation_rows, forget, reweight, reweighting
 from unlearn.unlearning.tuning import Tuning, TuningMethod, tune
 
 
@@ -161,20 +163,32 @@ def reweighted(l1_budget: float) -> Release:
     def run(worlds: Worlds, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
         study = worlds.study
         model = worlds.trained(pair, True) if inside else worlds.alleged(pair)
-        done = reweight(
-            model,
-            study.dataset,
-            worlds.removed,
-            "cost",
-            l1_budget,
-            grid=cost,
-            evaluate_on=worlds.evaluated,
-            linf_budget=study.linf_budget,
-            ihvp=study.ihvp,
-        )
+        with _without_warnings():
+            done = reweight(
+                model,
+                study.dataset,
+                worlds.removed,
+                "cost",
+                l1_budget,
+                grid=cost,
+                evaluate_on=worlds.evaluated,
+                linf_budget=study.linf_budget,
+                ihvp=study.ihvp,
+            )
         return done.model
 
     return Release(run, {"method": "reweighted", "criterion": "cost", "l1_budget": l1_budget})
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """What re-weighting may do to the cost is not what is audited; it would be said for every history."""
+    logger = logging.getLogger(reweighting.__name__)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def tuned(method: TuningMethod, folds: int = 0, variant: str | None = None) -> Release:
