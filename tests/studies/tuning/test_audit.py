@@ -17,7 +17,7 @@ from unlearn.studies._shared.study import Study
 from unlearn.studies.tuning.audit import ALL_ATTACKS, audit_records
 from unlearn.studies.tuning.audit_bits import Released, bits_differ
 from unlearn.studies.tuning.audit_options import TuningAuditOptions
-from unlearn.studies.tuning.audit_worlds import Release, Worlds, releases_of, tuned
+from unlearn.studies.tuning.audit_pairs import Release, ShadowPairs, releases_of, tuned
 from unlearn.unlearning.tuning import Solved, TuningProblem
 
 #: Tunings whose records are looked at; bits of all of them are compared below.
@@ -135,14 +135,14 @@ class WarmStart:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is trained stays in memory, as in a process that serves many requests."""
-    trained = Worlds.trained
+    trained = ShadowPairs.trained
 
-    def kept(self: Worlds, pair: int, inside: bool) -> Forecaster:
+    def kept(self: ShadowPairs, pair: int, inside: bool) -> Forecaster:
         model = trained(self, pair, inside)
         OLD.append(model.head)
         return model
 
-    monkeypatch.setattr(Worlds, "trained", kept)
+    monkeypatch.setattr(ShadowPairs, "trained", kept)
 
 
 @pytest.mark.usefixtures("watched")
@@ -173,9 +173,9 @@ class WarmGrid:
 
 
 def test_what_a_grid_remembers_is_caught(study: Study) -> None:
-    def run(worlds: Worlds, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
+    def run(shadows: ShadowPairs, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
         GRIDS.append(cost)
-        return tuned(WarmGrid()).run(worlds, pair, inside, cost)  # type: ignore[arg-type]
+        return tuned(WarmGrid()).run(shadows, pair, inside, cost)  # type: ignore[arg-type]
 
     found = audit_records(study, 0.25, OPTIONS, [Release(run, {"method": "warm grid"})])
     assert of(found, "bits_differ")["value"].item() > 0
@@ -186,16 +186,16 @@ def test_what_a_grid_remembers_is_caught(study: Study) -> None:
 
 
 def test_too_few_pairs_are_refused_before_anything_is_fitted(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Worlds, "trained", None)
+    monkeypatch.setattr(ShadowPairs, "trained", None)
     with pytest.raises(InputError, match=r"pairs: expected at least \d+, got 16"):
         audit_records(study, 0.25, TuningAuditOptions(pairs=16, pair_share=0.5, level=0.99999))
 
 
 def refuse_differing_bits(study: Study, options: TuningAuditOptions) -> None:
-    worlds = Worlds(study, 0.25, options)
-    costs = {inside: worlds.priced(inside, 50) for inside in (True, False)}
-    for release in releases_of(options, worlds.exact):
-        found = [Released.of(release.run(worlds, 0, inside, costs[inside])) for inside in (False, True)]
+    shadows = ShadowPairs(study, 0.25, options)
+    costs = {inside: shadows.priced(inside, 50) for inside in (True, False)}
+    for release in releases_of(options, shadows.exact):
+        found = [Released.of(release.run(shadows, 0, inside, costs[inside])) for inside in (False, True)]
         tuning = release.columns["method"] not in ("reweighted", "retrained")
         assert (bits_differ(*found) == 0) == tuning, release.columns
 

@@ -1,6 +1,6 @@
 """The audit of tunings: does a released model give away that rows were in before they were forgotten?
 
-For each training set there are two histories, with the removed rows and without, see `audit_worlds`. Both are run
+For each training set there are two histories, with the removed rows and without, see `audit_pairs`. Both are run
 twice: once for the models that are released, once more, in another order and on grids that have priced other hours, by
 the attacker who compares bits.
 """
@@ -21,7 +21,7 @@ from unlearn.studies._shared.attackers import ATTACKS, Attacker, Pair, cross_fit
 from unlearn.studies._shared.study import Study
 from unlearn.studies.tuning.audit_bits import Released, bits_differ, low_bit_scores, replay_scores
 from unlearn.studies.tuning.audit_options import TuningAuditOptions
-from unlearn.studies.tuning.audit_worlds import Release, Worlds, releases_of
+from unlearn.studies.tuning.audit_pairs import Release, ShadowPairs, releases_of
 
 #: Attacks that read bits: by repeating both histories, and by learning from the lowest bits of other models.
 BITS, LOW_BITS = "bits", "low_bits"
@@ -57,25 +57,25 @@ def audit_records(
     Raises:
         InputError: too few rows or pairs for what is asked.
     """
-    worlds = Worlds(study, share, options)
-    chosen = releases_of(options, worlds.exact) if releases is None else list(releases)
+    shadows = ShadowPairs(study, share, options)
+    chosen = releases_of(options, shadows.exact) if releases is None else list(releases)
     level = options.interval_level(len(chosen) * len(ALL_ATTACKS))
-    attacker = Attacker.of(worlds.objective, worlds.rows, options.attacked_rows, study.seed)
+    attacker = Attacker.of(shadows.objective, shadows.rows, options.attacked_rows, study.seed)
     table = study.records("tuning")
     counts = {
-        "unlearnt_rows": len(worlds.rows),
-        "copied_rows": worlds.n_copies,
-        "training_rows": worlds.subsets[0].sum(),
+        "unlearnt_rows": len(shadows.rows),
+        "copied_rows": shadows.n_copies,
+        "training_rows": shadows.subsets[0].sum(),
     }
     for metric, value in counts.items():
         table.add(metric, value, "rows")
     for release in tqdm(chosen, desc="audit", leave=False, delay=2):
-        found = run_histories(worlds, release)
+        found = run_histories(shadows, release)
         _measure(table, found, attacker, options, level, study.seed, release.columns)
     price = study.cost.case
     ratio = price.shedding_cost[1] / price.storage_cost[1]
     return table.to_frame().assign(
-        part="audit", proportion=len(worlds.rows) / len(study.training_rows), price_ratio=ratio
+        part="audit", proportion=len(shadows.rows) / len(study.training_rows), price_ratio=ratio
     )
 
 
@@ -114,25 +114,25 @@ class Histories:
         return cross_fitted(attacker, attack, heads.inside, heads.outside, seed)
 
 
-def run_histories(worlds: Worlds, release: Release) -> Histories:
+def run_histories(shadows: ShadowPairs, release: Release) -> Histories:
     """Run both histories of every pair for the released models, and once more as an attacker would."""
-    pairs = range(len(worlds.subsets))
+    pairs = range(len(shadows.subsets))
     own = [(pair, inside) for pair in pairs for inside in (True, False)]
     start = time.perf_counter()
-    found = dict(_run(worlds, release, own, 0))
+    found = dict(_run(shadows, release, own, 0))
     seconds = (time.perf_counter() - start) / len(own)
-    again = dict(_run(worlds, release, own[::-1], PRICED_BEFORE))
+    again = dict(_run(shadows, release, own[::-1], PRICED_BEFORE))
     released, repeated = ([(models[k, True], models[k, False]) for k in pairs] for models in (found, again))
     return Histories(released, repeated, seconds)
 
 
 def _run(
-    worlds: Worlds, release: Release, histories: Sequence[tuple[int, bool]], priced_before: int
+    shadows: ShadowPairs, release: Release, histories: Sequence[tuple[int, bool]], priced_before: int
 ) -> Iterator[tuple[tuple[int, bool], Released]]:
     # Owners who had U priced it on their grid, the others never saw it there.
-    costs = {inside: worlds.priced(inside, priced_before) for inside in (True, False)}
+    costs = {inside: shadows.priced(inside, priced_before) for inside in (True, False)}
     for pair, inside in tqdm(histories, desc=str(release.columns["method"]), leave=False, delay=2):
-        yield (pair, inside), Released.of(release.run(worlds, pair, inside, costs[inside]))
+        yield (pair, inside), Released.of(release.run(shadows, pair, inside, costs[inside]))
 
 
 def _measure(

@@ -28,7 +28,7 @@ from unlearn.unlearning import evaluation_rows, forget, reweight, reweighting
 from unlearn.unlearning.tuning import Tuning, TuningMethod, tune
 
 
-class Worlds:
+class ShadowPairs:
     """Training sets drawn from the remaining rows, the models fitted on them, and the grids that their owners price on.
 
     Attributes:
@@ -143,16 +143,16 @@ class Release:
         columns: that name it in records.
     """
 
-    run: Callable[[Worlds, int, bool, OperatingCost], Forecaster]
+    run: Callable[[ShadowPairs, int, bool, OperatingCost], Forecaster]
     columns: dict[str, object] = field(default_factory=dict)
 
 
 def retrained() -> Release:
     """Complete unlearning without tuning: a downdated head, against one fitted on S."""
 
-    def run(worlds: Worlds, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
-        model = worlds.trained(pair, inside)
-        return forget(model, worlds.study.dataset, worlds.removed).model if inside else model
+    def run(shadows: ShadowPairs, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
+        model = shadows.trained(pair, inside)
+        return forget(model, shadows.study.dataset, shadows.removed).model if inside else model
 
     return Release(run, {"method": "retrained"})
 
@@ -160,18 +160,18 @@ def retrained() -> Release:
 def reweighted(l1_budget: float) -> Release:
     """TAMU as published: scores at a model that was fitted on U, against scores at one that was not, all else alike."""
 
-    def run(worlds: Worlds, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
-        study = worlds.study
-        model = worlds.trained(pair, True) if inside else worlds.alleged(pair)
+    def run(shadows: ShadowPairs, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
+        study = shadows.study
+        model = shadows.trained(pair, True) if inside else shadows.alleged(pair)
         with _without_warnings():
             done = reweight(
                 model,
                 study.dataset,
-                worlds.removed,
+                shadows.removed,
                 "cost",
                 l1_budget,
                 grid=cost,
-                evaluate_on=worlds.evaluated,
+                evaluate_on=shadows.evaluated,
                 linf_budget=study.linf_budget,
                 ihvp=study.ihvp,
             )
@@ -194,10 +194,10 @@ def _without_warnings() -> Iterator[None]:
 def tuned(method: TuningMethod, folds: int = 0, variant: str | None = None) -> Release:
     """A tuning: forget and tune in one call, against tuning a model that was fitted on S."""
 
-    def run(worlds: Worlds, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
-        model, dataset = worlds.trained(pair, inside), worlds.study.dataset
+    def run(shadows: ShadowPairs, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
+        model, dataset = shadows.trained(pair, inside), shadows.study.dataset
         if inside:
-            return forget(model, dataset, worlds.removed, tune=Tuning("cost", method, cost, folds)).model
+            return forget(model, dataset, shadows.removed, tune=Tuning("cost", method, cost, folds)).model
         return tune(model, dataset, "cost", method, grid=cost, folds=folds).model
 
     return Release(run, {"method": method.name, "criterion": "cost", "variant": variant})

@@ -13,7 +13,7 @@ from unlearn.grid import OperatingCost
 from unlearn.influence import criterion_gradient
 from unlearn.studies._shared.study import Study
 from unlearn.studies.tuning.audit_options import TuningAuditOptions
-from unlearn.studies.tuning.audit_worlds import Worlds, releases_of, retrained, reweighted
+from unlearn.studies.tuning.audit_pairs import ShadowPairs, releases_of, retrained, reweighted
 from unlearn.unlearning import Reweighting, forget, relative_distance
 
 OPTIONS = TuningAuditOptions(pairs=16, pair_share=0.6, cells=1)
@@ -25,66 +25,66 @@ def study(linear: Forecaster, dataset: LoadDataset, cost: OperatingCost) -> Stud
 
 
 @pytest.fixture(scope="module")
-def worlds(study: Study) -> Worlds:
-    return Worlds(study, 0.25, OPTIONS)
+def shadows(study: Study) -> ShadowPairs:
+    return ShadowPairs(study, 0.25, OPTIONS)
 
 
-def test_some_removed_rows_are_copies_of_remaining_ones(worlds: Worlds, study: Study) -> None:
-    changed, original = worlds.study.dataset, study.dataset
+def test_some_removed_rows_are_copies_of_remaining_ones(shadows: ShadowPairs, study: Study) -> None:
+    changed, original = shadows.study.dataset, study.dataset
     moved = np.flatnonzero((changed.load_mw != original.load_mw).any(axis=1))
-    assert worlds.n_copies == len(moved) == round(0.2 * 245)
-    assert set(moved) <= set(worlds.removed)
-    remain = np.setdiff1d(original.split.train, worlds.removed)
+    assert shadows.n_copies == len(moved) == round(0.2 * 245)
+    assert set(moved) <= set(shadows.removed)
+    remain = np.setdiff1d(original.split.train, shadows.removed)
     for row in moved:
         same = (original.load_mw[remain] == changed.load_mw[row]).all(axis=1)
         source = remain[same]
         assert any(np.array_equal(original.features[one], changed.features[row]) for one in source)
 
 
-def test_models_are_fitted_on_their_training_sets(worlds: Worlds) -> None:
-    design, target = worlds.objective.design.numpy(), worlds.objective.target.numpy()
+def test_models_are_fitted_on_their_training_sets(shadows: ShadowPairs) -> None:
+    design, target = shadows.objective.design.numpy(), shadows.objective.target.numpy()
     for inside in (True, False):
-        model = worlds.trained(3, inside)
-        own = worlds.subsets[3].copy()
-        own[worlds.rows] = inside
+        model = shadows.trained(3, inside)
+        own = shadows.subsets[3].copy()
+        own[shadows.rows] = inside
         fitted = np.linalg.lstsq(design[own], target[own], rcond=None)[0].T
         assert relative_distance(model.head, torch.from_numpy(fitted)) <= 1e-9
         np.testing.assert_array_equal(model.weights.numpy(), np.repeat(own[:, None], model.head.shape[0], axis=1))
         np.testing.assert_array_equal(model.forgotten.numpy(), model.weights.numpy() == 0)
-    assert not worlds.subsets[:, worlds.rows].any()
-    assert set(worlds.subsets.sum(axis=1)) == {round(0.6 * 735)}
+    assert not shadows.subsets[:, shadows.rows].any()
+    assert set(shadows.subsets.sum(axis=1)) == {round(0.6 * 735)}
 
 
-def test_the_library_forgets_what_a_model_was_fitted_on(worlds: Worlds) -> None:
-    done = forget(worlds.trained(0, True), worlds.study.dataset, worlds.removed, compare_retrained=True)
+def test_the_library_forgets_what_a_model_was_fitted_on(shadows: ShadowPairs) -> None:
+    done = forget(shadows.trained(0, True), shadows.study.dataset, shadows.removed, compare_retrained=True)
     assert done.complete
     assert done.distance_to_retrained is not None
     assert done.distance_to_retrained <= 1e-9
-    assert relative_distance(done.model.theta, worlds.trained(0, False).theta) <= 1e-9
+    assert relative_distance(done.model.theta, shadows.trained(0, False).theta) <= 1e-9
 
 
-def test_published_weights_differ_by_the_model_that_scores_were_taken_at_alone(worlds: Worlds) -> None:
-    release, cost = reweighted(0.2), worlds.study.cost
-    inside, outside = (release.run(worlds, 0, own, cost) for own in (True, False))
+def test_published_weights_differ_by_the_model_that_scores_were_taken_at_alone(shadows: ShadowPairs) -> None:
+    release, cost = reweighted(0.2), shadows.study.cost
+    inside, outside = (release.run(shadows, 0, own, cost) for own in (True, False))
     assert relative_distance(inside.theta, outside.theta) > 1e-3
     np.testing.assert_array_equal(inside.forgotten.numpy(), outside.forgotten.numpy())
-    rows = worlds.evaluated
+    rows = shadows.evaluated
     assert len(rows) == 40
-    for model, found in ((worlds.trained(0, True), inside), (worlds.trained(0, False), outside)):
-        data = worlds.study.dataset
-        slope = criterion_gradient(model, worlds.study.criteria["cost"], data.features[rows], data.load_pu[rows])
-        forgotten = torch.from_numpy(~worlds.subsets[0])
-        forgotten[worlds.rows] = False
+    for model, found in ((shadows.trained(0, True), inside), (shadows.trained(0, False), outside)):
+        data = shadows.study.dataset
+        slope = criterion_gradient(model, shadows.study.criteria["cost"], data.features[rows], data.load_pu[rows])
+        forgotten = torch.from_numpy(~shadows.subsets[0])
+        forgotten[shadows.rows] = False
         update = Reweighting(0.2).update(
-            worlds.objective, model.theta, worlds.rows, slope.gradient, forgotten=forgotten
+            shadows.objective, model.theta, shadows.rows, slope.gradient, forgotten=forgotten
         )
         assert relative_distance(found.theta, update.theta) <= 1e-9
 
 
-def test_owners_who_had_the_rows_have_priced_them(worlds: Worlds) -> None:
-    hours = {inside: worlds.priced(inside).statistics["dispatch"].hours for inside in (True, False)}
+def test_owners_who_had_the_rows_have_priced_them(shadows: ShadowPairs) -> None:
+    hours = {inside: shadows.priced(inside).statistics["dispatch"].hours for inside in (True, False)}
     assert hours == {True: 980, False: 735}
-    assert worlds.priced(False, 50).statistics["dispatch"].hours == 785
+    assert shadows.priced(False, 50).statistics["dispatch"].hours == 785
 
 
 def test_everything_is_audited_in_two_ways_where_there_are_two() -> None:
@@ -141,4 +141,4 @@ def test_too_few_pairs_for_intervals_that_hold_together_are_refused() -> None:
 
 def test_training_sets_that_determine_no_head_are_refused(study: Study) -> None:
     with pytest.raises(InputError, match=r"expected training sets of at least \d+ rows.*got 37 .*raise pair_share"):
-        Worlds(study, 0.25, TuningAuditOptions(pairs=16, pair_share=0.05))
+        ShadowPairs(study, 0.25, TuningAuditOptions(pairs=16, pair_share=0.05))
