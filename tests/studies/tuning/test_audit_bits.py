@@ -8,7 +8,9 @@ import torch
 
 from unlearn.attacks import measure_attack
 from unlearn.forecasters import Forecaster
+from unlearn.grid import GridCase, OperatingCost
 from unlearn.studies.tuning.audit_bits import Released, bits_differ, low_bit_scores, replay_scores
+from unlearn.unlearning.tuning import Scale, Tuning
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,17 @@ def test_sums_masks_and_the_card_are_read(tuned: Forecaster, cnn: Forecaster) ->
         assert bits_differ(before, Released.of(cnn)) > 0
         parameter.copy_(kept)
     assert bits_differ(before, Released.of(cnn)) == 0
+
+
+def test_what_the_grid_of_a_recipe_has_priced_is_read(tuned: Forecaster, grid: GridCase) -> None:
+    costs = OperatingCost(grid), OperatingCost(grid)
+    costs[1](np.full((2, 14), 0.3), np.full((2, 14), 0.2))
+    models = []
+    for cost in costs:
+        models.append(copied(tuned))
+        models[-1].recipe = Tuning("cost", Scale(), cost, 0)
+    found = [Released.of(model) for model in models]
+    assert bits_differ(*found) == pytest.approx(1 / len(found[0].words), rel=1e-12)
 
 
 def drawn(random: np.random.Generator, planted: int | None = None) -> Released:

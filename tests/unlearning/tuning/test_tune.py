@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import unlearn
-from unlearn.criteria import OperatingCostCriterion, Weighted
+from unlearn.criteria import OperatingCostCriterion, Weighted, grids_of
 from unlearn.data import LoadDataset
 from unlearn.forecasters import Forecaster, HeadObjective, load_forecaster, save_forecaster
 from unlearn.grid import GridCase, OperatingCost
@@ -128,6 +128,22 @@ def test_a_tuned_model_forecasts_with_the_tuned_head_and_keeps_the_other(
     assert tuned.left_out_after < tuned.left_out_before
     assert "scale for cost" in repr(tuned)
     assert tuned.model.card.tuned["parameters"] == {"k": k}
+
+
+def test_a_tuned_model_keeps_no_grid_that_has_priced_anything(
+    linear: Forecaster, dataset: LoadDataset, grid: GridCase, removed: np.ndarray
+) -> None:
+    cost = OperatingCost(grid)
+    cost(dataset.load_pu[removed] * 1.1, dataset.load_pu[removed])
+    weighted = Weighted({OperatingCostCriterion(cost): 1.0, unlearn.MSE(): 500.0})
+    for recipe in (unlearn.Tuning("cost", Scale(), cost, 0), unlearn.Tuning(weighted, Scale(), folds=0)):
+        kept = unlearn.forget(linear, dataset, removed, tune=recipe).model.recipe
+        assert isinstance(kept, unlearn.Tuning)
+        assert kept.said() == recipe.said()
+        (own,) = grids_of(kept.made()[0])
+        assert own.statistics["dispatch"].hours == own.statistics["redispatch"].hours == 0
+        (theirs,) = grids_of(recipe.made()[0])
+        assert theirs is cost
 
 
 def test_a_tuned_model_goes_through_a_file_with_its_recipe(

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, short_repr
+from unlearn.criteria import grids_of
 from unlearn.forecasters import Forecaster
 from unlearn.studies._shared.attackers import halves
+from unlearn.unlearning.tuning import Tuning
 
 Words = NDArray[np.uint64]
 
@@ -29,8 +31,8 @@ class Released:
         head: that forecasts, shape (B, D).
         parameters: bits of every float64 of the heads (the tuned one, the least-squares one) and of their sums.
         others: bits of what else is stored: weights of rows, and one word in which any change of all the rest shows
-            (extractor, scaler, masks, what the card says of the tuning). Of the card's list of deletions, which says
-            openly that rows were forgotten, nothing.
+            (extractor, scaler, masks, what the card says of the tuning, what the recipe's grid has priced). Nothing of
+            the card's list of deletions, which says openly that rows were forgotten.
     """
 
     head: FloatArray
@@ -39,13 +41,14 @@ class Released:
 
     @classmethod
     def of(cls, model: Forecaster) -> Released:
-        """Read all that `save_forecaster` would write."""
+        """Read all that `save_forecaster` would write, and what the grid of a tuned model has priced."""
         stored = {name: value.numpy() for name, value in model.state_dict().items()}
         if model.statistics is not None:
             stored |= {name: value.numpy() for name, value in model.statistics.to_tensors().items()}
         floats = {name: stored.pop(name) for name in sorted(stored) if name in _HEADS or name.startswith("statistics.")}
         weights = stored.pop("weights")
-        rest = hashlib.blake2b(json.dumps(model.card.tuned, sort_keys=True).encode(), digest_size=8)
+        said = json.dumps(model.card.tuned, sort_keys=True) + _priced(model)
+        rest = hashlib.blake2b(said.encode(), digest_size=8)
         for name in sorted(stored):
             rest.update(f"{name} {stored[name].dtype} {stored[name].shape}".encode())
             rest.update(np.ascontiguousarray(stored[name]).tobytes())
@@ -61,6 +64,13 @@ class Released:
 
 
 _HEADS = ("head", "tuned")
+
+
+def _priced(model: Forecaster) -> str:
+    """What the grids of a tuned model, which are in its memory and in no file, have priced."""
+    if not isinstance(model.recipe, Tuning):
+        return ""
+    return repr([grid.statistics for grid in grids_of(model.recipe.made()[0])])
 
 
 def _words(value: NDArray) -> Words:

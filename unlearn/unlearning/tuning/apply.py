@@ -139,7 +139,7 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
     base = _refitted(model, dataset, problem, remaining, head)
     said = {**recipe.said(), "parameters": solved.parameters, "rows": len(remaining)}
     return Tuned(
-        model=base.with_tuned(solved.head, recipe, said),
+        model=base.with_tuned(solved.head, recipe.fresh(), said),
         method=method.name,
         criterion=criterion.name,
         parameters=solved.parameters,

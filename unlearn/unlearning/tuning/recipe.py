@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from unlearn.checks import require_count
-from unlearn.criteria import Criterion, Weighted, grids_of, make_criterion
+from unlearn.criteria import Criterion, Weighted, fresh, grids_of, make_criterion
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
@@ -46,6 +46,12 @@ class Tuning:
                 f"{method!r}."
             )
         return make_criterion(self.criterion, self.grid), method
+
+    def fresh(self) -> Tuning:
+        """The same on a grid that has priced nothing yet, as a model keeps it: regions tell which hours were priced."""
+        criterion = self.criterion if isinstance(self.criterion, str) else fresh(self.criterion)
+        grid = self.grid.fresh() if isinstance(self.grid, OperatingCost) else self.grid
+        return replace(self, criterion=criterion, grid=grid)
 
     def said(self) -> dict[str, object]:
         """The recipe as plain values, for a model's card."""
