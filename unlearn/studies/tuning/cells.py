@@ -76,7 +76,8 @@ def cells_of(options: TuningOptions, years: Sequence[tuple[int, Year]], exact: M
     if not found:
         raise InputError(
             f"tuning: nothing to measure in the parts {', '.join(options.parts)}: other, prices and front are of "
-            f"forecasters that are solved exactly, such as linear; got {', '.join(exact)}."
+            "forecasters that are solved exactly, such as linear, whole_network is of networks, such as cnn; got "
+            f"{', '.join(exact)}."
         )
     return found
 
