@@ -50,6 +50,13 @@ def test_the_audit_is_of_three_forecasters_and_two_selections_of_one_year() -> N
     ]
 
 
+def test_more_audits_than_their_intervals_allow_for_are_refused() -> None:
+    options = TuningOptions(parts=["audit"], audit_years=[2006, 2007])
+    assert len(cells_of(options, GRIDS, {"linear": True})) == 4
+    with pytest.raises(InputError, match=r"tuning\.audit\.cells: expected at least 8.*got 6"):
+        cells_of(options, GRIDS, BOTH)
+
+
 def test_the_last_year_is_swept_where_none_of_those_named_is_run() -> None:
     options = TuningOptions(parts=["prices"], price_ratios=[1])
     swept = {years: {c.year for c in cells_of(options, years, BOTH)} for years in (GRIDS, ((0, 2004), (0, 2006)))}
