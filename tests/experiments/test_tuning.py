@@ -9,14 +9,16 @@ import pytest
 from experiments.groups import identity
 from experiments.tuning import numbers
 from experiments.tuning_jobs import cells_of_job, job_of, run_all
+from tests.experiments.conftest import Runner
 from tests.experiments.test_config import composed
+from tests.experiments.test_entry_points import records_of
+from tests.pages import assert_self_contained, read_page
 from tests.snapshots.take import smaller
 from unlearn.errors import InputError
-from unlearn.records import COLUMNS
 from unlearn.studies.tuning.options import TuningOptions
 
 #: One linear deletion by two methods.
-QUICK = ["forecaster=[linear]", "tuning.methods=[scale,quantile]", "tuning.selections=[helpful]"]
+QUICK = ["forecaster=[linear]", "tuning.methods=[scale,quantile]"]
 
 
 def tiny(*overrides: str) -> list[str]:
@@ -54,20 +56,27 @@ def test_configured_data_is_run_alone_on_the_configured_grid() -> None:
 
 
 def test_the_core_is_drawn_anew_for_each_seed_of_a_network() -> None:
-    job = composed("tuning", "tuning.years=[2007]", "tuning.seeds=[4,5]", "tuning.parts=[main]")
+    job = composed(
+        "tuning", "tuning.years=[2007]", "tuning.seeds=[4,6]", "tuning.network_seeds=[5]", "tuning.parts=[main]"
+    )
     drawn = {
         (own.forecaster.name, own.seed, own.split.random_state)
         for own in (job_of(job, cell) for cell in cells_of_job(job))
     }
-    assert drawn == {("linear", 4, 0), ("linear", 5, 0), *((n, s, s) for n in ("cnn", "mixer") for s in (4, 5))}
+    assert drawn == {("linear", 4, 0), ("linear", 6, 0), ("cnn", 5, 5), ("mixer", 5, 5)}
 
 
-def test_a_run_measures_every_part_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_run_measures_every_part_and_goes_on_where_it_stopped(
+    run: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
     parts = ["main", "other", "prices", "front", "steps"]
-    job = composed("tuning", *tiny(*QUICK, f"tuning.parts=[{','.join(parts)}]", f"store={tmp_path}"))
-    records = run_all(job)
-    assert list(records.columns[: len(COLUMNS)]) == list(COLUMNS)
-    assert np.isfinite(records["value"]).all()
+    settings = [*QUICK, f"tuning.parts=[{','.join(parts)}]"]
+    folder = run("tuning", *settings)
+    said = capsys.readouterr().out
+    assert "Cells, of 1, in which the chosen tuning costs less than TAMU: " in said
+    assert "Cost of tuning by one factor, of complete unlearning's (median): " in said
+    assert_self_contained(read_page(folder / "index.html"))
+    records = records_of(folder)
     assert list(dict.fromkeys(records["part"])) == parts
     assert set(records["experiment"]) == {"tuning"}
     assert set(records[records["part"] == "other"]["selection"]) == {"helpful/mse", "harmful/mse", "month"}
@@ -78,19 +87,19 @@ def test_a_run_measures_every_part_and_goes_on_where_it_stopped(tmp_path: Path) 
     assert set(steps["split"]) == {"remaining"}
     assert set(steps["method"]) == {"weights", "single_step", "reweighted", "retrained"}
 
-    cells = numbers(records)
+    found = numbers(records)
     costs = records[(records["part"] == "main") & (records["metric"] == "cost") & (records["split"] == "test")]
-    level = costs.set_index(costs["method"].where(costs["criterion"] != "mse", "pamu"))["value"]
-    assert cells[0].value == pytest.approx(level["scale"] / level["retrained"])
-    assert cells[2].value in (0, 1)
-    assert "Cells, of 1," in cells[2].name
+    level = costs[~costs["criterion"].isin(("mse", "mape"))].set_index("method")["value"]
+    assert found[0].value == pytest.approx(level["scale"] / level["retrained"])
+    assert found[1].value == pytest.approx(level["reweighted"] / level["retrained"])
+    assert found[2].value == float(level["chosen"] < level["reweighted"])
 
-    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+    before = {file: file.stat().st_mtime_ns for file in Path("store").rglob("*.parquet")}
     lost = next(file for file in sorted(before) if file.parent.name.startswith("quantile"))
     lost.unlink()  # as if interrupted
-    timed = records["unit"] == "s"
-    pd.testing.assert_frame_equal(run_all(job)[~timed], records[~timed])
-    after = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+    again, timed = records_of(run("tuning", *settings)), records["unit"] == "s"
+    pd.testing.assert_frame_equal(again[~timed], records[~timed])
+    after = {file: file.stat().st_mtime_ns for file in Path("store").rglob("*.parquet")}
     assert {file: time for file, time in before.items() if file != lost}.items() <= after.items()
 
 
@@ -102,7 +111,7 @@ def test_parts_restrict_what_is_run(tmp_path: Path) -> None:
 
 def test_several_processes_measure_what_one_does(tmp_path: Path) -> None:
     def found(jobs: int) -> pd.DataFrame:
-        settings = tiny("forecaster=[linear]", "tuning.methods=[scale]", "tuning.parts=[main]", f"tuning.jobs={jobs}")
+        settings = tiny(*QUICK, "tuning.selections=[helpful,random]", "tuning.parts=[main]", f"tuning.jobs={jobs}")
         records = run_all(composed("tuning", *settings, f"store={tmp_path / str(jobs)}"))
         return records[records["metric"] != "seconds"].reset_index(drop=True)
 
@@ -131,7 +140,7 @@ def test_ones_own_tables_are_run_on_ones_own_grid(tmp_path: Path) -> None:
     records = run_all(composed("tuning", *settings, *parts))
     assert set(records["data"]) == {"load"}
     assert set(records["grid"]) == {"ieee9"}
-    assert set(records["selection"]) == {"helpful/mse", "harmful/mse", "month"}
+    assert set(records["selection"]) == {"helpful/mse", "random", "harmful/mse", "month"}
 
 
 @pytest.mark.parametrize(

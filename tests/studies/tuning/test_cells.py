@@ -17,13 +17,14 @@ def main(**options: object) -> list[Cell]:
 
 
 def test_only_what_draws_something_is_measured_for_several_seeds() -> None:
-    cells = main(seeds=[3, 1])
+    cells = main(seeds=[3, 1, 0], network_seeds=[7, 2])
     seeds = {(c.source, c.year, c.forecaster, c.selection): [] for c in cells}  # type: ignore[var-annotated]
     for cell in cells:
         seeds[cell.source, cell.year, cell.forecaster, cell.selection].append(cell.seed)
     assert len(seeds) == len(GRIDS) * 4
     for (_, _, name, selection), own in seeds.items():
-        assert own == ([3] if (name, selection) == ("linear", "helpful") else [3, 1])
+        drawn = [3, 1, 0] if name == "linear" else [7, 2]
+        assert own == (drawn[:1] if (name, selection) == ("linear", "helpful") else drawn)
 
 
 def test_every_part_of_the_default_run_has_its_cells() -> None:
@@ -33,9 +34,11 @@ def test_every_part_of_the_default_run_has_its_cells() -> None:
     counted = dict.fromkeys(PARTS, 0)
     for cell in cells_of(options, years, exact):
         counted[cell.part] += 1
-    # Seven years: linear helpful once, all else for three seeds; linear alone in other, prices and front.
-    assert counted == {"main": 7 * (1 + 3 + 2 * 2 * 3), "other": 7 * 3, "prices": 2 * 6, "front": 2, "steps": 7 * 3,
-                       "audit": 6}  # fmt: skip
+    # Seven years; linear: helpful rows once, random ones thrice; networks twice. Linear alone in other, prices, front.
+    assert counted == {
+        "main": 7 * (1 + 3 + 2 * 2 * 2), "whole_network": 2 * 2 * 2, "other": 7 * 3, "prices": 2 * 6, "front": 2,
+        "steps": 7 * 3, "audit": 6,
+    }  # fmt: skip
 
 
 def test_the_audit_is_of_three_forecasters_and_two_selections_of_one_year() -> None:
@@ -47,6 +50,13 @@ def test_the_audit_is_of_three_forecasters_and_two_selections_of_one_year() -> N
     ]
 
 
+def test_more_audits_than_their_intervals_allow_for_are_refused() -> None:
+    options = TuningOptions(parts=["audit"], audit_years=[2006, 2007])
+    assert len(cells_of(options, GRIDS, {"linear": True})) == 4
+    with pytest.raises(InputError, match=r"tuning\.audit\.cells: expected at least 8.*got 6"):
+        cells_of(options, GRIDS, BOTH)
+
+
 def test_the_last_year_is_swept_where_none_of_those_named_is_run() -> None:
     options = TuningOptions(parts=["prices"], price_ratios=[1])
     swept = {years: {c.year for c in cells_of(options, years, BOTH)} for years in (GRIDS, ((0, 2004), (0, 2006)))}
@@ -55,10 +65,11 @@ def test_the_last_year_is_swept_where_none_of_those_named_is_run() -> None:
 
 
 def test_cells_with_the_same_model_are_those_of_one_year_forecaster_and_seed() -> None:
-    cells = cells_of(TuningOptions(seeds=[0, 1]), GRIDS, BOTH)
+    cells = cells_of(TuningOptions(network_seeds=[0, 1]), GRIDS, BOTH)
     shared = [c for c in cells if c.model == (0, 2007, "cnn", 0)]
     assert {(c.part, c.selection) for c in shared} == {
-        ("main", "helpful"), ("main", "random"), ("steps", "helpful"), ("audit", "helpful"), ("audit", "random"),
+        ("main", "helpful"), ("main", "random"), ("whole_network", "helpful"), ("whole_network", "random"),
+        ("steps", "helpful"), ("audit", "helpful"), ("audit", "random"),
     }  # fmt: skip
 
 
@@ -73,11 +84,13 @@ def test_years_restrict_the_sources() -> None:
 def test_a_run_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match=r"nothing to measure in the parts prices, front.*got cnn"):
         cells_of(TuningOptions(parts=["prices", "front"]), GRIDS, {"cnn": False})
+    with pytest.raises(InputError, match=r"nothing to measure in the parts whole_network.*got linear"):
+        cells_of(TuningOptions(parts=["whole_network"]), GRIDS, {"linear": True})
 
 
 @given(st.lists(st.sampled_from(PARTS), min_size=1, unique=True), st.lists(st.integers(0, 9), min_size=1, unique=True))
 def test_no_cell_is_measured_twice(parts: list[str], seeds: list[int]) -> None:
-    cells = cells_of(TuningOptions(parts=parts, seeds=seeds), GRIDS, BOTH)
+    cells = cells_of(TuningOptions(parts=parts, seeds=seeds, network_seeds=seeds), GRIDS, BOTH)
     assert len(set(cells)) == len(cells)
     assert list(dict.fromkeys(c.part for c in cells)) == parts
 

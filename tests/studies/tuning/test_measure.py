@@ -18,6 +18,7 @@ from unlearn.grid import OperatingCost, price_hours
 from unlearn.store import Store
 from unlearn.studies._shared.study import METRICS, Study, sample_hours
 from unlearn.studies.paper.run import tradeoff
+from unlearn.studies.tuning.audit_options import TuningAuditOptions
 from unlearn.studies.tuning.cells import Cell
 from unlearn.studies.tuning.measure import Deletion, month_rows, with_chosen
 from unlearn.studies.tuning.options import TuningOptions
@@ -316,6 +317,22 @@ def test_what_was_measured_is_not_measured_again(study: Study, tmp_path: Path, m
     for other, asked in others:
         with pytest.raises(AssertionError, match="measured twice"):
             measure_cell(other, study, asked, store, Linear())
+
+
+def test_an_audit_is_kept_by_its_own_settings(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def audited(study: Study, share: float, options: TuningAuditOptions) -> pd.DataFrame:
+        asked.append((study.selection_label, share, options.pairs))
+        return pd.DataFrame({"method": ["scale"], "metric": ["auc"], "value": [0.5]})
+
+    monkeypatch.setattr("unlearn.studies.tuning.audit.audit_records", audited)
+    cell = Cell("audit", 0, None, "linear", "random", SHARE, 0)
+    for pairs in (40, 40, 50):
+        options = TuningOptions(audit=TuningAuditOptions(pairs=pairs), folds=pairs)
+        records = measure_cell(cell, study, options, Store(tmp_path), Linear())
+        assert value(records, part="audit", metric="auc") == 0.5
+    assert asked == [("random", SHARE, 40), ("random", SHARE, 50)]
 
 
 def test_the_costs_of_a_run_are_a_row_a_cell(study: Study, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def cells_of(options: TuningOptions, years: Sequence[tuple[int, Year]], exact: M
         exact: of each forecaster, by its name, whether all of it is solved in closed form.
 
     Raises:
-        InputError: nothing to measure, as for parts that need a forecaster that is solved exactly without one.
+        InputError: nothing to measure, as for parts that need a forecaster that is solved exactly without one; more
+            audits than their intervals allow for.
     """
     parts = {
         "main": _main, "whole_network": _whole_network, "other": _other, "prices": _prices, "front": _front,
@@ -76,7 +77,14 @@ def cells_of(options: TuningOptions, years: Sequence[tuple[int, Year]], exact: M
     if not found:
         raise InputError(
             f"tuning: nothing to measure in the parts {', '.join(options.parts)}: other, prices and front are of "
-            f"forecasters that are solved exactly, such as linear; got {', '.join(exact)}."
+            "forecasters that are solved exactly, such as linear, whole_network is of networks, such as cnn; got "
+            f"{', '.join(exact)}."
+        )
+    audited = sum(cell.part == "audit" for cell in found)
+    if audited > options.audit.cells:
+        raise InputError(
+            f"tuning.audit.cells: expected at least {audited}, as many as are audited, got {options.audit.cells}: "
+            "intervals would not hold together. Raise it, or audit fewer years, forecasters or selections."
         )
     return found
 

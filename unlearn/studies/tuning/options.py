@@ -15,6 +15,7 @@ from unlearn.checks import (
 )
 from unlearn.errors import InputError
 from unlearn.studies._shared.options import L1_BUDGETS, L1_BUDGETS_NETWORK, SHARES
+from unlearn.studies.tuning.audit_options import TuningAuditOptions
 from unlearn.unlearning.tuning.methods import TUNINGS
 
 #: Parts of the study: the comparison; networks trained anew in it; other deletions; other prices; between cost and MSE;
@@ -67,6 +68,7 @@ class TuningOptions:
         sweep_years: years of the first source over which "prices" and "front" are swept; if none of them is run, the
             last one is.
         audit_years: the same of the part "audit".
+        audit: settings of that part.
         folds: see `unlearn.Tuning`.
         jobs: processes.
     """
@@ -91,6 +93,7 @@ class TuningOptions:
     mse_weights: Sequence[float] = (0, 0.1, 0.3, 1, 3, 10)
     sweep_years: Sequence[int] = (2005, 2007)
     audit_years: Sequence[int] = (2007,)
+    audit: TuningAuditOptions = field(default_factory=TuningAuditOptions)
     folds: int = 5
     jobs: int = field(default=2, compare=False)
 

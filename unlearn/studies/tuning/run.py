@@ -114,9 +114,8 @@ def _steps(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.Data
 
 def _audit(kept: _Kept, options: TuningOptions, spec: ForecasterSpec) -> pd.DataFrame:
     from unlearn.studies.tuning.audit import audit_records
-    from unlearn.studies.tuning.audit_options import TuningAuditOptions
 
-    deletion, own = kept.deletion, TuningAuditOptions()
+    deletion, own = kept.deletion, options.audit
     depends = deletion.study.dependencies()
     found = {**depends, "code": (audit_records, *depends["code"])}
     found["options"] = {"study": depends["options"], "rows": deletion.rows, "audit": own}
