@@ -9,8 +9,8 @@ from torch import Tensor
 from unlearn.unlearning.tuning.methods import Affine, Scale, Solved
 from unlearn.unlearning.tuning.problem import TuningProblem
 
-#: Factors that are tried before the best of them is refined.
-FACTORS = 31
+#: Factors that are tried before the best of them is refined, and where candidates are compared.
+FACTORS, ROUGH_FACTORS = 31, 11
 
 #: Width of k below which its search ends; a criterion is flat at its minimum.
 ACCURACY = 1e-7
@@ -31,7 +31,8 @@ def solve_scale(problem: TuningProblem, method: Scale) -> Solved:
 
     forecast = problem.left_out
     before = problem.mean_criterion(forecast)
-    tried = np.unique([*np.geomspace(method.low, method.high, FACTORS), *((1.0,) if _spans_one(method) else ())])
+    n_factors = ROUGH_FACTORS if problem.rough else FACTORS
+    tried = np.unique([*np.geomspace(method.low, method.high, n_factors), *((1.0,) if _spans_one(method) else ())])
     found = [problem.mean_criterion(float(k) * forecast) for k in tried]
     best = int(np.argmin(found))
     low, high = tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)]
