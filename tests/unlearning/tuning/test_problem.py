@@ -10,6 +10,7 @@ import unlearn
 from tests.unlearning.tuning.problems import made
 from unlearn.criteria import OperatingCostCriterion
 from unlearn.forecasters import HeadObjective
+from unlearn.unlearning.tuning import Affine, Head, Quantile, Weights
 from unlearn.unlearning.tuning.problem import folds_of, least_norm
 
 CRITERIA = {"mse": unlearn.MSE(), "mape": unlearn.MAPE(), "cost": OperatingCostCriterion("ieee9")}
@@ -124,3 +125,16 @@ def test_the_solution_of_least_norm_is_that_of_the_pseudo_inverse(seed: int, ran
     rows, columns = random.standard_normal((rank, 5)), random.standard_normal((rank, 2))
     found = rows @ least_norm(torch.from_numpy(rows.T @ rows), torch.from_numpy(rows.T @ columns)).numpy()
     np.testing.assert_allclose(found, columns, atol=1e-5)
+
+
+def test_a_feature_that_one_fold_alone_shows_gets_no_weight_in_the_others() -> None:
+    problem = made(CRITERIA["cost"])
+    problem.design[:, 0] = 0.0
+    problem.design[:20, 0] = torch.linspace(1, 2, 20, dtype=torch.float64)
+    part = problem.without(np.arange(400) < 20)
+    without = HeadObjective(problem.design[20:, 1:], problem.target[20:]).fit().reshape(3, -1)
+    np.testing.assert_allclose(part.least_squares[:, 1:], without, rtol=1e-8, atol=1e-9)
+    assert not part.least_squares[:, 0].any()
+    for method in (Weights(0.1), Head(1.0), Quantile(tau=0.7, variant="loads"), Affine(1.0)):
+        head = method.solve(part).head
+        assert bool(head.isfinite().all())

@@ -21,6 +21,9 @@ from unlearn.forecasters import HeadObjective
 from unlearn.linalg.gram import dependent_columns
 from unlearn.linalg.operators import spectrum_and_limit
 
+#: Ridge of problems without some rows, as a share of the mean square of a column: no more than rounding.
+ROUGH_RIDGE = 1e-12
+
 Value = TypeVar("Value")
 
 
@@ -136,15 +139,13 @@ class TuningProblem:
         return WeightedFit(self, weights, moments)
 
     def without(self, rows: BoolArray) -> TuningProblem:
-        """The problem that some rows are left out of.
-
-        Raises:
-            SingularHessianError: the others do not determine the head; found when it is asked for.
-        """
+        """The problem that some rows are left out of, where solvers may stop early."""
         own = torch.from_numpy(~rows)
         parts = (self.design[own], self.target[own], self.kept[own], self.evaluated[own], self.block[~rows])
         other = TuningProblem(*parts, self.criterion, self.l2, self.names)
         other.rough = True
+        # A feature that only the rows left out show gets no weight, where the others alone would be singular.
+        other.ridge = max(other.ridge, ROUGH_RIDGE * float(other.design.square().sum()) / other.n_columns)
         return other
 
     @cached_property

@@ -32,6 +32,9 @@ SOLVED = 1e-12
 #: Ridge of the Hessian, relative to one row's part.
 RIDGE = 1e-8
 
+#: Size of a direction of the features, relative to the largest, from which on it counts.
+RANK = 1e-13
+
 #: Longest step.
 FARTHEST = 1e9
 
@@ -123,9 +126,11 @@ def pinball(
     Raises:
         ConvergenceError: the gap stayed above that.
     """
-    # Orthonormal columns: the Hessian is that of rows near the quantile, and nearly dependent features do not spoil it.
-    basis, triangle = torch.linalg.qr(design)
-    basis, w = basis * len(design) ** 0.5, triangle @ start / len(design) ** 0.5
+    # Orthonormal columns: the Hessian is that of rows near the quantile, and dependent features do not spoil it.
+    basis, sizes, axes = torch.linalg.svd(design, full_matrices=False)
+    known = sizes > RANK * sizes[0]
+    axes, sizes, basis = axes[known], sizes[known] / len(design) ** 0.5, basis[:, known] * len(design) ** 0.5
+    w = sizes * (axes @ start)
     residual = target - basis @ w
     # Half of the rows are within the first width, so that the first Hessian has full rank.
     width, gap = float(residual.abs().median()) or 1.0, np.inf
@@ -138,8 +143,7 @@ def pinball(
             # Where Φ'a = 0, a'y bounds every loss from below; what is left of Φ'a is beyond what is asked for.
             gap = (loss - float(dual @ residual)) / max(loss, 1e-300)
             if gap <= accuracy:
-                columns = (w * len(design) ** 0.5)[:, None]
-                return torch.linalg.solve_triangular(triangle, columns, upper=True)[:, 0], loss, gap, step
+                return axes.T @ (w / sizes), loss, gap, step
             width *= SHRINK
             continue
         w = w + _length(residual, basis @ newton, width, tau) * newton
