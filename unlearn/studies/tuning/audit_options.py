@@ -36,7 +36,7 @@ class TuningAuditOptions:
         folds: parts of the weeks by which the last recipe, a scale, is judged; see `unlearn.Tuning`.
     """
 
-    pairs: int = 20
+    pairs: int = 18
     pair_share: float = 0.2
     duplicates: float = 0.2
     attacked_rows: int = 64

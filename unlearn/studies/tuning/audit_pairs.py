@@ -148,7 +148,10 @@ class Release:
 
 
 def retrained() -> Release:
-    """Complete unlearning without tuning: a downdated head, against one fitted on S."""
+    """Complete unlearning without tuning: a downdated head, against one fitted on S.
+
+    Both are equal to rounding. That a head and its sums were downdated, whatever by, shows in their last bits.
+    """
 
     def run(shadows: ShadowPairs, pair: int, inside: bool, cost: OperatingCost) -> Forecaster:
         model = shadows.trained(pair, inside)
