@@ -255,7 +255,7 @@ class _Matrix:
         ({"loss": "cost", "grid": "ieee14"}, InputError, r"expected shape \(n, 14\) for grid ieee14"),
         ({"loss": "mse", "architecture": "linear"}, InputError, "architecture: expected one of cnn, mixer"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_what_cannot_be_trained_is_refused_before_training(small, monkeypatch, arguments, error, message):
     monkeypatch.setattr("unlearn.forecasters.network.train_network", lambda *_, **__: pytest.fail("trained"))

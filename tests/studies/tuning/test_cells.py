@@ -36,7 +36,7 @@ def test_every_part_of_the_default_run_has_its_cells() -> None:
         counted[cell.part] += 1
     # Seven years; linear: helpful rows once, random ones thrice; networks twice. Linear alone in other, prices, front.
     assert counted == {
-        "main": 7 * (1 + 3 + 2 * 2 * 2), "whole_network": 2 * 2 * 2, "other": 7 * 3, "prices": 2 * 6, "front": 2,
+        "main": 7 * (1 + 3 + 2 * 2 * 2), "whole_network": 2 * 2 * 2, "other": 7 * 3, "prices": 2 * 2 * 6, "front": 2,
         "steps": 7 * 3, "audit": 6,
     }  # fmt: skip
 

@@ -119,8 +119,10 @@ def _other(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> 
 def _prices(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> Iterator[Cell]:
     for source, year in _some(years, options.sweep_years):
         for name in _solved(exact):
-            for ratio in options.price_ratios:
-                yield Cell("prices", source, year, name, "helpful", options.share, options.seeds[0], float(ratio))
+            for selection in options.selections:
+                for ratio in options.price_ratios:
+                    own = options.share, options.seeds[0], float(ratio)
+                    yield Cell("prices", source, year, name, selection, *own)
 
 
 def _front(options: TuningOptions, years: _Years, exact: Mapping[str, bool]) -> Iterator[Cell]:
