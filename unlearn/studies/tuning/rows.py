@@ -64,7 +64,7 @@ def main_rows(table: TuningTable, standing: Mapping[str, str]) -> list[dict[str,
         for forecaster in table.forecasters:
             kind = named(forecaster, FORECASTER_NAMES)
             row[f"cost / complete, {kind}"] = text(table.middle(table.ratio, name, forecaster=forecaster), ".2f")
-        row["MAPE [%]"] = _plain(table.middle(table.mape, name), ".1f")
+        row["MAPE / complete"] = text(table.middle(table.mape_ratio, name), ".2f")
         row["bias [p.u.]"] = _plain(table.middle(frames["bias"], name), ".3f")
         row["hours that shed [%]"] = _plain(table.middle(frames["sheds"], name), ".1f", 100)
         row["below TAMU"] = _wins(table, name)

@@ -164,6 +164,11 @@ class TuningTable:
         return self.frame("mape")
 
     @cached_property
+    def mape_ratio(self) -> pd.DataFrame:
+        """MAPE of the main part relative to complete unlearning: levels differ between settings, as costs do."""
+        return relative(self.mape)
+
+    @cached_property
     def prices(self) -> pd.DataFrame:
         """Relative cost by setting, price ratio and method; what lacks at the paper's is taken from the main part."""
         swept = self.frame("cost", "prices", ["price_ratio"])
@@ -243,8 +248,8 @@ class TuningTable:
 
     @cached_property
     def _points(self) -> dict[str, np.ndarray]:
-        """Of each method relative cost and MAPE by setting, shape (n, 2)."""
-        mape = self.mape.reindex(index=self.cost.index, columns=self.names)
+        """Of each method relative cost and relative MAPE by setting, shape (n, 2)."""
+        mape = self.mape_ratio.reindex(index=self.cost.index, columns=self.names)
         return {name: np.column_stack([self.ratio[name], mape[name]]) for name in self.names}
 
     def dominates(self, other: str, name: str) -> bool:

@@ -254,7 +254,7 @@ def _raises(table: TuningTable) -> Answer | None:
 
 
 def _keeps_mape(table: TuningTable) -> Answer | None:
-    ratio = table.mape.div(column(table.mape, COMPLETE), axis=0)
+    ratio = table.mape_ratio
     told = {name: own for name in table.tunings if (own := table.middle(ratio, name))}
     if not told:
         return None
