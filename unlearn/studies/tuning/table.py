@@ -234,11 +234,12 @@ class TuningTable:
         bits = own["attack"].isin(BIT_ATTACKS).to_numpy()
         level = tuple(float(far[out & kind].max(initial=0.0)) for kind in (~bits, bits))
         # What is found in values tells more than what is found in last bits, and both more than what is not found.
-        first = own.iloc[max(range(len(own)), key=lambda i: (out[i] and not bits[i], out[i], far[i]))]
+        auc = own["value"].to_numpy()
+        first = own.iloc[max(range(len(own)), key=lambda i: (out[i] and not bits[i], out[i], far[i], auc[i]))]
         where = f"{named(first['forecaster'], FORECASTER_NAMES)}, {selected(first['selection'], first['proportion'])}"
-        auc = Spread.at(first["value"], first["low"], first["high"])
+        found = Spread.at(first["value"], first["low"], first["high"])
         attack, ends = str(first["attack"]).replace("_", " "), (float(own["low"].min()), float(own["high"].max()))
-        return Leak(auc, attack, where, int(out.sum()), len(own), *ends, (level[0], level[1]))
+        return Leak(found, attack, where, int(out.sum()), len(own), *ends, (level[0], level[1]))
 
     @property
     def power(self) -> bool | None:
