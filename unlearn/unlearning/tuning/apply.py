@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray
-from unlearn.criteria import Criterion, fresh, grids_of, require_base
+from unlearn.criteria import Criterion, fresh, grids_of, require_base, require_per_sample
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows, rows_of
 from unlearn.errors import InputError
@@ -106,7 +106,8 @@ def tune(
             `unlearn.unlearning.tuning`.
         grid: what "cost" is priced on.
         rows: rows that the criterion is evaluated on, among those that remain; in any form that `forget` takes. None
-            is all of them. The validation rows stay free for choosing a method.
+            is all of them. They are of this call alone: a model that forgets again is tuned anew on all that
+            remains. The validation rows stay free for choosing a method.
         folds: see `Tuning`.
 
     Raises:
@@ -125,7 +126,6 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
     criterion, method = recipe.made()
     problem, remaining = problem_of(model, dataset, criterion, rows)
     _require_gradient(problem, method)
-    head = problem.least_squares
     candidates = method.candidates(problem)
     if len(candidates) > 1 and not recipe.folds:
         raise InputError(
@@ -136,7 +136,7 @@ def apply(recipe: Tuning, model: Forecaster, dataset: LoadDataset, rows: Rows | 
     chosen, tried, before = _compare(problem, candidates, recipe.folds)
     compared = time.perf_counter()
     solved = candidates[chosen].solve(problem)
-    base = _refitted(model, dataset, problem, remaining, head)
+    base = _refitted(model, dataset, problem, remaining)
     said = {**recipe.said(), "parameters": solved.parameters, "rows": len(remaining)}
     return Tuned(
         model=base.with_tuned(solved.head, recipe.fresh(), said),
@@ -255,12 +255,13 @@ def _require_gradient(problem: TuningProblem, method: TuningMethod) -> None:
     point = problem.evaluated_target[:1].clone().requires_grad_(True)
     with torch.enable_grad():
         value = problem.criterion(point, problem.evaluated_target[:1])
-    if not (isinstance(value, Tensor) and value.shape == (1,) and value.requires_grad):
+    try:
+        require_per_sample(problem.criterion, value, 1)
+    except InputError as error:
         raise InputError(
-            f"tune: method {method.name} follows the gradient of the criterion, and {problem.criterion.name} has none "
-            "(expected a tensor with one differentiable value per hour). Compute it with torch from the forecast, or "
-            'use method="scale".'
-        )
+            f"tune: method {method.name} follows the gradient of the criterion, and {problem.criterion.name} has none: "
+            f'{error} Compute it with torch from the forecast, or use method="scale".'
+        ) from error
 
 
 def _compare(
@@ -299,9 +300,7 @@ def _compare(
     return int(np.argmax(by_week.sum(axis=1) <= doubt)), tried, before
 
 
-def _refitted(
-    model: Forecaster, dataset: LoadDataset, problem: TuningProblem, remaining: IntArray, head: Tensor
-) -> Forecaster:
+def _refitted(model: Forecaster, dataset: LoadDataset, problem: TuningProblem, remaining: IntArray) -> Forecaster:
     """The model with its least-squares head and sums computed anew: a downdated one differs in its last bits."""
     place = torch.from_numpy(np.searchsorted(model.training_rows(dataset), remaining))
     weights = torch.zeros_like(model.weights)
@@ -309,7 +308,7 @@ def _refitted(
     sums = HeadStatistics.of(
         problem.design, torch.from_numpy(dataset.load_pu[remaining]).clone(), problem.kept.double()
     )
-    return model.with_theta(head.reshape(-1), weights, statistics=sums)
+    return model.with_theta(problem.least_squares.reshape(-1), weights, statistics=sums)
 
 
 def with_tuning(done: Forgotten, tuned: Tuned) -> Forgotten:

@@ -53,7 +53,7 @@ def solve_weights(problem: TuningProblem, method: Weights) -> Solved:
     bar = tqdm(total=most, desc="Frank-Wolfe steps", leave=False, delay=2)
     while True:
         slope = point.gradient
-        corner = torch.from_numpy(program.weights(slope.numpy()))
+        corner = torch.from_numpy(program.weights(slope.numpy())).clone()  # aligned, so that bits repeat
         gap = float(slope @ (point.weights - corner))
         if gap <= method.gap * abs(point.value) or steps == most:
             break
