@@ -10,7 +10,7 @@ from experiments.settings import build_target
 from unlearn.errors import InputError
 from unlearn.grid.options import GRIDS
 from unlearn.linalg.options import IhvpOptions
-from unlearn.studies._shared.options import EvaluationOptions, SelectionOptions, SplitOptions
+from unlearn.studies._shared.options import EvaluationOptions, LagOptions, SelectionOptions, SplitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ DATA: dict[str, Any] = {
     "grid": Group("grid"),
     "protocol": "fair",  # fair: gradient and selection on validation rows; published: on the test rows
     "split": SplitOptions,
+    "lags": LagOptions,  # loads of earlier hours among the features, such as lags.hours=[24,168]
 }
 LOADS: dict[str, Any] = {
     **DATA,
@@ -60,13 +61,15 @@ def build_dataset(job: Any, cost: OperatingCost) -> LoadDataset:
 
     over = "all" if job.protocol == "published" else "train"
     case = cost.case
-    split = job.split.spec(job.protocol)
+    split, lags = job.split.spec(job.protocol), job.lags.chosen()
     if not hasattr(job.data, "n_loads"):
-        dataset = load_dataset(job.data, split=split)
+        dataset = load_dataset(job.data, split=split, lags=lags)
         if dataset.n_loads != len(case.nominal_load_mw):
             raise InputError(_other_grid(job, dataset, len(case.nominal_load_mw)))
         return dataset.scaled_to(case.nominal_load_mw, over, case.base_mva)
-    return load_dataset(job.data, nominal_mw=case.nominal_load_mw, scale_over=over, base_mva=case.base_mva, split=split)
+    return load_dataset(
+        job.data, nominal_mw=case.nominal_load_mw, scale_over=over, base_mva=case.base_mva, split=split, lags=lags
+    )
 
 
 def _other_grid(job: Any, dataset: LoadDataset, n_buses: int) -> str:

@@ -14,7 +14,7 @@ from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.criteria import MAPE, MSE, Criterion, OperatingCostCriterion, make_criterion
-    from unlearn.data import FAIR, PUBLISHED, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
+    from unlearn.data import FAIR, PUBLISHED, Lags, LoadDataset, SplitSpec, dataset_from_frames, load_dataset
     from unlearn.errors import UnlearnError
     from unlearn.forecasters import (
         Forecaster,
@@ -50,7 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     # data
-    "FAIR", "PUBLISHED", "LoadDataset", "SplitSpec", "dataset_from_frames", "load_dataset",
+    "FAIR", "PUBLISHED", "Lags", "LoadDataset", "SplitSpec", "dataset_from_frames", "load_dataset",
     # households
     "load_households", "split_households",
     # buildings: hourly readings, each hour normal or anomalous

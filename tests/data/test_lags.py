@@ -68,11 +68,11 @@ def test_declared_lags_stand_beside_found_ones_and_change_the_fingerprint() -> N
     tables = {"before": load.shift(24).bfill(), "mean": load.rolling(24).mean().shift(1).bfill()}
     load, tables = load[24:], {name: table[24:] for name, table in tables.items()}
     plain = dataset_from_frames(load, tables)
-    declared = dataset_from_frames(load, tables, lags={"mean": range(1, 25)})
+    declared = dataset_from_frames(load, tables, declared_lags={"mean": range(1, 25)})
     assert plain.lags == (Lag("before", None, (24,)),)
     assert declared.lags == (Lag("mean", None, tuple(range(1, 25))), Lag("before", None, (24,)))
     assert plain.fingerprint != declared.fingerprint
     assert str(declared.lags[0]).endswith("1 hours before, 2 hours before, 3 hours before and 21 more")
     for wrong, message in (({"men": 24}, "got 'men'"), ({"mean": 0}, "other than 0"), ({"mean": []}, "got")):
         with pytest.raises(InputError, match=message):
-            dataset_from_frames(load, tables, lags=wrong)
+            dataset_from_frames(load, tables, declared_lags=wrong)

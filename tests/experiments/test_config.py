@@ -91,7 +91,7 @@ def test_the_configured_values_are_the_defaults_of_the_librarys_options(name: st
 def test_training_shows_what_it_uses_and_nothing_else() -> None:
     shown = OmegaConf.to_container(by_hydra("train"))
     assert set(shown) == {
-        "threads", "tiny", "data", "grid", "protocol", "seed", "split", "evaluation", "store", "forecaster",
+        "threads", "tiny", "data", "grid", "protocol", "seed", "split", "lags", "evaluation", "store", "forecaster",
     }  # fmt: skip
     assert shown["forecaster"] == {"_target_": "unlearn.forecasters.specs.Linear", "l2": 0.0}  # type: ignore[index,call-overload]
 
@@ -122,6 +122,12 @@ def test_the_protocol_decides_the_split() -> None:
     assert split("protocol=fair") == unlearn.FAIR
     assert split("split.train=0.6").train == 0.6
     assert split("split.core_choice=first").core_choice == "first"
+
+
+def test_lags_are_chosen_by_their_hours_and_are_none_by_default() -> None:
+    assert composed("train").lags.chosen() is None
+    assert composed("train", "lags.hours=[24,168]").lags.chosen() == unlearn.Lags()
+    assert composed("train", "lags.means=[24]").lags.chosen() == unlearn.Lags((), (24,))
 
 
 @pytest.mark.parametrize(

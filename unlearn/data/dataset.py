@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -28,10 +28,11 @@ from unlearn.checks import (
     require_shape,
     short_repr,
 )
-from unlearn.data.features import CALENDAR_NAMES, Lag, declared_lags, find_lags, stack_features
+from unlearn.data.features import CALENDAR_NAMES, Lag, as_declared, find_lags, stack_features
+from unlearn.data.lags import Lags, as_lags, lag_features, longest, require_made, split_without_first
 from unlearn.data.splits import FAIR, Split, SplitSpec
 from unlearn.data.text_tables import listed
-from unlearn.data.times import HOUR_S, clock_change, common_step, length_of, seconds_of
+from unlearn.data.times import check_hours
 from unlearn.errors import DataError, InputError
 
 _Array = TypeVar("_Array", bound=NDArray)
@@ -98,11 +99,13 @@ class LoadDataset:
         split: which rows are train, validation, test, core, sensitive.
         base_mva: power base; `load_pu = load_mw / base_mva`.
         fitted: constants that preprocessing learnt from rows.
-        declared_lags: features that hold loads of other hours, as the caller says; see `lags`.
+        declared_lags: features that hold loads of other hours, as the caller says or as `with_lags` made them; see
+            `lags`.
+        history_mw: load in MW of the K hours before the first row, which lags stand for, shape (K, B); none by default.
 
     Raises:
         DataError: wrong shape, NaN, negative load, unsorted, duplicated or missing hours; the
-            message names the column and the row.
+            message names the column and the row. Lags that `with_lags` made and that are not those of the loads.
     """
 
     name: str
@@ -115,8 +118,11 @@ class LoadDataset:
     base_mva: float = 100.0
     fitted: tuple[FittedConstant, ...] = field(default=())
     declared_lags: tuple[Lag, ...] = field(default=())
+    history_mw: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __post_init__(self) -> None:
+        if not len(self.history_mw):
+            object.__setattr__(self, "history_mw", np.zeros((0, self.n_loads)))
         require_positive("base_mva", self.base_mva)
         require_shape(f"{self.name} load_mw", self.load_mw, (len(self.timestamps), len(self.load_names)))
         require_shape(f"{self.name} features", self.features, (*self.load_mw.shape, len(self.feature_names)))
@@ -124,6 +130,19 @@ class LoadDataset:
         check_columns(f"{self.name} load", self.load_mw, self.timestamps, self.load_names, negative=False)
         for f, feature in enumerate(self.feature_names):
             check_columns(f"{self.name} {feature}", self.features[:, :, f], self.timestamps, self.load_names)
+        require_shape(f"{self.name} history_mw", self.history_mw, (None, self.n_loads))
+        check_columns(f"{self.name} history", self.history_mw, self._hours_before, self.load_names, negative=False)
+        require_made(self.name, self.declared_lags, self.features, self.feature_names, self._load_with_history)
+
+    @property
+    def _hours_before(self) -> pd.DatetimeIndex:
+        """The K hours of the history."""
+        return self.timestamps[0] - pd.to_timedelta(np.arange(len(self.history_mw), 0, -1), unit="h")
+
+    @property
+    def _load_with_history(self) -> FloatArray:
+        """Loads of the history and of the rows, shape (K + N, B)."""
+        return np.concatenate([self.history_mw, self.load_mw])
 
     def _in_short(self) -> str:
         hours, split = self.timestamps, self.split
@@ -151,7 +170,7 @@ class LoadDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over features, loads, hours and split; a model remembers the one it was fitted on."""
+        """SHA-256 over features, loads, hours, split and lags; a model remembers the one it was fitted on."""
         digest = hashlib.sha256()
         for array in (self.features, self.load_mw, self.timestamps.to_numpy().astype("datetime64[s]")):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -159,10 +178,75 @@ class LoadDataset:
             digest.update(rows.astype(np.int64).tobytes() + b"|")
         digest.update(repr((self.load_names, self.feature_names, self.base_mva, self.fitted)).encode())
         digest.update(repr(self.declared_lags).encode() if self.declared_lags else b"")
+        if len(self.history_mw):
+            made = [lag.feature for lag in self.declared_lags if lag.made]
+            digest.update(np.ascontiguousarray(self.history_mw).tobytes() + repr(made).encode())
         return digest.hexdigest()
 
+    def with_lags(self, lags: Lags | Sequence[int]) -> LoadDataset:
+        """Add loads of earlier hours to the features, beside each load its own.
+
+        The first K rows, K being the longest lag, become the history: their own lags are not known, and no value is
+        invented. What is left is divided by the same shares, or keeps its parts where it was divided otherwise.
+
+        Args:
+            lags: which, such as `[24, 168]` or `Lags((24,), means=(168,))`; see `Lags`.
+
+        Returns:
+            N − K hours with L features more, the last ones; in MW, also after `scaled_to`.
+
+        Raises:
+            InputError: lags below the horizon, or so few hours that a part of the split would be empty.
+            DataError: a feature of that name is there.
+
+        >>> from unlearn.data import make_synthetic
+        >>> data = make_synthetic(n_loads=2, n_hours=1000).with_lags([24])
+        >>> data.load_mw.shape, data.feature_names[-1]
+        ((976, 2), 'load_lag_24h_mw')
+        """
+        made = as_lags(lags).made()
+        if clash := [lag.feature for lag in made if lag.feature in self.feature_names]:
+            raise DataError(f"{self.name}: expected features of other names than the lags', got {', '.join(clash)}.")
+        load_mw, dropped = self._load_with_history, max(0, longest(made) - len(self.history_mw))
+        n_rows = len(self.timestamps) - dropped
+        if n_rows < 1:
+            raise InputError(
+                f"lags: expected more hours than the longest lag, {longest(made)}, got {len(load_mw)}. Take a shorter "
+                "one, or more hours."
+            )
+        features = lag_features(made, load_mw, n_rows)
+        return replace(
+            self,
+            features=np.concatenate([self.features[dropped:], features], axis=2),
+            load_mw=self.load_mw[dropped:],
+            timestamps=self.timestamps[dropped:],
+            feature_names=(*self.feature_names, *(lag.feature for lag in made)),
+            split=split_without_first(self.split, dropped, n_rows) if dropped else self.split,
+            declared_lags=(*self.declared_lags, *made),
+            history_mw=load_mw[: len(load_mw) - n_rows],
+        )
+
+    def with_loads(self, load_mw: FloatArray, history_mw: FloatArray | None = None) -> LoadDataset:
+        """The same data set with other loads; lags that `with_lags` made are made again from them.
+
+        Args:
+            load_mw: in MW, shape (N, B).
+            history_mw: in MW, of the K hours before, shape (K, B); None keeps them.
+
+        Raises:
+            DataError: whatever the data set itself refuses.
+        """
+        history = self.history_mw if history_mw is None else history_mw
+        require_shape(f"{self.name} load_mw", load_mw, self.load_mw.shape)
+        require_shape(f"{self.name} history_mw", history, (None, self.n_loads))
+        own = [lag for lag in self.declared_lags if lag.made]
+        features = self.features.copy()
+        places = [self.feature_names.index(lag.feature) for lag in own]
+        features[:, :, places] = lag_features(own, np.concatenate([history, load_mw]), len(load_mw))
+        return replace(self, features=features, load_mw=load_mw, history_mw=history)
+
     def scaled_to(self, nominal_mw: ArrayLike, over: str = "train", base_mva: float | None = None) -> LoadDataset:
-        """Scale each load so that its maximum equals the nominal load of its bus.
+        """Scale each load, and its lags, so that its maximum equals the nominal load of its bus.
 
         Args:
             nominal_mw: nominal load of each bus, shape (B,).
@@ -194,9 +278,9 @@ class LoadDataset:
                 "to its bus."
             )
         constant = FittedConstant("load scale", over, "factor per load that puts its maximum at the bus's nominal load")
+        factor = nominal / peak
         return replace(
-            self,
-            load_mw=self.load_mw * (nominal / peak),
+            self.with_loads(self.load_mw * factor, self.history_mw * factor),
             base_mva=self.base_mva if base_mva is None else base_mva,
             fitted=(*self.fitted, constant),
         )
@@ -209,7 +293,8 @@ def dataset_from_frames(
     split: SplitSpec = FAIR,
     name: str = "frames",
     fitted: Sequence[FittedConstant] = (),
-    lags: Mapping[str, int | Sequence[int]] | None = None,
+    declared_lags: Mapping[str, int | Sequence[int]] | None = None,
+    lags: Lags | Sequence[int] | None = None,
 ) -> LoadDataset:
     """Build a data set from one's own tables.
 
@@ -220,9 +305,11 @@ def dataset_from_frames(
         split: how to divide the hours.
         name: source, for records and messages.
         fitted: constants that your own preprocessing learnt from rows.
-        lags: variables that hold loads of earlier hours, and how many hours back: `{"load_yesterday": 24}`, or
+        declared_lags: variables that hold loads of earlier hours, and how many hours back: `{"load_yesterday": 24}`, or
             `{"mean_of_last_week": range(1, 169)}`. A plain shifted load is found without; `forget` needs to know
             of both, for a forgotten load lives on in them.
+        lags: loads of earlier hours that are to be features, such as `[24, 168]` or `Lags((24,), means=(168,))`. The
+            first hours, whose lags are not known, are no rows then.
 
     Raises:
         DataError: no DatetimeIndex, differing indices or columns, or any fault that `LoadDataset` refuses.
@@ -260,7 +347,7 @@ def dataset_from_frames(
         columns.append(as_floats(f"{name} {variable}", table[load_mw.columns].to_numpy()))
     n_hours, n_loads = load_mw.shape
     stacked = np.stack(columns, axis=2) if columns else np.empty((n_hours, n_loads, 0))
-    return LoadDataset(
+    dataset = LoadDataset(
         name=name,
         features=stack_features(hours, stacked),
         load_mw=as_floats(f"{name} load", load_mw.to_numpy()),
@@ -269,41 +356,9 @@ def dataset_from_frames(
         feature_names=(*CALENDAR_NAMES, *weather),
         split=split.rows(n_hours),
         fitted=tuple(fitted),
-        declared_lags=declared_lags(lags or {}, list(weather)),
+        declared_lags=as_declared(declared_lags or {}, list(weather)),
     )
-
-
-def check_hours(where: str, timestamps: pd.DatetimeIndex, number: Callable[[int], int] = int) -> None:
-    """Refuse missing, unsorted or duplicated hours, and gaps, naming the row by its number in the table."""
-    if timestamps.tz is not None:
-        raise DataError(
-            f"{where}: expected wall-clock hours without a time zone, got {timestamps.tz}. Convert to one that has no "
-            "daylight saving and drop it: hours.tz_convert('UTC').tz_localize(None)."
-        )
-    if timestamps.hasnans:
-        row = int(np.flatnonzero(timestamps.isna())[0])
-        raise DataError(f"{where}: expected a time in every row, got none at row {row}.")
-    seconds = seconds_of(timestamps)
-    steps = np.diff(seconds)
-    wrong = np.flatnonzero(steps != HOUR_S) + 1
-    if not wrong.size:
-        return
-    step = common_step(seconds)
-    if step != HOUR_S and len(wrong) == len(steps) and step:
-        raise DataError(f"{where}: expected consecutive hours, got steps of {length_of(step)}. Resample to hours.")
-    row = int(wrong[0])
-    step = int(steps[row - 1])
-    fault, mend = (
-        ("it is a duplicate", "Drop or average the repeats.")
-        if step == 0
-        else ("it is unsorted", "Sort by time.")
-        if step < 0
-        else ("it follows a gap", "Fill the missing hours or cut the data there.")
-    )
-    raise DataError(
-        f"{where}: expected consecutive hours, got {timestamps[row]} at row {number(row)} after {timestamps[row - 1]}: "
-        f"{fault}; {wrong.size} such rows. {mend}{clock_change(timestamps, wrong)}"
-    )
+    return dataset if lags is None else dataset.with_lags(lags)
 
 
 def check_columns(

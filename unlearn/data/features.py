@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -135,11 +135,14 @@ class Lag:
         load: the load that it holds, at whichever loads' features it stands; None if it holds, beside each load, that
             load itself.
         hours: how many hours before; negative means after.
+        made: whether it is the mean over `hours` of the load beside which it stands, in MW, so that it can be made
+            again from other loads; see `Lags`.
     """
 
     feature: str
     load: str | None
     hours: tuple[int, ...]
+    made: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
         hours = [f"{abs(k)} hours {'before' if k > 0 else 'after'}" for k in self.hours[:3]]
@@ -147,7 +150,7 @@ class Lag:
         return f"{self.feature} holds {self.load or 'loads'} of {', '.join(hours)}{more}"
 
 
-def declared_lags(lags: Mapping[str, int | Sequence[int]], feature_names: Sequence[str]) -> tuple[Lag, ...]:
+def as_declared(lags: Mapping[str, int | Sequence[int]], feature_names: Sequence[str]) -> tuple[Lag, ...]:
     """Lags as a caller declares them: `{"load_yesterday": 24, "mean_of_last_week": range(1, 169)}`.
 
     Raises:
@@ -157,9 +160,13 @@ def declared_lags(lags: Mapping[str, int | Sequence[int]], feature_names: Sequen
     for feature, given in lags.items():
         hours = [given] if isinstance(given, int | np.integer) else list(given)
         if feature not in feature_names:
-            raise InputError(f"lags: expected some of the features {', '.join(feature_names)}; got {feature!r}.")
+            raise InputError(
+                f"declared_lags: expected some of the features {', '.join(feature_names)}; got {feature!r}."
+            )
         if not hours or not all(isinstance(k, int | np.integer) and k != 0 for k in hours):
-            raise InputError(f"lags: expected whole hours other than 0 for {feature}, such as 24, got {given!r}.")
+            raise InputError(
+                f"declared_lags: expected whole hours other than 0 for {feature}, such as 24, got {given!r}."
+            )
         found.append(Lag(feature, None, tuple(int(k) for k in hours)))
     return tuple(found)
 

@@ -17,7 +17,7 @@ nothing else. An operator who scales poisoned data would have a scale that the p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,7 +112,7 @@ def poison(
     load_mw[where] = np.maximum(load_mw[where] * factor[np.ix_(attacked, columns)], 0.0)
     mask = np.zeros(len(load_mw), dtype=bool)
     mask[open_rows[attacked]] = True
-    return Poisoned(replace(dataset, load_mw=load_mw), dataset, mask, open_rows, kind, strength, share)
+    return Poisoned(dataset.with_loads(load_mw), dataset, mask, open_rows, kind, strength, share)
 
 
 def _factors(

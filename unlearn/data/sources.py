@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from unlearn.data.dataset import LoadDataset
+    from unlearn.data.lags import Lags
     from unlearn.data.splits import SplitSpec
 
 Source = TypeVar("Source")
@@ -156,6 +157,7 @@ def load_dataset(
     scale_over: str = "train",
     base_mva: float | None = None,
     split: SplitSpec | None = None,
+    lags: Lags | Sequence[int] | None = None,
     **options: Any,
 ) -> LoadDataset:
     """Load a data set by the name of its source, and scale it to a grid where one is given.
@@ -167,10 +169,12 @@ def load_dataset(
         scale_over: rows that each load's maximum is taken over: "train", or "all" as published.
         base_mva: power base of the grid; None keeps 100 MVA.
         split: how to divide the hours; None is `FAIR`.
+        lags: loads of earlier hours that are to be features, such as `[24, 168]`; see `LoadDataset.with_lags`.
         **options: fields of the named source, such as `year`.
 
     Raises:
-        InputError: an unknown source or option, a missing option, or nominal loads that do not fit the data set.
+        InputError: an unknown source or option, a missing option, lags below the horizon, or nominal loads that do not
+            fit the data set.
         DataError: whatever the reader refuses.
     """
     found = chosen(source, SOURCES, options)
@@ -180,4 +184,6 @@ def load_dataset(
 
     n_loads = None if nominal_mw is None else int(np.size(nominal_mw))
     dataset = found.read(split or FAIR, n_loads)
+    if lags is not None:
+        dataset = dataset.with_lags(lags)
     return dataset if nominal_mw is None else dataset.scaled_to(nominal_mw, scale_over, base_mva)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unlearn.data.dataset import LoadDataset, check_hours, dataset_from_frames
+from unlearn.data.dataset import LoadDataset, dataset_from_frames
 from unlearn.data.sources import Tables
 from unlearn.data.splits import FAIR, SplitSpec
 from unlearn.data.temperature import implausible, temperature_unit, with_temperature_features
 from unlearn.data.text_tables import Table, listed, open_table
-from unlearn.data.times import HOUR_S, common_step, length_of, read_times, seconds_of
+from unlearn.data.times import HOUR_S, check_hours, common_step, length_of, read_times, seconds_of
 from unlearn.errors import DataError, InputError
 
 _UNITS = {"f": "°F", "c": "°C", "k": "K"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -301,3 +301,36 @@ def _numbertime_fault(text: str) -> str:
             then = datetime.fromtimestamp(value / 10.0 ** (digits - 10), UTC)
             return f"{text} looks like epoch {unit} ({then:%Y-%m-%d %H:%M} UTC). Write them as such times."
     return f"{text} is a number. {_WRITE_ISO}."
+
+
+def check_hours(where: str, timestamps: pd.DatetimeIndex, number: Callable[[int], int] = int) -> None:
+    """Refuse missing, unsorted or duplicated hours, and gaps, naming the row by its number in the table."""
+    if timestamps.tz is not None:
+        raise DataError(
+            f"{where}: expected wall-clock hours without a time zone, got {timestamps.tz}. Convert to one that has no "
+            "daylight saving and drop it: hours.tz_convert('UTC').tz_localize(None)."
+        )
+    if timestamps.hasnans:
+        row = int(np.flatnonzero(timestamps.isna())[0])
+        raise DataError(f"{where}: expected a time in every row, got none at row {row}.")
+    seconds = seconds_of(timestamps)
+    steps = np.diff(seconds)
+    wrong = np.flatnonzero(steps != HOUR_S) + 1
+    if not wrong.size:
+        return
+    step = common_step(seconds)
+    if step != HOUR_S and len(wrong) == len(steps) and step:
+        raise DataError(f"{where}: expected consecutive hours, got steps of {length_of(step)}. Resample to hours.")
+    row = int(wrong[0])
+    step = int(steps[row - 1])
+    fault, mend = (
+        ("it is a duplicate", "Drop or average the repeats.")
+        if step == 0
+        else ("it is unsorted", "Sort by time.")
+        if step < 0
+        else ("it follows a gap", "Fill the missing hours or cut the data there.")
+    )
+    raise DataError(
+        f"{where}: expected consecutive hours, got {timestamps[row]} at row {number(row)} after {timestamps[row - 1]}: "
+        f"{fault}; {wrong.size} such rows. {mend}{clock_change(timestamps, wrong)}"
+    )

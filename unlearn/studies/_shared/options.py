@@ -13,6 +13,7 @@ from unlearn.generators.base import GENERATORS
 from unlearn.unlearning.tuning.methods import FOLDS
 
 if TYPE_CHECKING:
+    from unlearn.data.lags import Lags
     from unlearn.data.splits import SplitSpec
 
 
@@ -94,6 +95,25 @@ class SplitOptions:
             core_choice=self.core_choice,
             random_state=self.random_state,
         )
+
+
+@dataclass(frozen=True)
+class LagOptions:
+    """Loads of earlier hours among the features; none by default. See `unlearn.Lags`.
+
+    Attributes:
+        hours: lags in hours, such as 24 and 168.
+        means: lengths of the windows of rolling means, in hours.
+    """
+
+    hours: tuple[int, ...] = ()
+    means: tuple[int, ...] = ()
+
+    def chosen(self) -> Lags | None:
+        """The lags that a data set is to have; None for none."""
+        from unlearn.data.lags import Lags
+
+        return Lags(self.hours, self.means) if self.hours or self.means else None
 
 
 @dataclass(frozen=True)
