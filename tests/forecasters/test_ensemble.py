@@ -8,7 +8,7 @@ from torch.func import stack_module_state
 
 from unlearn.errors import InputError, UnlearnError
 from unlearn.forecasters import TrainingOptions, train_ensemble, train_network
-from unlearn.forecasters.network import CnnExtractor
+from unlearn.forecasters.extractors import CnnExtractor
 
 OPTIONS = TrainingOptions(epochs=6, batch_size=7, learning_rate=3e-3, patience=2, validation_share=0.2)
 N_ROWS, N_WATCHED = 50, 10

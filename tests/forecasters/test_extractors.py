@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unlearn.errors import InputError
-from unlearn.forecasters.network import CnnExtractor, MixerBlock, MixerExtractor
+from unlearn.forecasters.extractors import CnnExtractor, MixerBlock, MixerExtractor
 
 
 def count(module: nn.Module) -> int:

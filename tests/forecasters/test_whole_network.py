@@ -13,7 +13,8 @@ from unlearn.data import StandardScaler
 from unlearn.errors import ConvergenceError, InputError, MismatchError
 from unlearn.forecasters import NetworkForecaster, TrainingOptions
 from unlearn.forecasters.base import FROZEN, UNUSED
-from unlearn.forecasters.network import N_FEATURES, CnnExtractor, loss_in_pu
+from unlearn.forecasters.extractors import N_FEATURES, CnnExtractor
+from unlearn.forecasters.network import loss_in_pu
 from unlearn.grid import price_hours
 from unlearn.unlearning import select
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import unlearn
 from unlearn.errors import InputError
-from unlearn.forecasters.network import N_FEATURES
+from unlearn.forecasters.extractors import N_FEATURES
 from unlearn.forecasters.specs import Network, TrainingOptions
 
 

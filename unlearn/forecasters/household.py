@@ -21,8 +21,8 @@ from unlearn.dp.noise import Noise, noise_source
 from unlearn.dp.options import SgdOptions
 from unlearn.dp.sgd import train_privately
 from unlearn.errors import InputError
+from unlearn.forecasters.extractors import N_FEATURES
 from unlearn.forecasters.head import ClippedSums
-from unlearn.forecasters.network import N_FEATURES
 from unlearn.forecasters.specs import FORECASTERS, PrivateForecastOptions, TrainingOptions, network_named
 from unlearn.forecasters.training import train_network
 from unlearn.households.injection import CALENDAR, FEATURES, HOURS, DayAheadPanel

@@ -160,7 +160,7 @@ class Network:
 
     @staticmethod
     def extractor(n_loads: int, n_features: int) -> nn.Module:
-        """Maps scaled features (n, B, F) to (n, `network.N_FEATURES`) values."""
+        """Maps scaled features (n, B, F) to (n, `extractors.N_FEATURES`) values."""
         raise NotImplementedError("a network must define extractor()")
 
 
@@ -173,7 +173,7 @@ class Cnn(Network):
 
     @staticmethod
     def extractor(n_loads: int, n_features: int) -> nn.Module:
-        from unlearn.forecasters.network import CnnExtractor
+        from unlearn.forecasters.extractors import CnnExtractor
 
         return CnnExtractor(n_loads, n_features)
 
@@ -187,7 +187,7 @@ class Mixer(Network):
 
     @staticmethod
     def extractor(n_loads: int, n_features: int) -> nn.Module:
-        from unlearn.forecasters.network import MixerExtractor
+        from unlearn.forecasters.extractors import MixerExtractor
 
         return MixerExtractor(n_loads, n_features)
 

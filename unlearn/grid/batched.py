@@ -3,7 +3,8 @@
 Dispatch and redispatch each have a cache of regions. Threads that share a pricer take turns, because a batch uses the
 caches' memory and adds to them. Within a region everything is affine in the parameters, so an hour costs a few rows of
 a matrix product, its checks included, and the gradient is the region's own map: with p = p_gen(forecast) and C(p) the
-cost of redispatch, `dcost/dforecast = (dp/dforecast)' (c + 2 Q p + dC/dp)`.
+cost of redispatch, `dcost/dforecast = (dp/dforecast)' (c + 2 Q p + dC/dp)`. The true load enters redispatch alone: with
+x = (shed, storage) of the region's map, `dcost/dload = (dx/dload)' (c + 2 Q x)`.
 
 On a region's edge, where a constraint is weakly active, the cost has a kink. The derivative returned there is that
 of the region which serves the hour: an element of the generalised (Bouligand) Jacobian, one-sided in general.
@@ -28,7 +29,7 @@ from unlearn.grid.case import GridCase
 from unlearn.grid.critical_regions import Region
 from unlearn.grid.layers import DEGENERACY_TOLERANCE, Priced
 from unlearn.grid.programs import dispatch_qp, redispatch_qp
-from unlearn.grid.region_cache import CacheFullError, RegionCache, RegionStatistics, runs
+from unlearn.grid.region_cache import CacheFullError, Placement, RegionCache, RegionStatistics, runs
 from unlearn.temporary import Guard
 
 #: Hours that are in memory at once, with all of their checks; fewer where they are in more regions than a cache holds.
@@ -68,6 +69,8 @@ class BatchedPricer:
     def __call__(self, forecast: Tensor, load: Tensor) -> Priced:
         """Price n hours.
 
+        Gradients flow to whichever of the two requires one; what only the other needs is not computed.
+
         Args:
             forecast: float64, shape (n, B); below 0 it counts as 0 and has no gradient.
             load: float64, shape (n, B).
@@ -75,10 +78,12 @@ class BatchedPricer:
         Raises:
             SolverError: an hour that no region holds; names it.
         """
+        if not torch.is_grad_enabled():  # autograd would ask for slopes all the same
+            forecast, load = forecast.detach(), load.detach()
         return Priced(*_Price.apply(forecast, load, self))
 
-    def price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None] | None:
-        """Cost parts and flags of one chunk, shape (5, n), and if asked for, what its gradient needs.
+    def price(self, forecast: FloatArray, load: FloatArray, needs: tuple[bool, bool]) -> PricedChunk | None:
+        """Cost parts and flags of one chunk, and what its gradients in forecast and load need, where `needs` says so.
 
         None if the caches have no room for all the regions of so many hours. They have made some, and `chunk` is
         smaller; it grows again as hours lie in regions that are known.
@@ -87,7 +92,7 @@ class BatchedPricer:
             caches = self.dispatch, self.redispatch
             before, known = [replace(cache.statistics) for cache in caches], [len(cache.regions) for cache in caches]
             try:
-                found = self._price(forecast, load, slopes)
+                found = self._price(forecast, load, *needs)
                 if known == [len(cache.regions) for cache in caches]:
                     self.chunk = min(CHUNK, 2 * self.chunk)
                 return found
@@ -104,12 +109,12 @@ class BatchedPricer:
                 self._empty_caches()
                 raise
 
-    def _price(self, forecast: FloatArray, load: FloatArray, slopes: bool) -> tuple[FloatArray, Slopes | None]:
+    def _price(self, forecast: FloatArray, load: FloatArray, by_forecast: bool, by_load: bool) -> PricedChunk:
         n, n_gens, n_loads = len(load), self.case.n_gens, self.case.n_loads
         dispatched = self.dispatch.place(_with_ones(forecast))
         p_gen = dispatched.outputs
         load = load.take(dispatched.order, axis=0)
-        n_outputs = n_loads + (3 if slopes else 1) * n_gens
+        n_outputs = n_loads + (3 if by_forecast else 1) * n_gens
         redispatched = self.redispatch.place(_with_ones(p_gen.T, load), dispatched.order, n_outputs)
         shed, storage = redispatched.outputs[:n_loads], redispatched.outputs[n_loads : n_loads + n_gens]
         quadratic, linear = self.case.generation_cost[:, :, None]
@@ -122,8 +127,9 @@ class BatchedPricer:
         parts[3, second] = (shed > load.take(redispatched.order, axis=0).T + DEGENERACY_TOLERANCE).any(axis=0)
         parts[4, first] = dispatched.margin <= DEGENERACY_TOLERANCE
         parts[4, second] += redispatched.margin <= DEGENERACY_TOLERANCE
-        if not slopes:
-            return parts, None
+        in_load = self._load_slopes(redispatched, second) if by_load else None
+        if not by_forecast:
+            return PricedChunk(parts, None, in_load)
         by_p_gen = np.empty((2 * n_gens, n))
         by_p_gen[:, redispatched.order] = redispatched.outputs[n_loads + n_gens :]
         responses = [
@@ -131,7 +137,21 @@ class BatchedPricer:
             for start, stop in runs(dispatched.region)
         ]
         of_generation = 2 * quadratic * p_gen + linear
-        return parts, Slopes(first, responses, of_generation, by_p_gen[:n_gens], by_p_gen[n_gens:])
+        slopes = Slopes(first, responses, of_generation, by_p_gen[:n_gens], by_p_gen[n_gens:])
+        return PricedChunk(parts, slopes, in_load)
+
+    def _load_slopes(self, redispatched: Placement, hours: IntArray) -> FloatArray:
+        """Slopes of shedding and storage cost in the load, shape (2, n, B); `hours` names the hour of each column."""
+        n_gens, n_loads = self.case.n_gens, self.case.n_loads
+        slopes = np.empty((2, len(hours), n_loads))
+        shed, storage = slice(0, n_loads), slice(n_loads, n_loads + n_gens)
+        priced = (shed, self.case.shedding_cost), (storage, self.case.storage_cost)
+        for k, (amount, (quadratic, linear)) in enumerate(priced):
+            price = 2 * quadratic * redispatched.outputs[amount] + linear
+            for start, stop in runs(redispatched.region):
+                response = self.redispatch.regions[redispatched.region[start]].solution[n_gens:-1, amount]
+                slopes[k, hours[start:stop]] = (response @ price[:, start:stop]).T
+        return slopes
 
     def gradient(self, slopes: Slopes, upstream: FloatArray) -> FloatArray:
         """Gradient in the forecast, (n, B), from those in generation, shedding and storage, (3, n)."""
@@ -160,6 +180,18 @@ def _redispatch_outputs(case: GridCase, region: Region) -> FloatArray:
     return np.hstack([*amounts, *slopes])
 
 
+class PricedChunk(NamedTuple):
+    """Cost parts and flags of n hours, shape (5, n), and what their gradients need, where it was asked for.
+
+    `in_load` holds the slopes of shedding and storage cost in the load themselves, shape (2, n, B): the load moves
+    nothing else, so they need no maps of regions.
+    """
+
+    parts: FloatArray
+    slopes: Slopes | None
+    in_load: FloatArray | None
+
+
 class Slopes(NamedTuple):
     """Slopes of the cost parts in p_gen, each (G, n), for hours in the order of their dispatch region (n,).
 
@@ -186,10 +218,10 @@ class _Price(torch.autograd.Function):
             rows = slice(start, start + min(CHUNK, pricer.chunk))
             with counted_from(start):
                 forecasts = raw[rows] if ctx.clipped is None else np.maximum(raw[rows], 0.0)
-                priced = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[0])
+                priced = pricer.price(forecasts, loads[rows], ctx.needs_input_grad[:2])
             if priced is not None:
-                parts[:, rows], slopes = priced
-                ctx.chunks.append((rows, slopes))
+                parts[:, rows] = priced.parts
+                ctx.chunks.append((rows, priced.slopes, priced.in_load))
                 start = rows.stop
         flags = torch.from_numpy(parts[3:] > 0).to(ctx.device)
         ctx.mark_non_differentiable(flags[0], flags[1])
@@ -198,12 +230,17 @@ class _Price(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         given = torch.stack(upstream[:3]).cpu().numpy()
-        gradient = torch.empty((given.shape[1], ctx.pricer.case.n_loads), dtype=torch.float64)
-        for rows, slopes in ctx.chunks:
-            gradient.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
-        if ctx.clipped is not None:
-            gradient.masked_fill_(ctx.clipped, 0.0)
-        return gradient.to(ctx.device), None, None
+        empty = torch.empty((given.shape[1], ctx.pricer.case.n_loads), dtype=torch.float64)
+        by_forecast, by_load = (torch.empty_like(empty) if needed else None for needed in ctx.needs_input_grad[:2])
+        for rows, slopes, in_load in ctx.chunks:
+            if by_forecast is not None:
+                by_forecast.numpy()[rows] = ctx.pricer.gradient(slopes, given[:, rows])
+            if by_load is not None:
+                by_load.numpy()[rows] = (given[1:, rows, None] * in_load).sum(axis=0)
+        # A forecast below 0 moves nothing; the true load of that hour does.
+        if by_forecast is not None and ctx.clipped is not None:
+            by_forecast.masked_fill_(ctx.clipped, 0.0)
+        return *(None if g is None else g.to(ctx.device) for g in (by_forecast, by_load)), None
 
 
 class _OneBlasThread:

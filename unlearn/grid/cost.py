@@ -67,7 +67,7 @@ class CostBreakdown:
 
 
 class OperatingCost:
-    """Dispatch on the forecast, redispatch on the truth, per-hour cost; differentiable.
+    """Dispatch on the forecast, redispatch on the truth, per-hour cost; differentiable in both.
 
     Three backends price the same hours. "batched" is exact and fast: it looks an hour's critical region up and
     evaluates the region's affine maps (`batched.py`); it learns regions as it goes. "cvxpylayers" is the
@@ -135,9 +135,12 @@ class OperatingCost:
     def __call__(self, forecast_pu: Tensor | ArrayLike, load_pu: Tensor | ArrayLike) -> CostBreakdown:
         """Price n hours; warns of hours that need more than three times the grid's capacity.
 
+        Gradients flow to the forecast, to the load, or to both, as they require them. The forecast moves the dispatch,
+        the true load what is then shed and stored. An hour that is `degenerate` has a one-sided derivative in either.
+
         Args:
             forecast_pu: forecast load in per unit, shape (n, B); a tensor of any real type on any device, or an array.
-            load_pu: true load in per unit, shape (n, B), likewise; no gradient flows into it.
+            load_pu: true load in per unit, shape (n, B), likewise.
 
         Raises:
             InputError: no hours, shapes that do not fit the grid, NaN, or a negative true load.
@@ -147,9 +150,8 @@ class OperatingCost:
 
     def price_checked(self, forecast: Tensor, load: Tensor) -> CostBreakdown:
         """Price hours as `require_hours` returns them."""
-        load = load.detach()
         parts = self._pricer(forecast, load)
-        forecast = forecast.detach()
+        forecast, load = forecast.detach(), load.detach()
         clipped = torch.zeros(len(load), dtype=torch.int64, device=load.device)
         if forecast.amin() < 0:
             clipped = (forecast < 0).sum(dim=1)

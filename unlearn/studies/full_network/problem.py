@@ -20,7 +20,7 @@ from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import InputError
 from unlearn.forecasters import HeadObjective, TrainingOptions, train_ensemble
-from unlearn.forecasters.network import N_FEATURES
+from unlearn.forecasters.extractors import N_FEATURES
 from unlearn.forecasters.specs import network_named
 from unlearn.forecasters.training import n_watched
 from unlearn.influence import ModuleObjective
