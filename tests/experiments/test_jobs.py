@@ -179,7 +179,7 @@ def test_the_model_that_was_saved_first_is_the_one_that_all_use(
     def overtaken(*arguments: object) -> object:
         """While this job fits, another one saves."""
         monkeypatch.undo()
-        monkeypatch.setattr("unlearn.forecasters.base.fit_linear", wraps(fit)(lambda *_: first))
+        monkeypatch.setattr("unlearn.forecasters.linear.fit_linear", wraps(fit)(lambda *_: first))
         build_model(config, dataset)
         return fit(*arguments)
 
@@ -187,7 +187,7 @@ def test_the_model_that_was_saved_first_is_the_one_that_all_use(
     build_model(config, dataset)
     folder = kept_model(config, dataset).folder
     discard(folder)
-    monkeypatch.setattr("unlearn.forecasters.base.fit_linear", overtaken)
+    monkeypatch.setattr("unlearn.forecasters.linear.fit_linear", overtaken)
     model = build_model(config, dataset)
     assert (model.theta == first.theta).all()
     assert list(folder.parent.iterdir()) == [folder]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.forecasters.base import Forecaster, LinearForecaster, ModelCard, fit_linear
+    from unlearn.forecasters.base import Forecaster, ModelCard
     from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
     from unlearn.forecasters.head import ClippedSums, HeadObjective, HeadStatistics
     from unlearn.forecasters.household import (
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         fit_private_household_forecaster,
         household_mean,
     )
+    from unlearn.forecasters.linear import LinearForecaster, fit_linear
     from unlearn.forecasters.network import NetworkForecaster, fit_network
     from unlearn.forecasters.specs import (
         FORECASTERS,

@@ -1,6 +1,4 @@
-"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt; the linear forecaster
-(calendar once, every distinct weather column, an intercept), solved exactly.
-"""
+"""`Forecaster`: fixed features of the inputs and a linear head, which is all that is unlearnt."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite, require_shape
-from unlearn.data import LoadDataset, StandardScaler, distinct_columns
+from unlearn.data import LoadDataset
 from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters.head import HeadObjective, HeadStatistics
 from unlearn.records import provenance
@@ -25,12 +23,13 @@ def make_card(
     *,
     head_rows: str,
     scaler_rows: str,
+    columns_rows: str = "train",
     seed: int = 0,
     l2: float = 0.0,
     settings: dict[str, Any] | None = None,
     history: dict[str, Any] | None = None,
 ) -> ModelCard:
-    """Describe a model fitted on `dataset`; `scaler_rows` says what the feature scaler saw."""
+    """Describe a model fitted on `dataset`; `..._rows` say which rows feature scaler and choice of columns saw."""
     fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
     if head_rows == "sensitive":
         core = f"core ({len(dataset.split.core)} training rows; none of them is forgotten)"
@@ -39,7 +38,11 @@ def make_card(
         learnt = [{"name": "network and its scalers", "fitted_on": scaler_rows, "description": "trained as a whole"}]
     else:
         learnt = [
-            {"name": "choice of columns", "fitted_on": "train", "description": "repeated or constant ones left out"},
+            {
+                "name": "choice of columns",
+                "fitted_on": columns_rows,
+                "description": "repeated or constant ones left out",
+            },
             {"name": "feature scaler", "fitted_on": scaler_rows, "description": "mean and standard deviation"},
         ]
     return ModelCard(
@@ -138,6 +141,8 @@ class Forecaster(nn.Module):
     tuned: Tensor
     statistics: HeadStatistics | None
     design_noise = 0.0
+    #: Whether `fitted_anew` fits all that φ learnt from rows anew as well; if not, φ stays as it is.
+    design_fitted_anew = False
     #: How the tuned head was found, see `unlearn.Tuning`; lost on the way through a file, where the card says it.
     recipe: object = None
 
@@ -287,6 +292,71 @@ class Forecaster(nn.Module):
         other.parts, other.card = self.parts_of(dataset), replace(other.card, forgotten=[])
         return other
 
+    def fitted_anew(
+        self, dataset: LoadDataset, weights: Tensor | None = None, forgotten: Tensor | None = None
+    ) -> Forecaster:
+        """Return a model of the same kind, fitted anew to a data set whose loads and features may be others.
+
+        All that can be fitted anew is, on the training rows of which any measurement remains: of the linear forecaster
+        the choice of columns, the scaler and the head; of networks the head alone, for their extractor is frozen. The
+        head is solved from the data by least squares, outputs with the same weights together; an output without any
+        weight gets the head 0.
+
+        Args:
+            dataset: loads and features of the same names, and as many rows that the head is fitted on.
+            weights: weights of the head's training rows, shape (n, B), 0 on what is forgotten; None keeps the model's.
+            forgotten: which measurements are forgotten, shape (n, B); None keeps what is known.
+
+        Returns:
+            An untuned model of the data set; its card keeps what was forgotten before.
+
+        Raises:
+            MismatchError: loads or features of other names.
+            InputError: weights or marks of another shape; a network that was trained as a whole.
+            SingularHessianError: what remains does not determine the parameters.
+
+        >>> import unlearn
+        >>> data = unlearn.load_dataset("synthetic", n_loads=2, n_hours=1000, lags=[24])
+        >>> model = unlearn.fit_linear(data)
+        >>> model.fitted_anew(data.with_loads(data.load_mw + 1.0)).card.kind
+        'linear'
+        """
+        self._require_names(dataset)
+        rows = self.training_rows(dataset)
+        weights = self.weights if weights is None else weights
+        forgotten = self.forgotten if forgotten is None else forgotten
+        for name, given in (("weights", weights), ("forgotten", forgotten)):
+            if given.shape != (len(rows), dataset.n_loads):
+                raise InputError(f"{name}: expected shape {(len(rows), dataset.n_loads)}, got {tuple(given.shape)}.")
+        model = self._prepared_anew(dataset, np.setdiff1d(dataset.split.train, rows[forgotten.all(dim=1).numpy()]))
+        objective = model.objective(dataset)
+        head = torch.zeros((dataset.n_loads, objective.n_columns), dtype=torch.float64)
+        columns, group = torch.unique(weights, dim=1, return_inverse=True)
+        for place, column in enumerate(columns.T):
+            if bool(column.any()):
+                head[group == place] = objective.fit(column).reshape(head.shape)[group == place]
+        statistics = HeadStatistics.of(objective.design, objective.target, weights)
+        model = model.with_theta(head.reshape(-1), weights, statistics=statistics, forgotten=forgotten)
+        model.parts, model.card = self.parts_of(dataset), replace(model.card, forgotten=self.card.forgotten)
+        return model
+
+    def _prepared_anew(self, dataset: LoadDataset, rows: IntArray) -> Forecaster:
+        """A copy for a data set, φ fitted anew on some training rows where it can be."""
+        other, card = self.with_theta(self.theta), self.card
+        now = {constant.name for constant in dataset.fitted}
+        fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
+        other.card = replace(
+            card,
+            data=dataset.name,
+            fingerprint=dataset.fingerprint,
+            split=dataset.split.describe(),
+            first_hour=dataset.timestamps[0].isoformat(),
+            fitted=[*fitted, *(own for own in card.fitted if own["name"] not in now)],
+            lags=[asdict(lag) for lag in dataset.lags],
+            tuned={},
+        )
+        return other
+
     def forecast(self, features: FloatArray) -> FloatArray:
         """Forecast loads in p.u. for raw features (n, B, F).
 
@@ -301,6 +371,16 @@ class Forecaster(nn.Module):
 
     def require_match(self, dataset: LoadDataset) -> None:
         """Refuse a data set that this model was not fitted on."""
+        self._require_names(dataset)
+        card = self.card
+        if dataset.fingerprint != card.fingerprint:
+            raise MismatchError(
+                f"model and data set do not match: the model was fitted on {card.data!r} with fingerprint "
+                f"{card.fingerprint[:12]}, this {dataset.name!r} has {dataset.fingerprint[:12]}. Load the data with "
+                "the same options (year, split, grid scaling), or fit the model on this data set."
+            )
+
+    def _require_names(self, dataset: LoadDataset) -> None:
         card = self.card
         if list(dataset.load_names) != card.load_names or list(dataset.feature_names) != card.feature_names:
             raise MismatchError(
@@ -309,57 +389,3 @@ class Forecaster(nn.Module):
                 f"{dataset.name!r} has {dataset.n_loads} loads ({dataset.load_names[0]}, ...) with "
                 f"features {list(dataset.feature_names)}."
             )
-        if dataset.fingerprint != card.fingerprint:
-            raise MismatchError(
-                f"model and data set do not match: the model was fitted on {card.data!r} with fingerprint "
-                f"{card.fingerprint[:12]}, this {dataset.name!r} has {dataset.fingerprint[:12]}. Load the data with "
-                "the same options (year, split, grid scaling), or fit the model on this data set."
-            )
-
-
-class LinearForecaster(Forecaster):
-    """`ŷ = W [x, 1]` over the columns that differ (paper appendix D2).
-
-    The calendar repeats over loads, and loads that share a weather station repeat its columns;
-    each distinct column enters once, or the Hessian would be singular.
-    """
-
-    def __init__(self, card: ModelCard, columns: list[tuple[int, int]], scaler: StandardScaler) -> None:
-        super().__init__(card, len(columns) + 1)
-        self.columns = columns
-        self.scaler = scaler
-
-    def design(self, features: Tensor) -> Tensor:
-        loads, kinds = zip(*self.columns, strict=True)
-        chosen = self.scaler(features[:, list(loads), list(kinds)])
-        return torch.cat([chosen, torch.ones_like(chosen[:, :1])], dim=1)
-
-    def column_names(self) -> list[str]:
-        names = [f"{self.card.load_names[b]}:{self.card.feature_names[f]}" for b, f in self.columns]
-        return [*names, "intercept"]
-
-
-def fit_linear(dataset: LoadDataset, l2: float = 0.0) -> Forecaster:
-    """Fit the linear forecaster on the training rows by least squares.
-
-    Args:
-        dataset: loads and features.
-        l2: regulariser of the summed loss, >= 0.
-
-    Raises:
-        SingularHessianError: features depend on each other; the message names them.
-    """
-    seen = dataset.features[dataset.split.train]
-    columns = list(distinct_columns(seen))
-    loads, kinds = zip(*columns, strict=True)
-    scaler = StandardScaler.fit(seen[:, list(loads), list(kinds)])
-    card = make_card(
-        "linear",
-        dataset,
-        head_rows="train",
-        l2=l2,
-        settings={"columns": [list(column) for column in columns]},
-        scaler_rows="train" if l2 else "train (forecasts do not depend on it: least squares is invariant to it)",
-    )
-    model = LinearForecaster(card, columns, scaler)
-    return model.fitted_to(dataset)

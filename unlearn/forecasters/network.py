@@ -61,13 +61,20 @@ class NetworkForecaster(Forecaster):
         return self.parts.clone()
 
     def objective(self, dataset: LoadDataset) -> HeadObjective:
+        self._refuse_whole()
+        return super().objective(dataset)
+
+    def _prepared_anew(self, dataset: LoadDataset, rows: IntArray) -> Forecaster:
+        self._refuse_whole()
+        return super()._prepared_anew(dataset, rows)
+
+    def _refuse_whole(self) -> None:
         if self._whole:
             raise InputError(
                 "model: expected a head that was fitted to rows of its own, got a network that was trained as a whole "
                 f"for {self.card.settings['loss']}: no row has an influence that the head could be solved for, and "
                 "none can be unlearnt. Call fit_network without loss, or train anew with rows= that leave some out."
             )
-        return super().objective(dataset)
 
 
 def fit_network(

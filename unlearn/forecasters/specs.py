@@ -118,12 +118,12 @@ class Linear:
 
     def fit(self, dataset: LoadDataset, seed: int = 0) -> Forecaster:
         """Fit by least squares; nothing is drawn."""
-        from unlearn.forecasters.base import fit_linear
+        from unlearn.forecasters.linear import fit_linear
 
         return fit_linear(dataset, self.l2)
 
     def empty(self, card: ModelCard, scaler: StandardScaler) -> Forecaster:
-        from unlearn.forecasters.base import LinearForecaster
+        from unlearn.forecasters.linear import LinearForecaster
 
         return LinearForecaster(card, [(b, f) for b, f in card.settings["columns"]], scaler)
 
