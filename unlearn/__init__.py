@@ -25,17 +25,22 @@ if TYPE_CHECKING:
         save_forecaster,
     )
     from unlearn.grid import CostBreakdown, GridCase, OperatingCost, load_case, price_hours
+    from unlearn.households.assignment import customer_loads
     from unlearn.households.by_household import split_households
+    from unlearn.households.customers import CustomerLoads
+    from unlearn.households.io.meters import hourly_meters, load_meters
     from unlearn.households.io.sources import load_buildings, load_households
-    from unlearn.influence import criterion_gradient, influence_scores
+    from unlearn.influence import criterion_gradient, customer_influence, influence_scores
     from unlearn.linalg import IhvpOptions
     from unlearn.unlearning import (
         Forgotten,
+        ForgottenCustomers,
         Reweighting,
         TrainedModule,
         Tuned,
         Tuning,
         forget,
+        forget_customers,
         forget_rows,
         newton_update,
         retrain,
@@ -53,6 +58,8 @@ __all__ = [
     "FAIR", "PUBLISHED", "Lags", "LoadDataset", "SplitSpec", "dataset_from_frames", "load_dataset",
     # households
     "load_households", "split_households",
+    # customers: meters that loads are sums of
+    "CustomerLoads", "customer_loads", "hourly_meters", "load_meters",
     # buildings: hourly readings, each hour normal or anomalous
     "load_buildings",
     # the grid, and what a forecast costs on it
@@ -60,11 +67,11 @@ __all__ = [
     # forecasters
     "Forecaster", "TrainingOptions", "fit_linear", "fit_network", "load_forecaster", "save_forecaster",
     # criteria and influence
-    "MAPE", "MSE", "Criterion", "OperatingCostCriterion", "criterion_gradient", "influence_scores",
-    "make_criterion",
+    "MAPE", "MSE", "Criterion", "OperatingCostCriterion", "criterion_gradient", "customer_influence",
+    "influence_scores", "make_criterion",
     # forgetting
-    "Forgotten", "IhvpOptions", "Reweighting", "forget", "forget_rows", "newton_update", "retrain",
-    "reweight", "select",
+    "Forgotten", "ForgottenCustomers", "IhvpOptions", "Reweighting", "forget", "forget_customers", "forget_rows",
+    "newton_update", "retrain", "reweight", "select",
     # making a model useful again from what remains; methods as objects are in unlearn.unlearning.tuning
     "Tuned", "Tuning", "tune",
     # any PyTorch model; more of it in unlearn.influence

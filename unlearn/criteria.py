@@ -28,7 +28,9 @@ class Criterion(Protocol):
     differentiable with respect to the forecast. `name` and `unit` stand in records.
 
     A class may say more of itself: `label` for legends, `axis` for axes, whether it `needs_grid` (is made with one),
-    and the `program` that re-weights for it, "PAMU" unless said otherwise.
+    and the `program` that re-weights for it, "PAMU" unless said otherwise. One that is a function of the error has a
+    method `curvature` with its second derivative in the error of each load, (n, B), by which influences of customers
+    are exact rather than to first order.
     """
 
     name: str
@@ -63,6 +65,12 @@ class MSE:
     def __call__(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
         forecast_pu, load_pu = _paired("MSE", forecast_pu, load_pu)
         return (forecast_pu - load_pu).square().mean(dim=1)
+
+    def curvature(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        """Second derivative of each hour's value in the error of each load, shape (n, B)."""
+        import torch
+
+        return torch.full_like(forecast_pu, 2.0 / forecast_pu.shape[1])
 
 
 class MAPE:
@@ -112,6 +120,16 @@ class Weighted:
 
         terms = [weight * part(forecast_pu, load_pu) for part, weight in self.parts.items()]
         return torch.stack(terms).sum(dim=0)
+
+    def curvature(self, forecast_pu: Tensor, load_pu: Tensor) -> Tensor:
+        """That of the parts that have one; see `Criterion`."""
+        import torch
+
+        bent = [(part.curvature, weight) for part, weight in self.parts.items() if hasattr(part, "curvature")]
+        total = torch.zeros_like(forecast_pu)
+        for curvature, weight in bent:
+            total = total + weight * curvature(forecast_pu, load_pu)
+        return total
 
     def fresh(self) -> Weighted:
         """The same sum of parts that have priced nothing yet."""

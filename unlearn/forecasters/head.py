@@ -161,6 +161,24 @@ class HeadStatistics:
                 groups.append(left)
         return HeadStatistics(tuple(one.restricted(group == g) for g, one in enumerate(groups)), group)
 
+    def retarget(
+        self, design: Tensor, before: Tensor, after: Tensor, weights: Tensor, noise: float = 0.0
+    ) -> HeadStatistics:
+        """Return the statistics with other targets of the same training rows.
+
+        Args:
+            design: Φ of all training rows, shape (n, D).
+            before: their targets, shape (n, B).
+            after: their new targets, shape (n, B).
+            weights: their present weights, shape (n, B).
+            noise: see `SufficientStatistics.remove`.
+        """
+        groups = list(self.groups)
+        for g, outputs in ((int(g), self.group == g) for g in self.group.unique()):
+            column = weights[:, outputs][:, 0]
+            groups[g] = groups[g].retarget(design, before * outputs, after * outputs, column, noise)
+        return HeadStatistics(tuple(groups), self.group)
+
     def without(self, outputs: Tensor) -> HeadStatistics:
         """Return the statistics without some outputs, which have no row left: nothing of theirs is kept.
 

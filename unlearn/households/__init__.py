@@ -6,6 +6,7 @@ from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.households.appliances import london_weather
+    from unlearn.households.assignment import customer_loads, spread
     from unlearn.households.buildings import (
         BuildingSeries,
         BuildingSplit,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         split_households,
         with_attribute_as_segment,
     )
+    from unlearn.households.customers import CustomerLoads
     from unlearn.households.injection import DayAheadPanel, day_ahead_panel, inject
     from unlearn.households.io.lcl import convert_lcl, read_lcl
+    from unlearn.households.io.meters import hourly_meters, load_meters
     from unlearn.households.io.parquet import load_profiles, save_profiles
     from unlearn.households.io.sources import (
         HOUSEHOLD_SOURCES,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
         load_households,
     )
     from unlearn.households.io.wide import read_npz, read_wide
+    from unlearn.households.meters import Meters
     from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
     from unlearn.households.simulator import simulate_households
 else:
@@ -46,6 +50,8 @@ __all__ = [
     # sources of households
     "load_households", "HOUSEHOLD_SOURCES", "read_lcl", "convert_lcl", "read_npz", "read_wide", "simulate_households",
     "london_weather",
+    # customers: meters that loads are sums of
+    "CustomerLoads", "Meters", "customer_loads", "hourly_meters", "load_meters", "spread",
     # buildings: hourly readings with a label per hour
     "BuildingSeries", "load_buildings", "read_lead", "buildings_of", "fill_gaps", "split_buildings", "BuildingSplit",
     "inject", "InjectionOptions", "KINDS",

@@ -17,6 +17,7 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.influence.base import BaseInfluenceModule
     from unlearn.influence.cg import AutogradInfluenceModule, CGInfluenceModule
+    from unlearn.influence.customers import CustomerInfluence, customer_influence
     from unlearn.influence.kronecker import KFACInfluenceModule
     from unlearn.influence.lissa import LiSSAInfluenceModule
     from unlearn.influence.module import ModuleObjective, mean_squared_error
@@ -28,6 +29,8 @@ else:
 __all__ = [
     # forecasters
     "CriterionGradient", "ModuleObjective", "criterion_gradient", "influence_scores", "mean_squared_error",
+    # customers: all of them in one product
+    "CustomerInfluence", "customer_influence",
     # any model
     "AutogradInfluenceModule", "BaseInfluenceModule", "BaseObjective", "CGInfluenceModule", "KFACInfluenceModule",
     "LiSSAInfluenceModule", "PairObjective",

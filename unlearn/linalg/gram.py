@@ -219,10 +219,29 @@ def split_gram(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     main = high.T @ high
     # high'low + low'high + low'low
     cross = (high + 0.5 * low).T @ low
-    squares = main.diagonal()
+    return main, cross + cross.T, _bounds(main.diagonal(), low)
+
+
+def split_cross(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Some columns of the Gram matrix `rows' rows`, as `split_gram` gives them all.
+
+    Args:
+        rows: shape (m, K), m > 0.
+        columns: positions of the columns, shape (k,).
+
+    Returns:
+        main and rest, each (K, k), and b (K,).
+    """
+    high, low = split(rows, 0)
+    main = high.T @ high[:, columns]
+    rest = high.T @ low[:, columns] + low.T @ (high + low)[:, columns]
+    squares = high.square().sum(dim=0)
+    return main, rest, _bounds(squares, low)
+
+
+def _bounds(squares: Tensor, low: Tensor) -> Tensor:
     share = torch.where(squares > 0, low.square().sum(dim=0) / squares, 0.0).max().sqrt()
-    bounds = 2.0 * ROUNDOFF * len(rows) ** 0.5 * share * squares
-    return main, cross + cross.T, bounds
+    return 2.0 * ROUNDOFF * len(low) ** 0.5 * share * squares
 
 
 def split_product(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from unlearn.checks import require_not_negative
 from unlearn.errors import InputError, SingularHessianError
-from unlearn.linalg.gram import ROUNDOFF, dependent_columns, require_weights, split_gram, split_product, two_sum
+from unlearn.linalg.gram import (
+    ROUNDOFF,
+    dependent_columns,
+    require_weights,
+    split_cross,
+    split_gram,
+    split_product,
+    two_sum,
+)
 from unlearn.linalg.operators import spectrum_and_limit
 from unlearn.linalg.solvers import Solution
 
@@ -95,6 +103,53 @@ class SufficientStatistics:
             InputError: shapes that do not fit, NaN or infinity, a negative weight.
         """
         return self._changed(-1.0, design, target, weights, noise)
+
+    def retarget(
+        self, design: Tensor, before: Tensor, after: Tensor, weights: Tensor | None = None, noise: float = 0.0
+    ) -> SufficientStatistics:
+        """Return the statistics with other targets of the same rows: `Σ w φφ'` stays, what holds y changes.
+
+        Only outputs whose target changes cost anything: a product of the rows with each of them.
+
+        Args:
+            design: Φ of all rows that were added, shape (n, D).
+            before: their targets, shape (n, B).
+            after: their new targets, shape (n, B).
+            weights: the weights that they were added with, shape (n,); None means ones.
+            noise: see `remove`.
+
+        Raises:
+            InputError: shapes that do not fit, NaN or infinity, a negative weight.
+        """
+        old, new = self._checked(design, before), self._checked(design, after)
+        where = self.n_columns + (before != after).any(dim=0).nonzero()[:, 0]
+        if not len(where):
+            return self
+        rounding = self.rounding.clone()
+        if weights is not None:
+            require_weights(weights, len(old))
+            root = weights.double().sqrt()[:, None]
+            old, new = root * old, root * new
+            if (weights[weights > 0] != 1).any():
+                squares = torch.maximum(old.square().sum(dim=0), new.square().sum(dim=0))
+                rounding = torch.hypot(rounding, 2 * ROUNDOFF * squares)
+        high, low = self.moments[:, :, where]
+        for rows, sign in ((old, -1.0), (new, 1.0)):
+            for chunk in rows.split(CHUNK):
+                main, rest, bounds = split_cross(chunk, where)
+                for part in (main, rest):
+                    high, error = two_sum(high, sign * part)
+                    low = low + error
+                squares = chunk.square().sum(dim=0)
+                rounding = torch.hypot(rounding, bounds + (2 * noise / len(chunk) ** 0.5 + ROUNDOFF**2) * squares)
+        block = torch.stack(two_sum(high, low))
+        moments = self.moments.clone()
+        moments[:, :, where] = block
+        moments[:, where] = block.transpose(1, 2)
+        # Of entries between two changed outputs both halves were computed; one is taken for both.
+        between = block[:, where]
+        moments[:, where[:, None], where] = torch.triu(between) + torch.triu(between, 1).transpose(1, 2)
+        return SufficientStatistics(moments, rounding, self.total, self.n_columns)
 
     def restricted(self, outputs: Tensor) -> SufficientStatistics:
         """Return the statistics of some outputs alone, those of the others 0.

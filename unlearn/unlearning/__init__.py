@@ -6,9 +6,11 @@ from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.criteria import require_base
+    from unlearn.data.splits import evaluation_rows
     from unlearn.unlearning import select
     from unlearn.unlearning.complete import forget, forget_rows
-    from unlearn.unlearning.result import Forgotten, evaluation_rows
+    from unlearn.unlearning.customers import ForgottenCustomers, forget_customers
+    from unlearn.unlearning.result import Forgotten
     from unlearn.unlearning.reweighting import Reweighting, reweight
     from unlearn.unlearning.steps import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
     from unlearn.unlearning.trained import ForgottenModule, TrainedModule
@@ -19,6 +21,8 @@ else:
 __all__ = [
     # complete, complete without the other data, and re-weighted; all return the same
     "Forgotten", "forget", "forget_rows", "reweight",
+    # customers: meters inside a load
+    "ForgottenCustomers", "forget_customers",
     # useful again, from what remains alone; its methods as objects are in unlearn.unlearning.tuning
     "TUNINGS", "Tuned", "Tuning", "tune",
     # any trained module

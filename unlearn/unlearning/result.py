@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from unlearn.checks import FloatArray, IntArray, require_rows
+from unlearn.checks import FloatArray, IntArray
 from unlearn.data import LoadDataset
 from unlearn.data.features import Lag
 from unlearn.data.hours import Rows, hour_ranges, rows_of
@@ -150,28 +149,13 @@ def _refuse_what_is_gone(request: Request, model: Forecaster) -> None:
         )
 
 
-def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike) -> IntArray:
-    """Rows of a data set that a criterion is evaluated on: a named slice, or row numbers."""
-    if isinstance(evaluate_on, str):
-        if evaluate_on not in ("validation", "test"):
-            raise InputError(f'evaluate_on: expected "validation", "test" or row numbers, got {evaluate_on!r}.')
-        rows = dataset.split.validation if evaluate_on == "validation" else dataset.split.test
-        if not len(rows):
-            raise InputError(
-                'evaluate_on: this split has no validation rows; use a split with some, or pass evaluate_on="test" '
-                "to take the gradient on the test rows as the published code does."
-            )
-        return rows
-    return require_rows("evaluate_on", evaluate_on, len(dataset.timestamps))
-
-
 #: What holds of every deletion: the model that forgets is a new one.
 OLD_MODEL = (
     "The model before still knows what was forgotten, wherever it is kept: its sums minus those of this model are the "
     "sums of the forgotten rows, and of a single row the row itself. Destroy its files and copies, and the data, to "
     "end that."
 )
-_INCOMPLETE = "The result is not complete forgetting:"
+INCOMPLETE = "The result is not complete forgetting:"
 
 
 def kept_constants(model: Forecaster) -> list[str]:
@@ -220,29 +204,29 @@ def why_incomplete(
         moved = int(((step.weights[others] != 1) & ~model.forgotten[others]).any(dim=1).sum())
     if moved:
         said.append(
-            f"{_INCOMPLETE} {moved} remaining rows were re-weighted with scores computed at the original parameters; "
+            f"{INCOMPLETE} {moved} remaining rows were re-weighted with scores computed at the original parameters; "
             "the result depends on the removed rows through that."
         )
     if form == "first_order":
         said.append(
-            f"{_INCOMPLETE} the first-order form's Hessian still held the removed rows, so part of their influence is "
+            f"{INCOMPLETE} the first-order form's Hessian still held the removed rows, so part of their influence is "
             "kept."
         )
     if ihvp is not None and ihvp.damping > 0:
         said.append(
-            f"{_INCOMPLETE} the Hessian was damped by {ihvp.damping:g}, which shortens the step, so part of the "
+            f"{INCOMPLETE} the Hessian was damped by {ihvp.damping:g}, which shortens the step, so part of the "
             "removed rows' influence is kept."
         )
     residual = float(step.statistics["relative_residual"])
     if residual > 1e-8:
-        said.append(f"{_INCOMPLETE} the linear solve ended with a relative residual of {residual:.1e}.")
+        said.append(f"{INCOMPLETE} the linear solve ended with a relative residual of {residual:.1e}.")
     if not reweighted and form != "remain_gradient" and step.stationarity_before > AT_MINIMUM:
         said.append(
-            f"{_INCOMPLETE} the parameters were {step.stationarity_before:.1e} (relative) away from the minimum of "
+            f"{INCOMPLETE} the parameters were {step.stationarity_before:.1e} (relative) away from the minimum of "
             "their training problem, and this form keeps that; form='remain_gradient' does not."
         )
     if not earlier(model).get("complete_as_given", True):
-        said.append(f"{_INCOMPLETE} an earlier step on this model was not.")
+        said.append(f"{INCOMPLETE} an earlier step on this model was not.")
     return said
 
 
@@ -262,7 +246,7 @@ def _still_there(model: Forecaster, request: Request) -> list[str]:
     if len(request.frozen):
         first = request.timestamps[int(request.frozen[0])]
         said.append(
-            f"{_INCOMPLETE} {len(request.frozen)} of the {len(request.rows)} rows asked for (the first is {first}) "
+            f"{INCOMPLETE} {len(request.frozen)} of the {len(request.rows)} rows asked for (the first is {first}) "
             "trained the extractor, which is frozen and was not changed. Fit the network anew on data without them."
         )
     names = model.card.load_names
@@ -275,7 +259,7 @@ def _still_there(model: Forecaster, request: Request) -> list[str]:
         held = np.isin(kept[:, None] - np.array(lag["hours"]), request.rows).any(axis=1)
         if held.any():
             said.append(
-                f"{_INCOMPLETE} {Lag(**lag)}, so forgotten loads are still features of {int(held.sum())} other "
+                f"{INCOMPLETE} {Lag(**lag)}, so forgotten loads are still features of {int(held.sum())} other "
                 "training rows. Fit without this feature, or anew on data without these loads."
             )
     return said

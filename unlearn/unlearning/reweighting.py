@@ -15,12 +15,13 @@ from unlearn.checks import FloatArray, IntArray, as_floats, require_finite
 from unlearn.criteria import Criterion, make_criterion, require_base
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
+from unlearn.data.splits import evaluation_rows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
 from unlearn.unlearning.gains import doubtful_gain, unseen_seasons
-from unlearn.unlearning.result import Forgotten, concluded, evaluation_rows, resolve, why_incomplete
+from unlearn.unlearning.result import Forgotten, concluded, resolve, why_incomplete
 from unlearn.unlearning.steps import (
     Step,
     Update,

@@ -29,12 +29,12 @@ from unlearn.checks import (
 )
 from unlearn.criteria import Criterion, make_criterion, require_base
 from unlearn.data import LoadDataset
+from unlearn.data.splits import evaluation_rows
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions
-from unlearn.unlearning.result import evaluation_rows
 from unlearn.unlearning.steps import common_forgotten
 
 #: Rows whose removal makes a criterion worse, and those whose removal makes it better.

@@ -162,7 +162,7 @@ class Step:
         return replace(self, theta=head.reshape(-1), sums=None if self.sums is None else self.sums.without(outputs))
 
 
-def _groups(model: Forecaster, outputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+def groups_of(model: Forecaster, outputs: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Outputs that share their weights: (weights (n,), positions). One group unless single loads were forgotten."""
     if not len(outputs):
         return []
@@ -252,7 +252,7 @@ def newton_step(
     theta, head, weights = model.theta, model.head.clone(), model.weights.clone()
     solves: list[dict[str, float | str]] = []
     stationarity_before = 0.0
-    for before, group in _groups(model, outputs):
+    for before, group in groups_of(model, outputs):
         update = newton_update(objective, theta, rows, form, ihvp, before)
         head[group] = update.theta.reshape(head.shape)[group]
         weights[:, group] = update.weights[:, None]
@@ -279,7 +279,7 @@ def require_trained(model: Forecaster) -> None:
 def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, outputs: Tensor) -> Tensor:
     """The head that refitting those outputs, each with rows left, on what remains gives, shape (P,)."""
     head = model.head.clone()
-    for before, group in _groups(model, outputs):
+    for before, group in groups_of(model, outputs):
         head[group] = retrain(objective, rows, before).reshape(head.shape)[group]
     return head.reshape(-1)
 

@@ -1,0 +1,165 @@
+"""Who is in the loads at each hour, and the exact sums that follow from it.
+
+Members of class g at load b number n_bg and use S_bg; r_bg objectors are filled from the mean of their class, q_b by
+rescaling their load. What models may learn of a load, in kWh, is
+
+    S_b + Σ_g r_bg S_g / n_g + q_b S_b / n_b,      S_b = Σ_g S_bg, S_g = Σ_b S_bg, n alike,
+
+over the members that remain now, hour by hour; its physical load is the sum over all that have not left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.checks import BoolArray, FloatArray, IntArray
+from unlearn.errors import InputError
+from unlearn.households.meters import Meters, Readings
+
+#: What a customer is to the loads in an hour: in them; gone; or objecting, with what takes the place of its readings.
+PRESENT, LEFT, WITHOUT, CLASS_MEAN, RESCALED = range(5)
+States = NDArray[np.int8]
+
+#: Members below which a class's mean says too much of each of them.
+LEAST_MEMBERS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """States of customers, and sums over those in each state.
+
+    Attributes:
+        load_of: position of each customer's load, shape (C,).
+        sums_kwh: S_bg, energy of those present, shape (H, B, G); sums of readings have no rounding error.
+        members: n_bg, shape (H, B, G).
+        filled: r_bg, shape (H, B, G).
+        rescaled: q_b, shape (H, B).
+        physical_kwh: energy of all that have not left, shape (H, B).
+        states: of customers that are not present throughout, by position: a state per hour, shape (H,).
+    """
+
+    load_of: IntArray
+    sums_kwh: FloatArray
+    members: IntArray
+    filled: IntArray
+    rescaled: IntArray
+    physical_kwh: FloatArray
+    states: Mapping[int, States] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, meters: Meters, load_of: IntArray, n_loads: int) -> Roster:
+        """Sum up meters, block by block, all customers present."""
+        shape = (len(meters.hours), n_loads, len(meters.segments))
+        empty = cls(
+            load_of,
+            np.zeros(shape),
+            np.zeros(shape, dtype=np.int64),
+            np.zeros(shape, dtype=np.int64),
+            np.zeros(shape[:2], dtype=np.int64),
+            np.zeros(shape[:2]),
+        )
+        for where, kwh in meters.blocks("sums of meters"):
+            empty._count(meters, where, kwh, alive(meters, where), 1)
+            for load, rows in _grouped(load_of[where]):
+                empty.physical_kwh[:, load] += kwh[rows].sum(axis=0, dtype=np.float64)
+        return empty
+
+    def _count(self, meters: Meters, where: IntArray, kwh: Readings | FloatArray, hours: BoolArray, sign: int) -> None:
+        """Add customers to those present in some of their hours (k, H), or take them away. For fresh arrays alone."""
+        n_classes = self.sums_kwh.shape[2]
+        for place, rows in _grouped(self.load_of[where] * n_classes + meters.segment[where]):
+            b, g = divmod(place, n_classes)
+            self.sums_kwh[:, b, g] += sign * np.where(hours[rows], kwh[rows], 0).sum(axis=0, dtype=np.float64)
+            self.members[:, b, g] += sign * hours[rows].sum(axis=0)
+
+    def states_of(self, meters: Meters, where: IntArray) -> States:
+        """State of customers at each hour, shape (k, H); outside of their lives, too, they count as present."""
+        none = np.zeros(len(meters.hours), dtype=np.int8)
+        return np.stack([self.states.get(int(i), none) for i in where])
+
+    def changed(self, meters: Meters, where: IntArray, hours: BoolArray, state: int) -> Roster:
+        """The roster after customers go over to a state in some hours.
+
+        Args:
+            meters: the meters that were summed up.
+            where: positions of the customers.
+            hours: which hours are meant, shape (H,).
+            state: LEFT, or one of an objector.
+        """
+        other = replace(
+            self,
+            **{
+                name: getattr(self, name).copy()
+                for name in ("sums_kwh", "members", "filled", "rescaled", "physical_kwh")
+            },
+            states=dict(self.states),
+        )
+        for part in np.array_split(where, max(1, -(-len(where) // 256))):
+            before = self.states_of(meters, part)
+            moved = alive(meters, part) & hours & (before != state) & (before != LEFT)
+            kwh = meters.series(part)
+            other._count(meters, part, kwh, moved & (before == PRESENT), -1)
+            for kind, sign in ((before == CLASS_MEAN, -1), (np.full(before.shape, state == CLASS_MEAN), 1)):
+                for place, rows in _grouped(self.load_of[part] * self.filled.shape[2] + meters.segment[part]):
+                    b, g = divmod(place, self.filled.shape[2])
+                    other.filled[:, b, g] += sign * (moved & kind)[rows].sum(axis=0)
+            for kind, sign in ((before == RESCALED, -1), (np.full(before.shape, state == RESCALED), 1)):
+                for b, rows in _grouped(self.load_of[part]):
+                    other.rescaled[:, b] += sign * (moved & kind)[rows].sum(axis=0)
+            if state == LEFT:
+                for b, rows in _grouped(self.load_of[part]):
+                    other.physical_kwh[:, b] -= np.where(moved[rows], kwh[rows], 0.0).sum(axis=0)
+            for i, own in zip(part.tolist(), np.where(moved, np.int8(state), before), strict=True):
+                other.states[i] = own  # type: ignore[index]
+        return other
+
+    def known_kwh(self) -> FloatArray:
+        """What models may learn of each load, shape (H, B).
+
+        Raises:
+            InputError: a class whose mean fills a gap has too few members left.
+        """
+        by_load = self.sums_kwh.sum(axis=2)
+        known = by_load.copy()
+        if self.filled.any():
+            totals, members = self.sums_kwh.sum(axis=1), self.members.sum(axis=1)
+            needed = self.filled.any(axis=1)
+            if (members[needed] < LEAST_MEMBERS).any():
+                hour, g = (int(i) for i in np.argwhere(needed & (members < LEAST_MEMBERS))[0])
+                raise TooFewError(hour, g, int(members[hour, g]))
+            mean = totals / np.maximum(members, 1)
+            known += (self.filled * mean[:, None, :]).sum(axis=2)
+        if self.rescaled.any():
+            known += self.rescaled * by_load / np.maximum(self.members.sum(axis=2), 1)
+        return known
+
+    def gone(self, meters: Meters) -> IntArray:
+        """Positions of customers with no hour left in which they are present."""
+        lost = [i for i, own in self.states.items() if (own[meters.first[i] : meters.end[i]] != PRESENT).all()]
+        return np.array(sorted(lost), dtype=np.int64)
+
+
+class TooFewError(InputError):
+    """A class has too few members for its mean; carries hour, class and number."""
+
+    def __init__(self, hour: int, segment: int, members: int) -> None:
+        super().__init__(f"class {segment}: expected at least {LEAST_MEMBERS} members, got {members}")
+        self.hour, self.segment, self.members = hour, segment, members
+
+
+def alive(meters: Meters, where: IntArray) -> BoolArray:
+    """Hours of customers' lives, shape (k, H)."""
+    hour = np.arange(len(meters.hours))
+    return (hour >= meters.first[where][:, None]) & (hour < meters.end[where][:, None])
+
+
+def _grouped(labels: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """Each label that occurs, and where."""
+    order = np.argsort(labels, kind="stable")
+    for part in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        if len(part):
+            yield int(labels[part[0]]), part
