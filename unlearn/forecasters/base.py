@@ -28,10 +28,17 @@ def make_card(
     l2: float = 0.0,
     settings: dict[str, Any] | None = None,
     history: dict[str, Any] | None = None,
+    extractor: dict[str, str] | None = None,
 ) -> ModelCard:
-    """Describe a model fitted on `dataset`; `..._rows` say which rows feature scaler and choice of columns saw."""
+    """Describe a model fitted on `dataset`.
+
+    `..._rows` say which rows feature scaler and choice of columns saw; `extractor` what is to be said of one that was
+    fitted elsewhere.
+    """
     fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
-    if head_rows == "sensitive":
+    if extractor is not None:
+        learnt = [extractor]
+    elif head_rows == "sensitive":
         core = f"core ({len(dataset.split.core)} training rows; none of them is forgotten)"
         learnt = [{"name": "extractor and feature scaler", "fitted_on": core, "description": "frozen"}]
     elif head_rows == NO_ROWS:

@@ -1,11 +1,13 @@
-"""Forecasters on networks, CNN or MLP-Mixer: a frozen extractor under an analytic head, or the whole network trained
-for a criterion on the rows that remain.
+"""Forecasters on networks, CNN or MLP-Mixer: a frozen extractor, fitted on this data set or another, under an analytic
+head; or the whole network trained for a criterion on the rows that remain.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from unlearn.errors import InputError
 from unlearn.forecasters.base import FROZEN, NO_ROWS, UNUSED, Forecaster, ModelCard, make_card
 from unlearn.forecasters.extractors import N_FEATURES
 from unlearn.forecasters.head import HeadObjective
+from unlearn.forecasters.origin import as_fitted, origin_of, require_elsewhere
 from unlearn.forecasters.specs import Network, TrainingOptions, network_named
 from unlearn.forecasters.training import RowLoss, n_watched, train_network
 from unlearn.grid import GridCase, OperatingCost
@@ -28,8 +31,9 @@ from unlearn.grid import GridCase, OperatingCost
 class NetworkForecaster(Forecaster):
     """`ŷ = W [φ(x), 1]` with an extractor φ that is frozen.
 
-    Either only W has seen the sensitive rows (section IV-B), or the whole network was trained for a criterion
-    (`fit_network(loss=...)`): W is then no minimiser over rows, there is nothing to unlearn, and that is refused.
+    Only W has seen the sensitive rows (section IV-B), or any row at all (`fit_network(extractor_from=...)`). Or the
+    whole network was trained for a criterion (`fit_network(loss=...)`): W is then no minimiser over rows, there is
+    nothing to unlearn, and that is refused.
     """
 
     # Float64 products of an extractor differ in their last bits between batches (measured: 8e-16).
@@ -87,12 +91,18 @@ def fit_network(
     loss: str | Criterion | None = None,
     grid: OperatingCost | GridCase | str | None = None,
     rows: Rows | None = None,
+    extractor_from: LoadDataset | Forecaster | None = None,
 ) -> Forecaster:
-    """Train an extractor on the core rows, freeze it, fit the last layer on the sensitive rows; or, with `loss`, train
-    the whole network for a criterion.
+    """Train an extractor on the core rows, freeze it, fit the last layer on the sensitive rows; with `extractor_from`,
+    train it on another data set; or, with `loss`, train the whole network for a criterion.
 
     Inputs and, while the extractor trains, targets are standardised with core rows only, so that nothing but the head
     has seen the sensitive rows. The core is hours of the same customers: what the extractor learnt there stays.
+
+    With `extractor_from`, all training rows of that other data set train the extractor and its scalers, and the head
+    is fitted on all training rows of this one, core and sensitive. Nothing but the head has seen any of them, so what
+    `forget` removes from the head is gone from the network. The other data set may be of simulated customers, a
+    synthetic release, or another utility.
 
     With `loss`, core and sensitive rows are one: all that is fitted is fitted on `rows`, and forgetting some of them
     means training anew on the others. That is what unlearning is compared with. See `fit_whole_network`.
@@ -107,14 +117,32 @@ def fit_network(
             `Weighted({OperatingCostCriterion(grid): 1, MSE(): 1000})`, that the whole network is trained for.
         grid: what a criterion by name is priced on, if it is priced: "cost" is. The others look at no grid.
         rows: with `loss`, training rows of the data set in any form that `forget` takes; None means all of them.
+        extractor_from: data set to train the extractor on, with as many loads and the same features; or a network that
+            was fitted to such data, whose extractor and feature scaler are taken as they are. It keeps no loads and no
+            customers, so whether it saw some of this data set under another fingerprint, such as that of another
+            split, is for the caller to know. Nothing is trained then, and `seed` has no effect.
 
     Raises:
         SingularHessianError: extracted features are linearly dependent.
-        InputError: `rows` without a loss, or not among the training rows; l2 with a loss; what the criterion refuses.
-        MismatchError: loads are per unit of another base than the grid's.
+        InputError: `rows` without a loss, or not among the training rows; l2 with a loss; what the criterion refuses;
+            `extractor_from` with a loss or rows, or of this very data set or its customers.
+        MismatchError: loads are per unit of another base than the grid's, or `extractor_from` has other loads or
+            features.
         ConvergenceError: training diverged.
     """
     spec = network_named(architecture)(l2, training or TrainingOptions())
+    if extractor_from is not None:
+        if loss is not None or rows is not None:
+            raise InputError(
+                "extractor_from: expected neither loss nor rows with it, for the head is fitted to all training rows "
+                f"by least squares; got {'rows' if loss is None else 'a loss'}. Leave that out, or extractor_from."
+            )
+        if training is not None and not isinstance(extractor_from, LoadDataset):
+            raise InputError(
+                "training: expected none with a forecaster in extractor_from, whose extractor is taken as it is; got "
+                "some. Pass the data set to train on instead."
+            )
+        return fit_head_on_extractor_of(spec, dataset, extractor_from, seed)
     if loss is not None:
         return fit_whole_network(spec, dataset, make_criterion(loss, grid), rows, seed)
     if rows is not None:
@@ -135,13 +163,7 @@ def _untrained(spec: Network, dataset: LoadDataset, seed: int) -> tuple[nn.Modul
 
 def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Forecaster:
     """Train the extractor of a spec, freeze it, fit the head; see `fit_network`."""
-    core = dataset.split.core
-    scaler = StandardScaler.fit(dataset.features[core], skip=len(CALENDAR_NAMES))
-    target_scaler = StandardScaler.fit(dataset.load_pu[core])
-    inputs = scaler(torch.from_numpy(dataset.features[core])).float()
-    targets = target_scaler(torch.from_numpy(dataset.load_pu[core])).float()
-    extractor, last = _untrained(spec, dataset, seed)
-    history = train_network(nn.Sequential(extractor, last), inputs, targets, spec.training, seed)
+    extractor, scaler, history = _trained_extractor(spec, dataset, dataset.split.core, seed)
     card = make_card(
         spec.name,
         dataset,
@@ -151,6 +173,59 @@ def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Fo
         l2=spec.l2,
         settings={"training": asdict(spec.training)},
         history=history,
+    )
+    return NetworkForecaster(card, extractor, scaler).fitted_to(dataset)
+
+
+def _trained_extractor(
+    spec: Network, dataset: LoadDataset, rows: IntArray, seed: int
+) -> tuple[nn.Module, StandardScaler, dict[str, Any]]:
+    """An extractor and its feature scaler, fitted with a last layer on these rows alone, and how training went."""
+    scaler = StandardScaler.fit(dataset.features[rows], skip=len(CALENDAR_NAMES))
+    target_scaler = StandardScaler.fit(dataset.load_pu[rows])
+    inputs = scaler(torch.from_numpy(dataset.features[rows])).float()
+    targets = target_scaler(torch.from_numpy(dataset.load_pu[rows])).float()
+    extractor, last = _untrained(spec, dataset, seed)
+    history = train_network(nn.Sequential(extractor, last), inputs, targets, spec.training, seed)
+    return extractor, scaler, history
+
+
+def fit_head_on_extractor_of(
+    spec: Network, dataset: LoadDataset, source: LoadDataset | Forecaster, seed: int
+) -> Forecaster:
+    """Train the extractor of a spec on another data set, or take a network's; fit the head on all training rows.
+
+    See `fit_network`, which calls it `extractor_from`.
+    """
+    if not isinstance(source, LoadDataset | NetworkForecaster):
+        raise InputError(
+            f"extractor_from: expected a LoadDataset, or a forecaster with an extractor, got {type(source).__name__}. "
+            "Pass the data set to train the extractor on, or what fit_network made of it."
+        )
+    known = source if isinstance(source, LoadDataset) else source.card
+    require_elsewhere(dataset, known)
+    if isinstance(source, LoadDataset):
+        extractor, scaler, history = _trained_extractor(spec, source, source.split.train, seed)
+        training = asdict(spec.training)
+    else:
+        if source.card.kind != spec.name:
+            raise InputError(
+                f"architecture: expected {source.card.kind!r}, that of the forecaster in extractor_from; got "
+                f"{spec.name!r}."
+            )
+        # Copies, so that moving one model to another device leaves the other where it is.
+        extractor, scaler = copy.deepcopy(source.extractor), copy.deepcopy(source.scaler)
+        training, history, seed = source.card.settings.get("training", {}), source.card.history, source.card.seed
+    card = make_card(
+        spec.name,
+        dataset,
+        head_rows="train",
+        scaler_rows="another data set",
+        seed=seed,
+        l2=spec.l2,
+        settings={"training": training, "extractor_from": origin_of(known)},
+        history=history,
+        extractor=as_fitted(dataset, known),
     )
     return NetworkForecaster(card, extractor, scaler).fitted_to(dataset)
 
