@@ -1,0 +1,194 @@
+"""Tables of the page on customers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unlearn.reporting.verdict import Spread, over_seeds, select, write
+from unlearn.studies.customers.bearing import YEAR_H
+from unlearn.studies.customers.options import LINEAR
+from unlearn.studies.customers.table import AUDITED, CASE_NAMES, FORECASTER_LABELS, CustomersTable, median, pm, range_of
+
+UNITS = {"cost": "cost [money/h]", "mape": "MAPE [points]", "mse": "MSE [10⁻⁶ p.u.²]"}
+
+
+def refusal_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """Requests that the library refused, and those that would be the same as another."""
+    own = select(table.records, part="refusal", forecaster=LINEAR)
+    rows = []
+    for key, same in own.groupby(["selection", "proportion", "why"], sort=False):
+        choice, share, why = key if isinstance(key, tuple) else (key, 0.0, "")
+        cases = [CASE_NAMES[case] for case in table.cases if case in set(same["case"])]
+        seeds = same["seed"].nunique()
+        rows.append(
+            {
+                "removed": str(choice),
+                "share": f"{100 * float(str(share)):g} %",
+                "case": ", ".join(cases),
+                "why": str(why),
+            }
+            | {"seeds": str(seeds)}
+        )
+    return rows
+
+
+def audit_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per kind of model: AUC over targets."""
+    rows = []
+    for name in AUDITED:
+        own = select(table.records, part="audit", method=name, metric="auc")
+        if own.empty:
+            continue
+        rows.append(
+            {
+                "model": name,
+                "mean AUC": write(own["value"].mean(), ".3f"),
+                "least": write(own["value"].min(), ".3f"),
+                "largest": write(own["value"].max(), ".3f"),
+                "intervals that hold 0.5": f"{int(((own['low'] <= 0.5) & (own['high'] >= 0.5)).sum())} of {len(own)}",
+                "pairs": str(int(own["pairs"].iloc[0])),
+            }
+        )
+    return rows
+
+
+def cost_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per case and share: change of the cost, tuned, MAPE, bias, seconds."""
+    rows = []
+    for case in table.cases:
+        for share in table.shares:
+            added = table.added(case, share=share)
+            if added is None:
+                continue
+            stale = table.added(case, share=share, method="stale") if case == "leaves" else None
+            tuned = table.added(case, share=share, method="forgotten_tuned", against="original_tuned")
+            rows.append(
+                {
+                    "request": f"{CASE_NAMES[case]}, {100 * share:g} %",
+                    "customers": str(table.removed(share=share)),
+                    "change [%]": pm(added, sign=True),
+                    "tuned [%]": pm(tuned, sign=True) if tuned else "–",
+                    "stale [%]": pm(stale, sign=True) if stale else "–",
+                    "cost [money/h]": pm(table.spread(table.cell(case, share=share))),
+                    "MAPE [%]": pm(table.spread(table.cell(case, share=share, metric="mape"))),
+                    "bias [%]": pm(table.spread(table.cell(case, share=share, metric="bias")), sign=True),
+                    "seconds": pm(table.spread(table.cell(case, share=share, metric="seconds"))),
+                }
+            )
+    return rows
+
+
+def segment_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per case: money a year of a customer of each segment."""
+    rows = []
+    for case in table.cases:
+        means = {segment: table.by_segment(case, segment) for segment in table.segments}
+        if not any(means.values()):
+            continue
+        own = [found.mean for found in means.values() if found]
+        ratio = max(own, key=abs) / np.mean(own) if np.mean(own) else np.nan
+        rows.append(
+            {"request": CASE_NAMES[case]}
+            | {f"{segment} [money/year]": pm(found, sign=True) for segment, found in means.items()}
+            | {"largest / mean": write(float(ratio), ".3g")}
+            | {"objectors bear [%]": pm(table.division("borne_by_removed", case, factor=100))}
+        )
+    return rows
+
+
+def bus_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per bus: its change of the cost in each case, and MAPE."""
+    changes = {case: table.by_bus(case) for case in table.cases}
+    changes = {case: own for case, own in changes.items() if len(own)}
+    before = select(table.records, part="bus", method="original", metric="mape", forecaster=LINEAR)
+    rows = []
+    for bus in before["bus"].unique():
+        row = {"bus": str(bus), "MAPE before [%]": pm(over_seeds(select(before, bus=bus)))}
+        for case, own in changes.items():
+            row[f"{CASE_NAMES[case]} [money/h]"] = pm(Spread.of(own.loc[bus].to_numpy()), sign=True)
+        for case in [own for own in ("class_mean", "objects") if own in changes][:1]:
+            found = table.by_bus(case, "mape")
+            row[f"MAPE, {CASE_NAMES[case]} [%]"] = pm(Spread.of(found.loc[bus].to_numpy()))
+        rows.append(row)
+    return rows
+
+
+def choice_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per choice and case: change of the cost by share."""
+    rows = []
+    for choice in table.choices:
+        for case in table.cases:
+            found = {share: table.added(case, choice, share) for share in table.shares}
+            if any(found.values()):
+                cells = {f"{100 * share:g} % [%]": pm(own, sign=True) for share, own in found.items()}
+                rows.append({"removed": choice, "request": CASE_NAMES[case], **cells})
+    return rows
+
+
+def worth_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per criterion and request: distribution of the worth of single customers."""
+    rows = []
+    wanted = [
+        ("objects, gap left (influence)", {"term": "model"}),
+        ("leaves (influence)", {"term": "leaves"}),
+        *((f"{CASE_NAMES[case]} (removed)", {"case": case}) for case in ("objects", "class_mean", "rescale")),
+    ]
+    for criterion in ("cost", "mape", "mse"):
+        for label, how in wanted:
+            own = table.worth(criterion, **how)
+            if own.empty:
+                continue
+            scale = 1e6 if criterion == "mse" else 1.0
+            values = scale * own["value"]
+            year = YEAR_H * values.median() / table.households if criterion == "cost" else np.nan
+            rows.append(
+                {
+                    "criterion": UNITS[criterion],
+                    "request": label,
+                    "median": write(values.median(), ".3g"),
+                    "5 %": write(float(np.quantile(values, 0.05)), ".3g"),
+                    "95 %": write(float(np.quantile(values, 0.95)), ".3g"),
+                    "largest": write(values.max(), "short"),
+                    "negative": f"{write(100 * (values < 0).mean(), '.2g')} %",
+                    "Spearman with energy": write(table.with_size(own), ".2f"),
+                    "a year [money]": write(YEAR_H * values.median(), "short") if criterion == "cost" else "–",
+                    "a year and household": write(year, ".2g"),
+                }
+            )
+    return rows
+
+
+def segment_worth_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """The same of the cost, by segment."""
+    rows = []
+    for label, how in (("gap left (influence)", {"term": "model"}), ("class mean (removed)", {"case": "class_mean"})):
+        for segment, own in table.worth("cost", **how).groupby("segment", sort=True):
+            rows.append(
+                {
+                    "segment": str(segment),
+                    "gap": label,
+                    "customers": str(own["customer"].nunique()),
+                    "median [money/h]": median(own),
+                    "5 to 95 %": range_of(own),
+                    "negative": f"{write(100 * (own['value'] < 0).mean(), '.2g')} %",
+                }
+            )
+    return rows
+
+
+def forecaster_rows(table: CustomersTable) -> list[dict[str, str]]:
+    """A row per forecaster: completeness, error and cost, and what the main share adds."""
+    rows = []
+    for kind in table.forecasters:
+        done, n, far = table.complete(kind)
+        row = {
+            "forecaster": FORECASTER_LABELS.get(kind, kind),
+            "complete": f"{done} of {n}",
+            "largest distance to a refit": write(far, ".1g"),
+            "MAPE before [%]": pm(table.spread(table.original("mape", forecaster=kind))),
+            "cost before [money/h]": pm(table.spread(table.original("cost", forecaster=kind))),
+        }
+        for case in table.cases:
+            row[f"{CASE_NAMES[case]} [%]"] = pm(table.added(case, forecaster=kind), sign=True)
+        rows.append(row)
+    return rows

@@ -1,0 +1,367 @@
+"""What forgetting customers costs, who pays, and what one customer's data is worth, in sentences and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, counted, select, write
+from unlearn.studies.customers.options import CNN, LINEAR
+from unlearn.studies.customers.rows import (
+    audit_rows,
+    bus_rows,
+    choice_rows,
+    cost_rows,
+    forecaster_rows,
+    refusal_rows,
+    segment_rows,
+    segment_worth_rows,
+    worth_rows,
+)
+from unlearn.studies.customers.table import AUDITED, CustomersTable, interval, median, pm, range_of, signed
+
+QUESTION = "What does it cost to forget customers, who pays, and what is one customer's data worth?"
+#: Distance to a refit up to which forgetting and refitting are the same but for rounding.
+SAME = 1e-6
+
+
+def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Page:
+    """The page's contents.
+
+    Args:
+        records: of `study_customers`.
+        figures: figures or PNG files by the names of `unlearn.studies.customers.report.FIGURES`.
+    """
+    table = CustomersTable(records)
+    shown = {name: [(captions(table)[name], file)] for name, file in (figures or {}).items()}
+    return Page(
+        QUESTION,
+        forgotten_wholly(table).answer,
+        headline(table),
+        about(table),
+        captions(table)["share"],
+        [
+            Block(figures=shown.get("share", [])),
+            Block(figures=shown.get("bus", [])),
+            Block(figures=shown.get("worth", [])),
+            Block("For a privacy officer", rows=answer_rows(privacy_answers(table), "question"), texts=3),
+            Block(
+                "What still depends on a forgotten customer",
+                points=limitations(table),
+                note="The library's own list, which goes with each request. Read it before you certify a deletion.",
+            ),
+            Block(
+                rows=refusal_rows(table), texts=4,
+                folded=f"{counted(len(select(records, part='refusal')), 'request')} refused or not made",
+            ),
+            Block("For a grid operator", points=operator_points(table)),
+            Block("Cost by request", rows=cost_rows(table), texts=1, note=_COST_NOTE),
+            Block("Who pays: segments", rows=segment_rows(table), texts=1, note=_SEGMENT_NOTE),
+            Block(rows=bus_rows(table), texts=1, folded="Every bus"),
+            Block("Who is removed", rows=choice_rows(table), texts=2, note=_CHOICE_NOTE),
+            Block("Worth of one customer's data", points=worth_points(table), rows=worth_rows(table), texts=2,
+                  note=_WORTH_NOTE),
+            Block(rows=segment_worth_rows(table), texts=2, folded="Worth by segment"),
+            Block("Forecasters", rows=forecaster_rows(table), texts=1, note=_FORECASTER_NOTE),
+            Block("Audit", rows=audit_rows(table), texts=1, note=_AUDIT_NOTE),
+        ],
+        measured=[*_MEASURED, _weather(table)],
+        limits=_LIMITS,
+        internal=True,
+    )  # fmt: skip
+
+
+def summarise(records: pd.DataFrame) -> list[str]:
+    """The answer, and what a privacy officer and a grid operator are told, as sentences."""
+    table = CustomersTable(records)
+    answer = f"{forgotten_wholly(table).answer.capitalize()}: {headline(table)}"
+    return [about(table), answer, *map(str, privacy_answers(table)), *operator_points(table), *worth_points(table)]
+
+
+def about(table: CustomersTable) -> str:
+    """What was measured on what."""
+    own = table.about
+    return (
+        f"{int(own['n_customers'])} customers of {own['data']} on the {own['grid']} grid, "
+        f"{counted(table.seeds, 'seed')} of their assignment to buses; means ± standard deviations over seeds."
+    )
+
+
+def headline(table: CustomersTable) -> str:
+    """The sentence that the page opens with, after its yes or no."""
+    n, main = table.removed(), table.main
+    parts = [
+        f"{counted(n, 'customer')} of {int(table.about['n_customers'])} ({100 * main:g} %) "
+        f"{'can be' if forgotten_wholly(table).answer == YES else 'were'} forgotten wholly"
+        if forgotten_wholly(table).answer == YES
+        else f"{counted(n, 'customer')} of {int(table.about['n_customers'])} ({100 * main:g} %) were forgotten"
+    ]
+    filled, gap = _filled(table), table.added("objects")
+    costs = []
+    if gap:
+        costs.append(f"{signed(gap)} where their gap is left")
+    if filled and (added := table.added(filled)):
+        tuned = table.added(filled, method="forgotten_tuned", against="original_tuned")
+        after = f" ({signed(tuned)} after tuning)" if tuned else ""
+        costs.append(f"{signed(added)} where {_FILLS[filled]} fills it{after}")
+    if costs:
+        parts.append(f"if they object, the cost of forecast errors changes by {' and by '.join(costs)}")
+    case = filled or "objects"
+    if worst := table.worst_share(case):
+        parts.append(f"3 of {len(table.by_bus(case))} buses bear {pm(worst.times(100))} % of what is added")
+    worth = table.worth("cost", term="model")
+    if len(worth):
+        said = f"one customer's data is worth {median(worth)} money/h in the median where nothing fills the gap"
+        if filled and len(own := table.worth("cost", case=filled)):
+            said += f", {median(own)} money/h where {_FILLS[filled]} does"
+        parts.append(said)
+    return "; ".join(parts) + "."
+
+
+_FILLS = {"class_mean": "the mean of their class", "rescale": "a rescaled load"}
+
+
+def _filled(table: CustomersTable) -> str:
+    """The case in which something that holds nobody's data fills the gap."""
+    return next((case for case in ("class_mean", "rescale") if table.added(case)), "")
+
+
+# For a privacy officer.
+
+
+def forgotten_wholly(table: CustomersTable) -> Answer:
+    """Whether the linear forecaster forgets customers wholly: complete, equal to a refit, and not told by an attack."""
+    done, n, far = table.complete()
+    asked = "Are customers forgotten wholly?"
+    if not n:
+        return Answer(asked, UNCLEAR, "every request was refused.")
+    same = f"the parameters differ from those of a refit by at most {write(far, '.1g')} (relative)"
+    if done < n or far > SAME:
+        return Answer(asked, NO, f"{done} of {n} requests are complete; {same}.")
+    told, control = table.audit("forgotten, both models shown"), table.audit("positive control")
+    if told is None or control is None:
+        return Answer(asked, UNCLEAR, f"all {n} requests are complete and {same}, but no attack was tried.")
+    if told.low > 0.5 or told.high < 0.5:
+        return Answer(asked, NO, f"an attack tells forgotten customers, AUC {told.text('.2f')}.")
+    return Answer(asked, YES, f"all {n} requests of the linear forecaster are complete, and {same}.")
+
+
+def privacy_answers(table: CustomersTable) -> list[Answer]:
+    """Answers to what a privacy officer asks."""
+    found = [forgotten_wholly(table)]
+    told, control, alone = (table.audit(name) for name in (*AUDITED[2:3], AUDITED[0], AUDITED[1]))
+    if told and control and alone:
+        finds = alone.low > 0.5
+        works = told.low > 0.5
+        answer = YES if finds else NO if works else UNCLEAR
+        targets = int(select(table.records, part="audit", method="forgotten", metric="auc")["target"].nunique())
+        why = (
+            f"an attack that tells models with a customer from models without it (AUC {interval(told)}) is at "
+            f"{interval(control)} after forgetting, where guessing is 0.5; shown both models of a pair, "
+            f"{interval(alone)}; {counted(targets, 'customer')}."
+        )
+        found.append(Answer("Can an attacker tell that a forgotten customer was there?", answer, why))
+    network = [own for own in table.forecasters if own == CNN]
+    if network:
+        done, n, _ = table.complete(CNN)
+        why = (
+            f"{done} of {n} requests are complete: the extractor was trained on hours that the customers are part of. "
+            "An extractor of other customers' data ends that."
+        )
+        found.append(Answer("Does the network forget, too, if its extractor saw the customers?", NO, why))
+    for kind, name in (("load", "bus"), ("class", "class")):
+        sizes = table.groups(kind)
+        if len(sizes):
+            meets = sizes["meets_15_15"]
+            answer = YES if meets.all() else NO
+            plural = "buses" if name == "bus" else "classes"
+            smallest = counted(int(sizes["customers"].min()), "customer")
+            why = (
+                f"{write(meets.groupby('seed').sum().mean(), '.3g')} of {len(sizes) // table.seeds} {plural} in the "
+                f"mean over seeds; the smallest has {smallest}, the largest share of one "
+                f"customer is {write(100 * sizes['largest_share'].max(), '.2g')} %."
+            )
+            found.append(Answer(f"Does every {name} meet the 15/15 rule?", answer, why))
+    return found
+
+
+def limitations(table: CustomersTable) -> list[str]:
+    """What the library lists with the main requests."""
+    own = select(table.records, part="limitation", forecaster=LINEAR)
+    return [str(said) for said in own["why"].unique()] if len(own) else []
+
+
+# For a grid operator.
+
+
+def operator_points(table: CustomersTable) -> list[str]:
+    """What a grid operator is told."""
+    points = []
+    base, perfect = table.spread(table.error_cost()), table.spread(table.original("cost", "perfect"))
+    if base and perfect:
+        tuned = table.spread(table.error_cost("", method="original_tuned"))
+        points.append(
+            f"Before anybody is forgotten, forecast errors cost {pm(base)} money/h above the {pm(perfect)} money/h of "
+            "a perfect forecast" + (f"; one number, tuned for the cost, lowers that to {pm(tuned)}." if tuned else ".")
+        )
+    said = []
+    for case in ("objects", "class_mean", "rescale"):
+        if added := table.added(case):
+            tuned = table.added(case, method="forgotten_tuned", against="original_tuned")
+            after = f" (tuned before and after: {signed(tuned)})" if tuned else ""
+            said.append(f"{signed(added)} if {_WHERE[case]}{after}")
+    if said:
+        points.append(f"When {100 * table.main:g} % of the customers object, errors cost {', '.join(said)}.")
+    kept = table.added("leaves", against="stale")
+    if kept:
+        tuned = table.added("leaves", method="forgotten_tuned", against="stale_tuned")
+        points.append(
+            f"When they leave, the forgotten model's errors cost {signed(kept)} against the old model on the new loads"
+            + (f"; both tuned, {signed(tuned)}" if tuned else "")
+            + ". The old model forecasts loads that are gone, which is too much, and too much is cheap: storing costs "
+            "a fifth of shedding."
+        )
+    case = _filled(table) or "objects"
+    if (worst := table.worst_share(case)) and (own := table.division("borne_by_removed", case, factor=100)):
+        points.append(
+            f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {len(table.by_bus(case))} buses bear "
+            f"{pm(worst.times(100))} % of what is added. Those who objected bear {pm(own)} % of the change, "
+            "the others the rest."
+        )
+    return points
+
+
+_WHERE = {
+    "objects": "their gap is left",
+    "class_mean": "the mean of their class fills it",
+    "rescale": "the load is rescaled by their number",
+}
+_COST_NOTE = (
+    "Change of the cost of forecast errors (operating cost above that of a perfect forecast of the same physical load) "
+    "against the model before, in percent; customers drawn at random. Tuned: scaled by one number, before and after. "
+    "Stale: the old model on the new loads."
+)
+_SEGMENT_NOTE = (
+    "Change of the operating cost, money a year of each customer who still takes energy: buses' shares by the gradient "
+    "along the path of forecasts and loads, then by energy. On this grid each meter stands for many households."
+)
+_CHOICE_NOTE = (
+    "The same change for other choices of the customers, before tuning. Valuable: by the influence of a customer's "
+    "data on the cost of validation hours. A dash: refused, see above."
+)
+
+
+# Worth.
+
+_WORTH_NOTE = (
+    "Change of a criterion of the test hours if the customer's data is taken away: positive is helpful. By influence, "
+    "customers of all seeds; truly removed, of the first seed. A meter stands for many households on this grid, "
+    "which a year's money per household is divided by."
+)
+
+
+def worth_points(table: CustomersTable) -> list[str]:
+    """What one customer's data is worth."""
+    points = []
+    found = table.worth("cost", term="model")
+    if len(found):
+        base = table.spread(table.error_cost())
+        share = f", {write(100 * found['value'].median() / base.mean, '.2g')} % of what errors cost" if base else ""
+        points.append(
+            f"Where nothing fills the gap, one customer's data is worth {median(found)} money/h in the median "
+            f"(5 to 95 %: {range_of(found)}; largest {write(found['value'].max(), 'short')}){share}, and its rank goes "
+            f"with the customer's energy (Spearman {write(table.with_size(found), '.2f')}): it is mostly the size of "
+            "the hole that is left."
+        )
+    case = _filled(table)
+    own = table.worth("cost", case=case) if case else pd.DataFrame()
+    if len(own):
+        points.append(
+            f"Where {_FILLS[case]} fills the gap, what is left is what a customer's own pattern is worth: "
+            f"{median(own)} money/h in the median (5 to 95 %: {range_of(own)}); the data of "
+            f"{write(100 * (own['value'] < 0).mean(), '.2g')} % of the customers does harm (Spearman with energy "
+            f"{write(table.with_size(own), '.2f')})."
+        )
+    if found_ := table.agreement("spearman", "cost"):
+        slopes = [
+            f"{name} Spearman {write(table.agreement('spearman', criterion), '.3f')}, slope "
+            f"{write(table.agreement('calibration', criterion), '.2f')}"
+            for criterion, name in (("cost", "cost"), ("mse", "MSE"))
+        ]
+        n = table.agreement("removals", "cost")
+        points.append(
+            f"Influence against {write(n, '.4g')} true removals: {'; '.join(slopes)}."
+            + (" First-order scores of the cost rank customers." if found_.mean > 0.9 else "")
+        )
+    return points
+
+
+# Words.
+
+_FORECASTER_NOTE = (
+    "Customers drawn at random, main share. Complete: no part of the model has learnt from whoever is forgotten. "
+    "Networks are trained on hours of their core, which customers are part of, unless the extractor is of others."
+)
+
+_AUDIT_NOTE = (
+    "AUC of telling a model from one that never had the customer, by the likelihood ratio of the bus's parameters; "
+    "0.5 is guessing. All intervals together hold with 95 %. Each model is shown beside one of other customers; both "
+    "models shown: beside its own counterpart, where whatever forgetting leaves tells them apart. Equal up to "
+    "rounding is a tie."
+)
+_MEASURED = (
+    "Hourly meters are spread over the buses at random, as evenly as can be, and each bus is scaled so that its "
+    "largest training hour is its nominal load. On such a grid a meter stands for many households: worth and "
+    "burden of a meter are theirs together.",
+    "Whole calendar weeks are tested on, every fifth by default, and half as many are validation. In one year the last "
+    "weeks are a season of their own: a chronological split would measure how the season is extrapolated. No feature "
+    "holds an earlier load.",
+    "Cost of forecast errors: operating cost of dispatch on the forecast and redispatch on the physical load, above "
+    "that of a perfect forecast of the same load. So costs compare where the load falls.",
+    "Who leaves takes the load away. Who objects still takes energy, but models may not learn from it: the gap is "
+    "left, or filled with the mean of the members of the class who remain, or the load of the bus is scaled up by "
+    "count. Classes with fewer customers than the option says are joined with the next smallest.",
+    "Who pays: the change of the cost is divided over buses by the integral of the gradient along the straight path "
+    "from old to new forecasts and loads, and within a bus by energy.",
+    "Tuning scales all forecasts by one number, found on training hours of whoever remains alone.",
+)
+_LIMITS = (
+    "Forecasts know the calendar and, where the page says so, the weather of the hour: they are not forecasts of a "
+    "real operator, and their errors are larger than those with recent loads.",
+    "One grid, one year of households; each bus is small, and scaled up. With more customers at a bus each of them is "
+    "worth less.",
+    "The attack sees parameters, not queries over time, and knows the target's own readings. The model before, if it "
+    "is kept anywhere, still knows everybody.",
+)
+
+
+def _weather(table: CustomersTable) -> str:
+    weather = str(table.about["weather"])
+    return (
+        "No weather is among the features, only the calendar."
+        if weather == "none"
+        else f"Weather among the features: {weather.replace('_', ' ')}."
+    )
+
+
+def captions(table: CustomersTable) -> dict[str, str]:
+    """What each figure shows, with its finding."""
+    gap, filled = table.added("objects"), _filled(table)
+    share = "Change of the cost of forecast errors over the share of customers removed"
+    if gap:
+        share += f": at {100 * table.main:g} %, {signed(gap)} where the gap is left"
+        share += f", {signed(table.added(filled))} where {_FILLS[filled]} fills it" if filled else ""
+    case = filled or "objects"
+    worst = table.worst_share(case)
+    bus = "Change of the operating cost by bus" + (
+        f": 3 of {len(table.by_bus(case))} buses bear {pm(worst.times(100))} % of what is added" if worst else ""
+    )
+    found = table.worth("cost", term="model")
+    worth = "Worth of each customer's data"
+    if len(found):
+        worth += f": {median(found)} money/h in the median where the gap is left"
+        own = table.worth("cost", case=filled) if filled else pd.DataFrame()
+        worth += f", {median(own)} money/h where {_FILLS[filled]} fills it" if len(own) else ""
+    return {"share": f"{share}.", "bus": f"{bus}.", "worth": f"{worth}."}
