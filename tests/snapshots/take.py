@@ -46,6 +46,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "unlearning_audit": ("deletion",),
     "poisoning": ("poisoning",),
     "tuning": ("tuning",),
+    "customers": ("customers",),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),
