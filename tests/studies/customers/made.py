@@ -6,7 +6,7 @@ from dataclasses import replace
 from tests.studies.households import made_households
 from unlearn.forecasters import TrainingOptions
 from unlearn.grid import OperatingCost
-from unlearn.studies.customers import CustomersOptions, Setting, make_setting
+from unlearn.studies.customers import CustomersOptions, Population, Setting, make_setting
 
 OPTIONS = CustomersOptions(
     seeds=(0,),
@@ -26,7 +26,7 @@ OPTIONS = CustomersOptions(
 @functools.cache
 def setting(n_households: int = 60, seed: int = 0) -> Setting:
     """Sixty days of households on three buses."""
-    return make_setting(made_households(n_households, 91), OperatingCost("ieee9"), OPTIONS, seed)
+    return make_setting(Population(made_households(n_households, 91)), OperatingCost("ieee9"), OPTIONS, seed)
 
 
 def other_options(**changes: object) -> CustomersOptions:

@@ -12,7 +12,7 @@ from unlearn.households import hourly_meters
 from unlearn.records import RecordTable
 from unlearn.reporting.verdict import select
 from unlearn.store import Store
-from unlearn.studies.customers import study_customers
+from unlearn.studies.customers import Population, study_customers
 from unlearn.studies.customers.audit import MATCHED, NEGATIVE, POSITIVE, measure_audit
 from unlearn.studies.customers.bearing import burden, contributions
 from unlearn.studies.customers.cells import measure_cells, measure_original
@@ -128,10 +128,10 @@ def test_weeks_are_whole_and_no_hour_is_in_two_parts() -> None:
 def test_finished_parts_are_kept(tmp_path) -> None:  # type: ignore[no-untyped-def]
     options = other_options(choices=("random",), cases=("objects",), tuning_hours=0, targets=1, pairs=2, removals=3)
     store = Store(tmp_path, confidential=True)
-    first = study_customers(made_households(60, 91), OperatingCost("ieee9"), options, store=store)
+    first = study_customers(Population(made_households(60, 91)), OperatingCost("ieee9"), options, store=store)
     files = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
     assert len(files) == 5
-    again = study_customers(made_households(60, 91), OperatingCost("ieee9"), options, store=store)
+    again = study_customers(Population(made_households(60, 91)), OperatingCost("ieee9"), options, store=store)
     pd.testing.assert_frame_equal(first, again)
     assert files == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
 

@@ -7,9 +7,10 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.studies.customers.measure import study_customers
     from unlearn.studies.customers.options import CustomersOptions
+    from unlearn.studies.customers.populations import Population, population_of
     from unlearn.studies.customers.setting import Setting, make_setting
     from unlearn.studies.customers.verdict import summarise
 else:
     __getattr__, __dir__ = lazily(__name__)
 
-__all__ = ["CustomersOptions", "Setting", "make_setting", "study_customers", "summarise"]
+__all__ = ["CustomersOptions", "Population", "Setting", "make_setting", "population_of", "study_customers", "summarise"]

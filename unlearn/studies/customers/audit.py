@@ -112,12 +112,17 @@ class _Base:
         """Heads that customers would add at a bus, shape (k, D)."""
         return self.parts[customers] * self.dataset.mw_per_kwh[bus]
 
+    def theta(self, dataset: CustomerLoads) -> Tensor:
+        """Parameters of the linear forecaster of a data set with the same features, from the data, shape (P,)."""
+        target = torch.from_numpy(dataset.load_pu[self.model.training_rows(dataset)])
+        return HeadObjective(self.design, target, self.model.card.l2, self.model.column_names()).fit()
+
     def fitted(self, dataset: CustomerLoads) -> Forecaster:
-        """The linear forecaster of a data set with the same features, from the data."""
+        """The same as a forecaster, with the sums that it forgets from."""
         target = torch.from_numpy(dataset.load_pu[self.model.training_rows(dataset)])
         weights = self.model.weights
-        theta = HeadObjective(self.design, target, self.model.card.l2, self.model.column_names()).fit()
-        found = self.model.with_theta(theta, weights, None, HeadStatistics.of(self.design, target, weights))
+        sums = HeadStatistics.of(self.design, target, weights)
+        found = self.model.with_theta(self.theta(dataset), weights, None, sums)
         found.card = replace(found.card, fingerprint=dataset.fingerprint)
         return found
 
@@ -177,8 +182,8 @@ def _pairs(base: _Base, group: IntArray, pairs: int) -> Iterator[tuple[FloatArra
         whole = dataset.without(names[out & ~target].tolist())
         model = base.fitted(whole)
         done = forget_customers(model, whole, names[target].tolist())
-        never = base.fitted(dataset.without(names[out | target].tolist()))
-        yield model.head.numpy(), done.model.head.numpy(), never.head.numpy()
+        never = base.theta(dataset.without(names[out | target].tolist())).reshape(model.head.shape)
+        yield model.head.numpy(), done.model.head.numpy(), never.numpy()
 
 
 def _half(dataset: CustomerLoads, target: BoolArray, random: np.random.Generator) -> BoolArray:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from unlearn.grid import OperatingCost
-from unlearn.households import HouseholdProfiles
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import PACKAGES
 from unlearn.studies.customers.audit import measure_audit
 from unlearn.studies.customers.cells import cases_of, measure_cells, measure_original
-from unlearn.studies.customers.options import CNN_OF_OTHERS, CustomersOptions
+from unlearn.studies.customers.options import CASES, CNN_OF_OTHERS, LINEAR, CustomersOptions
+from unlearn.studies.customers.populations import Population, simulated_others
 from unlearn.studies.customers.setting import Setting, make_setting
 from unlearn.studies.customers.worth import measure_worth
 
@@ -23,21 +24,17 @@ Part = tuple[str, Callable[[Setting, RecordTable], None]]
 
 
 def study_customers(
-    households: HouseholdProfiles,
+    population: Population,
     cost: OperatingCost,
     options: CustomersOptions | None = None,
-    weather: pd.DataFrame | None = None,
-    others: HouseholdProfiles | None = None,
     store: Store | None = None,
 ) -> pd.DataFrame:
     """Measure what forgetting customers costs, who pays, and what one customer's data is worth.
 
     Args:
-        households: whose meters are summed up to the loads of the grid's buses.
+        population: whose meters are summed up to the loads of the grid's buses.
         cost: the grid.
         options: what is measured; None takes the defaults.
-        weather: measurements at the meters' hours, or half-hours; None knows none.
-        others: households that no customer is among, for an extractor that has seen no customer.
         store: where finished parts are kept and taken from; None keeps nothing.
 
     Returns:
@@ -47,18 +44,20 @@ def study_customers(
         InputError, DataError: whatever `make_setting` refuses.
     """
     options = options or CustomersOptions()
+    others = simulated_others(population, options.simulated) if CNN_OF_OTHERS in options.forecasters else None
+    alike = replace(options, seeds=(0,), cases=tuple(CASES), forecasters=(LINEAR,))
     tables = []
     for seed in options.seeds:
-        setting = make_setting(
-            households, cost, options, seed, weather, others if CNN_OF_OTHERS in options.forecasters else None
-        )
+        setting = make_setting(population, cost, options, seed, others)
         for name, measure in _parts(options, seed):
             make = partial(_measured, setting, measure)
             if store is None:
                 tables.append(make())
                 continue
-            depends = {"options": options, "cost": cost, "seed": seed, "part": name}
-            data = {"train": setting.dataset, **({"others": setting.others} if setting.others else {})}
+            # Forecasters and cases are parts of their own: one more measures nothing else anew.
+            depends = {"options": alike, "cost": cost, "seed": seed, "part": name, "first": seed == options.seeds[0]}
+            others_too = setting.others is not None and name.startswith(CNN_OF_OTHERS)
+            data = {"train": setting.dataset, **({"others": setting.others} if others_too else {})}
             tables.append(
                 store.table(
                     "customers",

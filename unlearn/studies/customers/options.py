@@ -57,7 +57,7 @@ class CustomersOptions:
     tuning_hours: int = 2000
     removals: int = 200
     targets: int = 20
-    pairs: int = 200
+    pairs: int = 100
     shadows: int = 512
     training: TrainingOptions = field(default_factory=TrainingOptions)
     simulated: int = 200

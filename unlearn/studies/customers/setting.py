@@ -15,13 +15,13 @@ from unlearn.data.times import days_since_monday
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster, fit_linear, fit_network
 from unlearn.grid import OperatingCost
-from unlearn.households import HouseholdProfiles
 from unlearn.households.assignment import customer_loads, spread
 from unlearn.households.customers import CustomerLoads
 from unlearn.households.io.meters import hourly_meters
 from unlearn.households.meters import Meters
 from unlearn.studies._shared.study import sample_hours
 from unlearn.studies.customers.options import CNN, LINEAR, CustomersOptions
+from unlearn.studies.customers.populations import Population
 from unlearn.unlearning import tune
 
 #: Share of the training hours that the published network's extractor is trained on.
@@ -93,47 +93,44 @@ class Setting:
 
 
 def make_setting(
-    households: HouseholdProfiles | Meters,
+    population: Population,
     cost: OperatingCost,
     options: CustomersOptions,
     seed: int,
-    weather: pd.DataFrame | None = None,
-    others: HouseholdProfiles | None = None,
+    others: Population | None = None,
 ) -> Setting:
     """Spread customers over the buses of a grid.
 
     Args:
-        households: whose meters are summed up.
+        population: whose meters are summed up.
         cost: the grid; loads are scaled so that each bus reaches its nominal load in a training hour.
         options: of the study.
         seed: of the assignment.
-        weather: hourly or half-hourly measurements at the meters' hours, which hold nobody's data; None knows none.
-        others: households that no customer is among, at the same hours.
+        others: households that no customer is among, with the same kind of weather.
 
     Raises:
         InputError: fewer customers than buses, or weather of other hours.
         DataError: whatever `customer_loads` refuses.
     """
-    measured = None if weather is None else weather.resample("h").mean()
-    dataset = _on_buses(households, cost, options, seed, measured)
+    dataset = _on_buses(population, "", cost, options, seed)
     return Setting(
-        dataset, cost, options, seed, None if others is None else _on_buses(others, cost, options, seed, measured)
+        dataset, cost, options, seed, None if others is None else _on_buses(others, "other ", cost, options, seed)
     )
 
 
 def _on_buses(
-    households: HouseholdProfiles | Meters,
-    cost: OperatingCost,
-    options: CustomersOptions,
-    seed: int,
-    weather: pd.DataFrame | None,
+    population: Population, prefix: str, cost: OperatingCost, options: CustomersOptions, seed: int
 ) -> CustomerLoads:
-    meters = households if isinstance(households, Meters) else hourly_meters(households)
+    """Loads of a population; its customers' names begin with the prefix, as simulated ones are all called alike."""
+    own = population.households
+    meters = own if isinstance(own, Meters) else hourly_meters(own)
+    meters = replace(meters, customer_ids=tuple(f"{prefix}{name}" for name in meters.customer_ids))
     meters = with_joined_classes(meters, options.least_class)
     case = cost.case
     columns: dict[str, pd.DataFrame | pd.Series] = dict(calendar(meters.hours))
-    if weather is not None:
-        columns |= {str(name): own for name, own in weather.loc[meters.hours].items()}
+    if population.weather is not None:
+        weather = population.weather.resample("h").mean().loc[meters.hours]
+        columns |= {str(name): series for name, series in weather.items()}
     dataset = customer_loads(meters, spread(meters.customer_ids, len(case.nominal_load_mw), seed), columns)
     split = by_weeks(meters.hours, options.test_every, seed)
     return replace(dataset, split=split).scaled_to(case.nominal_load_mw, "train", case.base_mva)

@@ -204,7 +204,9 @@ class CustomersTable:
         """Rank correlation of worth with energy."""
         energy = select(self.records, part="worth", metric="energy")[["seed", "customer", "value"]]
         both = found.merge(energy, on=["seed", "customer"], suffixes=("", "_kwh"))
-        return float(both["value"].corr(both["value_kwh"], method="spearman")) if len(both) > 2 else np.nan
+        if both["value"].nunique() < 2:
+            return np.nan
+        return float(both["value"].corr(both["value_kwh"], method="spearman"))
 
     @cached_property
     def households(self) -> float:
