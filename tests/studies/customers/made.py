@@ -10,6 +10,7 @@ from unlearn.studies.customers import CustomersOptions, Population, Setting, mak
 
 OPTIONS = CustomersOptions(
     seeds=(0,),
+    forecasters=("linear",),
     shares=(0.05, 0.5),
     test_every=4,
     least_class=15,

@@ -37,7 +37,7 @@ def test_numbers_are_of_the_same_seed() -> None:
 def test_the_page_opens_with_an_answer_in_numbers() -> None:
     own = page(made_records())
     assert own.answer == YES
-    for said in ("2 customers of 40 (5 %)", "+57.3 ± 3.9 %", "+9.55 ± 0.64 %", "3 of 4 buses bear 95", "10.5 money/h",
+    for said in ("2 of 40 customers (5 %)", "+57.3 ± 3.9 %", "+9.55 ± 0.64 %", "3 of 4 buses pay 95", "10.5 money/h",
                  "4.5 money/h"):  # fmt: skip
         assert said in own.because, own.because
 
@@ -101,7 +101,7 @@ def test_sentences_need_no_figures() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Yes: 2 customers of 40" in done.stdout
+    assert "Yes: 2 of 40 customers" in done.stdout
     assert summarise(made_records())[1].startswith("Yes: ")
 
 

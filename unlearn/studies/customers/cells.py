@@ -48,14 +48,15 @@ def measure_cells(setting: Setting, kind: str, case: str, table: RecordTable) ->
 
     Args:
         setting: customers on a grid.
-        kind: of forecaster; networks forget customers drawn at random alone.
+        kind: of forecaster; networks forget customers drawn at random alone, of the main share.
         case: of `CASES`.
         table: gets the records; what the library refuses is a record, too, with the reason.
     """
     options = setting.options
     model = setting.forecaster(kind)
-    choices = options.choices if kind == LINEAR else tuple(own for own in options.choices if own == RANDOM)
-    wanted = list(removals(setting, choices, options.shares))
+    every = kind == LINEAR
+    choices, shares = (options.choices, options.shares) if every else ((RANDOM,), (options.main_share,))
+    wanted = list(removals(setting, choices, shares))
     for removal in tqdm(wanted, desc=f"seed {setting.seed}, {kind}, {case}", leave=False, delay=2):
         columns = {"forecaster": kind, "case": case, "selection": removal.choice, "proportion": removal.share}
         if not removal.customers:
@@ -100,6 +101,9 @@ def _measure_cell(
     for name in ("distance_to_retrained", "distance_to_original"):
         table.add(name, getattr(done, name), "relative", method="forgotten", **own)
     table.add("seconds", done.seconds["prepare"] + done.seconds["unlearn"], "s", method="forgotten", **own)
+    table.add("seconds_refit", done.seconds["compare"], "s", method="forgotten", **own)
+    energy, names = setting.dataset.energy_kwh, setting.dataset.meters.customer_ids
+    table.add("energy", energy[np.isin(names, done.customers)].sum() / energy.sum(), "share", method="forgotten", **own)
     table.add("limitations", len(done.limitations), "", method="forgotten", **own)
     for said in done.limitations if _is_main(setting, removal) else ():
         table.add("limitation", 1, "", method="forgotten", why=said, **columns, part="limitation")

@@ -48,7 +48,7 @@ def study_customers(
     alike = replace(options, seeds=(0,), cases=tuple(CASES), forecasters=(LINEAR,))
     tables = []
     for seed in options.seeds:
-        setting = make_setting(population, cost, options, seed, others)
+        setting = make_setting(population, cost, options, seed, others if seed == options.seeds[0] else None)
         for name, measure in _parts(options, seed):
             make = partial(_measured, setting, measure)
             if store is None:
@@ -73,10 +73,10 @@ def study_customers(
 
 
 def _parts(options: CustomersOptions, seed: int) -> Iterator[Part]:
-    """Parts of a seed, by name; true removals of single customers and the audit are of the first seed alone."""
+    """Parts of a seed, by name; networks, true removals of single customers and the audit are of the first seed."""
     first = seed == options.seeds[0]
     yield "setting", _describe
-    for kind in options.forecasters:
+    for kind in options.forecasters if first else (LINEAR,):
         yield f"{kind}-original", partial(_original, kind)
         for case in cases_of(options.cases):
             yield f"{kind}-{case}", partial(_case, kind, case)

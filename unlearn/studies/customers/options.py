@@ -32,7 +32,8 @@ class CustomersOptions:
         shares: of the customers that are removed.
         choices: who is removed, among `CHOICES`.
         cases: what the removed ask for and what fills the gap, among `CASES`.
-        forecasters: among `FORECASTERS`; the linear one is measured in full, networks on customers drawn at random.
+        forecasters: among `FORECASTERS`; the linear one is measured in full, networks with the first seed and the
+            main share of customers drawn at random.
         main_share: share that the page's answer is about, and that is divided over buses.
         test_every: every so many calendar weeks is tested on; every second week in the middle between them is
             validation.
@@ -50,7 +51,7 @@ class CustomersOptions:
     shares: tuple[float, ...] = (0.01, 0.05, 0.2, 0.5)
     choices: tuple[str, ...] = CHOICES
     cases: tuple[str, ...] = tuple(CASES)
-    forecasters: tuple[str, ...] = (LINEAR,)
+    forecasters: tuple[str, ...] = FORECASTERS
     main_share: float = 0.05
     test_every: int = 5
     least_class: int = 30

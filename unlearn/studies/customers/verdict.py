@@ -91,31 +91,24 @@ def about(table: CustomersTable) -> str:
 
 def headline(table: CustomersTable) -> str:
     """The sentence that the page opens with, after its yes or no."""
-    n, main = table.removed(), table.main
-    parts = [
-        f"{counted(n, 'customer')} of {int(table.about['n_customers'])} ({100 * main:g} %) "
-        f"{'can be' if forgotten_wholly(table).answer == YES else 'were'} forgotten wholly"
-        if forgotten_wholly(table).answer == YES
-        else f"{counted(n, 'customer')} of {int(table.about['n_customers'])} ({100 * main:g} %) were forgotten"
-    ]
+    wholly = "can be forgotten wholly" if forgotten_wholly(table).answer == YES else "were forgotten"
+    parts = [f"{table.removed()} of {int(table.about['n_customers'])} customers ({100 * table.main:g} %) {wholly}"]
     filled, gap = _filled(table), table.added("objects")
-    costs = []
-    if gap:
-        costs.append(f"{signed(gap)} where their gap is left")
-    if filled and (added := table.added(filled)):
+    costs = [f"by {signed(gap)} where their gap is left"] if gap else []
+    if filled:
         tuned = table.added(filled, method="forgotten_tuned", against="original_tuned")
         after = f" ({signed(tuned)} after tuning)" if tuned else ""
-        costs.append(f"{signed(added)} where {_FILLS[filled]} fills it{after}")
+        costs.append(f"by {signed(table.added(filled))} where {_FILLS[filled]} fills it{after}")
     if costs:
-        parts.append(f"if they object, the cost of forecast errors changes by {' and by '.join(costs)}")
+        parts.append(f"if they object, the cost of forecast errors changes {' and '.join(costs)}")
     case = filled or "objects"
     if worst := table.worst_share(case):
-        parts.append(f"3 of {len(table.by_bus(case))} buses bear {pm(worst.times(100))} % of what is added")
+        parts.append(f"3 of {len(table.by_bus(case))} buses pay {pm(worst.times(100))} % of what is added")
     worth = table.worth("cost", term="model")
     if len(worth):
-        said = f"one customer's data is worth {median(worth)} money/h in the median where nothing fills the gap"
+        said = f"one customer's data is worth {median(worth)} money/h in the median"
         if filled and len(own := table.worth("cost", case=filled)):
-            said += f", {median(own)} money/h where {_FILLS[filled]} does"
+            said += f", and {median(own)} money/h where {_FILLS[filled]} stands in for it"
         parts.append(said)
     return "; ".join(parts) + "."
 
@@ -220,19 +213,22 @@ def operator_points(table: CustomersTable) -> list[str]:
         points.append(
             f"When they leave, the forgotten model's errors cost {signed(kept)} against the old model on the new loads"
             + (f"; both tuned, {signed(tuned)}" if tuned else "")
-            + ". The old model forecasts loads that are gone, which is too much, and too much is cheap: storing costs "
-            "a fifth of shedding."
+            + (_TOO_MUCH if kept.mean > 0 else ".")
         )
     case = _filled(table) or "objects"
     if (worst := table.worst_share(case)) and (own := table.division("borne_by_removed", case, factor=100)):
         points.append(
-            f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {len(table.by_bus(case))} buses bear "
-            f"{pm(worst.times(100))} % of what is added. Those who objected bear {pm(own)} % of the change, "
+            f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {len(table.by_bus(case))} buses pay "
+            f"{pm(worst.times(100))} % of what is added. Those who objected pay {pm(own)} % of the change, "
             "the others the rest."
         )
     return points
 
 
+_TOO_MUCH = (
+    ". The old model forecasts loads that are gone, which is too much, and too much is the cheaper side: storing a "
+    "surplus costs a fifth of shedding. That is no reason to keep it; a tuned model has that margin on purpose."
+)
 _WHERE = {
     "objects": "their gap is left",
     "class_mean": "the mean of their class fills it",
@@ -356,7 +352,7 @@ def captions(table: CustomersTable) -> dict[str, str]:
     case = filled or "objects"
     worst = table.worst_share(case)
     bus = "Change of the operating cost by bus" + (
-        f": 3 of {len(table.by_bus(case))} buses bear {pm(worst.times(100))} % of what is added" if worst else ""
+        f": 3 of {len(table.by_bus(case))} buses pay {pm(worst.times(100))} % of what is added" if worst else ""
     )
     found = table.worth("cost", term="model")
     worth = "Worth of each customer's data"
