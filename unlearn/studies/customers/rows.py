@@ -66,6 +66,7 @@ def cost_rows(table: CustomersTable) -> list[dict[str, str]]:
                 {
                     "request": f"{CASE_NAMES[case]}, {100 * share:g} %",
                     "customers": str(table.removed(share=share)),
+                    "of the energy [%]": pm(table.energy(case, share)),
                     "change [%]": pm(added, sign=True),
                     "tuned [%]": pm(tuned, sign=True) if tuned else "–",
                     "stale [%]": pm(stale, sign=True) if stale else "–",

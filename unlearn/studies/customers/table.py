@@ -158,6 +158,10 @@ class CustomersTable:
         own = select(self.cells, selection=choice, proportion=self.main if share is None else share, forecaster=LINEAR)
         return int(own["customers"].max()) if len(own) else 0
 
+    def energy(self, case: str, share: float | None = None) -> Spread | None:
+        """Energy of the customers who are removed, in percent of all."""
+        return self.spread(100 * self.cell(case, share=share, metric="energy"))
+
     # Who pays.
 
     def by_bus(self, case: str, metric: str = "change_of_cost", choice: str = RANDOM) -> pd.DataFrame:
@@ -192,7 +196,7 @@ class CustomersTable:
         if case:
             return select(own, method="removed", case=case)
         own = select(own, method="influence")
-        if term == "leaves":
+        if term == "leaves" and len(own):
             keys = ["seed", "customer", "bus", "segment", "unit"]
             return own.groupby(keys)["value"].sum().reset_index()
         return select(own, term=term)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, answer_rows, counted, select, write
+from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, counted, select, write
 from unlearn.studies.customers.options import CNN, LINEAR
 from unlearn.studies.customers.rows import (
     audit_rows,
@@ -21,6 +21,17 @@ from unlearn.studies.customers.rows import (
     worth_rows,
 )
 from unlearn.studies.customers.table import AUDITED, CustomersTable, interval, median, pm, range_of, signed
+from unlearn.studies.customers.texts import (
+    AUDIT_NOTE,
+    CHOICE_NOTE,
+    COST_NOTE,
+    FORECASTER_NOTE,
+    LIMITS,
+    MEASURED,
+    SEGMENT_NOTE,
+    TOO_MUCH,
+    WORTH_NOTE,
+)
 
 QUESTION = "What does it cost to forget customers, who pays, and what is one customer's data worth?"
 #: Distance to a refit up to which forgetting and refitting are the same but for rounding.
@@ -44,31 +55,28 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         captions(table)["share"],
         [
             Block(figures=shown.get("share", [])),
-            Block(figures=shown.get("bus", [])),
-            Block(figures=shown.get("worth", [])),
-            Block("For a privacy officer", rows=answer_rows(privacy_answers(table), "question"), texts=3),
+            Block("For a privacy officer", points=list(map(answered, privacy_answers(table)))),
             Block(
-                "What still depends on a forgotten customer",
                 points=limitations(table),
-                note="The library's own list, which goes with each request. Read it before you certify a deletion.",
+                lead="What still depends on a forgotten customer, as the library lists it with each request:",
             ),
             Block(
                 rows=refusal_rows(table), texts=4,
-                folded=f"{counted(len(select(records, part='refusal')), 'request')} refused or not made",
+                folded=f"{counted(len(refusal_rows(table)), 'request')} refused or not made",
             ),
             Block("For a grid operator", points=operator_points(table)),
-            Block("Cost by request", rows=cost_rows(table), texts=1, note=_COST_NOTE),
-            Block("Who pays: segments", rows=segment_rows(table), texts=1, note=_SEGMENT_NOTE),
+            Block("Cost by request", rows=cost_rows(table), texts=1, note=COST_NOTE),
+            Block("Who pays", figures=shown.get("bus", []), rows=segment_rows(table), texts=1, note=SEGMENT_NOTE),
             Block(rows=bus_rows(table), texts=1, folded="Every bus"),
-            Block("Who is removed", rows=choice_rows(table), texts=2, note=_CHOICE_NOTE),
-            Block("Worth of one customer's data", points=worth_points(table), rows=worth_rows(table), texts=2,
-                  note=_WORTH_NOTE),
+            Block("What one customer's data is worth", figures=shown.get("worth", []), points=worth_points(table)),
+            Block(rows=worth_rows(table), texts=2, note=WORTH_NOTE),
             Block(rows=segment_worth_rows(table), texts=2, folded="Worth by segment"),
-            Block("Forecasters", rows=forecaster_rows(table), texts=1, note=_FORECASTER_NOTE),
-            Block("Audit", rows=audit_rows(table), texts=1, note=_AUDIT_NOTE),
+            Block("Who is removed", rows=choice_rows(table), texts=2, note=CHOICE_NOTE),
+            Block("Forecasters", rows=forecaster_rows(table), texts=1, note=FORECASTER_NOTE),
+            Block("Audit", rows=audit_rows(table), texts=1, note=AUDIT_NOTE),
         ],
-        measured=[*_MEASURED, _weather(table)],
-        limits=_LIMITS,
+        measured=[*MEASURED, _weather(table)],
+        limits=LIMITS,
         internal=True,
     )  # fmt: skip
 
@@ -77,7 +85,12 @@ def summarise(records: pd.DataFrame) -> list[str]:
     """The answer, and what a privacy officer and a grid operator are told, as sentences."""
     table = CustomersTable(records)
     answer = f"{forgotten_wholly(table).answer.capitalize()}: {headline(table)}"
-    return [about(table), answer, *map(str, privacy_answers(table)), *operator_points(table), *worth_points(table)]
+    return [about(table), answer, *map(answered, privacy_answers(table)), *operator_points(table), *worth_points(table)]
+
+
+def answered(own: Answer) -> str:
+    """A question with its answer."""
+    return f"{own.subject} {own.answer.capitalize()}: {own.reason}"
 
 
 def about(table: CustomersTable) -> str:
@@ -206,15 +219,22 @@ def operator_points(table: CustomersTable) -> list[str]:
             after = f" (tuned before and after: {signed(tuned)})" if tuned else ""
             said.append(f"{signed(added)} if {_WHERE[case]}{after}")
     if said:
-        points.append(f"When {100 * table.main:g} % of the customers object, errors cost {', '.join(said)}.")
+        points.append(
+            f"When {100 * table.main:g} % of the customers object, the cost of forecast errors changes by "
+            f"{', by '.join(said)}."
+        )
     kept = table.added("leaves", against="stale")
     if kept:
         tuned = table.added("leaves", method="forgotten_tuned", against="stale_tuned")
         points.append(
-            f"When they leave, the forgotten model's errors cost {signed(kept)} against the old model on the new loads"
-            + (f"; both tuned, {signed(tuned)}" if tuned else "")
-            + (_TOO_MUCH if kept.mean > 0 else ".")
+            f"When they leave, forgetting changes the cost of forecast errors by {signed(kept)} against keeping the old "
+            "model on the new loads"
+            + (f"; with both tuned, by {signed(tuned)}" if tuned else "")
+            + (TOO_MUCH if kept.mean > 0 else ".")
         )
+    seconds, refit = (table.spread(table.cell(_filled(table) or "objects", metric=name)) for name in _SECONDS)
+    if seconds and refit:
+        points.append(f"A request takes {pm(seconds)} s, fitting anew what it changed {pm(refit)} s.")
     case = _filled(table) or "objects"
     if (worst := table.worst_share(case)) and (own := table.division("borne_by_removed", case, factor=100)):
         points.append(
@@ -225,37 +245,15 @@ def operator_points(table: CustomersTable) -> list[str]:
     return points
 
 
-_TOO_MUCH = (
-    ". The old model forecasts loads that are gone, which is too much, and too much is the cheaper side: storing a "
-    "surplus costs a fifth of shedding. That is no reason to keep it; a tuned model has that margin on purpose."
-)
+_SECONDS = ("seconds", "seconds_refit")
 _WHERE = {
     "objects": "their gap is left",
     "class_mean": "the mean of their class fills it",
     "rescale": "the load is rescaled by their number",
 }
-_COST_NOTE = (
-    "Change of the cost of forecast errors (operating cost above that of a perfect forecast of the same physical load) "
-    "against the model before, in percent; customers drawn at random. Tuned: scaled by one number, before and after. "
-    "Stale: the old model on the new loads."
-)
-_SEGMENT_NOTE = (
-    "Change of the operating cost, money a year of each customer who still takes energy: buses' shares by the gradient "
-    "along the path of forecasts and loads, then by energy. On this grid each meter stands for many households."
-)
-_CHOICE_NOTE = (
-    "The same change for other choices of the customers, before tuning. Valuable: by the influence of a customer's "
-    "data on the cost of validation hours. A dash: refused, see above."
-)
 
 
 # Worth.
-
-_WORTH_NOTE = (
-    "Change of a criterion of the test hours if the customer's data is taken away: positive is helpful. By influence, "
-    "customers of all seeds; truly removed, of the first seed. A meter stands for many households on this grid, "
-    "which a year's money per household is divided by."
-)
 
 
 def worth_points(table: CustomersTable) -> list[str]:
@@ -295,42 +293,6 @@ def worth_points(table: CustomersTable) -> list[str]:
 
 
 # Words.
-
-_FORECASTER_NOTE = (
-    "Customers drawn at random, main share. Complete: no part of the model has learnt from whoever is forgotten. "
-    "Networks are trained on hours of their core, which customers are part of, unless the extractor is of others."
-)
-
-_AUDIT_NOTE = (
-    "AUC of telling a model from one that never had the customer, by the likelihood ratio of the bus's parameters; "
-    "0.5 is guessing. All intervals together hold with 95 %. Each model is shown beside one of other customers; both "
-    "models shown: beside its own counterpart, where whatever forgetting leaves tells them apart. Equal up to "
-    "rounding is a tie."
-)
-_MEASURED = (
-    "Hourly meters are spread over the buses at random, as evenly as can be, and each bus is scaled so that its "
-    "largest training hour is its nominal load. On such a grid a meter stands for many households: worth and "
-    "burden of a meter are theirs together.",
-    "Whole calendar weeks are tested on, every fifth by default, and half as many are validation. In one year the last "
-    "weeks are a season of their own: a chronological split would measure how the season is extrapolated. No feature "
-    "holds an earlier load.",
-    "Cost of forecast errors: operating cost of dispatch on the forecast and redispatch on the physical load, above "
-    "that of a perfect forecast of the same load. So costs compare where the load falls.",
-    "Who leaves takes the load away. Who objects still takes energy, but models may not learn from it: the gap is "
-    "left, or filled with the mean of the members of the class who remain, or the load of the bus is scaled up by "
-    "count. Classes with fewer customers than the option says are joined with the next smallest.",
-    "Who pays: the change of the cost is divided over buses by the integral of the gradient along the straight path "
-    "from old to new forecasts and loads, and within a bus by energy.",
-    "Tuning scales all forecasts by one number, found on training hours of whoever remains alone.",
-)
-_LIMITS = (
-    "Forecasts know the calendar and, where the page says so, the weather of the hour: they are not forecasts of a "
-    "real operator, and their errors are larger than those with recent loads.",
-    "One grid, one year of households; each bus is small, and scaled up. With more customers at a bus each of them is "
-    "worth less.",
-    "The attack sees parameters, not queries over time, and knows the target's own readings. The model before, if it "
-    "is kept anywhere, still knows everybody.",
-)
 
 
 def _weather(table: CustomersTable) -> str:
