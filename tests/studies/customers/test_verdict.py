@@ -80,7 +80,7 @@ def test_tables_hold_what_was_measured() -> None:
     assert filled["objectors bear [%]"].startswith("20")
     assert {row["removed"] for row in choice_rows(table)} == {"random"}
     model = worth_rows(table)[0]
-    assert (model["median"], model["negative"], model["Spearman with energy"]) == ("10.5", "0 %", "1.00")
+    assert (model["median"], model["negative"], model["Spearman with load"]) == ("10.5", "0 %", "1.00")
 
 
 def test_figures_and_page_are_drawn_from_records_alone(tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ def worth_rows(table: CustomersTable) -> list[dict[str, str]]:
                     "95 %": write(float(np.quantile(values, 0.95)), ".3g"),
                     "largest": write(values.max(), "short"),
                     "negative": f"{write(100 * (values < 0).mean(), '.2g')} %",
-                    "Spearman with energy": write(table.with_size(own), ".2f"),
+                    "Spearman with load": write(table.with_size(own), ".2f"),
+                    "with energy": write(table.with_size(own, "energy"), ".2f"),
                     "a year [money]": write(YEAR_H * values.median(), "short") if criterion == "cost" else "–",
                     "a year and household": write(year, ".2g"),
                 }

@@ -204,13 +204,20 @@ class CustomersTable:
     def agreement(self, metric: str, criterion: str) -> Spread | None:
         return over_seeds(select(self.records, part="agreement", metric=metric, criterion=criterion))
 
-    def with_size(self, found: pd.DataFrame) -> float:
-        """Rank correlation of worth with energy."""
-        energy = select(self.records, part="worth", metric="energy")[["seed", "customer", "value"]]
-        both = found.merge(energy, on=["seed", "customer"], suffixes=("", "_kwh"))
-        if both["value"].nunique() < 2:
-            return np.nan
-        return float(both["value"].corr(both["value_kwh"], method="spearman"))
+    @cached_property
+    def _size(self) -> pd.DataFrame:
+        """Energy of each customer, and what its meter stands for on the grid, by seed and customer."""
+        keys = ["seed", "customer"]
+        energy, factor = (
+            select(self.records, part="worth", metric=metric).set_index(keys)["value"]
+            for metric in ("energy", "households")
+        )
+        return pd.DataFrame({"energy": energy, "load": energy * factor}).reset_index()
+
+    def with_size(self, found: pd.DataFrame, size: str = "load") -> float:
+        """Rank correlation of worth with a customer's "energy", or with the "load" that its meter stands for."""
+        both = found.merge(self._size, on=["seed", "customer"])
+        return float(both["value"].corr(both[size], method="spearman")) if both["value"].nunique() > 1 else np.nan
 
     @cached_property
     def households(self) -> float:

@@ -27,6 +27,7 @@ from unlearn.studies.customers.texts import (
     COST_NOTE,
     FORECASTER_NOTE,
     LIMITS,
+    MEAN_OF_SMALL,
     MEASURED,
     SEGMENT_NOTE,
     TOO_MUCH,
@@ -227,20 +228,25 @@ def operator_points(table: CustomersTable) -> list[str]:
     if kept:
         tuned = table.added("leaves", method="forgotten_tuned", against="stale_tuned")
         points.append(
-            f"When they leave, forgetting changes the cost of forecast errors by {signed(kept)} against keeping the old "
-            "model on the new loads"
+            f"When they leave, forgetting changes the cost of forecast errors by {signed(kept)} against keeping the "
+            "old model on the new loads"
             + (f"; with both tuned, by {signed(tuned)}" if tuned else "")
             + (TOO_MUCH if kept.mean > 0 else ".")
         )
     seconds, refit = (table.spread(table.cell(_filled(table) or "objects", metric=name)) for name in _SECONDS)
     if seconds and refit:
-        points.append(f"A request takes {pm(seconds)} s, fitting anew what it changed {pm(refit)} s.")
+        points.append(
+            f"A request takes {pm(seconds)} s, loads without the customers included; fitting anew to them takes "
+            f"{pm(refit)} s."
+        )
     case = _filled(table) or "objects"
     if (worst := table.worst_share(case)) and (own := table.division("borne_by_removed", case, factor=100)):
+        buses = len(table.by_bus(case))
         points.append(
-            f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {len(table.by_bus(case))} buses pay "
-            f"{pm(worst.times(100))} % of what is added. Those who objected pay {pm(own)} % of the change, "
-            "the others the rest."
+            f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {buses} buses pay "
+            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike), as they hold the "
+            f"customers whom the mean is furthest from. Those who objected pay {pm(own)} % of the change, the others the "
+            "rest."
         )
     return points
 
@@ -263,20 +269,21 @@ def worth_points(table: CustomersTable) -> list[str]:
     if len(found):
         base = table.spread(table.error_cost())
         share = f", {write(100 * found['value'].median() / base.mean, '.2g')} % of what errors cost" if base else ""
+        largest, size = write(found["value"].max(), "short"), write(table.with_size(found), ".2f")
         points.append(
             f"Where nothing fills the gap, one customer's data is worth {median(found)} money/h in the median "
-            f"(5 to 95 %: {range_of(found)}; largest {write(found['value'].max(), 'short')}){share}, and its rank goes "
-            f"with the customer's energy (Spearman {write(table.with_size(found), '.2f')}): it is mostly the size of "
-            "the hole that is left."
+            f"(5 to 95 %: {range_of(found)}; largest {largest}){share}, and its rank goes with the load that the meter "
+            f"stands for (Spearman {size}): it is the size of the hole that is left."
         )
     case = _filled(table)
     own = table.worth("cost", case=case) if case else pd.DataFrame()
     if len(own):
+        size = table.with_size(own, "energy")
         points.append(
             f"Where {_FILLS[case]} fills the gap, what is left is what a customer's own pattern is worth: "
             f"{median(own)} money/h in the median (5 to 95 %: {range_of(own)}); the data of "
             f"{write(100 * (own['value'] < 0).mean(), '.2g')} % of the customers does harm (Spearman with energy "
-            f"{write(table.with_size(own), '.2f')})."
+            f"{write(size, '.2f')})." + (MEAN_OF_SMALL if size > 0.5 else "")
         )
     if found_ := table.agreement("spearman", "cost"):
         slopes = [
