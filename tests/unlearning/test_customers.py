@@ -62,7 +62,7 @@ def exact_known(data, table, gone):
     return known_mw(data, (np.rint(table * 2.0**20) / 2.0**20).astype(np.float32).astype(float), gone)
 
 
-_SLOW = settings(max_examples=proof_count(25), suppress_health_check=[HealthCheck.too_slow])
+_SLOW = settings(max_examples=proof_count(300), suppress_health_check=[HealthCheck.too_slow])
 
 
 @_SLOW
@@ -90,7 +90,7 @@ def test_two_hundred_random_groups_equal_refits_of_the_remaining_data(data, mode
     """The refit sees the data set that is left; that it is the right one, the definition says in the test before."""
     random = np.random.default_rng(0)
     worst = 0.0
-    for _ in range(200):
+    for _ in range(proof_count(200)):
         names = [f"c{i:03d}" for i in random.choice(60, random.integers(1, 15), replace=False)]
         case, how = CASES[random.integers(4)]
         hours = None if random.random() < 0.5 else range(210, int(random.integers(215, 345)))
@@ -134,11 +134,12 @@ def test_the_reported_distance_is_to_another_solver(data, model):
 
 def test_a_thousand_removals_one_by_one_equal_the_joint_one():
     """Customers and, of some, single weeks: in any order, and as one request."""
-    own = meters(n=600, n_hours=240)
-    data = customer_loads(own, places(600), weather(own.hours), split=SPLIT).scaled_to([30.0, 50.0, 20.0])
+    n = proof_count(500)
+    own = meters(n=n + 100, n_hours=240)
+    data = customer_loads(own, places(n + 100), weather(own.hours), split=SPLIT).scaled_to([30.0, 50.0, 20.0])
     start = unlearn.fit_linear(data)
     model, left = start, data
-    names = [f"c{i:03d}" for i in np.random.default_rng(1).permutation(600)[:500]]
+    names = [f"c{i:03d}" for i in np.random.default_rng(1).permutation(n + 100)[:n]]
     for hours in (range(40, 120), None):
         for name in names:
             done = unlearn.forget_customers(model, left, [name], hours=hours)
@@ -148,7 +149,7 @@ def test_a_thousand_removals_one_by_one_equal_the_joint_one():
     assert distance(model.theta, unlearn.fit_linear(left).theta) <= 1e-8
     np.testing.assert_array_equal(left.load_mw, joint.dataset.load_mw)
     assert model.card.fingerprint == joint.model.card.fingerprint
-    assert len(model.card.forgotten) == 1000
+    assert len(model.card.forgotten) == 2 * n
 
 
 def test_rows_and_customers_are_forgotten_in_either_order(data, model):
