@@ -82,7 +82,7 @@ def forget(
     recipe = tune or recipe_of(model)
     model.require_match(dataset)
     require_trained(model)
-    request = resolve(model, rows, loads, dataset)
+    request = resolve(model, rows, loads, dataset, lagged is not None)
     if lagged is not None:
         done = forget_with_lags(model, dataset, request, loads, require_choice("lagged", lagged, LAGGED), start)
         if compare_retrained:  # it is the retrained model

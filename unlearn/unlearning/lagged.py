@@ -22,6 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray
@@ -68,7 +69,8 @@ def forget_with_lags(
         now = dataset
         more["lagged_rows"] = hour_ranges(request.timestamps, request.head_rows[request.dropped])
         happened = (
-            f"{len(request.dropped)} other training rows, of which forgotten loads were features, are forgotten, too."
+            f"{len(request.dropped)} other training rows, of which forgotten loads were features, are forgotten, too. "
+            "Their own loads, which were not asked for, are still lags of others."
         )
     else:
         _require_made(lags)
@@ -80,6 +82,11 @@ def forget_with_lags(
         happened = (
             f"{int(gone.sum())} forgotten loads are imputed in the data set that the model is now fitted on, by means "
             "of the remaining training hours of the same hour of the week. Go on with result.dataset."
+        )
+    if torch.equal(request.forgotten(model), model.forgotten) and np.array_equal(now.load_mw, dataset.load_mw):
+        raise InputError(
+            f"rows to unlearn: all {len(request.positions)} were forgotten before; there is nothing of them left in "
+            "this model."
         )
     prepared = time.perf_counter()
     anew = model.fitted_anew(now, request.weights(model), request.forgotten(model))

@@ -71,7 +71,11 @@ class Request:
 
 
 def resolve(
-    model: Forecaster, rows: Rows, loads: Sequence[str] | None = None, dataset: LoadDataset | None = None
+    model: Forecaster,
+    rows: Rows,
+    loads: Sequence[str] | None = None,
+    dataset: LoadDataset | None = None,
+    lagged: bool = False,
 ) -> Request:
     """Find what a request means for a model.
 
@@ -80,6 +84,7 @@ def resolve(
         rows: of the data set, in any form that `rows_of` takes.
         loads: names of the loads whose measurements are meant; None means all.
         dataset: the data set; None takes its hours from the model.
+        lagged: what was forgotten before may be asked for again, since it may still be a lag of other rows.
 
     Raises:
         InputError: unknown loads; rows that are none, not in the data set, or repeated; that the head was not fitted
@@ -112,6 +117,8 @@ def resolve(
     names = model.card.load_names
     outputs = torch.tensor([b for b, name in enumerate(names) if loads is None or name in loads])
     request = Request(asked, unlearn, positions, frozen, head_rows, fitted_on, outputs, hours)
+    if lagged and forgotten_before(request, model):
+        return request
     _refuse_what_is_gone(request, model)
     return request
 
@@ -127,11 +134,29 @@ def require_loads(loads: Sequence[str] | None, names: Sequence[str]) -> None:
         raise InputError(f"loads: expected some of {', '.join(names)}; got {', '.join(map(str, unknown)) or 'none'}.")
 
 
+def forgotten_before(request: Request, model: Forecaster) -> bool:
+    """Whether all that is asked for was forgotten before."""
+    return bool(model.forgotten[request.positions][:, request.outputs].all())
+
+
+def refuse_again(request: Request, model: Forecaster) -> None:
+    """Refuse to forget what was forgotten before, and say so if it still stands in other rows."""
+    kept = request.head_rows[~model.forgotten.all(dim=1).numpy()]
+    meant = {model.card.load_names[int(b)] for b in request.outputs}
+    lags = [lag for lag in model.card.lags if lag["load"] is None or lag["load"] in meant]
+    left = (
+        'they stand in other rows alone, as lags. Forget them with lagged="drop" or lagged="impute".'
+        if any(len(request.held_by(lag["hours"], kept)) for lag in lags)
+        else "there is nothing of them left in this model."
+    )
+    raise InputError(f"{_WHAT}: all {len(request.positions)} were forgotten before; {left}")
+
+
 def _refuse_what_is_gone(request: Request, model: Forecaster) -> None:
     """Refuse to forget twice, and to leave nothing that a head could be fitted to."""
     asked, n_rows = len(request.positions), len(model.weights)
-    if bool(model.forgotten[request.positions][:, request.outputs].all()):
-        raise InputError(f"{_WHAT}: all {asked} were forgotten before; there is nothing of them left in this model.")
+    if forgotten_before(request, model):
+        refuse_again(request, model)
     after = request.weights(model)
     emptied = ~after.any(dim=0) & model.weights.any(dim=0)
     if not bool(emptied.any()):

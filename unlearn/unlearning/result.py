@@ -159,7 +159,7 @@ def still_there(model: Forecaster, request: Request, kept: IntArray, anew: bool 
         held = len(request.held_by(lag.hours, kept))
         if held:
             again = ' or lagged="impute" (the feature is made again without these loads)' if lag.made else ""
-            way = f'Forget with lagged="drop" (these rows go, too){again}, or fit without this feature.'
+            way = f'From the model before, forget with lagged="drop" (these rows go, too){again}.'
             frozen = "These trained what is frozen. Fit the model anew on data without these loads."
             said.append(
                 f"{INCOMPLETE} {lag}, so forgotten loads are still features of {held} other training rows. "
