@@ -361,3 +361,14 @@ def test_other_words_are_refused() -> None:
     data = made_up([24])
     with pytest.raises(InputError, match="lagged: expected one of"):
         unlearn.forget(unlearn.fit_linear(data), data, [30], lagged="ignore")
+
+
+def test_a_result_has_the_data_set_to_go_on_with() -> None:
+    data = made_up([24])
+    model = unlearn.fit_linear(data)
+    assert unlearn.forget(model, data, [30]).dataset is data
+    assert unlearn.reweight(model, data, [30], "mse", 0.1).dataset is data
+    given = unlearn.forget_rows(model, [30], data.features[[30]], data.load_pu[[30]])
+    assert given.dataset is None
+    assert not given.complete_as_given
+    assert any("load_lag_24h_mw holds loads of 24 hours before" in said for said in given.limitations)
