@@ -347,6 +347,10 @@ class Forecaster(nn.Module):
         model.parts, model.card = self.parts_of(dataset), replace(model.card, forgotten=self.card.forgotten)
         return model
 
+    def head_in_columns_of(self, anew: Forecaster) -> Tensor:
+        """The head of the same forecasts by the design of a model that `fitted_anew` gave, shape (B, D)."""
+        return self.head
+
     def _prepared_anew(self, dataset: LoadDataset, rows: IntArray) -> Forecaster:
         """A copy for a data set, φ fitted anew on some training rows where it can be."""
         other, card = self.with_theta(self.theta), self.card

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import BoolArray, FloatArray, IntArray
+from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.households.meters import Meters, Readings
 
@@ -32,6 +32,7 @@ LEAST_MEMBERS = 15
 _SUMS = ("sums_kwh", "members", "filled", "rescaled", "physical_kwh")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Roster:
     """States of customers, and sums over those in each state.

@@ -163,7 +163,13 @@ def forget_customers(
         distance_to_retrained=distance,
         statistics=statistics,
         seconds=seconds,
-        limitations=[*kept_constants(model), *said, *given, _READINGS.format(_place(dataset)), _OLD],
+        limitations=[
+            *kept_constants(model, new if lagged else None),
+            *said,
+            *given,
+            _READINGS.format(_place(dataset)),
+            _OLD,
+        ],
     )
     if recipe is None:
         return done
