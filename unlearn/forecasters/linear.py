@@ -7,7 +7,8 @@ from torch import Tensor
 
 from unlearn.checks import IntArray
 from unlearn.data import LoadDataset, StandardScaler, distinct_columns
-from unlearn.forecasters.base import Forecaster, ModelCard, make_card
+from unlearn.forecasters.base import Forecaster
+from unlearn.forecasters.card import ModelCard, make_card
 
 
 class LinearForecaster(Forecaster):

@@ -15,7 +15,8 @@ from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows, rows_of
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
-from unlearn.forecasters.base import FROZEN, HEAD, NO_ROWS, UNUSED
+from unlearn.forecasters.base import FROZEN, HEAD, UNUSED
+from unlearn.forecasters.card import NO_ROWS
 
 _WHAT = "rows to unlearn"
 
