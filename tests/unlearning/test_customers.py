@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import unlearn
-from tests.households.customer_data import N_HOURS, SPLIT, known_mw, loads, meters, places, readings, weather
+from tests.households.customer_data import N_HOURS, SPLIT, enough, known_mw, loads, meters, places, readings, weather
 from tests.proofs import proof_count
 from unlearn.data import Lags, LoadDataset
 from unlearn.errors import InputError, MismatchError
@@ -62,7 +62,7 @@ def exact_known(data, table, gone):
     return known_mw(data, (np.rint(table * 2.0**20) / 2.0**20).astype(np.float32).astype(float), gone)
 
 
-_SLOW = settings(max_examples=proof_count(300), suppress_health_check=[HealthCheck.too_slow])
+_SLOW = settings(max_examples=proof_count(100), suppress_health_check=[HealthCheck.too_slow])
 
 
 @_SLOW
@@ -72,6 +72,7 @@ _SLOW = settings(max_examples=proof_count(300), suppress_health_check=[HealthChe
     span=st.none() | st.tuples(st.integers(210, 240), st.integers(241, 300)),
 )
 def test_forgetting_equals_a_refit_on_loads_from_their_definition(data, model, who, case, span):
+    assume(enough(who, case))
     table = readings(lives=True)
     names = [f"c{i:03d}" for i in who]
     hours = np.zeros(N_HOURS, dtype=bool)
@@ -110,6 +111,7 @@ def test_two_hundred_random_groups_equal_refits_of_the_remaining_data(data, mode
     span=st.none() | st.tuples(st.integers(150, 200), st.integers(201, 260)),
 )
 def test_with_lags_the_features_are_rebuilt_as_well(who, case, span):
+    assume(enough(who, case))
     data = loads(lags=Lags((24,), (36,)))
     model = unlearn.fit_linear(data)
     names = [f"c{i:03d}" for i in who]
