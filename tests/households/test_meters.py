@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.households import lcl_builder
 from tests.households.customer_data import classes, meters, readings
 from unlearn.errors import DataError, InputError
-from unlearn.households import hourly_meters, load_households, load_meters, read_npz
+from unlearn.households import customer_loads, hourly_meters, load_households, load_meters, read_npz
 from unlearn.households.io.meters import save_meters
 from unlearn.households.meters import BLOCK
 
@@ -79,6 +80,37 @@ def test_an_archive_becomes_hours(tmp_path):
     )
     own = hourly_meters(read_npz(tmp_path / "a.npz"))
     np.testing.assert_allclose(own.series(np.arange(4)), kwh.reshape(48, 2, 4).sum(axis=1).T / 1000, atol=2.0**-20)
+
+
+@pytest.mark.parametrize("source", ["lcl", "table"])
+def test_files_of_meters_become_loads(tmp_path, source):
+    """London's layout and one's own wide table, from the files to loads that know their customers."""
+    if source == "lcl":
+        rows = lcl_builder.trial(n_days=4)
+        profiles = load_households("lcl", path=lcl_builder.write(tmp_path / "lcl.csv", rows))
+        kwh = pd.DataFrame(
+            [(row.household, row.second // 3600, row.wh / 1000) for row in rows], columns=["id", "h", "kwh"]
+        )
+        expected = kwh.pivot_table(index="h", columns="id", values="kwh", aggfunc="sum")
+    else:
+        table = readings(n=4, n_hours=96)
+        table.rename_axis("timestamp").to_csv(tmp_path / "meters.csv")
+        profiles, expected = load_households("table", path=tmp_path / "meters.csv"), table
+    own = hourly_meters(profiles, tmp_path / "meters.parquet")
+    assert own.customer_ids == tuple(expected.columns)
+    place = {one: f"bus_{i % 2 + 1}" for i, one in enumerate(own.customer_ids)}
+    data = customer_loads(own, place)
+    sums = np.stack([expected.to_numpy()[:, b::2].sum(axis=1) for b in range(2)], axis=1)
+    np.testing.assert_allclose(data.load_mw, sums / 1000, atol=1e-8)
+    gone = data.without([own.customer_ids[0]])
+    np.testing.assert_allclose(gone.load_mw[:, 0], expected.to_numpy()[:, 2] / 1000, atol=1e-8)
+
+
+def test_a_day_that_a_household_lacks_is_a_gap():
+    profiles = load_households("simulator", n_households=3, n_days=5)
+    lacking = profiles.take((profiles.household != 1) | (profiles.date != profiles.days[2]))
+    with pytest.raises(DataError, match="a gap of 24 hours, first 2013-01-03 00:00:00 for customer SIM000001"):
+        hourly_meters(lacking)
 
 
 def test_gaps_are_refused_or_left_out(caplog):

@@ -291,6 +291,18 @@ def test_what_stays_is_listed(data, model, tmp_path):
     assert unlearn.forget_customers(back, done.dataset, ["c002"]).complete
 
 
+def test_the_factors_of_the_loads_can_be_refitted(data, model):
+    nominal = [30.0, 50.0, 20.0]
+    done = unlearn.forget_customers(model, data, ["c001", "c002", "c006"])
+    again = done.dataset.scaled_to(nominal)
+    assert [own.name for own in again.fitted] == ["load scale"]
+    np.testing.assert_allclose(again.load_mw[again.split.train].max(axis=0), nominal, rtol=1e-12)
+    refitted_too = done.model.fitted_anew(again)
+    ratio = torch.from_numpy(again.mw_per_kwh / done.dataset.mw_per_kwh)[:, None]
+    assert distance(refitted_too.head, ratio * done.model.head) <= 1e-12
+    assert distance(refitted_too.theta, unlearn.fit_linear(again).theta) <= 1e-9
+
+
 def test_wrong_calls_are_refused(data, model):
     with pytest.raises(InputError, match="expected CustomerLoads, which know their customers, got LoadDataset"):
         unlearn.forget_customers(model, _plain(data), ["c001"])

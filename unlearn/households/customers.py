@@ -127,7 +127,8 @@ class CustomerLoads(LoadDataset):
         scaled = self._plain().scaled_to(nominal_mw, over, base_mva)
         seen = self._plain().load_mw if over == "all" else self.load_mw[self.split.train]
         factor = self.mw_per_kwh * (as_floats("nominal_mw", nominal_mw) / seen.max(axis=0))
-        return replace(self._with(self.roster, factor), base_mva=scaled.base_mva, fitted=scaled.fitted)
+        fitted = {own.name: own for own in scaled.fitted}  # one scale, the last
+        return replace(self._with(self.roster, factor), base_mva=scaled.base_mva, fitted=tuple(fitted.values()))
 
     def _plain(self) -> LoadDataset:
         """What models may learn, in all rows, as a data set that knows no customers."""

@@ -54,8 +54,8 @@ def forget(
             Rows that only the extractor of a network was trained on (core) cannot be forgotten; they are listed in
             `not_forgotten`, and the result is not complete. Validation and test rows need no forgetting.
         loads: names of loads (`dataset.load_names`); only their measurements in these rows are forgotten, and only
-            their outputs change. None forgets whole rows. A load that loses all its rows, as of a customer who leaves,
-            forecasts 0 from then on.
+            their outputs change. None forgets whole rows. A load that loses all its rows forecasts 0 from then on.
+            Customers are meters inside a load: see `forget_customers`.
         form: form of the update, see `newton_update`.
         ihvp: how to solve with the Hessian.
         compare_retrained: also refit on what remains and report the distance.

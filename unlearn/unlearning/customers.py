@@ -103,6 +103,9 @@ def forget_customers(
         compare_retrained: also refit what changed from the data, and report the distance.
         tune: recipe to tune the result by, from what remains; None takes the model's own, if any.
 
+    The factors of the loads are kept, and they saw the customers. To refit them as well, scale what is left anew and
+    fit the model anew to it: `again = done.dataset.scaled_to(nominal_mw)` and `done.model.fitted_anew(again)`.
+
     Returns:
         The model and the data set to go on with. One request after another gives what a joint one gives.
 

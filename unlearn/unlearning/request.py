@@ -172,5 +172,5 @@ def _refuse_what_is_gone(request: Request, model: Forecaster) -> None:
         what = f"got all {asked} training rows" if asked == n_rows else "these are all that is left"
         raise InputError(
             f"{_WHAT}: {what}; nothing would remain to define the model. Keep some rows, or discard the model; a "
-            "customer who leaves is loads=[name] with all rows."
+            "load that leaves is loads=[name] with all rows, a customer inside a load is forget_customers()."
         )
