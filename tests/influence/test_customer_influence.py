@@ -13,6 +13,7 @@ from tests.households.customer_data import loads, meters, places, readings, weat
 from unlearn.criteria import MSE, Weighted
 from unlearn.data import Lags, SplitSpec
 from unlearn.errors import InputError
+from unlearn.forecasters import TrainingOptions
 from unlearn.households import customer_loads, hourly_meters, spread
 
 
@@ -114,6 +115,18 @@ def test_customers_that_are_gone_have_no_score_and_partly_gone_ones_only_for_wha
     assert "c001" not in scores.customers
     true = true_changes(MSE(), done.model, done.dataset, "objects", ["c002", "c003"])
     np.testing.assert_allclose(scores.objects[1:3], true, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["regularised", "network"])
+def test_any_least_squares_head_is_scored_exactly(kind):
+    data = loads()
+    if kind == "network":
+        model = unlearn.fit_network(data, "cnn", TrainingOptions(epochs=1))
+    else:
+        model = unlearn.fit_linear(data, l2=0.5)
+    scores = unlearn.customer_influence(model, data, "mse")
+    true = true_changes(MSE(), model, data, "objects", ["c000", "c031"])
+    np.testing.assert_allclose(scores.objects[[0, 31]], true, rtol=1e-6, atol=1e-12 * scores.value)
 
 
 def test_weights_of_single_loads_count():
