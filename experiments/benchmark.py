@@ -20,6 +20,7 @@ def main(job: Job, folder: Path) -> Ending:
     from experiments.benchmarks.any_model import time_influence
     from experiments.benchmarks.cold import time_cold_start
     from experiments.benchmarks.curvature import time_curvature
+    from experiments.benchmarks.customers import time_customers
     from experiments.benchmarks.dispatch import time_dispatch
     from experiments.benchmarks.feeder import time_feeder
     from experiments.benchmarks.scaling import scale_grids, scale_hours
@@ -39,6 +40,7 @@ def main(job: Job, folder: Path) -> Ending:
         "feeder": [lambda: time_feeder(job, table, folder)],
         "anomaly": [lambda: time_anomaly(job, table)],
         "tuning": [lambda: time_tuning(job, table)],
+        "customers": [lambda: time_customers(job, table, folder)],
     }
     for part in parts:
         for time in parts[part] if part in job.benchmark.parts else ():

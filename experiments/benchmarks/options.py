@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice
 
-PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning")
+PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning", "customers")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class BenchmarkOptions:
         network_threads: of the network's products.
         feeder_meters: written to files, 24 months.
         feeder_hourly_meters: their hours of a year summed by bus.
+        customers: of the part `customers`, simulated.
+        customer_days: of their meters.
         anomaly: of the part `anomaly`.
     """
 
@@ -80,6 +82,8 @@ class BenchmarkOptions:
     network_threads: int = 2
     feeder_meters: tuple[int, ...] = (10000, 100000, 1000000)
     feeder_hourly_meters: tuple[int, ...] = (10000, 100000)
+    customers: int = 10000
+    customer_days: int = 365
     anomaly: AnomalyBenchmarkOptions = field(default_factory=AnomalyBenchmarkOptions)
 
     def __post_init__(self) -> None:

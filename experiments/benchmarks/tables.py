@@ -27,7 +27,7 @@ def as_text(records: pd.DataFrame) -> str:
     # Parts that were not run have left no columns.
     missing = [column for column in ("state", "hours", "what", "part", "buses") if column not in records]
     records = records.assign(**dict.fromkeys(missing))
-    tables = (_dispatch, _curvature, _influence, _scaling, _cold, _feeder, _anomaly, _tuning)
+    tables = (_dispatch, _curvature, _influence, _scaling, _cold, _feeder, _anomaly, _tuning, _customers)
     return "\n".join(text for text in (table(records) for table in tables) if text)
 
 
@@ -144,6 +144,17 @@ def _tuning(records: pd.DataFrame) -> str:
         times = {f"{state} [ms]": _times(own[own["state"] == state], 1e3) for state in ("warm", "cold")}
         rows.append({"what": what, "method": method, **times, "steps": _value(own, "steps", ".0f")})
     return _markdown("Tuning, critical regions known (warm) or not (cold)", rows)
+
+
+def _customers(records: pd.DataFrame) -> str:
+    rows = []
+    for (what, method), own in records[records["part"] == "customers"].groupby(["what", "method"], sort=False):
+        timed = (own["metric"] == "time_median").any()
+        times = _times(own, 1e3) if timed else ""
+        rows.append(
+            {"what": what, "step": method, "time [ms]": times, "peak memory [MB]": _value(own, "peak_memory", ",.0f")}
+        )
+    return _markdown("Customers: meters in a file, loads of a grid", rows)
 
 
 def _number(records: pd.DataFrame, metric: str) -> float:

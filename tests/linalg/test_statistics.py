@@ -190,3 +190,30 @@ def test_nothing_removed_is_nothing_changed():
     after = before.remove(design[:5], target[:5], torch.zeros(5))
     assert torch.equal(after.moments, before.moments)
     assert after.total == before.total
+
+
+@given(seed=st.integers(0, 1000), exponent=st.floats(0, 5), weighted=st.booleans(), changed=st.integers(0, B))
+def test_other_targets_equal_least_squares_in_exact_arithmetic(seed, exponent, weighted, changed):
+    design, target = problem(seed, condition_root=10**exponent)
+    random = np.random.default_rng(seed + 1)
+    other = target.clone()
+    other[:, :changed] += torch.from_numpy(random.normal(size=(len(target), changed)))
+    weights = torch.from_numpy(random.integers(0, 3, len(target)).astype(float)) if weighted else None
+    moved = SufficientStatistics.of(design, target, weights).retarget(design, target, other, weights)
+    solution = moved.solve()
+    assert distance(solution, exact_head(design, other, weights)) <= solution.statistics["error_estimate"]
+    assert solution.converged or weighted  # roots of weights are rounded, which the estimate counts
+    anew = SufficientStatistics.of(design, other, weights)
+    torch.testing.assert_close(moved.moments.sum(dim=0), anew.moments.sum(dim=0), rtol=1e-15, atol=1e-12)
+    torch.testing.assert_close(moved.moments, moved.moments.transpose(1, 2), rtol=0, atol=0)
+
+
+def test_a_thousand_changes_of_targets_lose_nothing():
+    design, target = problem(3)
+    random = np.random.default_rng(0)
+    moved, now = SufficientStatistics.of(design, target), target
+    for _ in range(1000):
+        then = now + torch.from_numpy(random.normal(size=now.shape) * (random.random(B) < 0.5))
+        moved, now = moved.retarget(design, now, then), then
+    solution = moved.solve()
+    assert distance(solution, exact_head(design, now)) <= solution.statistics["error_estimate"] <= ACCURACY

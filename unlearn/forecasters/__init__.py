@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.forecasters.base import Forecaster, ModelCard
+    from unlearn.forecasters.base import Forecaster
+    from unlearn.forecasters.card import ModelCard
     from unlearn.forecasters.checkpoint import destroy_forecaster, forecaster_files, load_forecaster, save_forecaster
     from unlearn.forecasters.head import ClippedSums, HeadObjective, HeadStatistics
     from unlearn.forecasters.household import (

@@ -10,7 +10,8 @@ import torch
 
 from unlearn.data import StandardScaler
 from unlearn.errors import InputError
-from unlearn.forecasters.base import Forecaster, ModelCard
+from unlearn.forecasters.base import Forecaster
+from unlearn.forecasters.card import ModelCard
 from unlearn.forecasters.head import PREFIX, HeadStatistics
 from unlearn.forecasters.specs import FORECASTERS, ForecasterSpec
 from unlearn.limits import build_to_fit

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from unlearn.checks import IntArray
 from unlearn.data import LoadDataset, StandardScaler, distinct_columns
-from unlearn.forecasters.base import Forecaster, ModelCard, make_card
+from unlearn.forecasters.base import Forecaster
+from unlearn.forecasters.card import ModelCard, make_card
 
 
 class LinearForecaster(Forecaster):
@@ -32,6 +33,15 @@ class LinearForecaster(Forecaster):
     def column_names(self) -> list[str]:
         names = [f"{self.card.load_names[b]}:{self.card.feature_names[f]}" for b, f in self.columns]
         return [*names, "intercept"]
+
+    def head_in_columns_of(self, anew: Forecaster) -> Tensor:
+        """The head of the same forecasts by columns and scaler of another model; columns that it lacks are left out."""
+        if not isinstance(anew, LinearForecaster):
+            return self.head
+        slopes = dict(zip(self.columns, (self.head[:, :-1] / self.scaler.std).T, strict=True))
+        kept = torch.stack([slopes.get(own, torch.zeros_like(self.head[:, 0])) for own in anew.columns], dim=1)
+        intercept = self.head[:, -1] - (self.head[:, :-1] / self.scaler.std) @ self.scaler.mean
+        return torch.cat([kept * anew.scaler.std, (intercept + kept @ anew.scaler.mean)[:, None]], dim=1)
 
     def _prepared_anew(self, dataset: LoadDataset, rows: IntArray) -> Forecaster:
         return prepared(dataset, rows, self.card.l2)

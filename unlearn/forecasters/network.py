@@ -19,7 +19,8 @@ from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.data.hours import Rows, rows_of
 from unlearn.errors import InputError
-from unlearn.forecasters.base import FROZEN, NO_ROWS, UNUSED, Forecaster, ModelCard, make_card
+from unlearn.forecasters.base import FROZEN, UNUSED, Forecaster
+from unlearn.forecasters.card import NO_ROWS, ModelCard, make_card
 from unlearn.forecasters.extractors import N_FEATURES
 from unlearn.forecasters.head import HeadObjective
 from unlearn.forecasters.origin import as_fitted, origin_of, require_elsewhere

@@ -12,7 +12,7 @@ import numpy as np
 from unlearn.data import LoadDataset
 from unlearn.data.text_tables import listed
 from unlearn.errors import InputError, MismatchError
-from unlearn.forecasters.base import ModelCard
+from unlearn.forecasters.card import ModelCard
 
 _OTHER = "extractor_from: expected another data set than {name}, the one to fit the head on"
 _REMEDY = "Choose data of others (simulated customers, a release, another utility), or leave extractor_from out."

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from unlearn.data import LoadDataset, StandardScaler
-    from unlearn.forecasters.base import Forecaster, ModelCard
+    from unlearn.forecasters.base import Forecaster
+    from unlearn.forecasters.card import ModelCard
 
 
 @dataclass(frozen=True)

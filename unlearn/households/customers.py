@@ -83,12 +83,12 @@ class CustomerLoads(LoadDataset):
             )
 
     def _in_short(self) -> str:
-        return f"{super()._in_short()}; {len(self.meters) - len(self.roster.gone(self.meters))} customers"
+        return f"{super()._in_short()}; {len(self.meters) - len(self.roster.gone)} customers"
 
     @property
     def customer_ids(self) -> tuple[str, ...]:
         """Names of the customers that are in the loads in some hour."""
-        gone = set(self.roster.gone(self.meters).tolist())
+        gone = set(self.roster.gone.tolist())
         return tuple(own for i, own in enumerate(self.meters.customer_ids) if i not in gone)
 
     @cached_property
@@ -101,15 +101,11 @@ class CustomerLoads(LoadDataset):
 
     def _described(self) -> Iterator[str]:
         """A line per customer in the loads; those that are gone leave no trace."""
-        gone = set(self.roster.gone(self.meters).tolist())
+        gone = set(self.roster.gone.tolist())
         for i, own in enumerate(self.meters.customer_ids):
             if i in gone:
                 continue
-            readings = self.meters.digests[i]
-            if (states := self.roster.states.get(i)) is not None:
-                there = states == PRESENT
-                left = np.where(there, self.meters.series(np.array([i]))[0], 0.0)
-                readings = hashlib.sha256(there.tobytes() + left.tobytes()).hexdigest()
+            readings = self.roster.digests.get(i, self.meters.digests[i])
             place = self.load_names[self.roster.load_of[i]], self.meters.segments[self.meters.segment[i]]
             yield repr((own, *place, readings))
 
@@ -131,7 +127,8 @@ class CustomerLoads(LoadDataset):
         scaled = self._plain().scaled_to(nominal_mw, over, base_mva)
         seen = self._plain().load_mw if over == "all" else self.load_mw[self.split.train]
         factor = self.mw_per_kwh * (as_floats("nominal_mw", nominal_mw) / seen.max(axis=0))
-        return replace(self._with(self.roster, factor), base_mva=scaled.base_mva, fitted=scaled.fitted)
+        fitted = {own.name: own for own in scaled.fitted}  # one scale, the last
+        return replace(self._with(self.roster, factor), base_mva=scaled.base_mva, fitted=tuple(fitted.values()))
 
     def _plain(self) -> LoadDataset:
         """What models may learn, in all rows, as a data set that knows no customers."""
@@ -272,7 +269,7 @@ class CustomerLoads(LoadDataset):
             group's energy, of its largest customer), `meets_15_15` (at least 15 customers, none above 15 %).
         """
         there = np.ones(len(self.meters), dtype=bool)
-        there[self.roster.gone(self.meters)] = False
+        there[self.roster.gone] = False
         rows = []
         for kind, label, names in (
             ("load", self.roster.load_of, self.load_names),
@@ -294,16 +291,17 @@ class CustomerLoads(LoadDataset):
         """
         from unlearn.households.io.meters import save_meters
 
-        kept = np.setdiff1d(np.arange(len(self.meters)), self.roster.gone(self.meters))
-        states = {
-            int(np.searchsorted(kept, i)): own for i, own in self.roster.states.items() if i in set(kept.tolist())
-        }
+        kept = np.setdiff1d(np.arange(len(self.meters)), self.roster.gone)
+        place = {int(i): new for new, i in enumerate(kept)}
+        states = {place[i]: own for i, own in self.roster.states.items() if i in place}
+        digests = {place[i]: own for i, own in self.roster.digests.items() if i in place}
         hidden = {i: own != PRESENT for i, own in states.items()}
         meters = save_meters(self.meters.take(kept), path, hidden)
         if meters.segments != self.meters.segments:  # a class without members keeps its place in the sums
-            place = pd.Index(self.meters.segments).get_indexer(pd.Index(meters.segments))
-            meters = replace(meters, segment=place[meters.segment], segments=self.meters.segments)
-        roster = replace(self.roster, load_of=self.roster.load_of[kept], states=states)
+            old = pd.Index(self.meters.segments).get_indexer(pd.Index(meters.segments))
+            meters = replace(meters, segment=old[meters.segment], segments=self.meters.segments)
+        none = np.zeros(0, dtype=np.int64)
+        roster = replace(self.roster, load_of=self.roster.load_of[kept], states=states, digests=digests, gone=none)
         return replace(self, meters=meters, roster=roster)
 
 

@@ -10,13 +10,14 @@ over the members that remain now, hour by hour; its physical load is the sum ove
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.checks import BoolArray, FloatArray, IntArray
+from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 from unlearn.errors import InputError
 from unlearn.households.meters import Meters, Readings
 
@@ -28,6 +29,10 @@ States = NDArray[np.int8]
 LEAST_MEMBERS = 15
 
 
+_SUMS = ("sums_kwh", "members", "filled", "rescaled", "physical_kwh")
+
+
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Roster:
     """States of customers, and sums over those in each state.
@@ -40,6 +45,8 @@ class Roster:
         rescaled: q_b, shape (H, B).
         physical_kwh: energy of all that have not left, shape (H, B).
         states: of customers that are not present throughout, by position: a state per hour, shape (H,).
+        digests: of the same customers, a hash of their readings in the hours in which they are present.
+        gone: positions of customers that are present in no hour, sorted.
     """
 
     load_of: IntArray
@@ -49,6 +56,8 @@ class Roster:
     rescaled: IntArray
     physical_kwh: FloatArray
     states: Mapping[int, States] = field(default_factory=dict)
+    digests: Mapping[int, str] = field(default_factory=dict)
+    gone: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @classmethod
     def of(cls, meters: Meters, load_of: IntArray, n_loads: int) -> Roster:
@@ -90,14 +99,9 @@ class Roster:
             hours: which hours are meant, shape (H,).
             state: LEFT, or one of an objector.
         """
-        other = replace(
-            self,
-            **{
-                name: getattr(self, name).copy()
-                for name in ("sums_kwh", "members", "filled", "rescaled", "physical_kwh")
-            },
-            states=dict(self.states),
-        )
+        sums = {name: getattr(self, name).copy() for name in _SUMS}
+        states, digests, gone = dict(self.states), dict(self.digests), set(self.gone.tolist())
+        other = replace(self, **sums)
         for part in np.array_split(where, max(1, -(-len(where) // 256))):
             before = self.states_of(meters, part)
             moved = alive(meters, part) & hours & (before != state) & (before != LEFT)
@@ -113,9 +117,13 @@ class Roster:
             if state == LEFT:
                 for b, rows in _grouped(self.load_of[part]):
                     other.physical_kwh[:, b] -= np.where(moved[rows], kwh[rows], 0.0).sum(axis=0)
-            for i, own in zip(part.tolist(), np.where(moved, np.int8(state), before), strict=True):
-                other.states[i] = own  # type: ignore[index]
-        return other
+            now = np.where(moved, np.int8(state), before)
+            there = now == PRESENT
+            for i, own, energy, mask in zip(part.tolist(), now, np.where(there, kwh, 0.0), there, strict=True):
+                states[i] = own
+                digests[i] = hashlib.sha256(mask.tobytes() + energy.tobytes()).hexdigest()
+            gone |= set(part[~(there & alive(meters, part)).any(axis=1)].tolist())
+        return replace(other, states=states, digests=digests, gone=np.array(sorted(gone), dtype=np.int64))
 
     def known_kwh(self) -> FloatArray:
         """What models may learn of each load, shape (H, B).
@@ -136,11 +144,6 @@ class Roster:
         if self.rescaled.any():
             known += self.rescaled * by_load / np.maximum(self.members.sum(axis=2), 1)
         return known
-
-    def gone(self, meters: Meters) -> IntArray:
-        """Positions of customers with no hour left in which they are present."""
-        lost = [i for i, own in self.states.items() if (own[meters.first[i] : meters.end[i]] != PRESENT).all()]
-        return np.array(sorted(lost), dtype=np.int64)
 
 
 class TooFewError(InputError):

@@ -286,5 +286,5 @@ def _products(dataset: CustomerLoads, field_by_mw: FloatArray) -> tuple[IntArray
     for where, energy in _energies(dataset):
         found = (energy @ wide).reshape(len(where), n_loads, n_fields)
         scores[where] = found[np.arange(len(where)), dataset.roster.load_of[where]]
-    kept = np.setdiff1d(np.arange(len(dataset.meters)), dataset.roster.gone(dataset.meters))
+    kept = np.setdiff1d(np.arange(len(dataset.meters)), dataset.roster.gone)
     return kept, scores[kept]

@@ -16,14 +16,9 @@ from unlearn.data.hours import Rows
 from unlearn.errors import InputError, MismatchError, SolverError
 from unlearn.forecasters import Forecaster
 from unlearn.linalg import ACCURACY, IhvpOptions
-from unlearn.unlearning.result import (
-    Forgotten,
-    Request,
-    concluded,
-    earlier,
-    resolve,
-    why_incomplete,
-)
+from unlearn.unlearning.lagged import LAGGED, forget_with_lags
+from unlearn.unlearning.request import Request, resolve
+from unlearn.unlearning.result import Forgotten, concluded, earlier, why_incomplete
 from unlearn.unlearning.steps import (
     FORMS,
     exact_step,
@@ -47,6 +42,7 @@ def forget(
     ihvp: IhvpOptions | None = None,
     compare_retrained: bool = False,
     tune: Tuning | None = None,
+    lagged: str | None = None,
 ) -> Forgotten:
     """Remove training rows from a forecaster completely, without retraining it (eq. 8).
 
@@ -58,17 +54,23 @@ def forget(
             Rows that only the extractor of a network was trained on (core) cannot be forgotten; they are listed in
             `not_forgotten`, and the result is not complete. Validation and test rows need no forgetting.
         loads: names of loads (`dataset.load_names`); only their measurements in these rows are forgotten, and only
-            their outputs change. None forgets whole rows. A load that loses all its rows, as of a customer who leaves,
-            forecasts 0 from then on.
+            their outputs change. None forgets whole rows. A load that loses all its rows forecasts 0 from then on.
+            Customers are meters inside a load: see `forget_customers`.
         form: form of the update, see `newton_update`.
         ihvp: how to solve with the Hessian.
         compare_retrained: also refit on what remains and report the distance.
         tune: recipe to tune the result by, from what remains alone. A model that is tuned already is un-tuned, forgets
             exactly, and is tuned anew; None takes the recipe that it has, if any. `model.untuned()` has none.
+        lagged: what becomes of rows among whose features forgotten loads are (lags). "drop": they are forgotten, too,
+            in all outputs; they are in `lagged_rows`. "impute": forgotten loads are replaced in the data set, see
+            `unlearn.unlearning.lagged`, and lags that `with_lags` made are made again; go on with the result's
+            `dataset`. With both the model is fitted anew (columns, scaler and head; of a network the head), and `form`
+            and `ihvp` do not matter. None: they stay as they are, and the result is not complete if there are any.
 
     Raises:
         InputError: `rows` that are none, all, not in the data set, repeated, forgotten before, or that the head was not
-            fitted on; NaN parameters; unknown loads.
+            fitted on; NaN parameters; unknown loads. "impute" where lags are a caller's own; "drop" after "impute", or
+            where nothing would remain.
         MismatchError: the model was not fitted on this data set.
         SingularHessianError: what remains does not determine the parameters.
 
@@ -80,7 +82,12 @@ def forget(
     recipe = tune or recipe_of(model)
     model.require_match(dataset)
     require_trained(model)
-    request = resolve(model, rows, loads, dataset)
+    request = resolve(model, rows, loads, dataset, lagged is not None)
+    if lagged is not None:
+        done = forget_with_lags(model, dataset, request, loads, require_choice("lagged", lagged, LAGGED), start)
+        if compare_retrained:  # it is the retrained model
+            done = replace(done, distance_to_retrained=0.0)
+        return done if recipe is None else with_tuning(done, apply(recipe, done.model, done.dataset or dataset))
     positions, after = request.positions, request.weights(model)
     outputs = request.changed(model)
     outputs, emptied = outputs[after[:, outputs].any(dim=0)], outputs[~after[:, outputs].any(dim=0)]
@@ -100,7 +107,7 @@ def forget(
         distance = relative_distance(step.theta, retrained.reshape(-1))
     said = why_incomplete(model, request, step, form, ihvp)
     seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
-    done = concluded(model, request, step, loads, said, seconds, distance_to_retrained=distance)
+    done = concluded(model, request, step, loads, said, seconds, distance_to_retrained=distance, dataset=dataset)
     return done if recipe is None else with_tuning(done, apply(recipe, done.model, dataset))
 
 

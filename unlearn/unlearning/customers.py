@@ -21,7 +21,7 @@ from unlearn.errors import InputError, SingularHessianError
 from unlearn.forecasters import Forecaster, HeadObjective, HeadStatistics
 from unlearn.forecasters.base import FROZEN, HEAD, UNUSED
 from unlearn.households.customers import CASES, CustomerLoads
-from unlearn.unlearning.result import INCOMPLETE, OLD_MODEL, earlier, kept_constants
+from unlearn.unlearning.result import INCOMPLETE, earlier, kept_constants
 from unlearn.unlearning.steps import groups_of, relative_distance, require_trained, statistics_step
 from unlearn.unlearning.tuning.apply import RECIPE_KEPT, Tuned, apply
 from unlearn.unlearning.tuning.recipe import Tuning, recipe_of
@@ -42,6 +42,8 @@ class ForgottenCustomers:
         loads: names of the loads that changed; with "class_mean" also those of earlier objectors of the class.
         complete: True if the result is the model fitted on the data set without the customers, up to rounding, and no
             other part of the model learnt from them.
+        complete_as_given: True if it is, provided that an extractor which was fitted on data of unnamed customers never
+            saw these; the model cannot check that.
         distance_to_original: `‖θ − θ*‖ / ‖θ*‖`.
         distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for.
         statistics: solver, residual, condition number.
@@ -58,6 +60,7 @@ class ForgottenCustomers:
     hours: list[list[str]]
     loads: tuple[str, ...]
     complete: bool
+    complete_as_given: bool
     distance_to_original: float
     distance_to_retrained: float | None
     statistics: dict[str, float | str]
@@ -66,7 +69,7 @@ class ForgottenCustomers:
     tuned: Tuned | None = None
 
     def __repr__(self) -> str:
-        kind = "complete" if self.complete else "not complete"
+        kind = "complete" if self.complete else "complete as given" if self.complete_as_given else "not complete"
         what = self.case if self.replacement is None else f"{self.case}, {self.replacement}"
         n = len(self.customers)
         return f"ForgottenCustomers({n} customer{'s' * (n > 1)}, {what}, {len(self.loads)} loads changed, {kind})"
@@ -100,6 +103,9 @@ def forget_customers(
         compare_retrained: also refit what changed from the data, and report the distance.
         tune: recipe to tune the result by, from what remains; None takes the model's own, if any.
 
+    The factors of the loads are kept, and they saw the customers. To refit them as well, scale what is left anew and
+    fit the model anew to it: `again = done.dataset.scaled_to(nominal_mw)` and `done.model.fitted_anew(again)`.
+
     Returns:
         The model and the data set to go on with. One request after another gives what a joint one gives.
 
@@ -129,8 +135,9 @@ def forget_customers(
     updated = time.perf_counter()
     distance = None
     if compare_retrained:
-        distance = relative_distance(new.theta, (new if lagged else _refitted(model, after, new.head)).theta)
-    said = _why_incomplete(model, parts, changed)
+        other = _solved(new, after, after)[0] if lagged else _refitted(model, after, new.head)
+        distance = relative_distance(new.theta, other.theta)
+    said, given = _why_incomplete(model, parts, changed), _taken_as_given(model)
     ranges = hour_ranges(after.timestamps, np.flatnonzero(changed.any(axis=1)))
     loads = tuple(after.load_names[b] for b in np.flatnonzero(changed.any(axis=0)))
     event = {
@@ -140,7 +147,7 @@ def forget_customers(
         "replacement": replacement,
         "hours": ranges,
         "loads": list(loads),
-        "complete": not said,
+        "complete": not said and not given,
         "complete_as_given": not said,
     }
     new.card = replace(new.card, fingerprint=after.fingerprint, forgotten=[*model.card.forgotten, event])
@@ -153,12 +160,19 @@ def forget_customers(
         replacement=replacement,
         hours=ranges,
         loads=loads,
-        complete=not said,
+        complete=not said and not given,
+        complete_as_given=not said,
         distance_to_original=relative_distance(new.theta, model.theta),
         distance_to_retrained=distance,
         statistics=statistics,
         seconds=seconds,
-        limitations=[*kept_constants(model), *said, _READINGS.format(_place(dataset)), OLD_MODEL],
+        limitations=[
+            *kept_constants(model, new if lagged else None),
+            *said,
+            *given,
+            _READINGS.format(_place(dataset)),
+            _OLD,
+        ],
     )
     if recipe is None:
         return done
@@ -192,7 +206,8 @@ def _solved(
     known = model.statistics if earlier(model).get("complete", True) else None
     before = known or HeadStatistics.of(design, old, model.weights)
     sums = before.retarget(design, old, new, model.weights, model.design_noise)
-    outputs = ((old != new).any(dim=0) & model.weights.any(dim=0)).nonzero()[:, 0]
+    changed = (old != new).any(dim=0) if after is not dataset else torch.ones(after.n_loads, dtype=torch.bool)
+    outputs = (changed & model.weights.any(dim=0)).nonzero()[:, 0]
     try:
         step = statistics_step(model, sums, sums, model.weights, outputs, "remain_gradient")
     except (InputError, SingularHessianError):
@@ -232,9 +247,26 @@ def _why_incomplete(model: Forecaster, parts: IntArray, changed: BoolArray) -> l
     return said
 
 
+def _taken_as_given(model: Forecaster) -> list[str]:
+    """What only the caller knows: whom an extractor saw that was fitted on data without names."""
+    origin = model.card.settings.get("extractor_from")
+    if origin is None or origin["customers"] is not None:
+        return []
+    return [
+        f"That the extractor never saw these customers was taken as given: it was fitted on {origin['data']}, which "
+        "does not say whose data it is. Fit it on CustomerLoads of others, and it is checked."
+    ]
+
+
 _READINGS = (
     "The readings of the customers still lie {}: nothing of them is in the model, nor in the loads, but they are "
     "not destroyed. Call dataset.purged(path) and destroy what was before."
+)
+
+
+_OLD = (
+    "The model and the data set before still know the customers, wherever they are kept: the difference of their sums "
+    "is the load of the customers itself, as the features tell it. Destroy their files and copies to end that."
 )
 
 

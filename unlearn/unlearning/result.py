@@ -1,152 +1,26 @@
-"""What a request to forget names, and what forgetting did: the new model, and in sentences what it does not cover."""
+"""What forgetting did: the new model, and in sentences what it does not cover."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray
 from unlearn.data import LoadDataset
 from unlearn.data.features import Lag
-from unlearn.data.hours import Rows, hour_ranges, rows_of
-from unlearn.errors import InputError
+from unlearn.data.hours import hour_ranges
 from unlearn.forecasters import Forecaster
-from unlearn.forecasters.base import FROZEN, HEAD, NO_ROWS, UNUSED
 from unlearn.linalg import IhvpOptions
+from unlearn.unlearning.request import Request
 from unlearn.unlearning.steps import AT_MINIMUM, Step, relative_distance
 
 if TYPE_CHECKING:
     from unlearn.unlearning.tuning.apply import Tuned
-
-_WHAT = "rows to unlearn"
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """Hours to forget, and who learnt from them; all rows index the data set.
-
-    Attributes:
-        rows: what was asked for.
-        unlearn: rows that the head was fitted on, which can be forgotten.
-        positions: where these stand among the head's n training rows.
-        frozen: rows that only the frozen extractor was trained on, which stay.
-        head_rows: the head's n training rows.
-        fitted_on: all rows that any part of the model was fitted on.
-        outputs: positions of the outputs that forget, shape (B',).
-        timestamps: hours of the data set, shape (N,).
-    """
-
-    rows: IntArray
-    unlearn: IntArray
-    positions: IntArray
-    frozen: IntArray
-    head_rows: IntArray
-    fitted_on: IntArray
-    outputs: Tensor
-    timestamps: pd.DatetimeIndex
-
-    def forgotten(self, model: Forecaster) -> Tensor:
-        """Which measurements are forgotten afterwards, shape (n, B)."""
-        forgotten = model.forgotten.clone()
-        forgotten[torch.from_numpy(self.positions)[:, None], self.outputs] = True
-        return forgotten
-
-    def weights(self, model: Forecaster) -> Tensor:
-        """Weights of the head's training rows afterwards, shape (n, B)."""
-        weights = model.weights.clone()
-        weights[torch.from_numpy(self.positions)[:, None], self.outputs] = 0.0
-        return weights
-
-    def changed(self, model: Forecaster) -> Tensor:
-        """Positions of the outputs in which what is forgotten still had weight: those that change."""
-        return self.outputs[(model.weights[self.positions][:, self.outputs] > 0).any(dim=0)]
-
-
-def resolve(
-    model: Forecaster, rows: Rows, loads: Sequence[str] | None = None, dataset: LoadDataset | None = None
-) -> Request:
-    """Find what a request means for a model.
-
-    Args:
-        model: a fitted forecaster.
-        rows: of the data set, in any form that `rows_of` takes.
-        loads: names of the loads whose measurements are meant; None means all.
-        dataset: the data set; None takes its hours from the model.
-
-    Raises:
-        InputError: unknown loads; rows that are none, not in the data set, or repeated; that the head was not fitted
-            on; that were forgotten before; or all that is left of a load, unless that load alone is meant.
-    """
-    require_loads(loads, model.card.load_names)
-    parts = (model.parts if dataset is None else model.parts_of(dataset)).numpy()
-    if not len(parts):
-        raise InputError(
-            "model: expected one that knows the hours it was fitted on, got one without (saved by an earlier "
-            "version?). Call model.with_statistics(dataset) once."
-        )
-    hours = dataset.timestamps if dataset else pd.date_range(model.card.first_hour, periods=len(parts), freq="h")
-    asked = rows_of(_WHAT, rows, hours)
-    if not asked.size:
-        raise InputError(f"{_WHAT}: expected at least one, got none; nothing to forget.")
-    unlearn, frozen = asked[parts[asked] == HEAD], asked[parts[asked] == FROZEN]
-    if not unlearn.size:
-        unused = "validation, test or left-out" if model.card.head_rows == NO_ROWS else "validation or test"
-        why = (
-            f"the head was fitted on none of the {len(asked)} asked for; {len(frozen)} of them trained the extractor, "
-            "which is frozen and forgets nothing. Fit the network anew on data without them."
-            if frozen.size
-            else f"the model was fitted on none of the {len(asked)} asked for (they are {unused} rows); "
-            "nothing to forget."
-        )
-        raise InputError(f"{_WHAT}: {why}")
-    head_rows, fitted_on = np.flatnonzero(parts == HEAD), np.flatnonzero(parts != UNUSED)
-    positions = np.searchsorted(head_rows, unlearn)
-    names = model.card.load_names
-    outputs = torch.tensor([b for b, name in enumerate(names) if loads is None or name in loads])
-    request = Request(asked, unlearn, positions, frozen, head_rows, fitted_on, outputs, hours)
-    _refuse_what_is_gone(request, model)
-    return request
-
-
-def require_loads(loads: Sequence[str] | None, names: Sequence[str]) -> None:
-    """Refuse loads that are no list of some of the names; None stands for all of them."""
-    if loads is None:
-        return
-    if isinstance(loads, str):
-        raise InputError(f"loads: expected a list of names, got {loads!r}; write [{loads!r}].")
-    unknown = [name for name in loads if name not in names]
-    if unknown or not len(loads):
-        raise InputError(f"loads: expected some of {', '.join(names)}; got {', '.join(map(str, unknown)) or 'none'}.")
-
-
-def _refuse_what_is_gone(request: Request, model: Forecaster) -> None:
-    """Refuse to forget twice, and to leave nothing that a head could be fitted to."""
-    asked, n_rows = len(request.positions), len(model.weights)
-    if bool(model.forgotten[request.positions][:, request.outputs].all()):
-        raise InputError(f"{_WHAT}: all {asked} were forgotten before; there is nothing of them left in this model.")
-    after = request.weights(model)
-    emptied = ~after.any(dim=0) & model.weights.any(dim=0)
-    if not bool(emptied.any()):
-        return
-    withdrawn = request.forgotten(model).all(dim=0)
-    if bool((emptied & ~withdrawn).any()):
-        raise InputError(
-            f"{_WHAT}: what remains has no weight (re-weighting has set it to 0); nothing would remain to define the "
-            "model. Forget from the model before it was re-weighted."
-        )
-    if not bool(after.any()):
-        what = f"got all {asked} training rows" if asked == n_rows else "these are all that is left"
-        raise InputError(
-            f"{_WHAT}: {what}; nothing would remain to define the model. Keep some rows, or discard the model; a "
-            "customer who leaves is loads=[name] with all rows."
-        )
 
 
 #: What holds of every deletion: the model that forgets is a new one.
@@ -155,14 +29,18 @@ OLD_MODEL = (
     "sums of the forgotten rows, and of a single row the row itself. Destroy its files and copies, and the data, to "
     "end that."
 )
+#: What a model that is fitted anew learns anew beside its head, where it can.
+FITTED_ANEW = ("choice of columns", "feature scaler")
 INCOMPLETE = "The result is not complete forgetting:"
 
 
-def kept_constants(model: Forecaster) -> list[str]:
-    """Say what the removed rows still touch through preprocessing that is kept."""
+def kept_constants(model: Forecaster, anew: Forecaster | None) -> list[str]:
+    """Say what the removed rows still touch through preprocessing that is kept, also by a model that is fitted anew."""
+    again = () if anew is None or not anew.design_fitted_anew else FITTED_ANEW
     said = [
         f"{constant['name']} is kept: {constant['description']}; fitted on rows: {constant['fitted_on']}."
         for constant in model.card.fitted
+        if constant["name"] not in again
     ]
     if model.card.l2:
         said.append(f"The head is regularised with l2 = {model.card.l2:g}, kept as it was.")
@@ -197,7 +75,8 @@ def why_incomplete(
     reweighted: bool = False,
 ) -> list[str]:
     """Say why the result is not complete forgetting; nothing said means that it is."""
-    said = [*_still_there(model, request)]
+    gone = request.head_rows[request.forgotten(model).all(dim=1).numpy()]
+    said = [*still_there(model, request, np.setdiff1d(request.fitted_on, gone)), *_imputed_before(model)]
     moved = 0
     if reweighted:
         others = torch.from_numpy(np.setdiff1d(np.arange(len(step.weights)), request.positions))
@@ -240,8 +119,15 @@ def earlier(model: Forecaster) -> dict[str, bool]:
     return {"complete": last["complete"], "complete_as_given": as_given}
 
 
-def _still_there(model: Forecaster, request: Request) -> list[str]:
-    """What saw the rows and keeps it: the frozen extractor, and loads that are features of other rows."""
+def still_there(model: Forecaster, request: Request, kept: IntArray, anew: bool = False) -> list[str]:
+    """What saw the rows and keeps it: the frozen extractor, and loads that are features of rows which are kept.
+
+    Args:
+        model: the model before.
+        request: what is forgotten.
+        kept: rows whose features, as they were, are still in the model.
+        anew: whether all that can be fitted anew is, so that no further remedy is left.
+    """
     said = []
     if len(request.frozen):
         first = request.timestamps[int(request.frozen[0])]
@@ -249,20 +135,35 @@ def _still_there(model: Forecaster, request: Request) -> list[str]:
             f"{INCOMPLETE} {len(request.frozen)} of the {len(request.rows)} rows asked for (the first is {first}) "
             "trained the extractor, which is frozen and was not changed. Fit the network anew on data without them."
         )
-    names = model.card.load_names
-    meant = {names[int(b)] for b in request.outputs}
-    gone = request.head_rows[request.forgotten(model).all(dim=1).numpy()]
-    kept = np.setdiff1d(request.fitted_on, gone)
-    for lag in model.card.lags:
-        if lag["load"] is not None and lag["load"] not in meant:
+    meant = loads_meant(model, request)
+    for lag in (Lag(**own) for own in model.card.lags):
+        if lag.load is not None and lag.load not in meant:
             continue
-        held = np.isin(kept[:, None] - np.array(lag["hours"]), request.rows).any(axis=1)
-        if held.any():
+        held = len(request.held_by(lag.hours, kept))
+        if held:
+            again = ' or lagged="impute" (the feature is made again without these loads)' if lag.made else ""
+            way = f'From the model before, forget with lagged="drop" (these rows go, too){again}.'
+            frozen = "These trained what is frozen. Fit the model anew on data without these loads."
             said.append(
-                f"{INCOMPLETE} {Lag(**lag)}, so forgotten loads are still features of {int(held.sum())} other "
-                "training rows. Fit without this feature, or anew on data without these loads."
+                f"{INCOMPLETE} {lag}, so forgotten loads are still features of {held} other training rows. "
+                f"{frozen if anew else way}"
             )
     return said
+
+
+def loads_meant(model: Forecaster, request: Request) -> list[str]:
+    """Names of the loads that are forgotten."""
+    return [model.card.load_names[int(b)] for b in request.outputs]
+
+
+def _imputed_before(model: Forecaster) -> list[str]:
+    """What was imputed before from means of what remained then, which is now taken away in part."""
+    if not any(event.get("imputed") for event in model.card.forgotten):
+        return []
+    return [
+        f"{INCOMPLETE} loads that were forgotten before were imputed by means of those that remained then, these among "
+        'them. Forget with lagged="impute", which imputes them anew.'
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +179,7 @@ class Forgotten:
         weights: weight of each of the head's n training rows (`model.training_rows(dataset)`), 0 where removed,
             shape (n,); with `loads` those of the first load named (`model.weights` holds all, one column per output).
         distance_to_original: `‖θ − θ*‖ / ‖θ*‖`.
-        distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for.
+        distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for; 0 where the model was fitted anew because of lags.
         criterion: name of the criterion that weights were chosen by; None for complete unlearning.
         complete: True if the result is the model retrained on what remains, up to rounding, and nothing else of the
             model learnt from what was asked for.
@@ -289,6 +190,10 @@ class Forgotten:
         limitations: what still depends on the removed rows, in sentences; read this before you
             certify a deletion.
         tuned: how the model was tuned afterwards, from what remains alone; None if it was not.
+        lagged_rows: rows of the data set that were not asked for as a whole and went as a whole, because forgotten
+            loads were among their features; with `lagged="drop"`.
+        dataset: the data set that the model is now fitted on; go on with it. With `lagged="impute"` its forgotten loads
+            are imputed, else it is the one that was given; None of `forget_rows`, which has none.
     """
 
     model: Forecaster
@@ -305,11 +210,14 @@ class Forgotten:
     seconds: dict[str, float]
     limitations: list[str] = field(default_factory=list)
     tuned: Tuned | None = None
+    lagged_rows: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    dataset: LoadDataset | None = None
 
     def __repr__(self) -> str:
         kind = "complete" if self.complete else "complete as given" if self.complete_as_given else "not complete"
         by = "" if self.criterion is None else f", re-weighted by {self.criterion}"
         left = f", rows not forgotten: {len(self.not_forgotten)}" if len(self.not_forgotten) else ""
+        left += f", rows that held them: {len(self.lagged_rows)}" if len(self.lagged_rows) else ""
         then = "" if self.tuned is None else f", tuned by {self.tuned.method} for {self.tuned.criterion}"
         return f"Forgotten({type(self.model).__name__}, rows removed: {len(self.unlearn_rows)}{left}, {kind}{by}{then})"
 
@@ -326,11 +234,15 @@ def concluded(
     l1_budget: float = 0.0,
     distance_to_retrained: float | None = None,
     further: Sequence[str] = (),
+    dataset: LoadDataset | None = None,
+    anew: Forecaster | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Forgotten:
     """The result of a step.
 
     `said` is why it is incomplete, nothing if it is not; `given` what had to be taken as the caller gave it; `further`
-    what else is to be said.
+    what else is to be said; `dataset` what the model is now fitted on; `anew` the model where it was fitted anew and
+    the step is its head; `more` what else the card says of it.
     """
     hours = hour_ranges(request.timestamps, request.unlearn)
     verdict = {"complete": not said and not given, "complete_as_given": not said}
@@ -345,19 +257,23 @@ def concluded(
         "l1_budget": float(l1_budget),
         "switched_off": int(((step.weights == 0) & ~forgotten).any(dim=1).sum()),
         **verdict,
+        **(more or {}),
     }
+    before = model.theta if anew is None else model.head_in_columns_of(anew).reshape(-1)
     return Forgotten(
-        model=model.with_theta(step.theta, step.weights, event, step.sums, forgotten),
+        model=(anew or model).with_theta(step.theta, step.weights, event, step.sums, forgotten),
         unlearn_rows=request.unlearn,
         not_forgotten=request.frozen,
         hours=hours,
         weights=step.weights[:, request.outputs[0]].numpy(),
-        distance_to_original=relative_distance(step.theta, model.theta),
+        distance_to_original=relative_distance(step.theta, before),
         distance_to_retrained=distance_to_retrained,
         criterion=criterion,
         complete=verdict["complete"],
         complete_as_given=verdict["complete_as_given"],
         statistics=step.statistics,
         seconds=seconds,
-        limitations=[*kept_constants(model), *what_happened(model, request), *said, *given, OLD_MODEL, *further],
+        limitations=[*kept_constants(model, anew), *what_happened(model, request), *said, *given, OLD_MODEL, *further],
+        lagged_rows=request.head_rows[request.dropped],
+        dataset=dataset,
     )

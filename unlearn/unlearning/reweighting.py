@@ -21,7 +21,8 @@ from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores
 from unlearn.linalg import IhvpOptions, Objective, inverse_hvp
 from unlearn.unlearning.gains import doubtful_gain, unseen_seasons
-from unlearn.unlearning.result import Forgotten, concluded, resolve, why_incomplete
+from unlearn.unlearning.request import resolve
+from unlearn.unlearning.result import Forgotten, concluded, why_incomplete
 from unlearn.unlearning.steps import (
     Step,
     Update,
@@ -196,4 +197,7 @@ def reweight(
     seconds = {"prepare": prepared - start, "unlearn": updated - prepared, "compare": time.perf_counter() - updated}
     overlap = len(np.intersect1d(seen, request.unlearn))
     also = [f"{overlap} of the removed rows were among those that the criterion was evaluated on."] if overlap else []
-    return concluded(model, request, step, None, said, seconds, (), wanted.name, l1_budget, distance, [*also, *doubts])
+    further = [*also, *doubts]
+    return concluded(
+        model, request, step, None, said, seconds, (), wanted.name, l1_budget, distance, further, dataset=dataset
+    )

@@ -1,7 +1,7 @@
 """Which rows to unlearn: by influence on a criterion, at random, or by the caller's mask.
 
 Everything returns rows of the data set, which `forget` takes. It also takes a pair of dates, and `loads=` to forget
-single loads (customers) instead of hours.
+single loads instead of hours. Customers inside a load are chosen by `unlearn.customer_influence`.
 
 >>> import unlearn
 >>> grid = unlearn.load_case("ieee14")

@@ -23,7 +23,7 @@ from unlearn.linalg import IhvpOptions
 from unlearn.records import RecordTable
 from unlearn.studies._shared.options import PROTOCOLS
 from unlearn.unlearning import evaluation_rows, require_base, select
-from unlearn.unlearning.result import resolve
+from unlearn.unlearning.request import resolve
 
 #: Packages whose versions change what is fitted and measured.
 PACKAGES = ("clarabel", "cvxpylayers", "numpy", "scikit-learn", "scipy", "torch")
