@@ -244,9 +244,8 @@ def operator_points(table: CustomersTable) -> list[str]:
         buses = len(table.by_bus(case))
         points.append(
             f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {buses} buses pay "
-            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike), as they hold the "
-            f"customers whom the mean is furthest from. Those who objected pay {pm(own)} % of the change, the others the "
-            "rest."
+            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike). Those who "
+            f"objected pay {pm(own)} % of the change, the others the rest."
         )
     return points
 
@@ -269,11 +268,11 @@ def worth_points(table: CustomersTable) -> list[str]:
     if len(found):
         base = table.spread(table.error_cost())
         share = f", {write(100 * found['value'].median() / base.mean, '.2g')} % of what errors cost" if base else ""
-        largest, size = write(found["value"].max(), "short"), write(table.with_size(found), ".2f")
+        largest, rank = write(found["value"].max(), "short"), write(table.with_size(found), ".2f")
         points.append(
             f"Where nothing fills the gap, one customer's data is worth {median(found)} money/h in the median "
             f"(5 to 95 %: {range_of(found)}; largest {largest}){share}, and its rank goes with the load that the meter "
-            f"stands for (Spearman {size}): it is the size of the hole that is left."
+            f"stands for (Spearman {rank}): it is the size of the hole that is left."
         )
     case = _filled(table)
     own = table.worth("cost", case=case) if case else pd.DataFrame()
