@@ -29,6 +29,7 @@ def test_numbers_are_of_the_same_seed() -> None:
     assert stale is not None
     assert stale.mean == 10
     assert table.added("rescale") is None
+    assert table.always_worst("class_mean") == 3
     worst = table.worst_share("class_mean")
     assert worst is not None
     assert worst.mean == pytest.approx(0.95)
@@ -77,7 +78,7 @@ def test_tables_hold_what_was_measured() -> None:
     assert [row["request"] for row in cost_rows(table)][:2] == ["leaves, 5 %", "leaves, 50 %"]
     (objects, filled) = segment_rows(table)
     assert objects["largest / mean"] == "1.5"
-    assert filled["objectors bear [%]"].startswith("20")
+    assert filled["objectors pay [%]"].startswith("20")
     assert {row["removed"] for row in choice_rows(table)} == {"random"}
     model = worth_rows(table)[0]
     assert (model["median"], model["negative"], model["Spearman with load"]) == ("10.5", "0 %", "1.00")

@@ -65,7 +65,6 @@ def cost_rows(table: CustomersTable) -> list[dict[str, str]]:
             rows.append(
                 {
                     "request": f"{CASE_NAMES[case]}, {100 * share:g} %",
-                    "customers": str(table.removed(share=share)),
                     "of the energy [%]": pm(table.energy(case, share)),
                     "change [%]": pm(added, sign=True),
                     "tuned [%]": pm(tuned, sign=True) if tuned else "–",
@@ -73,7 +72,6 @@ def cost_rows(table: CustomersTable) -> list[dict[str, str]]:
                     "cost [money/h]": pm(table.spread(table.cell(case, share=share))),
                     "MAPE [%]": pm(table.spread(table.cell(case, share=share, metric="mape"))),
                     "bias [%]": pm(table.spread(table.cell(case, share=share, metric="bias")), sign=True),
-                    "seconds": pm(table.spread(table.cell(case, share=share, metric="seconds"))),
                 }
             )
     return rows
@@ -90,9 +88,10 @@ def segment_rows(table: CustomersTable) -> list[dict[str, str]]:
         ratio = max(own, key=abs) / np.mean(own) if np.mean(own) else np.nan
         rows.append(
             {"request": CASE_NAMES[case]}
-            | {f"{segment} [money/year]": pm(found, sign=True) for segment, found in means.items()}
+            | {f"{name} [thousand a year]": pm(_times(found, 1e-3), sign=True) for name, found in means.items()}
             | {"largest / mean": write(float(ratio), ".3g")}
-            | {"objectors bear [%]": pm(table.division("borne_by_removed", case, factor=100))}
+            | {"worst 3 buses [%]": pm(_times(table.worst_share(case), 100))}
+            | {"objectors pay [%]": pm(table.division("borne_by_removed", case, factor=100))}
         )
     return rows
 
@@ -153,8 +152,8 @@ def worth_rows(table: CustomersTable) -> list[dict[str, str]]:
                     "negative": f"{write(100 * (values < 0).mean(), '.2g')} %",
                     "Spearman with load": write(table.with_size(own), ".2f"),
                     "with energy": write(table.with_size(own, "energy"), ".2f"),
-                    "a year [money]": write(YEAR_H * values.median(), "short") if criterion == "cost" else "–",
-                    "a year and household": write(year, ".2g"),
+                    "thousand a year": write(1e-3 * YEAR_H * values.median(), ".3g") if criterion == "cost" else "–",
+                    "a year, per household": write(year, ".2g"),
                 }
             )
     return rows
@@ -194,3 +193,7 @@ def forecaster_rows(table: CustomersTable) -> list[dict[str, str]]:
             row[f"{CASE_NAMES[case]} [%]"] = pm(table.added(case, forecaster=kind), sign=True)
         rows.append(row)
     return rows
+
+
+def _times(found: Spread | None, factor: float) -> Spread | None:
+    return found.times(factor) if found else None

@@ -178,6 +178,12 @@ class CustomersTable:
         total = worse.sum(axis=0)
         return Spread.of((worse[:worst].sum(axis=0) / total)[total > 0]) if (total > 0).any() else None
 
+    def always_worst(self, case: str, choice: str = RANDOM, worst: int = 3) -> int:
+        """How many buses are among the worst few with every seed."""
+        table = self.by_bus(case, choice=choice)
+        found = [set(own.nlargest(worst).index) for _, own in table.items()]
+        return len(set.intersection(*found)) if found else 0
+
     def by_segment(self, case: str, segment: str, choice: str = RANDOM) -> Spread | None:
         """Money a year of a customer of a segment."""
         return over_seeds(select(self.records, part="segment", case=case, selection=choice, segment=segment))
@@ -259,8 +265,10 @@ def pm(found: Spread | None, form: str = "short", sign: bool = False) -> str:
 
 
 def signed(found: Spread | None) -> str:
-    """A change in percent."""
-    return "–" if found is None else f"{pm(found, sign=True)} %"
+    """A change in percent, and whether its seeds differ in sign."""
+    if found is None:
+        return "–"
+    return f"{pm(found, sign=True)} %{'' if found.n == 1 or found.leaves_out(0.0) else ' (not clear)'}"
 
 
 def interval(found: Spread) -> str:

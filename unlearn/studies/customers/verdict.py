@@ -115,9 +115,10 @@ def headline(table: CustomersTable) -> str:
         costs.append(f"by {signed(table.added(filled))} where {_FILLS[filled]} fills it{after}")
     if costs:
         parts.append(f"if they object, the cost of forecast errors changes {' and '.join(costs)}")
-    case = filled or "objects"
+    case = _paid(table)
     if worst := table.worst_share(case):
-        parts.append(f"3 of {len(table.by_bus(case))} buses pay {pm(worst.times(100))} % of what is added")
+        what = "the gap costs" if case == "objects" else "that adds"
+        parts.append(f"3 of {len(table.by_bus(case))} buses pay {pm(worst.times(100))} % of what {what}")
     worth = table.worth("cost", term="model")
     if len(worth):
         said = f"one customer's data is worth {median(worth)} money/h in the median"
@@ -128,6 +129,13 @@ def headline(table: CustomersTable) -> str:
 
 
 _FILLS = {"class_mean": "the mean of their class", "rescale": "a rescaled load"}
+
+
+def _paid(table: CustomersTable) -> str:
+    """The case that is divided over who pays: with the gap filled, if that changes the cost at all seeds alike."""
+    filled = _filled(table)
+    added = table.added(filled) if filled else None
+    return filled if added and added.leaves_out(0.0) else "objects"
 
 
 def _filled(table: CustomersTable) -> str:
@@ -239,13 +247,14 @@ def operator_points(table: CustomersTable) -> list[str]:
             f"A request takes {pm(seconds)} s, loads without the customers included; fitting anew to them takes "
             f"{pm(refit)} s."
         )
-    case = _filled(table) or "objects"
+    case = _paid(table)
     if (worst := table.worst_share(case)) and (own := table.division("borne_by_removed", case, factor=100)):
-        buses = len(table.by_bus(case))
+        buses, always = len(table.by_bus(case)), table.always_worst(case)
         points.append(
             f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {buses} buses pay "
-            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike). Those who "
-            f"objected pay {pm(own)} % of the change, the others the rest."
+            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike); {always or 'none'} of "
+            f"them {'are' if always > 1 else 'is'} among the 3 with every seed. Those who objected pay {pm(own)} % of "
+            "the change, the others the rest."
         )
     return points
 
@@ -317,11 +326,11 @@ def captions(table: CustomersTable) -> dict[str, str]:
     if gap:
         share += f": at {100 * table.main:g} %, {signed(gap)} where the gap is left"
         share += f", {signed(table.added(filled))} where {_FILLS[filled]} fills it" if filled else ""
-    case = filled or "objects"
-    worst = table.worst_share(case)
-    bus = "Change of the operating cost by bus" + (
-        f": 3 of {len(table.by_bus(case))} buses pay {pm(worst.times(100))} % of what is added" if worst else ""
-    )
+    case = _paid(table)
+    bus = "Change of the operating cost by bus"
+    if worst := table.worst_share(case):
+        bus += f": 3 of {len(table.by_bus(case))} buses pay {pm(worst.times(100))} % of what is added where "
+        bus += f"{_FILLS.get(case, 'nothing')} fills the gap"
     found = table.worth("cost", term="model")
     worth = "Worth of each customer's data"
     if len(found):
