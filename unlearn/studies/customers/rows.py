@@ -7,7 +7,16 @@ import numpy as np
 from unlearn.reporting.verdict import Spread, over_seeds, select, write
 from unlearn.studies.customers.bearing import YEAR_H
 from unlearn.studies.customers.options import LINEAR
-from unlearn.studies.customers.table import AUDITED, CASE_NAMES, FORECASTER_LABELS, CustomersTable, median, pm, range_of
+from unlearn.studies.customers.table import (
+    AUDITED,
+    CASE_NAMES,
+    FORECASTER_LABELS,
+    CustomersTable,
+    median,
+    pm,
+    range_of,
+    share_negative,
+)
 
 UNITS = {"cost": "cost [money/h]", "mape": "MAPE [points]", "mse": "MSE [10⁻⁶ p.u.²]"}
 
@@ -90,7 +99,7 @@ def segment_rows(table: CustomersTable) -> list[dict[str, str]]:
             {"request": CASE_NAMES[case]}
             | {f"{name} [thousand a year]": pm(_times(found, 1e-3), sign=True) for name, found in means.items()}
             | {"largest / mean": write(float(ratio), ".3g")}
-            | {"worst 3 buses [%]": pm(_times(table.worst_share(case), 100))}
+            | {"worst 3 buses [%]": pm(_times(table.worst_share(case), 100) if case != "leaves" else None)}
             | {"objectors pay [%]": pm(table.division("borne_by_removed", case, factor=100))}
         )
     return rows
@@ -140,7 +149,7 @@ def worth_rows(table: CustomersTable) -> list[dict[str, str]]:
                 continue
             scale = 1e6 if criterion == "mse" else 1.0
             values = scale * own["value"]
-            year = YEAR_H * values.median() / table.households if criterion == "cost" else np.nan
+            year = YEAR_H * table.per_household(own) if criterion == "cost" else np.nan
             rows.append(
                 {
                     "criterion": UNITS[criterion],
@@ -149,7 +158,7 @@ def worth_rows(table: CustomersTable) -> list[dict[str, str]]:
                     "5 %": write(float(np.quantile(values, 0.05)), ".3g"),
                     "95 %": write(float(np.quantile(values, 0.95)), ".3g"),
                     "largest": write(values.max(), "short"),
-                    "negative": f"{write(100 * (values < 0).mean(), '.2g')} %",
+                    "negative": share_negative(own),
                     "Spearman with load": write(table.with_size(own), ".2f"),
                     "with energy": write(table.with_size(own, "energy"), ".2f"),
                     "thousand a year": write(1e-3 * YEAR_H * values.median(), ".3g") if criterion == "cost" else "–",
@@ -171,7 +180,7 @@ def segment_worth_rows(table: CustomersTable) -> list[dict[str, str]]:
                     "customers": str(own["customer"].nunique()),
                     "median [money/h]": median(own),
                     "5 to 95 %": range_of(own),
-                    "negative": f"{write(100 * (own['value'] < 0).mean(), '.2g')} %",
+                    "negative": share_negative(own),
                 }
             )
     return rows

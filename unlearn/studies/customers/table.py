@@ -225,11 +225,11 @@ class CustomersTable:
         both = found.merge(self._size, on=["seed", "customer"])
         return float(both["value"].corr(both[size], method="spearman")) if both["value"].nunique() > 1 else np.nan
 
-    @cached_property
-    def households(self) -> float:
-        """Households of its size that a customer's meter stands for on the grid, in the mean."""
-        found = select(self.records, part="worth", metric="households")["value"]
-        return float(found.mean()) if len(found) else np.nan
+    def per_household(self, found: pd.DataFrame) -> float:
+        """Median worth of a customer, divided by the households of its size that its meter stands for on the grid."""
+        factor = select(self.records, part="worth", metric="households")[["seed", "customer", "value"]]
+        both = found.merge(factor, on=["seed", "customer"], suffixes=("", "_households"))
+        return float((both["value"] / both["value_households"]).median())
 
     # Evidence.
 
@@ -285,3 +285,8 @@ def range_of(found: pd.DataFrame) -> str:
     """From 5 to 95 % of records."""
     low, high = np.quantile(found["value"], (0.05, 0.95))
     return f"{write(float(low), 'short')} to {write(float(high), 'short')}"
+
+
+def share_negative(found: pd.DataFrame) -> str:
+    """Share of records below 0."""
+    return f"{100 * (found['value'] < 0).mean():.0f} %"

@@ -64,8 +64,3 @@ LIMITS = (
     "The attack sees parameters, not queries over time, and knows the target's own readings. The model before, if it "
     "is kept anywhere, still knows everybody.",
 )
-
-MEAN_OF_SMALL = (
-    " What fills the gap of a small customer is more than that customer takes, so that forecasts are too high, and too "
-    "high is cheap: this worth is the size of a customer once more, and little else."
-)

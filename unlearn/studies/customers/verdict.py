@@ -20,14 +20,22 @@ from unlearn.studies.customers.rows import (
     segment_worth_rows,
     worth_rows,
 )
-from unlearn.studies.customers.table import AUDITED, CustomersTable, interval, median, pm, range_of, signed
+from unlearn.studies.customers.table import (
+    AUDITED,
+    CustomersTable,
+    interval,
+    median,
+    pm,
+    range_of,
+    share_negative,
+    signed,
+)
 from unlearn.studies.customers.texts import (
     AUDIT_NOTE,
     CHOICE_NOTE,
     COST_NOTE,
     FORECASTER_NOTE,
     LIMITS,
-    MEAN_OF_SMALL,
     MEASURED,
     SEGMENT_NOTE,
     TOO_MUCH,
@@ -290,8 +298,8 @@ def worth_points(table: CustomersTable) -> list[str]:
         points.append(
             f"Where {_FILLS[case]} fills the gap, what is left is what a customer's own pattern is worth: "
             f"{median(own)} money/h in the median (5 to 95 %: {range_of(own)}); the data of "
-            f"{write(100 * (own['value'] < 0).mean(), '.2g')} % of the customers does harm (Spearman with energy "
-            f"{write(size, '.2f')})." + (MEAN_OF_SMALL if size > 0.5 else "")
+            f"{share_negative(own)} of the customers does harm (Spearman with energy "
+            f"{write(size, '.2f')})." + (_harm(table, case) if size > 0.5 else "")
         )
     if found_ := table.agreement("spearman", "cost"):
         slopes = [
@@ -317,6 +325,15 @@ def _weather(table: CustomersTable) -> str:
         if weather == "none"
         else f"Weather among the features: {weather.replace('_', ' ')}."
     )
+
+
+def _harm(table: CustomersTable, case: str) -> str:
+    """Why data of large customers is worth more in money than what stands in for it, and what other criteria say."""
+    said = " A small customer takes less than what stands in for it, so that forecasts without it are higher, which is "
+    said += "the cheaper side of an error."
+    by = {name: table.worth(criterion, case=case) for criterion, name in (("mse", "MSE"), ("mape", "MAPE"))}
+    harm = [f"{name} that of {share_negative(own)}" for name, own in by.items() if len(own)]
+    return said + (f" By {', by '.join(harm)} does harm." if harm else "")
 
 
 def captions(table: CustomersTable) -> dict[str, str]:
