@@ -258,11 +258,11 @@ def operator_points(table: CustomersTable) -> list[str]:
     case = _paid(table)
     if (worst := table.worst_share(case)) and (own := table.division("borne_by_removed", case, factor=100)):
         buses, always = len(table.by_bus(case)), table.always_worst(case)
+        same = f"; {always or 'none'} of them {'are' if always > 1 else 'is'} among the 3 with every seed"
         points.append(
             f"Who pays where {_FILLS.get(case, 'nothing')} fills the gap: 3 of {buses} buses pay "
-            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike); {always or 'none'} of "
-            f"them {'are' if always > 1 else 'is'} among the 3 with every seed. Those who objected pay {pm(own)} % of "
-            "the change, the others the rest."
+            f"{pm(worst.times(100))} % of what is added ({300 / buses:.2g} % if all paid alike)"
+            f"{same if worst.n > 1 else ''}. Those who objected pay {pm(own)} % of the change, the others the rest."
         )
     return points
 
