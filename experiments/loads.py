@@ -219,6 +219,7 @@ def forgotten(job: Any, study: Study, criterion: Criterion | None, l1_budget: fl
     common: dict[str, Any] = {"ihvp": study.ihvp, "compare_retrained": True}
     if criterion is None or job.tuning is not None:
         tune = None if criterion is None else Tuning(study.criteria[criterion.name], job.tuning, folds=wanted.folds)
-        return forget(study.model, study.dataset, rows, loads=wanted.loads, form=wanted.form, tune=tune, **common)
+        common |= {"loads": wanted.loads, "form": wanted.form, "lagged": wanted.lagged}
+        return forget(study.model, study.dataset, rows, tune=tune, **common)
     common |= {"evaluate_on": PROTOCOLS[job.protocol], "linf_budget": wanted.linf_budget}
     return reweight(study.model, study.dataset, rows, study.criteria[criterion.name], l1_budget, **common)

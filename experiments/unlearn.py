@@ -39,7 +39,6 @@ def main(job: Job, folder: Path) -> Ending:
     study = build_study(job, cost, own_criteria=() if criterion is None else [criterion])
     before = model_at(kept_model(job, study.dataset).folder / MODEL)
     result = forgotten(job, study, criterion, budget)
-    unlearnt = save_forecaster(result.model, folder / "model")
     table = study.records("unlearn")
     columns = {
         "criterion": name,
@@ -48,19 +47,20 @@ def main(job: Job, folder: Path) -> Ending:
         "l1_budget": budget,
         "form": job.unlearning.form,
         "loads": ",".join(job.unlearning.loads or []),
+        "lagged": job.unlearning.lagged,
         "damping": job.ihvp.damping,
         "complete": result.complete,
         "tuning": job.tuning.name if tuned else None,
     }
-    after = study.measure(result.model.forecast_head.reshape(-1), study.priced_test_rows)
-    for method, hourly in (("original", study.original), ("unlearnt", after)):
+    after = study.measure_model(result.model, study.priced_test_rows, result.dataset)
+    for method, hourly in {"original": study.original, "unlearnt": after}.items():
         hourly.add_means(table, study.priced_test_rows, method=method, split="test", **columns)
     for metric in ("distance_to_retrained", "distance_to_original"):
         table.add(metric, getattr(result, metric), "relative", method="unlearnt", **columns)
     records = write_records(job, table.to_frame(), folder)
-    write_evidence(job, result, study, before, unlearnt, folder)
-    names = {"original": "Operating cost on test hours, before", "unlearnt": "Operating cost on test hours, after"}
-    costs = [number(what, records, metric="cost", method=method) for method, what in names.items()]
+    write_evidence(job, result, study, before, save_forecaster(result.model, folder / "model"), folder)
+    names = {"original": "before", "unlearnt": "after"}
+    costs = [number(f"Operating cost on test hours, {w}", records, metric="cost", method=m) for m, w in names.items()]
     distance = number("Distance of the parameters to the retrained model", records, metric="distance_to_retrained")
     return Ending([*costs, distance], folder)
 

@@ -82,6 +82,23 @@ def test_unlearn_declares_what_still_depends_on_the_rows(run: Runner) -> None:
     assert any("not complete forgetting" in sentence for sentence in limitations)
 
 
+def test_lags_are_forgotten_as_asked_for(run):
+    month = (
+        "criterion=none",
+        "unlearning.selection=time_range",
+        "unlearning.start=2019-01-08",
+        "unlearning.end=2019-01-10",
+    )
+    complete = {}
+    for rule in ("null", "impute", "drop"):
+        records = records_of(run("unlearn", *month, "lags.hours=[24]", f"unlearning.lagged={rule}"))
+        own = records.set_index(["method", "metric"])
+        complete[rule] = bool(own.loc[("unlearnt", "distance_to_retrained"), "complete"])
+        assert own.loc[("unlearnt", "distance_to_retrained"), "value"] <= 1e-9
+        assert own.loc[("unlearnt", "cost"), "value"] > 0
+    assert complete == {"null": False, "impute": True, "drop": True}
+
+
 def test_unlearn_tunes_what_remains_and_stays_complete(run: Runner) -> None:
     folder = run("unlearn", "criterion=cost")
     said = read_json(folder / "forgotten.json")
@@ -280,7 +297,7 @@ def test_a_changed_grid_file_is_not_mistaken_for_the_old_one(tmp_path: Path) -> 
             ["unlearning.selection=time_range", "unlearning.start=null", "unlearning.end=null"],
             "unlearning.start",
         ),
-        ("unlearn", ["unlearning.loads=[load_1]", "tuning=none"], "unlearning.loads and .form are for criterion=none"),
+        ("unlearn", ["unlearning.loads=[load_1]", "tuning=none"], "unlearning.loads, .form and .lagged"),
         ("unlearn", ["unlearning.l1_budget=0.1"], "tuning=weights tuning.l1_budget=0.1"),
         (
             "paper",

@@ -102,7 +102,7 @@ def test_imputed_it_is_the_fit_to_the_data_by_the_rule(lags: Lags, rows: list[in
     model = unlearn.fit_linear(remaining(expected, rows))
     assert relative_distance(done.model.theta, model.theta) <= 1e-9
     assert done.complete
-    assert done.distance_to_retrained == 0
+    assert done.distance_to_retrained <= 1e-9  # another solver
     assert done.unlearn_rows.tolist() == sorted(set(rows) & set(data.split.train.tolist()))
     done.model.require_match(done.dataset)
 

@@ -21,6 +21,7 @@ from unlearn.unlearning.request import Request, resolve
 from unlearn.unlearning.result import Forgotten, concluded, earlier, why_incomplete
 from unlearn.unlearning.steps import (
     FORMS,
+    distance_to_other_solver,
     exact_step,
     newton_step,
     relative_distance,
@@ -85,8 +86,8 @@ def forget(
     request = resolve(model, rows, loads, dataset, lagged is not None)
     if lagged is not None:
         done = forget_with_lags(model, dataset, request, loads, require_choice("lagged", lagged, LAGGED), start)
-        if compare_retrained:  # it is the retrained model
-            done = replace(done, distance_to_retrained=0.0)
+        if compare_retrained:  # it is the retrained model, so the same problem is solved another way
+            done = replace(done, distance_to_retrained=distance_to_other_solver(done.model))
         return done if recipe is None else with_tuning(done, apply(recipe, done.model, done.dataset or dataset))
     positions, after = request.positions, request.weights(model)
     outputs = request.changed(model)

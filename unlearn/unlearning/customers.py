@@ -22,7 +22,13 @@ from unlearn.forecasters import Forecaster, HeadObjective, HeadStatistics
 from unlearn.forecasters.base import FROZEN, HEAD, UNUSED
 from unlearn.households.customers import CASES, CustomerLoads
 from unlearn.unlearning.result import INCOMPLETE, earlier, kept_constants
-from unlearn.unlearning.steps import groups_of, relative_distance, require_trained, statistics_step
+from unlearn.unlearning.steps import (
+    distance_to_other_solver,
+    groups_of,
+    relative_distance,
+    require_trained,
+    statistics_step,
+)
 from unlearn.unlearning.tuning.apply import RECIPE_KEPT, Tuned, apply
 from unlearn.unlearning.tuning.recipe import Tuning, recipe_of
 
@@ -135,8 +141,11 @@ def forget_customers(
     updated = time.perf_counter()
     distance = None
     if compare_retrained:
-        other = _solved(new, after, after)[0] if lagged else _refitted(model, after, new.head)
-        distance = relative_distance(new.theta, other.theta)
+        # What is fitted anew is the retrained model, so the same problem is solved another way.
+        if lagged:
+            distance = distance_to_other_solver(new)
+        else:
+            distance = relative_distance(new.theta, _refitted(model, after, new.head).theta)
     said, given = _why_incomplete(model, parts, changed), _taken_as_given(model)
     ranges = hour_ranges(after.timestamps, np.flatnonzero(changed.any(axis=1)))
     loads = tuple(after.load_names[b] for b in np.flatnonzero(changed.any(axis=0)))
@@ -206,8 +215,7 @@ def _solved(
     known = model.statistics if earlier(model).get("complete", True) else None
     before = known or HeadStatistics.of(design, old, model.weights)
     sums = before.retarget(design, old, new, model.weights, model.design_noise)
-    changed = (old != new).any(dim=0) if after is not dataset else torch.ones(after.n_loads, dtype=torch.bool)
-    outputs = (changed & model.weights.any(dim=0)).nonzero()[:, 0]
+    outputs = ((old != new).any(dim=0) & model.weights.any(dim=0)).nonzero()[:, 0]
     try:
         step = statistics_step(model, sums, sums, model.weights, outputs, "remain_gradient")
     except (InputError, SingularHessianError):

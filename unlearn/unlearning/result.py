@@ -179,7 +179,8 @@ class Forgotten:
         weights: weight of each of the head's n training rows (`model.training_rows(dataset)`), 0 where removed,
             shape (n,); with `loads` those of the first load named (`model.weights` holds all, one column per output).
         distance_to_original: `‖θ − θ*‖ / ‖θ*‖`.
-        distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for; 0 where the model was fitted anew because of lags.
+        distance_to_retrained: `‖θ − θ_R‖ / ‖θ_R‖`, if asked for; where the model was fitted anew because of lags,
+            to what another solver gives, None where that is too rough.
         criterion: name of the criterion that weights were chosen by; None for complete unlearning.
         complete: True if the result is the model retrained on what remains, up to rounding, and nothing else of the
             model learnt from what was asked for.

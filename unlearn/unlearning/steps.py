@@ -284,6 +284,18 @@ def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, 
     return head.reshape(-1)
 
 
+def distance_to_other_solver(model: Forecaster) -> float | None:
+    """How far a head that was fitted to the data is from the one that its sums give; None where these are too rough."""
+    live = model.weights.any(dim=0).nonzero()[:, 0]
+    if model.statistics is None:
+        return None
+    try:
+        step = statistics_step(model, model.statistics, model.statistics, model.weights, live, "remain_gradient")
+    except (InputError, SingularHessianError):
+        return None
+    return relative_distance(model.theta, step.theta) if step.accurate else None
+
+
 def common_forgotten(model: Forecaster) -> Tensor:
     """Rows that all outputs have forgotten, (n,); refuses a model whose outputs differ in theirs."""
     if (model.forgotten != model.forgotten[:, :1]).any():

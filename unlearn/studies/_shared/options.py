@@ -173,6 +173,7 @@ class ForgettingOptions(SelectionOptions):
         loads: names of the loads to forget; None forgets whole rows.
         form: how complete unlearning is computed; see `forget`.
         folds: parts of the remaining weeks by which a tuning chooses; see `Tuning`.
+        lagged: what becomes of rows of which forgotten loads are lags, "impute" or "drop"; see `forget`.
         destroy_old: delete the model before, once the new one is written.
     """
 
@@ -180,6 +181,7 @@ class ForgettingOptions(SelectionOptions):
     loads: tuple[str, ...] | None = None
     form: str = "unlearn_gradient"
     folds: int = FOLDS
+    lagged: str | None = None
     destroy_old: bool = field(default=False, compare=False)
 
     def budget(self, criterion: str | None, tuned: bool = False) -> float:
@@ -202,9 +204,10 @@ class ForgettingOptions(SelectionOptions):
                     "choose a criterion."
                 )
             return 0.0
-        if self.loads is not None or self.form != "unlearn_gradient":
+        if self.loads is not None or self.form != "unlearn_gradient" or self.lagged is not None:
             raise InputError(
-                "re-weighting forgets whole rows in every form; unlearning.loads and .form are for criterion=none."
+                "re-weighting forgets whole rows in every form, and knows no lags; unlearning.loads, .form and .lagged "
+                "are for criterion=none, or with a tuning."
             )
         return DEFAULT_L1 if self.l1_budget is None else self.l1_budget
 

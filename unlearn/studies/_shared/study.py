@@ -152,14 +152,15 @@ class Study:
     def measure(self, theta: Tensor, rows: IntArray) -> HourlyMetrics:
         """Metrics of another head on some of the priced rows."""
         design = self._priced_design[torch.from_numpy(np.searchsorted(self.priced_rows, rows))]
-        return measure_forecast(
-            design @ theta.reshape(self.model.head.shape).T,
-            self.dataset,
-            rows,
-            self.cost,
-            self.mape,
-            [criterion for name, criterion in self.criteria.items() if name not in METRICS],
-        )
+        return self._measured(design @ theta.reshape(self.model.head.shape).T, rows)
+
+    def measure_model(self, model: Forecaster, rows: IntArray, seen: LoadDataset | None = None) -> HourlyMetrics:
+        """Metrics of another model on some rows; its lags may be those of another data set, the loads are measured."""
+        return self._measured(torch.from_numpy(model.forecast((seen or self.dataset).features[rows])), rows)
+
+    def _measured(self, forecast: Tensor, rows: IntArray) -> HourlyMetrics:
+        own = [criterion for name, criterion in self.criteria.items() if name not in METRICS]
+        return measure_forecast(forecast, self.dataset, rows, self.cost, self.mape, own)
 
     def records(self, experiment: str) -> RecordTable:
         """An empty table whose rows say what this study is."""
