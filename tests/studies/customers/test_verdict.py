@@ -12,7 +12,14 @@ from unlearn.errors import InputError
 from unlearn.reporting.style import NOT_A_RESULT
 from unlearn.reporting.verdict import NO, UNCLEAR, YES
 from unlearn.studies.customers import report
-from unlearn.studies.customers.rows import choice_rows, cost_rows, refusal_rows, segment_rows, worth_rows
+from unlearn.studies.customers.rows import (
+    choice_rows,
+    cost_rows,
+    forecaster_rows,
+    refusal_rows,
+    segment_rows,
+    worth_rows,
+)
 from unlearn.studies.customers.table import CustomersTable
 from unlearn.studies.customers.verdict import forgotten_wholly, page, privacy_answers, summarise
 
@@ -80,6 +87,9 @@ def test_tables_hold_what_was_measured() -> None:
     assert objects["largest / mean"] == "1.5"
     assert filled["objectors pay [%]"].startswith("20")
     assert {row["removed"] for row in choice_rows(table)} == {"random"}
+    (linear,) = forecaster_rows(table)
+    assert (linear["forecaster"], linear["complete"]) == ("Linear", "12 of 12")
+    assert "within 0.1 %" in str([block.note for block in page(table.records).blocks])
     model = worth_rows(table)[0]
     assert (model["median"], model["negative"], model["Spearman with load"]) == ("10.5", "0 %", "1.00")
 

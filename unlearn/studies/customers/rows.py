@@ -186,11 +186,14 @@ def segment_worth_rows(table: CustomersTable) -> list[dict[str, str]]:
     return rows
 
 
-def forecaster_rows(table: CustomersTable) -> list[dict[str, str]]:
-    """A row per forecaster: completeness, error and cost, and what the main share adds."""
+def forecaster_rows(whole: CustomersTable) -> list[dict[str, str]]:
+    """A row per forecaster: completeness, error and cost, and what the main share adds, with seeds that all have."""
     rows = []
+    measured = select(whole.records, part="original", metric="mape", method="original")
+    seeds = [seed for seed, own in measured.groupby("seed") if own["forecaster"].nunique() == len(whole.forecasters)]
+    table = CustomersTable(select(whole.records, seed=seeds))
     for kind in table.forecasters:
-        done, n, far = table.complete(kind)
+        done, n, far = whole.complete(kind)
         row = {
             "forecaster": FORECASTER_LABELS.get(kind, kind),
             "complete": f"{done} of {n}",

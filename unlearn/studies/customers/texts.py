@@ -29,7 +29,8 @@ WORTH_NOTE = (
 
 FORECASTER_NOTE = (
     "Customers drawn at random, main share. Complete: no part of the model has learnt from whoever is forgotten. "
-    "Networks are trained on hours of their core, which customers are part of, unless the extractor is of others."
+    "Networks are trained on hours of their core, which customers are part of, unless the extractor is of others. "
+    "Errors and costs are of the seeds that all forecasters have."
 )
 
 AUDIT_NOTE = (

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, counted, select, write
-from unlearn.studies.customers.options import CNN, LINEAR
+from unlearn.studies.customers.options import CNN, CNN_OF_OTHERS, LINEAR
 from unlearn.studies.customers.rows import (
     audit_rows,
     bus_rows,
@@ -75,7 +75,7 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
             ),
             Block("For a grid operator", points=operator_points(table)),
             Block("Cost by request", rows=cost_rows(table), texts=1, note=COST_NOTE),
-            Block("Who pays", figures=shown.get("bus", []), rows=segment_rows(table), texts=1, note=SEGMENT_NOTE),
+            Block("Who pays", figures=shown.get("bus", []), rows=segment_rows(table), note=_segment_note(table)),
             Block(rows=bus_rows(table), texts=1, folded="Every bus"),
             Block("What one customer's data is worth", figures=shown.get("worth", []), points=worth_points(table)),
             Block(rows=worth_rows(table), texts=2, note=WORTH_NOTE),
@@ -191,7 +191,7 @@ def privacy_answers(table: CustomersTable) -> list[Answer]:
         done, n, _ = table.complete(CNN)
         why = (
             f"{done} of {n} requests are complete: the extractor was trained on hours that the customers are part of. "
-            "An extractor of other customers' data ends that."
+            + _without_their_data(table)
         )
         found.append(Answer("Does the network forget, too, if its extractor saw the customers?", NO, why))
     for kind, name in (("load", "bus"), ("class", "class")):
@@ -208,6 +208,18 @@ def privacy_answers(table: CustomersTable) -> list[Answer]:
             )
             found.append(Answer(f"Does every {name} meet the 15/15 rule?", answer, why))
     return found
+
+
+def _without_their_data(table: CustomersTable) -> str:
+    """What an extractor that has seen no customer does instead."""
+    done, n, _ = table.complete(CNN_OF_OTHERS)
+    if not n:
+        return "An extractor of other customers' data ends that."
+    before, instead = (table.spread(table.original("mape", forecaster=kind)) for kind in (CNN, CNN_OF_OTHERS))
+    return (
+        f"With an extractor of simulated households {done} of {n} are, at a MAPE of {pm(instead)} instead of "
+        f"{pm(before)} %."
+    )
 
 
 def limitations(table: CustomersTable) -> list[str]:
@@ -316,6 +328,13 @@ def worth_points(table: CustomersTable) -> list[str]:
 
 
 # Words.
+
+
+def _segment_note(table: CustomersTable) -> str:
+    gap = select(table.records, part="division", metric="attribution_gap")["value"]
+    if gap.empty:
+        return SEGMENT_NOTE
+    return f"{SEGMENT_NOTE} Contributions of buses sum to the change within {write(100 * float(gap.max()), '.1g')} %."
 
 
 def _weather(table: CustomersTable) -> str:
