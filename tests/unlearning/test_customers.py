@@ -13,9 +13,9 @@ import unlearn
 from tests.households.customer_data import N_HOURS, SPLIT, enough, known_mw, loads, meters, places, readings, weather
 from tests.proofs import proof_count
 from unlearn.data import Lags, LoadDataset
-from unlearn.errors import InputError, MismatchError
+from unlearn.errors import DataError, InputError, MismatchError
 from unlearn.forecasters import TrainingOptions
-from unlearn.households import customer_loads, hourly_meters
+from unlearn.households import customer_loads, hourly_meters, release_loads
 
 CASES = [("leaves", None), ("objects", None), ("objects", "class_mean"), ("objects", "rescale")]
 
@@ -258,6 +258,20 @@ def test_whom_an_extractor_of_unnamed_customers_saw_is_the_callers_word(data):
     assert not done.complete
     assert done.complete_as_given
     assert any("taken as given" in said for said in done.limitations)
+
+
+def test_an_extractor_may_come_from_a_release(data):
+    """A release of labelled days becomes loads with the features of the data set that the extractor is to serve."""
+    full = data.meters.hours[: N_HOURS // 24 * 24]
+    release = unlearn.load_households("simulator", n_households=20, n_days=60, start="2021-03-01").unlabelled()
+    table = {name: own.loc[full] for name, own in weather(data.meters.hours).items()}
+    others = release_loads(release, full, data.load_names, table, customers=30).scaled_to([30.0, 50.0, 20.0])
+    model = unlearn.fit_network(data, "mixer", EPOCHS, extractor_from=others)
+    done = unlearn.forget_customers(model, data, ["c001"], compare_retrained=True)
+    assert done.complete_as_given
+    assert done.distance_to_retrained <= 1e-9
+    with pytest.raises(DataError, match="expected full days from midnight"):
+        release_loads(release, full[1:], data.load_names)
 
 
 def test_a_network_whose_extractor_saw_the_customer_says_so(data):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from unlearn.households.io.wide import read_npz, read_wide
     from unlearn.households.meters import Meters
     from unlearn.households.profiles import DAYS, STEPS, DailyProfiles, ReadingReport, profiles_from_frame
+    from unlearn.households.released import release_loads
     from unlearn.households.simulator import simulate_households
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -51,7 +52,7 @@ __all__ = [
     "load_households", "HOUSEHOLD_SOURCES", "read_lcl", "convert_lcl", "read_npz", "read_wide", "simulate_households",
     "london_weather",
     # customers: meters that loads are sums of
-    "CustomerLoads", "Meters", "customer_loads", "hourly_meters", "load_meters", "spread",
+    "CustomerLoads", "Meters", "customer_loads", "hourly_meters", "load_meters", "release_loads", "spread",
     # buildings: hourly readings with a label per hour
     "BuildingSeries", "load_buildings", "read_lead", "buildings_of", "fill_gaps", "split_buildings", "BuildingSplit",
     "inject", "InjectionOptions", "KINDS",

@@ -14,14 +14,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from unlearn.checks import FloatArray, IntArray, require_choice, require_count, short_repr
+from unlearn.checks import FloatArray, require_choice, require_count, short_repr
 from unlearn.data import FittedConstant, LoadDataset, Split, dataset_from_frames
-from unlearn.data.times import DateArray, day_of_week_of, days_since_monday, month_of
+from unlearn.data.times import DateArray, days_since_monday
 from unlearn.errors import InputError
 from unlearn.forecasters import FORECASTERS, TrainingOptions, fit_linear, fit_network
 from unlearn.grid import OperatingCost
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.profiles import DailyProfiles
+from unlearn.households.released import drawn_load_kwh
 from unlearn.studies._shared.study import METRICS, measure_forecast, sample_hours
 
 #: Days that pass before every hour has the load of a week before.
@@ -136,44 +137,8 @@ def household_load_kwh(plan: BusPlan, households: HouseholdProfiles, seed: int =
 
 
 def release_load_kwh(plan: BusPlan, release: DailyProfiles, seed: int = 0) -> FloatArray:
-    """Hourly energy of each bus when only a release of labelled profiles is at hand, shape (D, B, 24).
-
-    Every customer takes each day a released profile of the same month, day of the week and segment; where there is
-    none, of the same month and segment, else month and day, else month, else any. That is all a release without
-    households and dates allows.
-    """
-    hourly = release.to_hourly()
-    random = np.random.default_rng(seed)
-    month, day = month_of(plan.days), day_of_week_of(plan.days)
-    # A segment that the release does not know is as good as any other.
-    known = {name: code for code, name in enumerate(release.segments)}
-    segment = np.vectorize(lambda name: known.get(name, -1), otypes=[np.int64])(plan.segment)
-    wanted = np.stack(np.broadcast_arrays(month[:, None, None], day[:, None, None], segment[None]), axis=-1).reshape(
-        -1, 3
-    )
-    have = np.stack([release.month, release.day_of_week, release.segment], axis=1)
-    chosen = np.full(len(wanted), -1)
-    for columns in ((0, 1, 2), (0, 2), (0, 1), (0,), ()):
-        missing = np.flatnonzero(chosen < 0)
-        if not len(missing):
-            break
-        chosen[missing] = _draw_alike(wanted[missing][:, columns], have[:, columns], random)
-    drawn = hourly.kwh[chosen].reshape(len(plan.days), plan.n_buses, plan.n_customers, 24)
-    return drawn.sum(axis=2, dtype=np.float64)
-
-
-def _draw_alike(wanted: IntArray, have: IntArray, random: np.random.Generator) -> IntArray:
-    """For each wanted combination the position of a random row that has it; -1 where none has."""
-    if not wanted.shape[1]:
-        return random.integers(len(have), size=len(wanted))
-    width = have.max(axis=0, initial=0) + 2
-    fits = ((wanted >= 0) & (wanted < width)).all(axis=1)
-    have_code = np.ravel_multi_index(tuple(have.T), tuple(width))
-    code = np.ravel_multi_index(tuple(wanted.clip(0).T), tuple(width), mode="clip")
-    order = np.argsort(have_code, kind="stable")
-    start, end = (np.searchsorted(have_code[order], code, side=side) for side in ("left", "right"))
-    place = start + (random.random(len(code)) * (end - start)).astype(np.int64)
-    return np.where(fits & (end > start), order[place.clip(max=len(order) - 1)], -1)
+    """Hourly energy of each bus when only a release is at hand, shape (D, B, 24); see `drawn_load_kwh`."""
+    return drawn_load_kwh(plan.segment, plan.days, release, np.random.default_rng(seed))
 
 
 def bus_dataset(
