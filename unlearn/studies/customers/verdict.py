@@ -42,7 +42,7 @@ from unlearn.studies.customers.texts import (
     WORTH_NOTE,
 )
 
-QUESTION = "What does it cost to forget customers, who pays, and what is one customer's data worth?"
+QUESTION = "Can customers be forgotten, what does it cost, who pays, and what is one customer's data worth?"
 #: Distance to a refit up to which forgetting and refitting are the same but for rounding.
 SAME = 1e-6
 
