@@ -90,11 +90,14 @@ def test_forgetting_equals_a_refit_on_loads_from_their_definition(data, model, w
 def test_two_hundred_random_groups_equal_refits_of_the_remaining_data(data, model):
     """The refit sees the data set that is left; that it is the right one, the definition says in the test before."""
     random = np.random.default_rng(0)
+    lagged = loads(lags=Lags((24,), (36,)))
+    problems = [(model, data), (unlearn.fit_linear(lagged), lagged)]
     worst = 0.0
-    for _ in range(proof_count(200)):
+    for k in range(proof_count(200)):
+        model, data = problems[k % 2]
         names = [f"c{i:03d}" for i in random.choice(60, random.integers(1, 15), replace=False)]
         case, how = CASES[random.integers(4)]
-        hours = None if random.random() < 0.5 else range(210, int(random.integers(215, 345)))
+        hours = None if random.random() < 0.5 else range(210, int(random.integers(215, 300)))
         try:
             done = unlearn.forget_customers(model, data, names, case, hours=hours, replacement=how)
         except InputError as error:
