@@ -47,7 +47,6 @@ RUNS: dict[str, tuple[str, ...]] = {
     "poisoning": ("poisoning",),
     "tuning": ("tuning",),
     "customers": ("customers",),
-    "customers": ("customers",),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),
