@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from unlearn.checks import as_floats, require_finite
+from unlearn.checks import IntArray, as_floats, require_finite, require_rows
 from unlearn.errors import InputError, MismatchError
 from unlearn.registry import Registry
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
     from unlearn.data import LoadDataset
@@ -201,6 +202,21 @@ def grids_of(criterion: Criterion) -> Iterator[OperatingCost]:
         yield grid
     for part in getattr(criterion, "parts", ()):
         yield from grids_of(part)
+
+
+def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike) -> IntArray:
+    """Rows of a data set that a criterion is evaluated on: a named slice, or row numbers."""
+    if isinstance(evaluate_on, str):
+        if evaluate_on not in ("validation", "test"):
+            raise InputError(f'evaluate_on: expected "validation", "test" or row numbers, got {evaluate_on!r}.')
+        rows = dataset.split.validation if evaluate_on == "validation" else dataset.split.test
+        if not len(rows):
+            raise InputError(
+                'evaluate_on: this split has no validation rows; use a split with some, or pass evaluate_on="test" '
+                "to take the gradient on the test rows as the published code does."
+            )
+        return rows
+    return require_rows("evaluate_on", evaluate_on, len(dataset.timestamps))
 
 
 def require_base(criterion: Criterion, dataset: LoadDataset) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from unlearn.checks import IntArray, require_choice, require_fraction, require_not_negative, require_rows, short_repr
 from unlearn.errors import InputError
-
-if TYPE_CHECKING:
-    from unlearn.data.dataset import LoadDataset
 
 
 @short_repr
@@ -102,18 +98,3 @@ def remain_rows(unlearn_rows: IntArray, n_train: int) -> IntArray:
     keep = np.ones(n_train, dtype=bool)
     keep[require_rows("unlearn_rows", unlearn_rows, n_train)] = False
     return np.flatnonzero(keep)
-
-
-def evaluation_rows(dataset: LoadDataset, evaluate_on: str | ArrayLike) -> IntArray:
-    """Rows of a data set that a criterion is evaluated on: a named slice, or row numbers."""
-    if isinstance(evaluate_on, str):
-        if evaluate_on not in ("validation", "test"):
-            raise InputError(f'evaluate_on: expected "validation", "test" or row numbers, got {evaluate_on!r}.')
-        rows = dataset.split.validation if evaluate_on == "validation" else dataset.split.test
-        if not len(rows):
-            raise InputError(
-                'evaluate_on: this split has no validation rows; use a split with some, or pass evaluate_on="test" '
-                "to take the gradient on the test rows as the published code does."
-            )
-        return rows
-    return require_rows("evaluate_on", evaluate_on, len(dataset.timestamps))

@@ -24,9 +24,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, short_repr
-from unlearn.criteria import Criterion, make_criterion, require_base, require_per_sample
+from unlearn.criteria import Criterion, evaluation_rows, make_criterion, require_base, require_per_sample
 from unlearn.data.features import Lag
-from unlearn.data.splits import evaluation_rows
 from unlearn.errors import InputError, counted_from
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import GridCase, OperatingCost

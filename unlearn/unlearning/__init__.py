@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
-    from unlearn.criteria import require_base
-    from unlearn.data.splits import evaluation_rows
+    from unlearn.criteria import evaluation_rows, require_base
     from unlearn.unlearning import select
     from unlearn.unlearning.complete import forget, forget_rows
     from unlearn.unlearning.customers import ForgottenCustomers, forget_customers

@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from unlearn.checks import FloatArray, IntArray, as_floats, require_finite
-from unlearn.criteria import Criterion, make_criterion, require_base
+from unlearn.criteria import Criterion, evaluation_rows, make_criterion, require_base
 from unlearn.data import LoadDataset
 from unlearn.data.hours import Rows
-from unlearn.data.splits import evaluation_rows
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.influence import criterion_gradient, influence_scores

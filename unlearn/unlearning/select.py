@@ -27,9 +27,8 @@ from unlearn.checks import (
     require_fraction,
     require_shape,
 )
-from unlearn.criteria import Criterion, make_criterion, require_base
+from unlearn.criteria import Criterion, evaluation_rows, make_criterion, require_base
 from unlearn.data import LoadDataset
-from unlearn.data.splits import evaluation_rows
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster
 from unlearn.grid import GridCase, OperatingCost
