@@ -53,29 +53,28 @@ def loads(seed: int = 0, lags: object = None, **more: object) -> CustomerLoads:
 
 
 def known_mw(data: CustomerLoads, table: pd.DataFrame, gone: dict[str, tuple[np.ndarray, str | None]]) -> np.ndarray:
-    """What models may learn by the definition, hour by hour and customer by customer; slow and plain, shape (H, B).
+    """What models may learn by the definition, customer by customer, from the readings alone, shape (H, B).
 
     `gone` holds, of each customer, the hours that were taken away, a mask, and what replaces them ("left" for none).
     """
     place, group = places(table.shape[1]), classes(table.shape[1])
+    alive = {c: table[c].notna().to_numpy() for c in table}
+    there = {c: alive[c] & ~gone[c][0] if c in gone else alive[c] for c in table}
+    kwh = {c: np.where(there[c], table[c].fillna(0.0), 0.0) for c in table}
     found = np.zeros((len(table), N_LOADS))
-    for h in range(len(table)):
-        row = table.iloc[h]
-        there = [c for c in table.columns if np.isfinite(row[c]) and not (c in gone and gone[c][0][h])]
-        missing = [c for c in gone if gone[c][0][h] and np.isfinite(row[c])]
-        for b in range(N_LOADS):
-            mine = [c for c in there if place[c] == f"bus_{b + 1}"]
-            own = sum(row[c] for c in mine)
-            filled = 0.0
-            for c in missing:
-                if place[c] != f"bus_{b + 1}":
-                    continue
-                if gone[c][1] == "class_mean":
-                    alike = [row[other] for other in there if group[other] == group[c]]
-                    filled += sum(alike) / len(alike)
-                if gone[c][1] == "rescale":
-                    filled += own / len(mine)
-            found[h, b] = data.mw_per_kwh[b] * (own + filled)
+    for b in range(N_LOADS):
+        mine = [c for c in table if place[c] == f"bus_{b + 1}"]
+        own = sum(kwh[c] for c in mine)
+        total = own.copy()
+        for c in (c for c in mine if c in gone):
+            missing = alive[c] & gone[c][0]
+            if gone[c][1] == "class_mean":
+                alike = [other for other in table if group[other] == group[c]]
+                mean = sum(kwh[other] for other in alike) / np.maximum(sum(there[other] for other in alike), 1)
+                total += np.where(missing, mean, 0.0)
+            if gone[c][1] == "rescale":
+                total += np.where(missing, own / np.maximum(sum(there[other] for other in mine), 1), 0.0)
+        found[:, b] = data.mw_per_kwh[b] * total
     return found
 
 

@@ -62,7 +62,7 @@ def exact_known(data, table, gone):
     return known_mw(data, (np.rint(table * 2.0**20) / 2.0**20).astype(np.float32).astype(float), gone)
 
 
-_SLOW = settings(max_examples=proof_count(100), suppress_health_check=[HealthCheck.too_slow])
+_SLOW = settings(max_examples=proof_count(400), suppress_health_check=[HealthCheck.too_slow])
 
 
 @_SLOW
