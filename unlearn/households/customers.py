@@ -172,7 +172,7 @@ class CustomerLoads(LoadDataset):
 
     def without(
         self,
-        customers: Sequence[str],
+        customers: Iterable[str],
         case: str = CASES[0],
         hours: Rows | None = None,
         replacement: str | None = None,
@@ -205,7 +205,7 @@ class CustomerLoads(LoadDataset):
         if len(idle := np.flatnonzero(~moved.any(axis=1))):
             raise InputError(
                 f"customers: expected customers that are still in the loads, got {len(idle)} of {len(where)} that were "
-                f"forgotten before in all of these hours: {listed([customers[int(i)] for i in idle])}. Leave them out."
+                f"forgotten before in all of these hours: {listed([self.meters.customer_ids[where[i]] for i in idle])}. Leave them out."
             )
         roster = self.roster.changed(self.meters, where, asked, state)
         self._refuse_emptied(roster)

@@ -7,7 +7,7 @@ refit on the load without c. It takes the kept sums, the rows Φ and the custome
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -84,7 +84,7 @@ class ForgottenCustomers:
 def forget_customers(
     model: Forecaster,
     dataset: CustomerLoads,
-    customers: Sequence[str],
+    customers: Iterable[str],
     case: str = CASES[0],
     *,
     hours: Rows | None = None,
@@ -130,7 +130,9 @@ def forget_customers(
     recipe = tune or recipe_of(model)
     model.require_match(dataset)
     require_trained(model)
-    after = dataset.without(customers, case, hours, replacement)
+    places = dataset.meters.positions("customers", customers)
+    names = tuple(dataset.meters.customer_ids[i] for i in places)
+    after = dataset.without(names, case, hours, replacement)
     refeatured = (after.features != dataset.features).any(axis=2)
     changed = (after.load_mw != dataset.load_mw) | refeatured
     parts = model.parts_of(dataset).numpy()
@@ -151,7 +153,7 @@ def forget_customers(
     loads = tuple(after.load_names[b] for b in np.flatnonzero(changed.any(axis=0)))
     event = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "customers": len(customers),
+        "customers": len(names),
         "case": case,
         "replacement": replacement,
         "hours": ranges,
@@ -164,7 +166,7 @@ def forget_customers(
     done = ForgottenCustomers(
         model=new,
         dataset=after,
-        customers=tuple(map(str, customers)),
+        customers=names,
         case=case,
         replacement=replacement,
         hours=ranges,
