@@ -290,6 +290,12 @@ def test_a_network_whose_extractor_saw_the_customer_says_so(data):
     assert not later.complete  # the step before was not
 
 
+def test_customers_may_come_as_any_collection(data, model):
+    one = unlearn.forget_customers(model, data, ["c001", "c002"])
+    for names in ({"c002", "c001"}, pd.Index(["c001", "c002"]), (f"c00{i}" for i in (1, 2))):
+        assert torch.equal(unlearn.forget_customers(model, data, names).model.head, one.model.head)
+
+
 def test_what_stays_is_listed(data, model, tmp_path):
     done = unlearn.forget_customers(model, data, ["c001"])
     text = "\n".join(done.limitations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -205,7 +205,8 @@ class CustomerLoads(LoadDataset):
         if len(idle := np.flatnonzero(~moved.any(axis=1))):
             raise InputError(
                 f"customers: expected customers that are still in the loads, got {len(idle)} of {len(where)} that were "
-                f"forgotten before in all of these hours: {listed([self.meters.customer_ids[where[i]] for i in idle])}. Leave them out."
+                f"forgotten before in all of these hours: {listed([self.meters.customer_ids[where[i]] for i in idle])}. "
+                "Leave them out."
             )
         roster = self.roster.changed(self.meters, where, asked, state)
         self._refuse_emptied(roster)
