@@ -203,10 +203,10 @@ class CustomerLoads(LoadDataset):
         states, lives = self.roster.states_of(self.meters, where), alive(self.meters, where)
         moved = lives & asked & (states != state) & (states != LEFT)
         if len(idle := np.flatnonzero(~moved.any(axis=1))):
+            again = listed([self.meters.customer_ids[where[i]] for i in idle])
             raise InputError(
                 f"customers: expected customers that are still in the loads, got {len(idle)} of {len(where)} that were "
-                f"forgotten before in all of these hours: {listed([self.meters.customer_ids[where[i]] for i in idle])}. "
-                "Leave them out."
+                f"forgotten before in all of these hours: {again}. Leave them out."
             )
         roster = self.roster.changed(self.meters, where, asked, state)
         self._refuse_emptied(roster)
