@@ -150,9 +150,9 @@ def _customers(records: pd.DataFrame) -> str:
     rows = []
     for (what, method), own in records[records["part"] == "customers"].groupby(["what", "method"], sort=False):
         timed = (own["metric"] == "time_median").any()
-        times = _times(own, 1e3) if timed else ""
+        times = _times(own) if timed else ""
         rows.append(
-            {"what": what, "step": method, "time [ms]": times, "peak memory [MB]": _value(own, "peak_memory", ",.0f")}
+            {"what": what, "step": method, "time [s]": times, "peak memory [MB]": _value(own, "peak_memory", ",.0f")}
         )
     return _markdown("Customers: meters in a file, loads of a grid", rows)
 
