@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +22,10 @@ from unlearn.data.files import as_path, foreign_errors
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError, InputError
 from unlearn.households.by_household import HouseholdProfiles
+from unlearn.households.io.parquet import opened
 from unlearn.households.meters import BLOCK, RESOLUTION_KWH, InMemory, Meters, Readings
-from unlearn.limits import require_footer, require_json, require_parquet
 from unlearn.records import provenance
-from unlearn.store import BLANK_SEAL, verify, write
+from unlearn.store import BLANK_SEAL, write
 
 logger = logging.getLogger(__name__)
 
@@ -114,22 +113,9 @@ def load_meters(path: str | Path) -> Meters:
         DataError: no such file, a damaged one, or another table.
     """
     path = as_path("path", path)
-    with foreign_errors(path, "a parquet file of meters", _MEND):
-        with path.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - 8))
-            require_footer(path, stream.read())
-        with pq.ParquetFile(path) as file:
-            require_parquet(path, file.metadata, size)
-            stored = file.metadata.metadata or {}
-            if _CARD not in stored:
-                raise DataError(f"{path}: expected meters that hourly_meters wrote, got another table.")
-            require_json(path, stored[_CARD].decode())
-            card = json.loads(stored[_CARD])
-            if card["format"] != FORMAT:
-                raise DataError(f"{path}: expected format {FORMAT}, got {card['format']}. {_MEND}")
-            table = file.read(["customer_id", "segment", "first", "end", "digest"])
-    verify(path, mend=_MEND)
+    file, card = opened(path, _CARD, FORMAT, "meters", "meters that hourly_meters wrote", _MEND)
+    with foreign_errors(path, "saved meters", _MEND), file:
+        table = file.read(["customer_id", "segment", "first", "end", "digest"])
     known = tuple(card["segments"])
     return Meters(
         name=card["name"],

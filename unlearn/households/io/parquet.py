@@ -204,7 +204,28 @@ def energy_columns(n_steps: int) -> list[str]:
 
 
 def _opened(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
-    with foreign_errors(path, "a parquet file of saved profiles", "Save the profiles again."):
+    return opened(
+        path, _CARD, FORMAT, "saved profiles", "profiles that save_profiles wrote", "Save the profiles again."
+    )
+
+
+def opened(
+    path: Path, key: bytes, version: int, what: str, written: str, mend: str
+) -> tuple[pq.ParquetFile, dict[str, Any]]:
+    """Open a parquet file of ours and read the card in its footer.
+
+    Args:
+        path: the file.
+        key: of the card in the footer.
+        version: of the layout that is expected.
+        what: what it holds, for messages.
+        written: what such a file is, and who writes it.
+        mend: what to do if it is another.
+
+    Raises:
+        DataError: no such file, another table or layout, or one that was changed.
+    """
+    with foreign_errors(path, f"a parquet file of {what}", mend):
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - 8))
@@ -212,13 +233,13 @@ def _opened(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         file = pq.ParquetFile(path)
         require_parquet(path, file.metadata, size)
         stored = file.metadata.metadata or {}
-        if _CARD not in stored:
-            raise DataError(f"{path}: expected profiles that save_profiles wrote, got another table.")
-        require_json(path, stored[_CARD].decode())
-        card = json.loads(stored[_CARD])
-        if card["format"] != FORMAT:
-            raise DataError(f"{path}: expected format {FORMAT}, got {card['format']}. Save the profiles again.")
-    verify(path, mend="Save the profiles again.")
+        if key not in stored:
+            raise DataError(f"{path}: expected {written}, got another table.")
+        require_json(path, stored[key].decode())
+        card = json.loads(stored[key])
+        if card["format"] != version:
+            raise DataError(f"{path}: expected format {version}, got {card['format']}. {mend}")
+    verify(path, mend=mend)
     return file, card
 
 
