@@ -134,6 +134,7 @@ def test_lags_hold_what_models_may_learn():
         (["c001", "c001"], {}, "each customer once, got c001"),
         (["c001"], {"case": "dies"}, "case: expected"),
         (["c001"], {"case": "objects", "replacement": "zero"}, "replacement: expected"),
+        (["c001"], {"case": "objects", "replacement": "None"}, "replacement: expected one of class_mean, rescale"),
         (["c001"], {"replacement": "rescale"}, "expected None where a customer leaves"),
         (["c010"], {"hours": range(N_HOURS)}, r"outside that of c010, which runs from .* Narrow the range"),
         (["c001"], {"hours": []}, "at least one, got none"),

@@ -160,6 +160,14 @@ def test_wrong_calls_are_refused(tmp_path):
         own.positions("customers", [])
 
 
+def test_another_file_in_the_place_of_the_opened_one_is_refused(tmp_path):
+    path = tmp_path / "meters.parquet"
+    own = hourly_meters(readings(n=3, n_hours=24), path)
+    hourly_meters(readings(1, n=4, n_hours=24), path)
+    with pytest.raises(DataError, match="expected the file that was opened, got another one"):
+        own.series(np.array([0]))
+
+
 def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     path = tmp_path / "meters.parquet"
     hourly_meters(readings(n=3, n_hours=24), path)

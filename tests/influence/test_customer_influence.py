@@ -129,6 +129,32 @@ def test_any_least_squares_head_is_scored_exactly(kind):
     np.testing.assert_allclose(scores.objects[[0, 31]], true, rtol=1e-6, atol=1e-12 * scores.value)
 
 
+class Sum:
+    """Linear in the forecast, so that the first order is all there is."""
+
+    name, unit = "sum", "pu"
+
+    def __call__(self, forecast_pu, load_pu):
+        return (forecast_pu * torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)).sum(dim=1) + 0 * load_pu.sum(dim=1)
+
+
+def test_a_customer_is_part_of_what_fills_the_gaps_of_others():
+    data = loads(lives=True)
+    model = unlearn.fit_linear(data)
+    for who, how, hours in (
+        ("c001", "class_mean", None),
+        ("c003", "class_mean", range(220, 260)),
+        ("c004", "rescale", None),
+    ):
+        done = unlearn.forget_customers(model, data, [who], "objects", hours=hours, replacement=how)
+        model, data = done.model, done.dataset
+    scores = unlearn.customer_influence(model, data, Sum())
+    chosen = ["c000", "c002", "c006", "c007", "c010", "c031"]  # of c003 a true removal takes its own fill, too
+    true = true_changes(Sum(), model, data, "objects", chosen)
+    places_of = [scores.customers.index(one) for one in chosen]
+    np.testing.assert_allclose(scores.objects[places_of], true, rtol=1e-7, atol=1e-11)
+
+
 def test_weights_of_single_loads_count():
     data = loads()
     first = unlearn.forget(unlearn.fit_linear(data), data, range(40, 120), loads=["bus_1"])

@@ -143,6 +143,16 @@ class Forecaster(nn.Module):
             other.card = replace(other.card, forgotten=[*self.card.forgotten, event])
         return other
 
+    def weight_groups(self, outputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Those of some outputs that share their weights: weights, shape (n,), and positions.
+
+        One group unless single loads were forgotten.
+        """
+        if not len(outputs):
+            return []
+        columns, group = torch.unique(self.weights[:, outputs], dim=1, return_inverse=True)
+        return [(columns[:, g], outputs[group == g]) for g in range(columns.shape[1])]
+
     def with_statistics(self, dataset: LoadDataset) -> Forecaster:
         """Return a copy with its sufficient statistics summed up anew from the data, at its present weights.
 

@@ -191,7 +191,8 @@ class CustomerLoads(LoadDataset):
                 a load that would have no customer left in some hour, a class below 15 members whose mean is asked for.
         """
         require_choice("case", case, CASES)
-        require_choice("replacement", str(replacement), [str(own) for own in REPLACEMENTS])
+        if replacement is not None:
+            require_choice("replacement", replacement, [own for own in REPLACEMENTS if own])
         if case == "leaves" and replacement is not None:
             raise InputError(
                 f"replacement: expected None where a customer leaves, for the load falls as well, got {replacement!r}. "
@@ -253,13 +254,21 @@ class CustomerLoads(LoadDataset):
                 f"rows, loads=[{self.load_names[b]!r}])."
             )
 
+    def readings_kwh(self) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Positions of some customers and their readings, 0 where they are not in the loads, (k, H), until all came."""
+        for where, kwh in self.meters.blocks("customers"):
+            energy = kwh.astype(np.float64)
+            for i, own in enumerate(where.tolist()):
+                if (states := self.roster.states.get(own)) is not None:
+                    energy[i, states != PRESENT] = 0.0
+            yield where, energy
+
     @cached_property
     def energy_kwh(self) -> FloatArray:
         """Energy of each customer in the hours in which it is in the loads, shape (C,)."""
         energy = np.empty(len(self.meters))
-        for where, kwh in self.meters.blocks("energy of customers"):
-            there = self.roster.states_of(self.meters, where) == PRESENT
-            energy[where] = np.where(there, kwh, 0).sum(axis=1, dtype=np.float64)
+        for where, kwh in self.readings_kwh():
+            energy[where] = kwh.sum(axis=1)
         return energy
 
     def groups(self) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from unlearn.errors import InputError, counted_from
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.households.customers import CustomerLoads
-from unlearn.households.roster import PRESENT
+from unlearn.households.roster import PRESENT, alive
 
 #: Rows that are differentiated at once.
 CHUNK = 1024
@@ -106,9 +106,9 @@ def customer_influence(
         evaluate_on: rows that the criterion is taken on: "validation", "test", or rows of the data set.
 
     Returns:
-        Scores of every customer that is in the loads: exact for MSE without lags, to first order otherwise, where a
-        customer that is a large part of its load changes the criterion by more. Hours on the edge of a critical region
-        have a one-sided derivative.
+        Scores of every customer that is in the loads: exact for MSE without lags and before any gap is filled, to first
+        order otherwise, where a customer that is a large part of its load changes the criterion by more. Hours on the
+        edge of a critical region have a one-sided derivative.
 
     Raises:
         InputError: no data set of customers, a tuned model or one that was trained as a whole, features that hold
@@ -129,6 +129,7 @@ def customer_influence(
     rows = evaluation_rows(dataset, evaluate_on)
     fields = _fields(model, dataset, objective, wanted, rows, lags)
     where, scores = _products(dataset, np.stack([fields.model, fields.load], axis=2))
+    scores[:, 0] += _through_fills(dataset, fields.model)[where]
     if hasattr(wanted, "curvature") and not lags:
         scores += _second_order(model, dataset, objective, wanted, rows)[where]
     labels = dataset.roster.load_of[where], dataset.meters.segment[where]
@@ -192,7 +193,7 @@ def _fields(
     # −λ' ∂g/∂y, over the rows that the head was fitted on.
     adjoint = _adjoint(model, objective, slope)
     own = model.training_rows(dataset)
-    for part in np.array_split(np.arange(len(own)), max(1, -(-len(own) // CHUNK))):
+    for part in _chunks(np.arange(len(own))):
         features = torch.from_numpy(dataset.features[own[part]]).requires_grad_(bool(lags))
         target = torch.from_numpy(dataset.load_pu[own[part]]).requires_grad_(True)
         with torch.enable_grad():
@@ -219,11 +220,8 @@ def _held(
 def _adjoint(model: Forecaster, objective: HeadObjective, slope: Tensor) -> Tensor:
     """λ = H⁻¹ ∇_θ C, shape (B, D); 0 for outputs without rows."""
     adjoint = torch.zeros_like(slope)
-    live = model.weights.any(dim=0).nonzero()[:, 0]
-    columns, group = torch.unique(model.weights[:, live], dim=1, return_inverse=True)
-    for g in range(columns.shape[1]):
-        outputs = live[group == g]
-        solved = objective.hessian(model.theta, columns[:, g]).solve(slope.reshape(-1)).value
+    for weights, outputs in model.weight_groups(model.weights.any(dim=0).nonzero()[:, 0]):
+        solved = objective.hessian(model.theta, weights).solve(slope.reshape(-1)).value
         adjoint[outputs] = solved.reshape(slope.shape)[outputs]
     return adjoint
 
@@ -257,7 +255,7 @@ def _second_order(
         by_square = np.zeros(n_hours)
         by_square[start + rows] = curved
         gram = (seen.T @ (curved[:, None] * seen)).numpy()
-        for where, energy in _energies(dataset):
+        for where, energy in dataset.readings_kwh():
             mine = np.flatnonzero((kind == g).numpy()[dataset.roster.load_of[where]])
             lost = energy[mine] * (dataset.mw_per_kwh[dataset.roster.load_of[where[mine]], None] / dataset.base_mva)
             change, seen_change = np.split(lost @ by_load, 2, axis=1)  # −Δθ, and Φ'c of the load that is lost
@@ -266,24 +264,36 @@ def _second_order(
     return found
 
 
-def _energies(dataset: CustomerLoads) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Customers and their readings in the hours in which they are in the loads, (k, H)."""
-    states = dataset.roster.states
-    for where, kwh in dataset.meters.blocks("customers"):
-        energy = kwh.astype(np.float64)
-        for i, own in enumerate(where.tolist()):
-            if own in states:
-                energy[i, states[own] != PRESENT] = 0.0
-        yield where, energy
-
-
 def _products(dataset: CustomerLoads, field_by_mw: FloatArray) -> tuple[IntArray, FloatArray]:
     """Customers in the loads, (C,), and `−a_b Σ_h field_bh m_ch` of each for every field, (C, k); field (H, B, k)."""
     n_hours, n_loads, n_fields = field_by_mw.shape
     wide = (-dataset.mw_per_kwh[:, None] * field_by_mw).reshape(n_hours, n_loads * n_fields)
     scores = np.zeros((len(dataset.meters), n_fields))
-    for where, energy in _energies(dataset):
+    for where, energy in dataset.readings_kwh():
         found = (energy @ wide).reshape(len(where), n_loads, n_fields)
         scores[where] = found[np.arange(len(where)), dataset.roster.load_of[where]]
     kept = np.setdiff1d(np.arange(len(dataset.meters)), dataset.roster.gone)
     return kept, scores[kept]
+
+
+def _through_fills(dataset: CustomerLoads, field_by_mw: FloatArray) -> FloatArray:
+    """What each customer changes besides, because it is part of what fills the gaps of earlier objectors, shape (C,).
+
+    Without a member that uses m, the mean of n members who use S moves by `(S − n m) / (n (n − 1))`.
+    """
+    roster, scores = dataset.roster, np.zeros(len(dataset.meters))
+    by_kwh = field_by_mw * dataset.mw_per_kwh  # (H, B)
+    fills = (
+        (np.einsum("hb,hbg->hg", by_kwh, roster.filled), roster.sums_kwh.sum(axis=1), roster.members.sum(axis=1)),
+        (by_kwh * roster.rescaled, roster.sums_kwh.sum(axis=2), roster.members.sum(axis=2)),
+    )
+    for label, (slope, total, members) in zip((dataset.meters.segment, roster.load_of), fills, strict=True):
+        if not slope.any():
+            continue
+        by_reading = slope / np.maximum(members - 1, 1)
+        by_presence = by_reading * total / np.maximum(members, 1)
+        for where, energy in dataset.readings_kwh():
+            there = (roster.states_of(dataset.meters, where) == PRESENT) & alive(dataset.meters, where)
+            moved = there @ by_presence - energy @ by_reading  # of each class or load, of which one is its own
+            scores[where] += moved[np.arange(len(where)), label[where]]
+    return scores

@@ -24,13 +24,15 @@ from unlearn.households.customers import CASES, CustomerLoads
 from unlearn.unlearning.result import INCOMPLETE, earlier, kept_constants
 from unlearn.unlearning.steps import (
     distance_to_other_solver,
-    groups_of,
     relative_distance,
     require_trained,
     statistics_step,
 )
 from unlearn.unlearning.tuning.apply import RECIPE_KEPT, Tuned, apply
 from unlearn.unlearning.tuning.recipe import Tuning, recipe_of
+
+#: Statistics of a head that was fitted to the data.
+OF_DATA: dict[str, float | str] = {"solver": "least squares"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,7 @@ def forget_customers(
     _require_fitted(parts, changed)
     prepared = time.perf_counter()
     lagged = bool(refeatured.any())
-    new, statistics = _anew(model, after) if lagged else _solved(model, dataset, after)
+    new, statistics = (model.fitted_anew(after), {**OF_DATA}) if lagged else _solved(model, dataset, after)
     updated = time.perf_counter()
     distance = None
     if compare_retrained:
@@ -173,7 +175,9 @@ def forget_customers(
         loads=loads,
         complete=not said and not given,
         complete_as_given=not said,
-        distance_to_original=relative_distance(new.theta, model.theta),
+        distance_to_original=relative_distance(
+            new.theta, model.head_in_columns_of(new).reshape(-1) if lagged else model.theta
+        ),
         distance_to_retrained=distance,
         statistics=statistics,
         seconds=seconds,
@@ -224,7 +228,7 @@ def _solved(
         step = None  # too ill-conditioned for sums; the data decides
     if step is None or not step.accurate:
         refitted = _refitted(model, after, model.head)
-        return refitted.with_theta(refitted.theta, model.weights, None, sums), {"solver": "data"}
+        return refitted.with_theta(refitted.theta, model.weights, None, sums), {**OF_DATA}
     return model.with_theta(step.theta, model.weights, None, sums), step.statistics
 
 
@@ -234,13 +238,9 @@ def _refitted(model: Forecaster, after: CustomerLoads, head: Tensor) -> Forecast
     target = torch.from_numpy(after.load_pu[rows])
     objective = HeadObjective(model.design_of(after, rows), target, model.card.l2, model.column_names())
     fitted = head.clone()
-    for weights, outputs in groups_of(model, model.weights.any(dim=0).nonzero()[:, 0]):
+    for weights, outputs in model.weight_groups(model.weights.any(dim=0).nonzero()[:, 0]):
         fitted[outputs] = objective.fit(weights).reshape(head.shape)[outputs]
     return model.with_theta(fitted.reshape(-1))
-
-
-def _anew(model: Forecaster, after: CustomerLoads) -> tuple[Forecaster, dict[str, float | str]]:
-    return model.fitted_anew(after), {"solver": "data"}
 
 
 def _why_incomplete(model: Forecaster, parts: IntArray, changed: BoolArray) -> list[str]:

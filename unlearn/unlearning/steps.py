@@ -162,14 +162,6 @@ class Step:
         return replace(self, theta=head.reshape(-1), sums=None if self.sums is None else self.sums.without(outputs))
 
 
-def groups_of(model: Forecaster, outputs: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Outputs that share their weights: (weights (n,), positions). One group unless single loads were forgotten."""
-    if not len(outputs):
-        return []
-    columns, group = torch.unique(model.weights[:, outputs], dim=1, return_inverse=True)
-    return [(columns[:, g], outputs[group == g]) for g in range(columns.shape[1])]
-
-
 def exact_step(
     model: Forecaster, dataset: LoadDataset, rows: IntArray, after: Tensor, outputs: Tensor, form: str, verify: bool
 ) -> Step:
@@ -252,7 +244,7 @@ def newton_step(
     theta, head, weights = model.theta, model.head.clone(), model.weights.clone()
     solves: list[dict[str, float | str]] = []
     stationarity_before = 0.0
-    for before, group in groups_of(model, outputs):
+    for before, group in model.weight_groups(outputs):
         update = newton_update(objective, theta, rows, form, ihvp, before)
         head[group] = update.theta.reshape(head.shape)[group]
         weights[:, group] = update.weights[:, None]
@@ -279,7 +271,7 @@ def require_trained(model: Forecaster) -> None:
 def retrained_head(model: Forecaster, objective: HeadObjective, rows: IntArray, outputs: Tensor) -> Tensor:
     """The head that refitting those outputs, each with rows left, on what remains gives, shape (P,)."""
     head = model.head.clone()
-    for before, group in groups_of(model, outputs):
+    for before, group in model.weight_groups(outputs):
         head[group] = retrain(objective, rows, before).reshape(head.shape)[group]
     return head.reshape(-1)
 

@@ -49,7 +49,8 @@ class InFile:
     """Rows of a parquet file; the group of rows that was read last stays in memory."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._group, self._kept = path, -1, np.empty((0, 0), dtype=np.float32)
+        self.path, self._opened = path, _stamp(path)
+        self._kept: tuple[int, Readings] = -1, np.empty((0, 0), dtype=np.float32)
 
     def read(self, start: int, stop: int) -> Readings:
         parts = []
@@ -59,15 +60,25 @@ class InFile:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _rows(self, group: int) -> Readings:
-        if group != self._group:
-            with foreign_errors(self.path, "saved meters", _MEND), pq.ParquetFile(self.path) as file:
-                column = file.read_row_group(group, columns=["kwh"])["kwh"].combine_chunks()
-            self._kept = column.flatten().to_numpy().reshape(len(column), -1)
-            self._group = group
-        return self._kept
+        kept = self._kept  # taken once: another thread may replace it
+        if kept[0] != group:
+            with foreign_errors(self.path, "saved meters", _MEND):
+                if _stamp(self.path) != self._opened:
+                    raise DataError(f"{self.path}: expected the file that was opened, got another one. Load it again.")
+                with pq.ParquetFile(self.path) as file:
+                    column = file.read_row_group(group, columns=["kwh"])["kwh"].combine_chunks()
+            kept = group, column.flatten().to_numpy().reshape(len(column), -1)
+            self._kept = kept
+        return kept[1]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "_group": -1, "_kept": np.empty((0, 0), dtype=np.float32)}
+        return {**self.__dict__, "_kept": (-1, np.empty((0, 0), dtype=np.float32))}
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What tells a file from another one in its place."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def hourly_meters(
@@ -326,7 +337,8 @@ def _of_table(
     if segments is not None:
         given = pd.Series(segments)
         given.index = pd.Index(given.index.astype(str))
-        wrong = [own for own in ids if (given.index == own).sum() != 1]
+        counts = given.index.value_counts()
+        wrong = [own for own in ids if counts.get(own, 0) != 1]
         if wrong:
             raise DataError(
                 f"{name} segments: expected one class for each customer, got none or two for {listed(wrong)}."
