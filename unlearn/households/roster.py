@@ -28,7 +28,6 @@ States = NDArray[np.int8]
 #: Members below which a class's mean says too much of each of them.
 LEAST_MEMBERS = 15
 
-
 _SUMS = ("sums_kwh", "members", "filled", "rescaled", "physical_kwh")
 
 
@@ -79,11 +78,21 @@ class Roster:
 
     def _count(self, meters: Meters, where: IntArray, kwh: Readings | FloatArray, hours: BoolArray, sign: int) -> None:
         """Add customers to those present in some of their hours (k, H), or take them away. For fresh arrays alone."""
+        self._tally(self.members, meters, where, hours, sign)
         n_classes = self.sums_kwh.shape[2]
         for place, rows in _grouped(self.load_of[where] * n_classes + meters.segment[where]):
-            b, g = divmod(place, n_classes)
-            self.sums_kwh[:, b, g] += sign * np.where(hours[rows], kwh[rows], 0).sum(axis=0, dtype=np.float64)
-            self.members[:, b, g] += sign * hours[rows].sum(axis=0)
+            energy = np.where(hours[rows], kwh[rows], 0).sum(axis=0, dtype=np.float64)
+            self.sums_kwh[:, place // n_classes, place % n_classes] += sign * energy
+
+    def _tally(self, counts: IntArray, meters: Meters, where: IntArray, hours: BoolArray, sign: int) -> None:
+        """Count customers in some of their hours (k, H) by load and class, (H, B, G), or by load alone, (H, B)."""
+        if not hours.any():
+            return
+        label, flat = self.load_of[where], counts.reshape(len(counts), -1)
+        if counts.ndim == 3:
+            label = label * counts.shape[2] + meters.segment[where]
+        for place, rows in _grouped(label):
+            flat[:, place] += sign * hours[rows].sum(axis=0)
 
     def states_of(self, meters: Meters, where: IntArray) -> States:
         """State of customers at each hour, shape (k, H); outside of their lives, too, they count as present."""
@@ -107,13 +116,9 @@ class Roster:
             moved = alive(meters, part) & hours & (before != state) & (before != LEFT)
             kwh = meters.series(part)
             other._count(meters, part, kwh, moved & (before == PRESENT), -1)
-            for kind, sign in ((before == CLASS_MEAN, -1), (np.full(before.shape, state == CLASS_MEAN), 1)):
-                for place, rows in _grouped(self.load_of[part] * self.filled.shape[2] + meters.segment[part]):
-                    b, g = divmod(place, self.filled.shape[2])
-                    other.filled[:, b, g] += sign * (moved & kind)[rows].sum(axis=0)
-            for kind, sign in ((before == RESCALED, -1), (np.full(before.shape, state == RESCALED), 1)):
-                for b, rows in _grouped(self.load_of[part]):
-                    other.rescaled[:, b] += sign * (moved & kind)[rows].sum(axis=0)
+            for kind, counts in ((CLASS_MEAN, other.filled), (RESCALED, other.rescaled)):
+                self._tally(counts, meters, part, moved & (before == kind), -1)
+                self._tally(counts, meters, part, moved & (state == kind), 1)
             if state == LEFT:
                 for b, rows in _grouped(self.load_of[part]):
                     other.physical_kwh[:, b] -= np.where(moved[rows], kwh[rows], 0.0).sum(axis=0)
