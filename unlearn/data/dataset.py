@@ -239,11 +239,18 @@ class LoadDataset:
         history = self.history_mw if history_mw is None else history_mw
         require_shape(f"{self.name} load_mw", load_mw, self.load_mw.shape)
         require_shape(f"{self.name} history_mw", history, (None, self.n_loads))
+        features = self._features_of(np.concatenate([history, load_mw]))
+        return replace(self, features=features, load_mw=load_mw, history_mw=history)
+
+    def _features_of(self, load_mw: FloatArray) -> FloatArray:
+        """The features with lags made from other loads of the history and the rows, shape (K + N, B)."""
         own = [lag for lag in self.declared_lags if lag.made]
+        if not own:
+            return self.features
         features = self.features.copy()
         places = [self.feature_names.index(lag.feature) for lag in own]
-        features[:, :, places] = lag_features(own, np.concatenate([history, load_mw]), len(load_mw))
-        return replace(self, features=features, load_mw=load_mw, history_mw=history)
+        features[:, :, places] = lag_features(own, load_mw, len(features))
+        return features
 
     def scaled_to(self, nominal_mw: ArrayLike, over: str = "train", base_mva: float | None = None) -> LoadDataset:
         """Scale each load, and its lags, so that its maximum equals the nominal load of its bus.

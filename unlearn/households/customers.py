@@ -23,7 +23,7 @@ from unlearn.checks import (
 )
 from unlearn.data.dataset import LoadDataset
 from unlearn.data.hours import Rows, rows_of
-from unlearn.data.lags import Lags, lag_features
+from unlearn.data.lags import Lags
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError, InputError
 from unlearn.households.meters import Meters
@@ -155,15 +155,9 @@ class CustomerLoads(LoadDataset):
         """The same data set with another roster or other factors: loads and lags follow from them."""
         factor = self.mw_per_kwh if mw_per_kwh is None else mw_per_kwh
         known, physical = roster.known_kwh() * factor, roster.physical_kwh * factor
-        made = [lag for lag in self.declared_lags if lag.made]
-        features = self.features
-        if made:
-            features = features.copy()
-            places = [self.feature_names.index(lag.feature) for lag in made]
-            features[:, :, places] = lag_features(made, known, len(features))
         return replace(
             self,
-            features=features,
+            features=self._features_of(known),
             load_mw=_learnt_or_physical(self, known, physical),
             history_mw=known[: self.n_history],
             mw_per_kwh=factor,
