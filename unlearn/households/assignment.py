@@ -36,6 +36,12 @@ def customer_loads(
 ) -> CustomerLoads:
     """Sum meters up to loads.
 
+    >>> from unlearn.households import hourly_meters, simulate_households
+    >>> meters = hourly_meters(simulate_households(30, n_days=30))
+    >>> data = customer_loads(meters, spread(meters.customer_ids, 2))
+    >>> data.load_mw.shape, data.load_names, len(data.customer_ids)
+    ((720, 2), ('bus_1', 'bus_2'), 30)
+
     Args:
         meters: of `hourly_meters` or `load_meters`.
         load_of: the load of each customer, by the customer's name.

@@ -96,7 +96,15 @@ def customer_influence(
     grid: OperatingCost | GridCase | str | None = None,
     evaluate_on: str | ArrayLike = "validation",
 ) -> CustomerInfluence:
-    """Score all customers of a data set: what the criterion would be without each of them, to first order.
+    """Score all customers of a data set: how much each one's data changes a criterion.
+
+    >>> import unlearn
+    >>> from unlearn.households import simulate_households, spread
+    >>> meters = unlearn.hourly_meters(simulate_households(30, n_days=30))
+    >>> data = unlearn.customer_loads(meters, spread(meters.customer_ids, 2))
+    >>> scores = customer_influence(unlearn.fit_linear(data), data, "mse")
+    >>> scores.to_frame().shape, scores.unit
+    ((30, 5), 'pu2')
 
     Args:
         model: forecaster fitted on the data set; its least-squares head is scored.

@@ -100,6 +100,14 @@ def forget_customers(
     series. With lags, the customers are in every row: lags are rebuilt and the head is fitted anew. Either way the
     result is the model fitted on loads without them, with preprocessing held fixed as the limitations list it.
 
+    >>> import unlearn
+    >>> from unlearn.households import simulate_households, spread
+    >>> meters = unlearn.hourly_meters(simulate_households(30, n_days=30))
+    >>> data = unlearn.customer_loads(meters, spread(meters.customer_ids, 2))
+    >>> done = unlearn.forget_customers(unlearn.fit_linear(data), data, ["SIM000007"])
+    >>> done.complete, len(done.loads), len(done.dataset.customer_ids)
+    (True, 1, 29)
+
     Args:
         model: forecaster fitted on the data set.
         dataset: loads that know their customers.
