@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         TrainedModule,
         Tuned,
         Tuning,
+        WithdrawnLoads,
         forget,
         forget_customers,
         forget_rows,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         reweight,
         select,
         tune,
+        withdraw_loads,
     )
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -71,7 +73,7 @@ __all__ = [
     "influence_scores", "make_criterion",
     # forgetting
     "Forgotten", "ForgottenCustomers", "IhvpOptions", "Reweighting", "forget", "forget_customers", "forget_rows",
-    "newton_update", "retrain", "reweight", "select",
+    "WithdrawnLoads", "newton_update", "retrain", "reweight", "select", "withdraw_loads",
     # making a model useful again from what remains; methods as objects are in unlearn.unlearning.tuning
     "Tuned", "Tuning", "tune",
     # any PyTorch model; more of it in unlearn.influence

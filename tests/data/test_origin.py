@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unlearn.attacks.outliers import OutlierOptions, draw_outliers, inject_outliers
-from unlearn.data import dataset
+from unlearn.data.simulated import _SIMULATED
 from unlearn.households import (
     HouseholdProfiles,
     day_ahead_panel,
@@ -90,7 +90,7 @@ def test_real_numbers_written_over_simulated_ones_are_real() -> None:
 
 def test_arrays_that_are_gone_are_forgotten() -> None:
     gc.collect()
-    before = len(dataset._SIMULATED)
+    before = len(_SIMULATED)
     assert len([simulate_households(2, n_days=2).take([0]) for _ in range(5)]) == 5
     gc.collect()
-    assert len(dataset._SIMULATED) == before
+    assert len(_SIMULATED) == before

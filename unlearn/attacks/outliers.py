@@ -25,7 +25,7 @@ from unlearn.checks import (
     require_not_negative,
     require_shape,
 )
-from unlearn.data.dataset import derived
+from unlearn.data.simulated import derived
 from unlearn.errors import InputError, MismatchError
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 

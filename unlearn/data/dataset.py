@@ -1,22 +1,15 @@
-"""`LoadDataset`: hourly loads, the features that explain them, how the rows are divided; and which data is simulated.
-
-Simulated households need no protection, so noise on them may be drawn again from a seed; on anything else it may not.
-The knowledge goes with the array of energies, not with a field that a caller could fill in: it is lost where another
-array takes its place, where its numbers change, on the way through a file, and in another process.
-"""
+"""`LoadDataset`: hourly loads, the features that explain them, and how the rows are divided."""
 
 from __future__ import annotations
 
 import hashlib
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from unlearn.checks import (
     FloatArray,
@@ -29,46 +22,13 @@ from unlearn.checks import (
     short_repr,
 )
 from unlearn.data.features import CALENDAR_NAMES, Lag, as_declared, find_lags, stack_features
+from unlearn.data.hours import Rows
 from unlearn.data.lags import Lags, as_lags, lag_features, longest, require_made, split_without_first
+from unlearn.data.removal import blanked_rows, load_places, remaining_loads, require_not_held, without_held
 from unlearn.data.splits import FAIR, Split, SplitSpec
 from unlearn.data.text_tables import listed
 from unlearn.data.times import check_hours
 from unlearn.errors import DataError, InputError
-
-_Array = TypeVar("_Array", bound=NDArray)
-
-#: Of each simulated array, by its id: the array, weakly, and what it held.
-_SIMULATED: dict[int, tuple[weakref.ref[NDArray], bytes]] = {}
-
-
-def mark_simulated(array: _Array) -> _Array:
-    """Return the array, from now on known as simulated. For simulators alone, which see no data."""
-    key = id(array)
-
-    def forget(gone: weakref.ref[NDArray]) -> None:
-        # Another array may have the id by now.
-        if (entry := _SIMULATED.get(key)) is not None and entry[0] is gone:
-            del _SIMULATED[key]
-
-    _SIMULATED[key] = weakref.ref(array, forget), _digest(array)
-    return array
-
-
-def derived(array: _Array, *sources: NDArray) -> _Array:
-    """Return the array, known as simulated if all that it was made of is."""
-    return mark_simulated(array) if is_simulated(*sources) else array
-
-
-def is_simulated(*arrays: NDArray) -> bool:
-    """Whether all arrays are simulated, each with the numbers that it was made with; False for none."""
-    entries = [(array, _SIMULATED.get(id(array))) for array in arrays]
-    return bool(entries) and all(
-        entry is not None and entry[0]() is array and entry[1] == _digest(array) for array, entry in entries
-    )
-
-
-def _digest(array: NDArray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -242,15 +202,66 @@ class LoadDataset:
         features = self._features_of(np.concatenate([history, load_mw]))
         return replace(self, features=features, load_mw=load_mw, history_mw=history)
 
-    def _features_of(self, load_mw: FloatArray) -> FloatArray:
-        """The features with lags made from other loads of the history and the rows, shape (K + N, B)."""
+    def _features_of(self, load_mw: FloatArray, given: FloatArray | None = None) -> FloatArray:
+        """The features, or others, with lags made from loads of the history and the rows, shape (K + N, B)."""
         own = [lag for lag in self.declared_lags if lag.made]
+        before = self.features if given is None else given
         if not own:
-            return self.features
-        features = self.features.copy()
+            return before
+        features = before.copy()
         places = [self.feature_names.index(lag.feature) for lag in own]
         features[:, :, places] = lag_features(own, load_mw, len(features))
         return features
+
+    def without_loads(self, names: Sequence[str]) -> LoadDataset:
+        """The data set as if some loads had never been there: nothing of them is left in any array.
+
+        Raises:
+            InputError: unknown or repeated names, none or all; a load that stands among the features of others.
+
+        >>> from unlearn.data import make_synthetic
+        >>> data = make_synthetic(n_loads=3, n_hours=1000)
+        >>> data.without_loads(data.load_names[:1]).load_mw.shape
+        (1000, 2)
+        """
+        kept = remaining_loads(names, self.load_names)
+        require_not_held(self, kept)
+        return replace(
+            self,
+            features=self.features.take(kept, axis=1),
+            load_mw=self.load_mw.take(kept, axis=1),
+            load_names=tuple(self.load_names[b] for b in kept),
+            history_mw=self.history_mw.take(kept, axis=1),
+        )
+
+    def blanked(self, rows: Rows, loads: Sequence[str] | None = None) -> LoadDataset:
+        """The data set in which loads of some hours are 0, also where they stand as lags.
+
+        For measurements that a model has forgotten, also as lags (`lagged="drop"`): it does not depend on their values
+        any more, and `Forecaster.carried_to` takes it over. Rows of validation and test are of no use afterwards. A
+        caller's own lags cannot be made again; they are 0 in each hour for which they held such a load.
+
+        Args:
+            rows: in any form that `forget` takes.
+            loads: names of the loads that are meant; None means all.
+
+        Raises:
+            InputError: no rows, or rows that the data set does not have; unknown or repeated loads, or none.
+        """
+        asked = blanked_rows(rows, self.timestamps)
+        names = self.load_names if loads is None else loads
+        places, load_mw = load_places(names, self.load_names), self.load_mw.copy()
+        load_mw[np.ix_(asked, places)] = 0.0
+        held = [lag for lag in self.lags if not lag.made and (lag.load is None or lag.load in names)]
+        features = without_held(self.features, self.feature_names, held, asked, places)
+        return replace(
+            self,
+            features=self._features_of(np.concatenate([self.history_mw, load_mw]), features),
+            load_mw=load_mw,
+            # Found lags are declared from now on: they need not equal a shifted load any more.
+            declared_lags=self.lags if held else self.declared_lags,
+            history_mw=self.history_mw.copy(),  # not a part of what holds all loads
+        )
 
     def scaled_to(self, nominal_mw: ArrayLike, over: str = "train", base_mva: float | None = None) -> LoadDataset:
         """Scale each load, and its lags, so that its maximum equals the nominal load of its bus.

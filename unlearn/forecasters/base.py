@@ -16,6 +16,9 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters.card import ModelCard
 from unlearn.forecasters.head import HeadObjective, HeadStatistics
 
+#: Relative difference of sums over the same rows that rounding explains; that of one measurement is far above it.
+SAME_SUMS = 1e-12
+
 #: What a row of the data set was used for: nothing that was fitted, the head, or the frozen extractor alone.
 UNUSED, HEAD, FROZEN = 0, 1, 2
 
@@ -258,20 +261,92 @@ class Forecaster(nn.Module):
 
     def _prepared_anew(self, dataset: LoadDataset, rows: IntArray) -> Forecaster:
         """A copy for a data set, φ fitted anew on some training rows where it can be."""
-        other, card = self.with_theta(self.theta), self.card
+        other = self.with_theta(self.theta)
+        other.card = replace(self._card_of(dataset), tuned={})
+        return other
+
+    def _card_of(self, dataset: LoadDataset) -> ModelCard:
+        """The card, as of a model of another data set."""
         now = {constant.name for constant in dataset.fitted}
         fitted = [{"name": c.name, "fitted_on": c.fitted_on, "description": c.description} for c in dataset.fitted]
-        other.card = replace(
-            card,
+        return replace(
+            self.card,
             data=dataset.name,
             fingerprint=dataset.fingerprint,
+            load_names=list(dataset.load_names),
             split=dataset.split.describe(),
             first_hour=dataset.timestamps[0].isoformat(),
-            fitted=[*fitted, *(own for own in card.fitted if own["name"] not in now)],
+            fitted=[*fitted, *(own for own in self.card.fitted if own["name"] not in now)],
             lags=[asdict(lag) for lag in dataset.lags],
-            tuned={},
         )
+
+    def carried_to(self, dataset: LoadDataset) -> Forecaster:
+        """Return the same model as one of another data set, which differs in what has no weight in the model alone.
+
+        Such a data set is `dataset.blanked(rows)`, once these rows were forgotten. The head's rows that remain are
+        summed up anew and compared with the kept sums: a measurement of one of n rows that is another by more than some
+        `n / 2 · SAME_SUMS`, relatively, is found. Parameters, weights, marks, sums and tuning stay as they are.
+
+        Args:
+            dataset: loads and features of the same names, in the same hours, divided alike.
+
+        Raises:
+            MismatchError: other names, hours or parts; measurements that have weight are others.
+            InputError: a model without kept sums.
+
+        >>> import unlearn
+        >>> data = unlearn.load_dataset("synthetic", n_loads=2, n_hours=1000)
+        >>> done = unlearn.forget(unlearn.fit_linear(data), data, range(100))
+        >>> done.model.carried_to(data.blanked(range(100))).card.fingerprint != data.fingerprint
+        True
+        """
+        self._require_names(dataset)
+        hours = dataset.timestamps[0].isoformat(), len(dataset.timestamps)
+        if self.statistics is None or not len(self.weights):
+            raise InputError(
+                "model: expected one with kept sums of its head's rows, which tell whether the data set is the same "
+                "where it matters, got one without. Call model.with_statistics(dataset) with its own data set, or fit "
+                "the model anew."
+            )
+        if hours != (self.card.first_hour, len(self.parts)) or not torch.equal(self.parts, self.parts_of(dataset)):
+            raise MismatchError(
+                f"model and data set do not match: the model was fitted on {len(self.parts)} hours from "
+                f"{self.card.first_hour}, this {dataset.name!r} has {hours[1]} hours from {hours[0]}, or is divided "
+                "otherwise. Carry it to a data set of the same hours and split, such as dataset.blanked(rows)."
+            )
+        rows = self.training_rows(dataset)
+        sums = HeadStatistics.of(self.design_of(dataset, rows), torch.from_numpy(dataset.load_pu[rows]), self.weights)
+        if (apart := self.statistics.difference(sums)) > SAME_SUMS:
+            raise MismatchError(
+                f"model and data set do not match: measurements that have weight in the model are others in "
+                f"{dataset.name!r} (sums differ by {apart:.1e}, expected at most {SAME_SUMS:.0e}). Forget first what "
+                "was blanked, as lags too, or fit to what is there: model.fitted_anew(dataset)."
+            )
+        other = copy.copy(self)
+        other._buffers, other.card = dict(self._buffers), self._card_of(dataset)
         return other
+
+    def of_loads(self, dataset: LoadDataset, after: LoadDataset) -> tuple[Forecaster, bool]:
+        """Return the model of some of its loads alone, by the columns of theirs, its sums cut to what they need.
+
+        Weights, marks and scaler stay as they are. The head is the old one in the columns that are left, the minimiser
+        only if the sums are solved again.
+
+        Args:
+            dataset: the data set it was fitted on.
+            after: the same without the other loads; see `LoadDataset.without_loads`.
+
+        Returns:
+            An untuned model, and whether its columns are those that fitting it anew would choose; if not, fit it anew.
+
+        Raises:
+            InputError: φ was fitted to all loads and cannot do without some of them.
+        """
+        raise InputError(
+            f"model: expected one whose columns each belong to one load, got {self.card.kind!r}, whose extractor reads "
+            "all loads and was trained on them: there is no exact way to take some out. Fit it on the rest: "
+            "fit_network(dataset.without_loads(loads), ...)."
+        )
 
     def forecast(self, features: FloatArray) -> FloatArray:
         """Forecast loads in p.u. for raw features (n, B, F).

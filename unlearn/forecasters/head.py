@@ -194,6 +194,30 @@ class HeadStatistics:
         used, place = torch.unique(group, return_inverse=True)
         return HeadStatistics(tuple([*kept, empty][int(g)] for g in used), place)
 
+    def selected(self, columns: Tensor, outputs: Tensor) -> HeadStatistics:
+        """Return the statistics of some columns and some outputs alone; see `SufficientStatistics.selected`."""
+        used, place = torch.unique(self.group[outputs], return_inverse=True)
+        return HeadStatistics(tuple(self.groups[int(g)].selected(columns, outputs) for g in used), place)
+
+    def difference(self, other: HeadStatistics) -> float:
+        """How far two sums over the same rows are apart, of each output's own: 0 where all was summed up alike.
+
+        Of entries (j, k) of the moments, the largest difference beyond what both know of their rounding, relative to
+        `sqrt(m_jj m_kk)`.
+        """
+        worst = 0.0
+        for output in range(len(self.group)):
+            mine, theirs = self.of_output(output), other.of_output(output)
+            d = mine.n_columns
+            own = torch.cat([torch.arange(d), torch.tensor([d + output])])
+            apart = (mine.moments - theirs.moments)[:, own[:, None], own].sum(dim=0).abs()
+            unsure = 4 * (mine.rounding + theirs.rounding)[own].clamp_min(0).sqrt()
+            size = torch.maximum(*(one.moments.sum(dim=0).diagonal()[own].clamp_min(0) for one in (mine, theirs)))
+            beyond = (apart - unsure[:, None] * unsure).clamp_min(0)
+            root = size.sqrt().clamp_min(torch.finfo(torch.float64).tiny ** 0.25)
+            worst = max(worst, float((beyond / (root[:, None] * root)).max()))
+        return worst
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors, for a checkpoint."""
         return {

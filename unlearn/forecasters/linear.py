@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from unlearn.checks import IntArray
+from unlearn.checks import FloatArray, IntArray
 from unlearn.data import LoadDataset, StandardScaler, distinct_columns
 from unlearn.forecasters.base import Forecaster
 from unlearn.forecasters.card import ModelCard, make_card
@@ -42,6 +44,36 @@ class LinearForecaster(Forecaster):
         kept = torch.stack([slopes.get(own, torch.zeros_like(self.head[:, 0])) for own in anew.columns], dim=1)
         intercept = self.head[:, -1] - (self.head[:, :-1] / self.scaler.std) @ self.scaler.mean
         return torch.cat([kept * anew.scaler.std, (intercept + kept @ anew.scaler.mean)[:, None]], dim=1)
+
+    def of_loads(self, dataset: LoadDataset, after: LoadDataset) -> tuple[Forecaster, bool]:
+        """See `Forecaster.of_loads`; a column that loads shared stays if a load that is left has it, too."""
+        kept = [dataset.load_names.index(name) for name in after.load_names]
+        rows = self.training_rows(dataset)
+        remaining = rows[~self.forgotten.all(dim=1).numpy()]
+        columns = distinct_columns(after.features[remaining])
+        found = self._columns_of(dataset.features[dataset.split.train], [(kept[b], f) for b, f in columns])
+        same = -1 not in found
+        pairs = [(own, place) for own, place in zip(columns, found, strict=True) if place >= 0]
+        places = torch.tensor([place for _, place in pairs], dtype=torch.int64)
+        outputs, within = torch.tensor(kept), torch.cat([places, torch.tensor([len(self.columns)])])
+        card = self._card_of(after)
+        left = [list(own) for own, _ in pairs]
+        other = LinearForecaster(
+            replace(card, settings={**card.settings, "columns": left}, tuned={}),
+            [own for own, _ in pairs],
+            StandardScaler(self.scaler.mean[places], self.scaler.std[places]),
+        )
+        other.head = self.head[outputs][:, within].clone()
+        other.weights, other.forgotten = self.weights[:, outputs].clone(), self.forgotten[:, outputs].clone()
+        other.parts = other.parts_of(after)
+        other.statistics = None if self.statistics is None else self.statistics.selected(within, outputs)
+        return other, same
+
+    def _columns_of(self, seen: FloatArray, wanted: list[tuple[int, int]]) -> list[int]:
+        """Which of the columns equals each that is wanted, on the training rows (n, B, F); −1 where none does."""
+        own = {pair: place for place, pair in enumerate(self.columns)}
+        equal = {seen[:, b, f].tobytes(): place for place, (b, f) in enumerate(self.columns)}
+        return [own.get((b, f), equal.get(seen[:, b, f].tobytes(), -1)) for b, f in wanted]
 
     def _prepared_anew(self, dataset: LoadDataset, rows: IntArray) -> Forecaster:
         return prepared(dataset, rows, self.card.l2)

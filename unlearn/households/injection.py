@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
-from unlearn.data.dataset import derived, is_simulated
+from unlearn.data.simulated import derived, is_simulated
 from unlearn.data.times import DateArray, day_of_week_of
 from unlearn.errors import InputError
 from unlearn.households.buildings import NO_KIND, BuildingSeries

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from unlearn.checks import IntArray, require_rows, short_repr
-from unlearn.data.dataset import derived, is_simulated
+from unlearn.data.simulated import derived, is_simulated
 from unlearn.errors import DataError
 
 

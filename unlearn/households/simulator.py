@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, IntArray, require_count
-from unlearn.data.dataset import mark_simulated
 from unlearn.data.hours import autoregressive, parse_day
+from unlearn.data.simulated import mark_simulated
 from unlearn.data.times import day_of_week_of
 from unlearn.errors import InputError
 from unlearn.households.appliances import (

@@ -163,6 +163,17 @@ class SufficientStatistics:
         moments = self.moments * (kept[:, None] & kept)
         return SufficientStatistics(moments, self.rounding * kept, self.total, self.n_columns)
 
+    def selected(self, columns: Tensor, outputs: Tensor) -> SufficientStatistics:
+        """Return the statistics of some columns and some outputs alone: what summing up these alone would give.
+
+        Args:
+            columns: positions of the columns of Φ that are kept, in their new order, shape (D',).
+            outputs: positions of the outputs that are kept, in their new order, shape (B',).
+        """
+        where = torch.cat([columns, self.n_columns + outputs])
+        moments = self.moments[:, where[:, None], where]
+        return SufficientStatistics(moments, self.rounding[where], self.total, len(columns))
+
     def slope(self, head: Tensor, outputs: Tensor | None = None, ridge: float = 0.0) -> Tensor:
         """`W (Φ'Φ + ridge I) − (Φ'Y)'`, half the gradient of the summed squares, with hardly any rounding error.
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from unlearn.unlearning import select
     from unlearn.unlearning.complete import forget, forget_rows
     from unlearn.unlearning.customers import ForgottenCustomers, forget_customers
+    from unlearn.unlearning.loads import WithdrawnLoads, withdraw_loads
     from unlearn.unlearning.result import Forgotten
     from unlearn.unlearning.reweighting import Reweighting, reweight
     from unlearn.unlearning.steps import FORMS, Update, newton_update, relative_distance, remain_weights, retrain
@@ -22,6 +23,8 @@ __all__ = [
     "Forgotten", "forget", "forget_rows", "reweight",
     # customers: meters inside a load
     "ForgottenCustomers", "forget_customers",
+    # loads with all that belongs to them
+    "WithdrawnLoads", "withdraw_loads",
     # useful again, from what remains alone; its methods as objects are in unlearn.unlearning.tuning
     "TUNINGS", "Tuned", "Tuning", "tune",
     # any trained module
