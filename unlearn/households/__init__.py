@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unlearn.households.customers import CustomerLoads
     from unlearn.households.injection import DayAheadPanel, day_ahead_panel, inject
     from unlearn.households.io.lcl import convert_lcl, read_lcl
+    from unlearn.households.io.loads import load_loads, save_loads
     from unlearn.households.io.meters import hourly_meters, load_meters
     from unlearn.households.io.parquet import load_profiles, save_profiles
     from unlearn.households.io.sources import (
@@ -52,7 +53,8 @@ __all__ = [
     "load_households", "HOUSEHOLD_SOURCES", "read_lcl", "convert_lcl", "read_npz", "read_wide", "simulate_households",
     "london_weather",
     # customers: meters that loads are sums of
-    "CustomerLoads", "Meters", "customer_loads", "hourly_meters", "load_meters", "release_loads", "spread",
+    "CustomerLoads", "Meters", "customer_loads", "hourly_meters", "load_loads", "load_meters", "release_loads",
+    "save_loads", "spread",
     # buildings: hourly readings with a label per hour
     "BuildingSeries", "load_buildings", "read_lead", "buildings_of", "fill_gaps", "split_buildings", "BuildingSplit",
     "inject", "InjectionOptions", "KINDS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from unlearn.checks import (
 from unlearn.data.dataset import LoadDataset
 from unlearn.data.hours import Rows, rows_of
 from unlearn.data.lags import Lags
+from unlearn.data.removal import blanked_rows, load_places, remaining_loads
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError, InputError
 from unlearn.households.meters import Meters
@@ -100,7 +102,7 @@ class CustomerLoads(LoadDataset):
         return digest.hexdigest()
 
     def _described(self) -> Iterator[str]:
-        """A line per customer in the loads; those that are gone leave no trace."""
+        """A line per customer in the loads, and per load with blank hours; customers that are gone leave no trace."""
         gone = set(self.roster.gone.tolist())
         for i, own in enumerate(self.meters.customer_ids):
             if i in gone:
@@ -108,6 +110,9 @@ class CustomerLoads(LoadDataset):
             readings = self.roster.digests.get(i, self.meters.digests[i])
             place = self.load_names[self.roster.load_of[i]], self.meters.segments[self.meters.segment[i]]
             yield repr((own, *place, readings))
+        for name, hours in zip(self.load_names, self.roster.blank.T, strict=True):
+            if hours.any():
+                yield repr((name, "blank", hashlib.sha256(hours.tobytes()).hexdigest()))
 
     @property
     def n_history(self) -> int:
@@ -196,7 +201,7 @@ class CustomerLoads(LoadDataset):
         state = LEFT if case == "leaves" else REPLACEMENTS[replacement]
         asked = self._asked(where, hours)
         states, lives = self.roster.states_of(self.meters, where), alive(self.meters, where)
-        moved = lives & asked & (states != state) & (states != LEFT)
+        moved = lives & asked & (states != state) & (states != LEFT) & self.roster.counted(where)
         if len(idle := np.flatnonzero(~moved.any(axis=1))):
             again = listed([self.meters.customer_ids[where[i]] for i in idle])
             raise InputError(
@@ -205,15 +210,8 @@ class CustomerLoads(LoadDataset):
             )
         roster = self.roster.changed(self.meters, where, asked, state)
         self._refuse_emptied(roster)
-        try:
+        with _enough_members(self.meters):
             return self._with(roster)
-        except TooFewError as error:
-            raise InputError(
-                f"replacement: expected at least {LEAST_MEMBERS} members of class "
-                f"{self.meters.segments[error.segment]} to take the mean of, got {error.members} at "
-                f'{self.meters.hours[error.hour]}. Take replacement="rescale" or None, for earlier objectors of that '
-                "class, too."
-            ) from None
 
     def _asked(self, where: IntArray, hours: Rows | None) -> BoolArray:
         """Which hours of the meters are meant, shape (H,); refuses some outside of a meter's life."""
@@ -293,20 +291,91 @@ class CustomerLoads(LoadDataset):
         written anew and the old ones destroyed. An objector that was purged cannot leave later on: nobody knows its
         part of the physical load.
         """
+        kept = np.setdiff1d(np.arange(len(self.meters)), self.roster.gone)
+        roster = self.roster.of_customers(kept)
+        meters = self._saved(self._taken(kept), path, {i: own != PRESENT for i, own in roster.states.items()})
+        return replace(self, meters=meters, roster=roster)
+
+    def _taken(self, kept: IntArray, classes: IntArray | None = None) -> Meters:
+        """Some of the meters, in the classes that are given, or all: one without members keeps its place in sums."""
+        places = np.arange(len(self.meters.segments)) if classes is None else classes
+        segments = tuple(self.meters.segments[g] for g in places)
+        segment = np.searchsorted(places, self.meters.segment[kept])
+        return replace(self.meters.take(kept), segment=segment, segments=segments)
+
+    @staticmethod
+    def _saved(meters: Meters, path: str | Path | None, hidden: dict[int, BoolArray]) -> Meters:
+        """Meters in a file of their own or in memory; whose readings stay as they are keeps the hash of them."""
         from unlearn.households.io.meters import save_meters
 
-        kept = np.setdiff1d(np.arange(len(self.meters)), self.roster.gone)
-        place = {int(i): new for new, i in enumerate(kept)}
-        states = {place[i]: own for i, own in self.roster.states.items() if i in place}
-        digests = {place[i]: own for i, own in self.roster.digests.items() if i in place}
-        hidden = {i: own != PRESENT for i, own in states.items()}
-        meters = save_meters(self.meters.take(kept), path, hidden)
-        if meters.segments != self.meters.segments:  # a class without members keeps its place in the sums
-            old = pd.Index(self.meters.segments).get_indexer(pd.Index(meters.segments))
-            meters = replace(meters, segment=old[meters.segment], segments=self.meters.segments)
-        none = np.zeros(0, dtype=np.int64)
-        roster = replace(self.roster, load_of=self.roster.load_of[kept], states=states, digests=digests, gone=none)
-        return replace(self, meters=meters, roster=roster)
+        saved = save_meters(meters, path, hidden)
+        digests = [
+            new if i in hidden else old for i, (old, new) in enumerate(zip(meters.digests, saved.digests, strict=True))
+        ]
+        return replace(saved, digests=tuple(digests))
+
+    def without_loads(self, names: Sequence[str]) -> CustomerLoads:
+        """The data set as if some loads and their customers had never been there.
+
+        What fills the gap of an objector with "class_mean" is taken anew, from the members of the class that remain:
+        those of the loads that go were among them. Readings stay where the meters lie until the data set is `purged`.
+
+        Raises:
+            InputError: see `LoadDataset.without_loads`; a class that would have below 15 members to take a mean of.
+        """
+        loads = remaining_loads(names, self.load_names)
+        at = np.isin(self.roster.load_of, loads)
+        needed = self.roster.filled[:, loads].any(axis=(0, 1))
+        classes = np.union1d(self.meters.segment[at], np.flatnonzero(needed))
+        roster, kept = self.roster.of_loads(loads, classes)
+        factor, meters = self.mw_per_kwh[loads], self._taken(kept, classes)
+        return self._filled(self._plain().without_loads(names), roster, meters, factor)
+
+    def blanked(self, rows: Rows, loads: Sequence[str] | None = None, path: str | Path | None = None) -> CustomerLoads:
+        """The data set in which readings of some hours are 0, and so the loads, also where they stand as lags.
+
+        See `LoadDataset.blanked`. In these hours nobody is in the loads any more, neither member nor objector: what
+        fills gaps of objectors at other loads in the same hours is taken from the members that remain.
+
+        Args:
+            rows: in any form that `forget` takes.
+            loads: names of the loads whose customers are meant; None means all.
+            path: a `.parquet` file for the readings that are left; None keeps them in memory.
+
+        Raises:
+            InputError: see `LoadDataset.blanked`; nothing left of any customer; a class below 15 members.
+        """
+        plain = self._plain().blanked(rows, loads)
+        places = load_places(self.load_names if loads is None else loads, self.load_names)
+        hours = np.zeros(len(self.meters.hours), dtype=bool)
+        hours[blanked_rows(rows, self.timestamps) + self.n_history] = True
+        hidden = {int(i): hours for i in np.flatnonzero(np.isin(self.roster.load_of, places))}
+        meters = self._saved(self.meters, path, hidden)
+        return self._filled(plain, self.roster.blanked(meters, hours, places), meters, self.mw_per_kwh)
+
+    def _filled(self, plain: LoadDataset, roster: Roster, meters: Meters, factor: FloatArray) -> CustomerLoads:
+        """Some of the loads, or other hours of them, with the loads and lags that follow from a roster."""
+        if len(roster.gone) == len(meters):
+            raise InputError(f"{self.name}: no customer would be in the loads any more. Keep some hours and loads.")
+        with _enough_members(meters):
+            known = roster.known_kwh() * factor
+        start = self.n_history
+        plain = plain.with_loads(known[start:], known[:start].copy())
+        load = _learnt_or_physical(plain, known, roster.physical_kwh * factor)
+        return summed(plain, load, meters=meters, mw_per_kwh=factor, roster=roster)
+
+
+@contextmanager
+def _enough_members(meters: Meters) -> Iterator[None]:
+    """Refuse means of a class that few are left of."""
+    try:
+        yield
+    except TooFewError as error:
+        raise InputError(
+            f"replacement: expected at least {LEAST_MEMBERS} members of class {meters.segments[error.segment]} to "
+            f"take the mean of, got {error.members} at {meters.hours[error.hour]}. Take "
+            'replacement="rescale" or None, for earlier objectors of that class, too.'
+        ) from None
 
 
 def summed(

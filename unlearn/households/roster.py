@@ -46,6 +46,8 @@ class Roster:
         states: of customers that are not present throughout, by position: a state per hour, shape (H,).
         digests: of the same customers, a hash of their readings in the hours in which they are present.
         gone: positions of customers that are present in no hour, sorted.
+        blank: hours of a load in which the readings of its customers were blanked, shape (H, B): nobody counts there.
+            An empty array means none.
     """
 
     load_of: IntArray
@@ -57,6 +59,11 @@ class Roster:
     states: Mapping[int, States] = field(default_factory=dict)
     digests: Mapping[int, str] = field(default_factory=dict)
     gone: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    blank: BoolArray = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
+
+    def __post_init__(self) -> None:
+        if not self.blank.any():
+            object.__setattr__(self, "blank", np.zeros(self.physical_kwh.shape, dtype=bool))
 
     @classmethod
     def of(cls, meters: Meters, load_of: IntArray, n_loads: int) -> Roster:
@@ -114,6 +121,8 @@ class Roster:
         for part in np.array_split(where, max(1, -(-len(where) // 256))):
             before = self.states_of(meters, part)
             moved = alive(meters, part) & hours & (before != state) & (before != LEFT)
+            now = np.where(moved, np.int8(state), before)
+            moved &= self.counted(part)
             kwh = meters.series(part)
             other._count(meters, part, kwh, moved & (before == PRESENT), -1)
             for kind, counts in ((CLASS_MEAN, other.filled), (RESCALED, other.rescaled)):
@@ -122,13 +131,66 @@ class Roster:
             if state == LEFT:
                 for b, rows in _grouped(self.load_of[part]):
                     other.physical_kwh[:, b] -= np.where(moved[rows], kwh[rows], 0.0).sum(axis=0)
-            now = np.where(moved, np.int8(state), before)
-            there = now == PRESENT
-            for i, own, energy, mask in zip(part.tolist(), now, np.where(there, kwh, 0.0), there, strict=True):
-                states[i] = own
-                digests[i] = hashlib.sha256(mask.tobytes() + energy.tobytes()).hexdigest()
-            gone |= set(part[~(there & alive(meters, part)).any(axis=1)].tolist())
+            states |= dict(zip(part.tolist(), now, strict=True))
+            digests |= zip(part.tolist(), _digests(now, kwh), strict=True)
+            there = (now == PRESENT) & alive(meters, part) & self.counted(part)
+            gone |= set(part[~there.any(axis=1)].tolist())
         return replace(other, states=states, digests=digests, gone=np.array(sorted(gone), dtype=np.int64))
+
+    def counted(self, where: IntArray) -> BoolArray:
+        """Hours that are not blank at customers' loads, shape (k, H)."""
+        return ~self.blank.T[self.load_of[where]]
+
+    def counted_of(self, meters: Meters, where: IntArray) -> BoolArray:
+        """Hours in which customers are members of their load, shape (k, H)."""
+        return (self.states_of(meters, where) == PRESENT) & alive(meters, where) & self.counted(where)
+
+    def of_customers(self, kept: IntArray) -> Roster:
+        """The same sums, with the states of some customers alone: of those that are in no sum, or not any more."""
+        place = {int(i): new for new, i in enumerate(kept)}
+        return replace(
+            self,
+            load_of=self.load_of[kept],
+            states={place[i]: own for i, own in self.states.items() if i in place},
+            digests={place[i]: own for i, own in self.digests.items() if i in place},
+            gone=np.flatnonzero(np.isin(kept, self.gone)),
+        )
+
+    def of_loads(self, loads: IntArray, classes: IntArray) -> tuple[Roster, IntArray]:
+        """The roster of some loads alone, and the positions of their customers.
+
+        Args:
+            loads: positions of the loads, sorted.
+            classes: positions of the classes that are kept, sorted; all that anybody at these loads belongs to.
+        """
+        kept = np.flatnonzero(np.isin(self.load_of, loads))
+        other = self.of_customers(kept)
+        by_class = {name: getattr(self, name)[:, loads][:, :, classes] for name in _SUMS[:3]}
+        by_load = {name: getattr(self, name)[:, loads] for name in (*_SUMS[3:], "blank")}
+        return replace(other, load_of=np.searchsorted(loads, other.load_of), **by_class, **by_load), kept
+
+    def blanked(self, meters: Meters, hours: BoolArray, loads: IntArray) -> Roster:
+        """The roster after readings of some hours were blanked.
+
+        Args:
+            meters: with 0 for these readings.
+            hours: which hours are meant, shape (H,).
+            loads: positions of the loads.
+        """
+        blank = self.blank.copy()
+        blank[np.ix_(hours, loads)] = True
+        sums = {
+            name: np.where(blank if own.ndim == 2 else blank[:, :, None], own.dtype.type(0), own)
+            for name, own in ((name, getattr(self, name)) for name in _SUMS)
+        }
+        digests, other = dict(self.digests), replace(self, blank=blank, **sums)
+        hit = np.flatnonzero(np.isin(self.load_of, loads))
+        gone = set(self.gone.tolist())
+        for part in np.array_split(hit, max(1, -(-len(hit) // 256))):
+            gone |= set(part[~other.counted_of(meters, part).any(axis=1)].tolist())
+        for i in (i for i in hit.tolist() if i in self.states):
+            digests[i] = _digests(self.states[i][None], meters.series(np.array([i])))[0]
+        return replace(other, digests=digests, gone=np.array(sorted(gone), dtype=np.int64))
 
     def known_kwh(self) -> FloatArray:
         """What models may learn of each load, shape (H, B).
@@ -157,6 +219,15 @@ class TooFewError(InputError):
     def __init__(self, hour: int, segment: int, members: int) -> None:
         super().__init__(f"class {segment}: expected at least {LEAST_MEMBERS} members, got {members}")
         self.hour, self.segment, self.members = hour, segment, members
+
+
+def _digests(states: States, kwh: FloatArray) -> list[str]:
+    """A hash of each customer's readings in the hours in which it is present, both (k, H)."""
+    there = states == PRESENT
+    return [
+        hashlib.sha256(mask.tobytes() + energy.tobytes()).hexdigest()
+        for mask, energy in zip(there, np.where(there, kwh, 0.0), strict=True)
+    ]
 
 
 def alive(meters: Meters, where: IntArray) -> BoolArray:

@@ -30,7 +30,6 @@ from unlearn.errors import InputError, counted_from
 from unlearn.forecasters import Forecaster, HeadObjective
 from unlearn.grid import GridCase, OperatingCost
 from unlearn.households.customers import CustomerLoads
-from unlearn.households.roster import PRESENT, alive
 
 #: Rows that are differentiated at once.
 CHUNK = 1024
@@ -301,7 +300,7 @@ def _through_fills(dataset: CustomerLoads, field_by_mw: FloatArray) -> FloatArra
         by_reading = slope / np.maximum(members - 1, 1)
         by_presence = by_reading * total / np.maximum(members, 1)
         for where, energy in dataset.readings_kwh():
-            there = (roster.states_of(dataset.meters, where) == PRESENT) & alive(dataset.meters, where)
+            there = roster.counted_of(dataset.meters, where)
             moved = there @ by_presence - energy @ by_reading  # of each class or load, of which one is its own
             scores[where] += moved[np.arange(len(where)), label[where]]
     return scores
