@@ -18,7 +18,7 @@ def arrays(thing: Any, seen: set[int] | None = None) -> Iterator[np.ndarray]:
         return
     seen.add(id(thing))
     if isinstance(thing, torch.Tensor):
-        thing = thing.detach().numpy()
+        thing = np.array(thing.detach())
     if isinstance(thing, np.ndarray):
         yield thing
         yield from arrays(thing.base, seen)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.left_over import holds
 from tests.proofs import proof_count
 from tests.unlearning.lagged_hours import LOADS, made_up
-from unlearn.data import Lags, LoadDataset, dataset_from_frames
+from unlearn.data import Lags, dataset_from_frames
 from unlearn.errors import InputError
 
 LAGS = Lags((24, 48), means=(36,))
@@ -113,4 +113,3 @@ def test_what_is_not_there_is_refused():
     ):
         with pytest.raises(InputError, match=said):
             refused()
-    assert isinstance(data, LoadDataset)
