@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 
 
-def arrays(thing: Any, seen: set[int] | None = None) -> Iterator[np.ndarray]:
+def arrays(thing: Any, seen: dict[int, Any] | None = None) -> Iterator[np.ndarray]:
     """All arrays that can be reached from an object."""
-    seen = set() if seen is None else seen
+    seen = {} if seen is None else seen
     if id(thing) in seen or isinstance(thing, str | bytes | int | float | type(None) | np.dtype | type):
         return
-    seen.add(id(thing))
+    seen[id(thing)] = thing  # kept, or another object may get its id
     if isinstance(thing, torch.Tensor):
         thing = np.array(thing.detach())
     if isinstance(thing, np.ndarray):

@@ -142,7 +142,9 @@ def test_blanked_readings_are_nobodys_and_nowhere(low, length, chosen, gone, cas
     who = [i for i in range(60) if places()[f"c{i:03d}"] in where]
     table, values = marked(hours, who)
     own = hourly_meters(table, segments=classes())
-    data = customer_loads(own, places(), weather(own.hours), split=SPLIT, lags=lags).scaled_to(list(NOMINAL.values()))
+    data = customer_loads(own, places(), weather(own.hours), split=SPLIT, lags=lags).scaled_to(
+        [np.pi, 50 / np.pi, 20 / np.pi]
+    )
     names, rows = [f"c{i:03d}" for i in gone], hours - history
     before = data.load_mw[np.ix_(rows, [int(b[-1]) - 1 for b in where])]
     try:

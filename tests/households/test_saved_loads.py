@@ -1,5 +1,6 @@
 """Data sets in a folder: the same to the last bit, nothing of who is gone, damage refused."""
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -121,6 +122,15 @@ def test_readings_are_in_memory_or_stay_in_the_folder(tmp_path, in_memory):
         again = load_loads(save_loads(back.without(["c003"]), tmp_path / "d"))
         assert again.fingerprint == data.without(["c003"]).fingerprint
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "d").glob("*")} <= {0o600}
+
+
+def test_readings_of_a_data_set_before_do_not_stay(tmp_path):
+    save_loads(loads(), tmp_path)
+    data = made_up(None)
+    assert load_loads(save_loads(data, tmp_path)).fingerprint == data.fingerprint
+    assert sorted(file.name for file in tmp_path.iterdir()) == [CARD, "loads.safetensors"]
+    with pytest.raises(InputError, match="names of loads and features that are text"):
+        save_loads(dataclasses.replace(data, load_names=(1, 2, 3)), tmp_path)
 
 
 def test_hashes_of_meters_that_were_cut_come_back():

@@ -121,6 +121,16 @@ def test_a_tuned_model_and_a_network_are_carried_whole(tmp_path):
     assert more.distance_to_retrained <= 1e-9
 
 
+def test_means_of_members_in_blank_hours_are_taken_anew():
+    data = customer_data.loads()
+    first = unlearn.forget_customers(unlearn.fit_linear(data), data, ["c001"], "objects", replacement="class_mean")
+    done = unlearn.forget(first.model, first.dataset, range(40), loads=["bus_3"])  # members of the same class are there
+    blank = first.dataset.blanked(range(40), ["bus_3"])
+    with pytest.raises(MismatchError, match="measurements that have weight"):
+        done.model.carried_to(blank)
+    right(done.model.fitted_anew(blank), blank)
+
+
 def test_what_has_weight_is_compared():
     data = made_up([24])
     model = unlearn.fit_linear(data)

@@ -105,5 +105,5 @@ def without_held(
         holders = np.unique(rows[:, None] + np.array(lag.hours))
         holders = holders[(holders >= 0) & (holders < len(found))]
         beside = places if lag.load is None else np.arange(found.shape[1])
-        found[np.ix_(holders, beside, [list(feature_names).index(lag.feature)])] = 0.0
+        found[np.ix_(holders, beside, np.array([list(feature_names).index(lag.feature)]))] = 0.0
     return found

@@ -283,9 +283,10 @@ class Forecaster(nn.Module):
     def carried_to(self, dataset: LoadDataset) -> Forecaster:
         """Return the same model as one of another data set, which differs in what has no weight in the model alone.
 
-        Such a data set is `dataset.blanked(rows)`, once these rows were forgotten. The head's rows that remain are
-        summed up anew and compared with the kept sums: a measurement of one of n rows that is another by more than some
-        `n / 2 · SAME_SUMS`, relatively, is found. Parameters, weights, marks, sums and tuning stay as they are.
+        Such a data set is `dataset.blanked(rows)`, once these rows were forgotten (with `lagged="drop"` where loads are
+        features of other hours). The head's rows that remain are summed up anew and compared with the kept sums: a
+        measurement of one of n rows that is another by more than some `n / 2 · SAME_SUMS`, relatively, is found.
+        Parameters, weights, marks, sums and tuning stay as they are.
 
         Args:
             dataset: loads and features of the same names, in the same hours, divided alike.

@@ -335,7 +335,8 @@ class CustomerLoads(LoadDataset):
         """The data set in which readings of some hours are 0, and so the loads, also where they stand as lags.
 
         See `LoadDataset.blanked`. In these hours nobody is in the loads any more, neither member nor objector: what
-        fills gaps of objectors at other loads in the same hours is taken from the members that remain.
+        fills gaps of objectors at other loads in the same hours is taken from the members that remain; where that
+        changes a load which a model still knows, fit it anew: `model.fitted_anew(dataset)`.
 
         Args:
             rows: in any form that `forget` takes.

@@ -78,6 +78,8 @@ def save_loads(dataset: LoadDataset, folder: str | Path) -> Path:
         **more,
     }
     write_card(card, folder, names, confidential=True)
+    if METERS not in names:
+        (folder / METERS).unlink(missing_ok=True)  # of another data set that was here
     return folder
 
 
@@ -141,7 +143,7 @@ def _loads(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LoadDat
         timestamps=pd.DatetimeIndex(arrays["hours"].view(f"M8[{card['unit']}]"), freq=card["freq"]),
         load_names=tuple(card["load_names"]),
         feature_names=tuple(card["feature_names"]),
-        split=Split(*(arrays[f"split.{name}"] for name in _PARTS), spec=spec),
+        split=Split(**{name: arrays[f"split.{name}"] for name in _PARTS}, spec=spec),
         base_mva=card["base_mva"],
         fitted=tuple(FittedConstant(**own) for own in card["fitted"]),
         declared_lags=tuple(Lag(**{**own, "hours": tuple(own["hours"])}) for own in card["declared_lags"]),
