@@ -138,7 +138,7 @@ def test_lags_hold_what_models_may_learn():
         (["c001"], {"replacement": "rescale"}, "expected None where a customer leaves"),
         (["c010"], {"hours": range(N_HOURS)}, r"outside that of c010, which runs from .* Narrow the range"),
         (["c001"], {"hours": []}, "at least one, got none"),
-        ([f"c{i:03d}" for i in range(0, 60, 3)], {}, r"all that is left of bus_1 .*loads=\['bus_1'\]"),
+        ([f"c{i:03d}" for i in range(0, 60, 3)], {}, r"all that is left of bus_1 .*dataset, \['bus_1'\]"),
     ],
 )
 def test_wrong_requests_are_refused(data, who, options, said):

@@ -19,7 +19,7 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import TrainingOptions, load_forecaster, save_forecaster
 from unlearn.households import CustomerLoads
 
-_SLOW = settings(max_examples=proof_count(160), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_SLOW = settings(max_examples=proof_count(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _SPAN = st.tuples(st.integers(0, 280), st.integers(1, 25)).map(lambda own: range(own[0], sum(own)))
 
 

@@ -17,7 +17,7 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.forecasters import TrainingOptions, load_forecaster, save_forecaster
 
 NAMES = ("a", "b", "c", "d", "e")
-_SLOW = settings(max_examples=proof_count(160), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_SLOW = settings(max_examples=proof_count(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def made_up(seed, stations, lags=None, n_hours=420):
@@ -197,7 +197,7 @@ def test_means_of_a_class_are_taken_anew(lags):
 
 
 def test_a_tuned_model_is_tuned_anew_or_says_why_not():
-    data = made_up(3, (0, 1, 2, 3, 4), n_hours=2000)
+    data = made_up(3, (0, 1, 2, 3, 4), n_hours=1200)
     tuned = unlearn.tune(unlearn.fit_linear(data), data, "mape", "scale").model
     done = unlearn.withdraw_loads(tuned, data, ["a"])
     oracle = unlearn.tune(unlearn.fit_linear(done.dataset), done.dataset, "mape", "scale")

@@ -242,8 +242,8 @@ class CustomerLoads(LoadDataset):
             hour, b = (int(i) for i in np.argwhere(emptied)[0])
             raise InputError(
                 f"customers: these are all that is left of {self.load_names[b]} ({int(emptied[:, b].sum())} hours, "
-                f"first {self.meters.hours[hour]}). Keep some of them, or forget the load: forget(model, dataset, "
-                f"rows, loads=[{self.load_names[b]!r}])."
+                f"first {self.meters.hours[hour]}). Keep some of them, or withdraw the load: withdraw_loads(model, "
+                f"dataset, [{self.load_names[b]!r}])."
             )
 
     def readings_kwh(self) -> Iterator[tuple[IntArray, FloatArray]]:
