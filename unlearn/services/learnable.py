@@ -8,7 +8,6 @@ whoever learns from them has to know which these are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from unlearn.households.buildings import BuildingSeries
 from unlearn.households.by_household import HouseholdProfiles, household_profiles
 from unlearn.households.customers import CustomerLoads
 from unlearn.households.roster import PRESENT, alive
+from unlearn.services.base import HOURS, Change
 
 _HOURS_OF_DAY = 24
 
@@ -88,14 +88,15 @@ def daily_profiles(dataset: CustomerLoads, rows: IntArray, left_out: BoolArray |
     Returns:
         Profiles of the customers that have such days, and of no others; their segments are those of these customers.
     """
-    start = int(np.argmax(dataset.timestamps.hour == 0)) if (dataset.timestamps.hour == 0).any() else len(rows)
-    n_days = max(0, (len(dataset.timestamps) - start) // _HOURS_OF_DAY)
+    midnights = np.flatnonzero(dataset.timestamps.hour == 0)
+    start = int(midnights[0]) if len(midnights) else len(dataset.timestamps)
+    n_days = (len(dataset.timestamps) - start) // _HOURS_OF_DAY
     span = slice(start, start + n_days * _HOURS_OF_DAY)
     date = dataset.timestamps[span][::_HOURS_OF_DAY].to_numpy().astype("datetime64[D]")
     customers: list[int] = []
     kwh, household, dates = [np.zeros((0, _HOURS_OF_DAY))], [np.zeros(0, dtype=np.int64)], [date[:0]]
     for where, energy, there in _known(dataset, rows, left_out):
-        whole = there[:, span].reshape(len(where), n_days, _HOURS_OF_DAY).all(axis=2)
+        whole = np.asarray(there[:, span].reshape(len(where), n_days, _HOURS_OF_DAY).all(axis=2))
         has_days = np.flatnonzero(whole.any(axis=1))
         own, day = np.nonzero(whole[has_days])
         kwh.append(energy[has_days, span].reshape(len(has_days), n_days, _HOURS_OF_DAY)[own, day])
@@ -109,8 +110,8 @@ def daily_profiles(dataset: CustomerLoads, rows: IntArray, left_out: BoolArray |
             "segment": np.array([meters.segments[meters.segment[i]] for i in customers], dtype=object),
         }
     )
-    energy = np.concatenate(kwh).astype(np.float32)
-    return household_profiles(dataset.name, energy, np.concatenate(household), np.concatenate(dates), table)
+    days = np.concatenate(kwh).astype(np.float32)
+    return household_profiles(dataset.name, days, np.concatenate(household), np.concatenate(dates), table)
 
 
 def of_customers(profiles: HouseholdProfiles, chosen: BoolArray | IntArray) -> HouseholdProfiles:
@@ -157,8 +158,9 @@ def _known(
         yield where, kwh[:, own].astype(np.float64), there[:, own] & asked[:, roster.load_of[where]].T
 
 
-def hours_removed(change_rows: IntArray, loads: tuple[str, ...] | None, before: LoadDataset, after: LoadDataset) -> Any:
-    """Rows of one data set as a mask over another's hours and loads, shape (N, B)."""
-    hit = after.timestamps.isin(before.timestamps[change_rows])
+def hours_removed(change: Change) -> BoolArray:
+    """Hours of each load of `change.after` whose measurements a request of hours removes, shape (N, B)."""
+    before, after, loads = change.before, change.after, change.loads
+    hit = after.timestamps.isin(before.timestamps[change.rows]) & (change.subject == HOURS)
     concerned = np.array([loads is None or own in loads for own in after.load_names])
-    return hit[:, None] & concerned
+    return np.asarray(hit[:, None] & concerned)

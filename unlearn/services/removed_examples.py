@@ -1,7 +1,8 @@
 """Evidence beside the guarantee: does the model tell what was removed from what it never learnt, before and after?
 
-An attacker who has examples that were removed and others of the same customers that no model ever learnt scores both by
-the model. AUC 0.5 is guessing; after forgetting, removed examples are examples that were never learnt.
+An attacker who has examples that were removed, and others of the same customers that no model ever learnt, scores both
+by the model. The others lie later in time, so season alone may tell them apart: AUC after forgetting shows how far.
+What AUC before exceeds it by is what the model had kept of the removed examples.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unlearn.attacks.membership import nearest_records
 from unlearn.attacks.outcome import measure_attack
 from unlearn.checks import BoolArray, FloatArray, IntArray
 from unlearn.detectors.windows import Windows
 from unlearn.households.by_household import HouseholdProfiles
+from unlearn.households.profiles import EnergyArray
 from unlearn.services.shards import ShardedDetector, ShardedGenerator
 
 #: Profiles that are released for the attack; examples of each side that are attacked, at most; and windows, whose
@@ -30,7 +33,15 @@ class _Side(NamedTuple):
 
     before: FloatArray
     after: FloatArray
-    customer: FloatArray | IntArray
+    customer: NDArray
+
+
+class _Keys(NamedTuple):
+    """Names of customers, and whose each example is and when."""
+
+    names: NDArray
+    customer: IntArray
+    time: IntArray
 
 
 def audit_profiles(
@@ -58,15 +69,14 @@ def audit_profiles(
         there are fewer than two days on a side.
     """
     random = np.random.default_rng(seed)
-    kept = {key for part in after for key in _days_of(part)}
-    gone = [part.take(np.array([key not in kept for key in _days_of(part)], dtype=bool)) for part in before]
+    gone = [one.take(~_still_there(_days_of(one), _days_of(other))) for one, other in zip(before, after, strict=True)]
     names = np.concatenate([_names(part)[part.household] for part in gone])
     days = np.concatenate([part.kwh for part in gone])
     same = np.isin(_names(unseen)[unseen.household], names)
     other = unseen.take(same if same.sum() > 1 else np.ones(len(unseen), dtype=bool))
     releases = [model.sample(RELEASED, seed).kwh for model in (old, new)]
 
-    def side(kwh: FloatArray, who: IntArray) -> _Side:
+    def side(kwh: EnergyArray, who: NDArray) -> _Side:
         chosen = _some(len(kwh), ATTACKED, random)
         near = [-nearest_records(kwh[chosen], made).distance if len(chosen) else np.zeros(0) for made in releases]
         return _Side(near[0], near[1], who[chosen])
@@ -103,8 +113,9 @@ def audit_windows(
         `score_before` and `score_after` of removed windows, and `score_unseen` of the others, by the new detector.
     """
     random = np.random.default_rng(seed)
-    kept = {key for part in after for key in _starts_of(part)}
-    gone = [part.take(np.array([key not in kept for key in _starts_of(part)], dtype=bool)) for part in before]
+    gone = [
+        one.take(~_still_there(_starts_of(one), _starts_of(other))) for one, other in zip(before, after, strict=True)
+    ]
     names = np.unique(np.concatenate([_buildings(part)[part.building] for part in gone]))
     other = [] if unseen is None else [unseen.take(_same(unseen, names))]
 
@@ -112,7 +123,7 @@ def audit_windows(
         chosen = _some(sum(map(len, parts)), ATTACKED_WINDOWS, random)
         edges = np.cumsum([0, *map(len, parts)])
         found = [np.zeros((3, 0))]
-        customers: list[FloatArray] = [np.zeros(0, dtype=str)]
+        customers: list[NDArray] = [np.zeros(0, dtype=str)]
         for part, low, high in zip(parts, edges[:-1], edges[1:], strict=True):
             own = part.take(chosen[(chosen >= low) & (chosen < high)] - low)
             if len(own):
@@ -158,24 +169,31 @@ def _mean(values: FloatArray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _names(profiles: HouseholdProfiles) -> np.ndarray:
+def _names(profiles: HouseholdProfiles) -> NDArray:
     return profiles.households["household_id"].to_numpy(dtype=str)
 
 
-def _days_of(profiles: HouseholdProfiles) -> list[tuple[str, int]]:
-    dates = profiles.date.astype(np.int64)
-    return list(zip(_names(profiles)[profiles.household].tolist(), dates.tolist(), strict=True))
+def _days_of(profiles: HouseholdProfiles) -> _Keys:
+    return _Keys(_names(profiles), profiles.household, profiles.date.astype(np.int64))
 
 
-def _buildings(windows: Windows) -> np.ndarray:
+def _buildings(windows: Windows) -> NDArray:
     return np.array(windows.series.series.buildings, dtype=str)
 
 
-def _starts_of(windows: Windows) -> list[tuple[str, int]]:
-    return list(zip(_buildings(windows)[windows.building].tolist(), windows.start.tolist(), strict=True))
+def _starts_of(windows: Windows) -> _Keys:
+    return _Keys(_buildings(windows), windows.building, windows.start)
 
 
-def _same(windows: Windows, names: np.ndarray) -> BoolArray:
+def _still_there(ours: _Keys, theirs: _Keys) -> BoolArray:
+    """Which examples are among others, too, by customer and time."""
+    names = np.unique(np.concatenate([ours.names, theirs.names]))
+    keys = [np.stack([np.searchsorted(names, own.names)[own.customer], own.time], axis=1) for own in (ours, theirs)]
+    _, code = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
+    return np.isin(code.ravel()[: len(keys[0])], code.ravel()[len(keys[0]) :])
+
+
+def _same(windows: Windows, names: NDArray) -> BoolArray:
     """Windows of these customers; all where they have too few."""
     same = np.isin(_buildings(windows)[windows.building], names)
     return np.asarray(same if same.sum() > 1 else np.ones(len(windows), dtype=bool))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from unlearn.checks import BoolArray, IntArray, require_choice, require_count
 from unlearn.detectors.base import DETECTORS, Detector, FittedDetector, fit_candidates
@@ -33,9 +34,9 @@ class GeneratorLearner(ShardedLearner[HouseholdProfiles, Faraday]):
     >>> import unlearn
     >>> from unlearn.generators.faraday import MixtureOptions, VaeOptions
     >>> from unlearn.households import simulate_households, spread
+    >>> from unlearn.services.base import Change
     >>> meters = unlearn.hourly_meters(simulate_households(30, n_days=30))
     >>> data = unlearn.customer_loads(meters, spread(meters.customer_ids, 2))
-    >>> from unlearn.services.base import Change
     >>> small = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1), MixtureOptions(n_components=2))
     >>> learner = GeneratorLearner(small, shards=2)
     >>> model = learner.fit(data)
@@ -182,7 +183,7 @@ class DetectorLearner(ShardedLearner[Windows, FittedDetector]):
         series = hourly_series(dataset, np.flatnonzero(fitted | within), left_out)
         series = series.take(usable_buildings(series, fitted, self.least_hours).kept)
         there = np.isfinite(series.kwh) & within
-        run = np.lib.stride_tricks.sliding_window_view(there, min(self.length, n_rows), axis=1).all(axis=2)
+        run = np.asarray(sliding_window_view(there, min(self.length, n_rows), axis=1).all(axis=2))
         if n_rows < self.length or not run.any():
             return None
         # Customers without a window are left out, so that nothing depends on them.
@@ -193,7 +194,7 @@ class DetectorLearner(ShardedLearner[Windows, FittedDetector]):
         if found is None:
             raise InputError(
                 f"{dataset.name}: expected customers with {self.length} training hours in a row and {self.least_hours} "
-                "in all, got none. Lower length or least_hours, or give more days."
+                "in all, got none. Lower length or least_hours, give more days, or withdraw the detector."
             )
         return found
 

@@ -25,7 +25,7 @@ from unlearn.errors import InputError, MismatchError
 from unlearn.households.by_household import HouseholdProfiles
 from unlearn.households.customers import CustomerLoads
 from unlearn.records import config_hash
-from unlearn.services.base import EXACT, HOURS, Change, Constant, Learner, Outcome, Route
+from unlearn.services.base import EXACT, Change, Constant, Learner, Outcome, Route
 from unlearn.services.learnable import hours_removed, left_out_in, ranges_of, require_customers
 from unlearn.services.shards import Sharded, shard_of
 
@@ -214,9 +214,7 @@ class ShardedLearner(Learner, Generic[Examples, Part]):
                 f"change: expected the data set that the {self.kind} was fitted on, and the settings it was fitted "
                 "with, got other ones. Pass the learner and the data set that belong to it."
             )
-        left_out = left_out_in(after, model.left_out)
-        if change.subject == HOURS:
-            left_out = left_out | hours_removed(change.rows, change.loads, before, after)
+        left_out = left_out_in(after, model.left_out) | hours_removed(change)
         new = self._split(after, left_out)
         pairs = zip(model.fingerprints, self._fingerprints(new), strict=True)
         touched = np.array([k for k, (was, now) in enumerate(pairs) if was != now], dtype=np.int64)
@@ -291,7 +289,7 @@ def built(cls: type[Built], values: Mapping[str, Any], where: str) -> Built:
     return cls(
         **{
             name: built(kinds[name], value, f"{where}.{name}")
-            if is_dataclass(kinds[name]) and not isinstance(value, kinds[name])  # type: ignore[arg-type]
+            if is_dataclass(kinds[name]) and not isinstance(value, kinds[name])
             else value
             for name, value in values.items()
         }
