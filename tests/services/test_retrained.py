@@ -26,10 +26,8 @@ from unlearn.households import (
     hourly_meters,
     household_profiles,
 )
-from unlearn.services import removed_examples
 from unlearn.services.base import CUSTOMERS, EXACT, HOURS, LEARNERS, LOADS, Change, Learner
-from unlearn.services.learnable import daily_profiles, left_out_in
-from unlearn.services.learnable import of_customers as profiles_of
+from unlearn.services.learnable import left_out_in
 from unlearn.services.retrained import DetectorLearner, GeneratorLearner
 from unlearn.services.shards import shard_of
 
@@ -309,39 +307,6 @@ def test_a_detector_scores_windows_of_a_data_set(data: CustomerLoads, models: di
     assert DETECTOR.windows(data, data.split.test[:20]) is None
     # Windows of test rows alone; training readings are of none.
     assert np.isin(windows.hours, data.split.test).all()
-
-
-def test_the_audit_finds_copies_before_and_none_after(data: CustomerLoads, models: dict[str, Any]) -> None:
-    """A generator that releases its training days, and one that no longer has those that were removed."""
-    every = daily_profiles(data, data.split.train)
-    unseen = daily_profiles(data, np.concatenate([data.split.validation, data.split.test]))
-    gone = np.isin(every.households["household_id"].to_numpy(), ["c004", "c011", "c012"])
-    sides = every, profiles_of(every, ~gone)
-
-    class Copier:
-        def __init__(self, profiles: Any) -> None:
-            self.profiles = profiles
-
-        def sample(self, n: int, seed: int = 0) -> Any:
-            return self.profiles
-
-    found = removed_examples.audit_profiles(
-        Copier(sides[0]),
-        Copier(sides[1]),
-        [sides[0]],
-        [sides[1]],
-        unseen,
-        seed=0,  # type: ignore[arg-type]
-    )
-    assert found["audit_auc_before"] == 1.0
-    assert found["nearest_before_kwh"] == 0.0
-    after, low, high = (found[f"audit_auc_after{end}"] for end in ("", "_low", "_high"))
-    assert after is not None
-    assert low is not None
-    assert high is not None
-    assert low <= after <= high
-    assert low < 0.5 < high
-    assert found["nearest_after_kwh"] > 0  # type: ignore[operator]
 
 
 @BOTH
