@@ -172,13 +172,14 @@ class ShardedLearner(Learner, Generic[Examples, Part]):
         new = self._made(parts, plan.after, ranges_of(change.after, plan.left_out))
         trained = time.perf_counter()
         audit = self._audit(model, new, require_customers(change.before), plan)
-        where = "" if self.shards == 1 else f" Of shards {_listed(plan.touched)}; the others never saw it."
-        constants = {**self.fitted_parts} | ({"shares of shards": "Counted anew."} if self.shards > 1 else {})
+        constants = {name: note + self._where(plan.touched) for name, note in self.fitted_parts.items()}
+        if self.shards > 1:
+            constants["shares of shards"] = "Examples of each shard, counted anew."
         return Outcome(
             model=new,
             route=route,
             complete=True,
-            constants=tuple(Constant(name, True, True, f"{note}{where}") for name, note in constants.items()),
+            constants=tuple(Constant(name, True, True, note) for name, note in constants.items()),
             limitations=(_SETTINGS, *self._limitations()),
             seconds={
                 "prepare": prepared - start,
@@ -193,6 +194,13 @@ class ShardedLearner(Learner, Generic[Examples, Part]):
                 **audit,
             },
         )
+
+    def _where(self, touched: IntArray) -> str:
+        """Which shards were fitted anew; nothing where there is one."""
+        if self.shards == 1:
+            return ""
+        which = f"shard{'s' * (len(touched) > 1)} {', '.join(map(str, touched.tolist()))}"
+        return f" Done in {which}; the others never saw what is removed."
 
     def _limitations(self) -> tuple[str, ...]:
         return ()
@@ -256,10 +264,6 @@ class ShardedLearner(Learner, Generic[Examples, Part]):
             return Route("trained anew", EXACT, True, why)
         why = f"{self.title} has no exact removal. What is removed is in {n} of {self.shards} shards."
         return Route(f"{n} of {self.shards} shards trained anew", EXACT, True, why)
-
-
-def _listed(shards: IntArray) -> str:
-    return ", ".join(map(str, shards.tolist()))
 
 
 Built = TypeVar("Built")
