@@ -148,8 +148,8 @@ def refit(design: FloatArray, target: FloatArray, weights: FloatArray, ridge: fl
         solved, _, rank, _ = lstsq(rows / norm, values, cond=1e-13, lapack_driver="gelsy")
         if rank < n_columns:
             raise SingularHessianError(
-                f"refit: expected rows that determine {n_columns} parameters of each output, got rank {rank}. Keep more "
-                "rows, or fit with l2 > 0."
+                f"refit: expected rows that determine {n_columns} parameters of each output, got rank {rank}. Keep "
+                "more rows, or fit with l2 > 0."
             )
         head[own] = (solved / norm[:, None]).T
     return head
