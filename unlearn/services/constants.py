@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from unlearn.checks import BoolArray, FloatArray, IntArray
-from unlearn.data import StandardScaler, distinct_columns
+from unlearn.data import LoadDataset, StandardScaler, distinct_columns
 from unlearn.forecasters import Forecaster
 from unlearn.forecasters.base import FROZEN, HEAD
 from unlearn.services.base import CUSTOMERS, Change, Constant
+from unlearn.services.evidence import residual_gradient, sums_gap
 
 #: Scopes of `FittedConstant.fitted_on` that are not training rows.
 _ALL, _CORE, _ELSEWHERE = "all", "core", "another data set"
@@ -20,12 +21,14 @@ _ALL, _CORE, _ELSEWHERE = "all", "core", "another data set"
 _COLUMNS, _SCALER, _SCALE, _WHOLE = "choice of columns", "feature scaler", "load scale", "network and its scalers"
 #: Parts that look at features alone, which hold no readings unless lags do.
 _OF_FEATURES = (_COLUMNS, _SCALER)
+#: Relative distance from what remaining data gives that counts as rounding.
+EXACTLY = 1e-8
 #: Relative difference of means and standard deviations of the same rows.
 _ROUNDING = 1e-10
 
 
 def constants(model: Forecaster, after: Forecaster, change: Change) -> tuple[Constant, ...]:
-    """What a forecaster has of rows, and what forgetting made of each part; found by comparing both models.
+    """What a forecaster has of rows, and what forgetting made of each part: compared, and computed anew from the data.
 
     >>> import unlearn
     >>> from unlearn.services.base import HOURS
@@ -44,13 +47,16 @@ def constants(model: Forecaster, after: Forecaster, change: Change) -> tuple[Con
     Returns:
         Head, kept sums and tuned head, where there are any; every constant that the model's card names; a regulariser.
         What preprocessing of one's own fitted counts as having seen what lies in its rows.
+
+    Raises:
+        MismatchError: a model is not of the data set that it goes with.
     """
     touched = _touched(change)
     parts = model.parts_of(change.before).numpy()
     learnt = touched & (parts == HEAD)
     learnt[parts == HEAD] &= (model.weights > 0).any(dim=1).numpy()
     whole = not (parts == HEAD).any()  # trained as a whole: the head learnt from what the network did
-    found = _of_head(model, after, bool((touched & (parts == FROZEN)).any() if whole else learnt.any()))
+    found = _of_head(model, after, bool((touched & (parts == FROZEN)).any() if whole else learnt.any()), change.after)
     found += [_declared(own, model, after, change, touched, parts) for own in model.card.fitted]
     if model.card.history:
         saw = bool((touched & (parts == FROZEN)).any())
@@ -72,29 +78,46 @@ def _touched(change: Change) -> BoolArray:
     return np.asarray((change.before.load_mw != change.after.load_mw).any(axis=1))
 
 
-def _of_head(model: Forecaster, after: Forecaster, saw: bool) -> list[Constant]:
-    """The head, its sums, and the tuned head above it."""
-    same = model.head.shape == after.head.shape and torch.equal(model.head, after.head)
-    found = [Constant("head", saw, not same, _said(saw, not same, "Solved anew for what remains."))]
+def _of_head(model: Forecaster, after: Forecaster, saw: bool, dataset: LoadDataset) -> list[Constant]:
+    """The head, its sums, and the tuned head above it; whether the first two are those of what remains is measured."""
+    whole = not len(after.training_rows(dataset))
+    moved = model.head.shape != after.head.shape or not torch.equal(model.head, after.head)
+    slope = 0.0 if whole else residual_gradient(after, dataset)
+    said = "The minimum over what remains: its gradient, computed from the data, is {:.1e} (relative)."
+    found = [_measured("head", saw, moved, slope, said)]
     if model.statistics is not None:
-        fresh = after.statistics is None or not _equal(model.statistics.to_tensors(), after.statistics.to_tensors())
-        how = "Dropped." if after.statistics is None else "Of what remains alone."
-        found.append(Constant("kept sums", saw, fresh, _said(saw, fresh, how)))
+        gap = None if whole else sums_gap(after, dataset)
+        if gap is None:
+            found.append(Constant("kept sums", saw, True, "Dropped."))
+        else:
+            moved = not _equal(*(one.statistics.to_tensors() for one in (model, after) if one.statistics is not None))
+            said = "Those of what remains: computed anew from the data, they differ by {:.1e} (relative)."
+            found.append(_measured("kept sums", saw, moved, gap, said))
     if model.is_tuned:
         again = not after.is_tuned or not _equal({"": model.tuned}, {"": after.tuned})
-        how = (
-            "Tuned anew, with hyper-parameters chosen anew, from what remains. The recipe is kept as it was given."
-            if after.is_tuned
-            else "Dropped: forecasts come from the least-squares head."
-        )
-        found.append(Constant("tuned head", saw, again, _said(saw, again, how)))
+        how = "Dropped: forecasts come from the least-squares head."
+        if after.is_tuned:
+            how = _AS_IT_WAS[saw]
+            if again:
+                how = "Tuned anew, hyper-parameters chosen anew, from what remains. The recipe is kept as it was given."
+        found.append(Constant("tuned head", saw, again, how))
     return found
 
 
-def _said(saw: bool, refitted: bool, how: str) -> str:
-    if refitted:
-        return how
-    return "As it was: what is removed is still in it." if saw else "As it was: nothing of what is removed was in it."
+def _measured(name: str, saw: bool, moved: bool, off: float, said: str) -> Constant:
+    """A part that is compared with what it is to be, relatively; `said` is what is said where it is."""
+    if not moved:
+        return Constant(name, saw, False, _AS_IT_WAS[saw])
+    if off > EXACTLY:
+        return Constant(name, saw, False, f"Changed, but not what the rest gives: {off:.1e} (relative) are left.")
+    return Constant(name, saw, True, said.format(off))
+
+
+#: What is said of a part that did not change, by whether it saw what is removed.
+_AS_IT_WAS = {
+    True: "As it was: what is removed is still in it.",
+    False: "As it was: nothing of what is removed was in it.",
+}
 
 
 def _declared(
