@@ -104,8 +104,10 @@ def test_shadow_models_are_weighted_fits_with_and_without_and_forgetting_makes_o
 def test_removed_rows_are_in_all_models_of_a_pair_or_in_none(data: LoadDataset, model: Forecaster) -> None:
     shadows = shadows_of(model, hours(data, 50, 90), None, 8)
     assert (shadows.draws[:, 50:90] == 1).all()
-    assert (shadows.weights_in[50:90] == 1).all() and not shadows.weights_out[50:90].any()
-    assert (shadows.weights_out[90:] == 1).all() and len(np.unique(shadows.draws[:, 90:])) > 3
+    assert (shadows.weights_in[50:90] == 1).all()
+    assert not shadows.weights_out[50:90].any()
+    assert (shadows.weights_out[90:] == 1).all()
+    assert len(np.unique(shadows.draws[:, 90:])) > 3
 
 
 def test_what_is_forgotten_completely_cannot_be_told(data: LoadDataset, model: Forecaster) -> None:
@@ -113,7 +115,8 @@ def test_what_is_forgotten_completely_cannot_be_told(data: LoadDataset, model: F
         if after is None and not own.card.l2:
             after = unlearn.forget(own, change.before, change.rows, loads=change.loads).model
         found = audit(own, change, after=after, pairs=20)
-        assert found.told_before and found.before.value > 0.8
+        assert found.told_before
+        assert found.before.value > 0.8
         assert found.after.value == found.both_shown.value == 0.5
         assert found.left is None or abs(found.left) < 1e-6
         assert not found.told_after
@@ -137,7 +140,8 @@ def test_a_step_that_leaves_something_is_told(data: LoadDataset, model: Forecast
     found = audit(model, change, after=after, pairs=20, removal=first_order)
     assert found.told_after
     assert found.both_shown.low > 0.5
-    assert found.left is not None and 0.05 < found.left < 0.9
+    assert found.left is not None
+    assert 0.05 < found.left < 0.9
     assert "something of them is left" in found.sentences[1]
 
 
@@ -151,15 +155,19 @@ def test_lags_that_still_hold_the_customer_are_told() -> None:
     rows = model.training_rows(change.before)
     half = by_hand(model.design_of(change.before, rows).numpy(), change.after.load_pu[rows], model.weights.numpy())
     after = model.fitted_anew(change.after)
-    left = after.with_theta(model.with_theta(model.theta.new_tensor(half.ravel())).head_in_columns_of(after).reshape(-1))
+    left = after.with_theta(
+        model.with_theta(model.theta.new_tensor(half.ravel())).head_in_columns_of(after).reshape(-1)
+    )
     found = audit(model, change, after=left, pairs=20, removal=targets_alone)
-    assert found.told_after and found.both_shown.low > 0.5
+    assert found.told_after
+    assert found.both_shown.low > 0.5
 
 
 def test_a_model_that_was_not_changed_is_told_though_its_method_is_sound(data: LoadDataset, model: Forecaster) -> None:
     found = audit(model, hours(data, 50, 90), after=model, pairs=10)
     assert found.left == pytest.approx(1.0)
-    assert found.told_after and found.after.value == 0.5
+    assert found.told_after
+    assert found.after.value == 0.5
     assert "stands at 100.0 %" in " ".join(found.sentences)
 
 
@@ -168,16 +176,17 @@ def test_what_hardly_matters_cannot_be_told_before_either(data: LoadDataset, mod
     near = data.load_mw.copy()
     near[rows] *= 1 + 1e-7
     found = audit(model, Change(CUSTOMERS, data, data.with_loads(near), customers=("one",)), pairs=20)
-    assert not found.told_before or found.before.value < 1.0
-    if not found.told_before:
-        assert "says little about the removal" in " ".join(found.sentences)
+    assert not found.told_before
+    assert not found.told_after
+    assert "says little about the removal" in " ".join(found.sentences)
 
 
 def test_networks_are_audited_by_their_head(dataset: LoadDataset, cnn: Forecaster) -> None:
     rows = dataset.split.sensitive[:60]
     done = unlearn.forget(cnn, dataset, rows).model
     found = audit(cnn, Change(HOURS, dataset, dataset, rows=rows), after=done, pairs=10)
-    assert found.told_before and not found.told_after
+    assert found.told_before
+    assert not found.told_after
     assert "What is frozen beneath a head was not attacked." in found.sentences[-1]
 
 
@@ -185,7 +194,8 @@ def test_an_audit_repeats_and_is_json(data: LoadDataset, model: Forecaster) -> N
     change = hours(data, 50, 90)
     one, other = (audit(model, change, pairs=8, seed=3).to_dict() for _ in range(2))
     said = json.loads(json.dumps(one))
-    assert said["pairs"] == 8 and len(said["before"]) == 3
+    assert said["pairs"] == 8
+    assert len(said["before"]) == 3
     assert all(one[name] == other[name] for name in one if name != "seconds")
 
 

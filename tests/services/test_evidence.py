@@ -57,7 +57,8 @@ def test_exact_removals_with_a_regulariser_measure_as_rounding(data: LoadDataset
 def test_networks_are_measured_by_their_head(dataset: LoadDataset, cnn: Forecaster) -> None:
     done = unlearn.forget(cnn, dataset, dataset.split.sensitive[:40])
     slope, gap, _ = measured(done.model, dataset)
-    assert slope < 1e-9 and gap < 1e-12
+    assert slope < 1e-9
+    assert gap < 1e-12
     assert residual_gradient(done.model.with_theta(cnn.theta), dataset) > 1e-6
 
 
@@ -114,7 +115,8 @@ def test_sums_that_still_hold_what_the_head_does_not(data: LoadDataset, model: F
     old = done.with_theta(done.theta, done.weights, statistics=model.statistics)
     assert residual_gradient(old, data) < EXACT
     gap = sums_gap(old, data)
-    assert gap is not None and gap > 1e-3
+    assert gap is not None
+    assert gap > 1e-3
     none = done.with_theta(done.theta, done.weights)
     assert sums_gap(none, data) is None
 
@@ -203,7 +205,9 @@ def test_loads_of_0_have_no_percentage_and_no_hour_no_error(data: LoadDataset, c
     assert row["mape_percent"] == pytest.approx(100 * means.mean())
     assert row["cost_per_hour"] is None  # 3 loads on a grid of 14
     (none,) = effects({"one": model}, own, splits=("validation",), left_out=rows)
-    assert none["hours"] == 0 and none["mse_pu2"] is None and none["mape_percent"] is None
+    assert none["hours"] == 0
+    assert none["mse_pu2"] is None
+    assert none["mape_percent"] is None
 
 
 def test_effects_that_cannot_be_compared_are_refused(data: LoadDataset, model: Forecaster, cost: OperatingCost) -> None:

@@ -102,8 +102,8 @@ def audit(
         raise InputError(f"pairs: expected at least {FEWEST}, for an attacker learns from half of them, got {pairs}.")
     shadows = shadows_of(model, change, after, pairs, seed)
     inside, outside = shadows.inside, shadows.outside
-    forgotten = _tied(removal(shadows, outside), outside)
     attacker = _attacker(shadows)
+    forgotten = _tied(removal(shadows, outside), outside, attacker.population)
     scores = {name: np.empty(pairs) for name in ("in", "out", "forgotten", "left", "never")}
     for asked in halves(pairs, seed):
         known, others = (inside[~asked], outside[~asked]), (forgotten[~asked], outside[~asked])
@@ -140,11 +140,13 @@ def _attacker(shadows: Shadows) -> Attacker:
     return Attacker(design[:0], shadows.target_out[:0], np.zeros(0, dtype=np.int64), gram)
 
 
-def _tied(forgotten: FloatArray, outside: FloatArray) -> FloatArray:
-    """Heads after forgetting; where both of a pair are the same but for rounding, the very other one."""
-    apart = np.linalg.norm(forgotten - outside, axis=(1, 2), keepdims=True)
-    size = np.linalg.norm(outside, axis=(1, 2), keepdims=True)
-    return np.where(apart <= ROUNDING * size, outside, forgotten)
+def _tied(forgotten: FloatArray, outside: FloatArray, population: FloatArray) -> FloatArray:
+    """Heads after forgetting; where a pair's parameters, or its forecasts, differ by rounding alone the very other."""
+    same = np.zeros(len(outside), dtype=bool)
+    for root in (np.eye(len(population)), np.linalg.cholesky(population)):
+        apart, size = (np.linalg.norm(heads @ root, axis=(1, 2)) for heads in (forgotten - outside, outside))
+        same |= apart <= ROUNDING * size
+    return np.where(same[:, None, None], outside, forgotten)
 
 
 #: What an attacker knows, by subject.
@@ -173,7 +175,7 @@ def _sentences(found: Audit, change: Change) -> tuple[str, ...]:
         said.append("Attacked are the loads that remain: a model without the withdrawn ones has no parameters of them.")
     said.append(
         f"These are heads of {found.pairs} pairs of models of the same kind, fitted to resampled hours. What is frozen "
-        "beneath a head was not attacked."
+        "beneath a head was not attacked. The attacker knows all other data, too, but for which hours were drawn."
     )
     return tuple(said)
 

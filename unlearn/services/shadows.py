@@ -102,18 +102,19 @@ def remove_exactly(shadows: Shadows, outside: FloatArray) -> FloatArray:
     design, more = torch.from_numpy(shadows.design_in), shadows.design_in.shape[1] - n_columns
     both = np.concatenate([shadows.weights_in, shadows.weights_out])
     for column, own in groups(both):
-        before, after = np.split(column, 2)
+        before, after = torch.from_numpy(column).chunk(2)
         old = torch.from_numpy(shadows.target_in[:, own])
-        new = torch.where(torch.from_numpy(after > 0)[:, None], torch.from_numpy(shadows.target_out[:, own]), old)
+        new = torch.where((after > 0)[:, None], torch.from_numpy(shadows.target_out[:, own]), old)
         changed = after != before
         ridge = 0.5 * shadows.l2_out * shadows.target_out.shape[1]
         for k, draw in enumerate(shadows.draws):
-            held, kept = (torch.from_numpy(weights * draw) for weights in (before, after))
-            sums = SufficientStatistics.of(design, old, held)
-            if changed.any():
-                sums = sums.remove(design[changed], old[changed], held[changed])
-                sums = sums.add(design[changed], old[changed], kept[changed])
-            sums = sums.retarget(design, old, new, kept)
+            # Rows that are drawn twice are summed up twice: whole sums have no rounding of weights.
+            rows = torch.from_numpy(np.repeat(np.arange(len(draw)), draw.astype(np.int64)))
+            hit = rows[changed[rows]]
+            sums = SufficientStatistics.of(design[rows], old[rows], before[rows])
+            if len(hit):
+                sums = sums.remove(design[hit], old[hit], before[hit]).add(design[hit], old[hit], after[hit])
+            sums = sums.retarget(design[rows], old[rows], new[rows], after[rows])
             try:
                 found = _without_columns(sums, n_columns, more).solve(None, ridge)
             except (InputError, SingularHessianError):
