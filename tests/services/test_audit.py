@@ -215,3 +215,13 @@ def test_audits_that_show_nothing_are_refused(data: LoadDataset, model: Forecast
     whole = unlearn.fit_network(data, "cnn", unlearn.TrainingOptions(epochs=1), loss="mse")
     with pytest.raises(InputError, match="trained as a whole"):
         audit(whole, change)
+
+
+def test_loads_that_differ_in_their_weights_are_audited_where_they_change(data: LoadDataset, model: Forecaster) -> None:
+    before = unlearn.forget(model, data, range(300, 330), loads=data.load_names[2:]).model
+    change = hours(data, 50, 90, data.load_names[:1])
+    assert list(shadows_of(before, change, None, 8).outputs) == [0]
+    after = unlearn.forget(before, data, change.rows, loads=change.loads).model
+    found = audit(before, change, after=after, pairs=20)
+    assert found.told_before
+    assert not found.told_after

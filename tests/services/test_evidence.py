@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unlearn
 from tests.households.customer_data import loads
+from tests.proofs import proof_count
 from unlearn.data import LoadDataset
 from unlearn.errors import InputError, MismatchError, SingularHessianError
 from unlearn.forecasters import Forecaster
@@ -226,3 +227,17 @@ def test_effects_that_cannot_be_compared_are_refused(data: LoadDataset, model: F
     other = dataclasses.replace(wide, base_mva=50.0)
     with pytest.raises(MismatchError, match="50 MVA"):
         effects({"one": unlearn.fit_linear(other)}, other, cost)
+
+
+@settings(max_examples=proof_count(200))
+@given(seed=st.integers(0, 10**6), l2=st.sampled_from([0.0, 5.0]))
+def test_sequences_of_random_removals_measure_as_rounding_and_the_model_before_does_not(
+    data: LoadDataset, seed: int, l2: float
+) -> None:
+    random = np.random.default_rng(seed)
+    model = before = unlearn.fit_linear(data, l2=l2)
+    for part in np.array_split(random.permutation(data.split.train)[: random.integers(4, 300)], 3):
+        names = random.permutation(data.load_names)[: random.integers(1, 4)]
+        model = unlearn.forget(model, data, np.sort(part), loads=[own for own in data.load_names if own in names]).model
+    assert max(measured(model, data)) < EXACT
+    assert min(measured(before.with_theta(before.theta, model.weights, statistics=before.statistics), data)) > 1e-7

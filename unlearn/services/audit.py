@@ -80,7 +80,18 @@ def audit(
     """Attack shadow models of a forecaster with the removed data, without it, and after forgetting it.
 
     The attacker knows the removed data, the features and the distribution of rows, and sees the least-squares head.
-    What is frozen beneath it, such as an extractor, is not attacked.
+    What is frozen beneath it, such as an extractor, is not attacked. A year of 14 loads and 89 columns takes some two
+    seconds; more where loads differ in what was forgotten of them, or where features depend on each other so nearly
+    that heads are fitted by SVD.
+
+    >>> import unlearn
+    >>> from unlearn.services.base import HOURS
+    >>> data = unlearn.load_dataset("synthetic", n_loads=2, n_hours=1000)
+    >>> model = unlearn.fit_linear(data)
+    >>> done = unlearn.forget(model, data, range(48))
+    >>> found = audit(model, Change(HOURS, data, data, rows=np.arange(48)), after=done.model, pairs=10)
+    >>> found.told_before, found.told_after, found.after.value
+    (True, False, 0.5)
 
     Args:
         model: the forecaster before.

@@ -165,9 +165,9 @@ def _from_elsewhere(name: str, own: Mapping[str, str], model: Forecaster, after:
 def _fitted_anew(name: str, own: Mapping[str, str], model: Forecaster, after: Forecaster, change: Change) -> bool:
     """Whether a constant differs between both models, or goes with one that does."""
     if name == _SCALE:
-        factors = [getattr(data, "mw_per_kwh", None) for data in (change.before, change.after)]
-        if factors[0] is not None and factors[1] is not None:
-            return not np.array_equal(*factors)
+        before, now = (getattr(data, "mw_per_kwh", None) for data in (change.before, change.after))
+        if before is not None and now is not None:
+            return not np.array_equal(before, now)
     if name in _OF_FEATURES and model.design_fitted_anew:
         scaled = _same_scaler(after, change)
         if name == _SCALER:
@@ -198,6 +198,8 @@ def _same_scaler(after: Forecaster, change: Change) -> bool:
         return False
     loads, kinds = zip(*columns, strict=True)
     fresh = StandardScaler.fit(_remaining(after, change)[:, list(loads), list(kinds)])
+    if state["scaler.std"].shape != fresh.std.shape:
+        return False
     return torch.allclose(state["scaler.std"], fresh.std, rtol=_ROUNDING, atol=0.0) and bool(
         ((state["scaler.mean"] - fresh.mean).abs() <= _ROUNDING * (fresh.std + fresh.mean.abs())).all()
     )

@@ -32,7 +32,8 @@ class Shadows:
         weights_in: weights of the model before, shape (n, B).
         weights_out: weights of the model after, shape (n, B).
         draws: how often each row is drawn for each pair; 1 for rows that are removed, shape (k, n).
-        outputs: positions of the B outputs among the loads that remain.
+        outputs: positions of the B outputs among the loads that remain; where loads differ in their weights, of those
+            that change.
         l2_in: regulariser of the head's summed loss, for B outputs, before.
         l2_out: the same after.
     """
@@ -159,13 +160,28 @@ def shadows_of(model: Forecaster, change: Change, after: Forecaster | None, pair
     kept = weights_out.any(axis=0)
     if not kept.any():
         raise InputError("audit: expected measurements that remain, got none: there is no model afterwards.")
+    if len(groups(np.concatenate([weights_in, weights_out])[:, kept])) > 1 and design_in.shape == design_out.shape:
+        # A problem for each group of outputs is dear: those that stay as they are tell next to nothing.
+        differs = (weights_in != weights_out) | ((target_in != target_out) & (weights_out > 0))
+        moved = differs.any(axis=0) | bool((design_in != design_out)[weights_out.any(axis=1)].any())
+        kept &= moved if (kept & moved).any() else True
     draws = bootstrap_weights(len(rows), pairs, seed)
     draws[:, ((weights_in > 0) & (weights_out == 0)).any(axis=1)] = 1.0  # they are in, or not
     # The regulariser is in units of the mean over outputs; those that are not audited count, too.
     l2_in = model.card.l2 * len(model.head) / int(kept.sum())
     l2_out = model.card.l2 * change.after.n_loads / int(kept.sum())
-    own = (one[:, kept] for one in (target_in, target_out, weights_in, weights_out))
-    found = Shadows(design_in, design_out, *own, draws, np.flatnonzero(kept), l2_in, l2_out)
+    found = Shadows(
+        design_in,
+        design_out,
+        target_in=target_in[:, kept],
+        target_out=target_out[:, kept],
+        weights_in=weights_in[:, kept],
+        weights_out=weights_out[:, kept],
+        draws=draws,
+        outputs=np.flatnonzero(kept),
+        l2_in=l2_in,
+        l2_out=l2_out,
+    )
     if not found.changed:
         raise InputError("audit: expected a change of what the head was fitted on, got none; nothing was in it.")
     return found
