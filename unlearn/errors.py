@@ -79,6 +79,10 @@ class MissingPackageError(InputError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
+class BudgetError(InputError):
+    """What was asked for would break a promise whose budget is spent; the message says how to renew it."""
+
+
 class DataError(InputError):
     """A data file or array holds something that cannot be used (names file, column and row)."""
 
