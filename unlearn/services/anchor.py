@@ -1,0 +1,200 @@
+"""The head of a registry: a signed file beside the database that pins its last row and every byte of it.
+
+The chain of the ledger cannot show that its last rows are gone, nor can it speak of tables beside it or of free space
+in the file. `registry.head` does: it is written after each commit, and says how many rows there are, the digest of the
+last one, and the SHA-256 of the whole file.
+
+A process that is killed between a commit and its head leaves a head that is some rows behind. That is told apart from
+damage: the head's own row is still there, and all rows after it are in the chain and signed. Such a head is written
+again by `write_head` when the registry is opened next. An older database put back together with its older head is whole
+in itself; the certificates issued since name rows that it does not have, and so does any head that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearn.errors import DataError, InputError, UnlearnError
+from unlearn.services import database
+from unlearn.services.canonical import canonical, parsed
+from unlearn.services.database import connect, in_sentences, path_of
+from unlearn.services.ledger import START, last_row, rows, verify_rows
+from unlearn.services.signing import SIGNATURE_BYTES, Signer, fingerprint, from_hex, is_signed, require_public_key
+from unlearn.store.files import write
+
+logger = logging.getLogger(__name__)
+
+#: The name of the head's file, in the folder of the database.
+HEAD = "registry.head"
+
+_PURPOSE, _FORMAT = "registry head", 1
+_KEYS = {"format", "rows", "digest", "sha256", "key", "signature"}
+_MEND = "Bring the registry back from a backup, and find out who changed it."
+
+
+@dataclass(frozen=True)
+class HeadCheck:
+    """What a head says of its database.
+
+    Attributes:
+        faults: what is wrong, in sentences; none if the database is as it was left.
+        interrupted: whether nothing is wrong but that the head is behind: a process was killed after its commit, or is
+            just about to write the head.
+        rows_behind: how many rows.
+    """
+
+    faults: tuple[str, ...] = ()
+    interrupted: bool = False
+    rows_behind: int = 0
+
+
+def head_path(database_path: str | Path) -> Path:
+    """Where the head of a database is."""
+    return Path(database_path).with_name(HEAD)
+
+
+def write_head(database_path: str | Path, signer: Signer) -> Path:
+    """Pin the database as it is now, all or nothing.
+
+    Other writers wait meanwhile. Whatever stands in the file is signed: check it before, or use `transaction`.
+
+    Raises:
+        StoreError: the lock is not to be had, or the head cannot be written.
+        DataError: the database is damaged.
+    """
+    path = Path(database_path)
+    with closing(connect(path)) as connection, in_sentences(path):
+        # The lock is held until the head is written: two processes that have committed write heads in that order.
+        connection.execute("BEGIN IMMEDIATE")
+        last = last_row(connection)
+        content: dict[str, Any] = {
+            "format": _FORMAT,
+            "rows": 0 if last is None else last.seq,
+            "digest": START if last is None else last.digest,
+            "sha256": _sha256(connection, path),
+            "key": signer.public.hex(),
+        }
+        content["signature"] = signer.sign(canonical(content), _PURPOSE).hex()
+        write(head_path(path), canonical(content))
+        connection.execute("ROLLBACK")
+    return head_path(path)
+
+
+def check_head(database_path: str | Path, public_key: bytes) -> HeadCheck:
+    """Compare the database with its head, to the byte; changes neither.
+
+    Raises:
+        InputError: no public key.
+    """
+    path, public_key = Path(database_path), require_public_key(public_key)
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file. {_MEND}")
+        with closing(_for_reading(path)) as connection, in_sentences(path):
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # takes the lock for reading
+            head = read_head(head_path(path), public_key)
+            if _sha256(connection, path) == head["sha256"]:
+                return HeadCheck()
+            return _behind(connection, path, head, public_key)
+    except UnlearnError as error:
+        return HeadCheck((str(error),))
+
+
+def read_head(path: Path, public_key: bytes) -> dict[str, Any]:
+    """What a head says, once it is known that the holder of the key wrote it.
+
+    Raises:
+        DataError: no head, one that is edited, or one of another key.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: the head of the registry is missing or cannot be read. {_MEND}") from error
+    head = parsed(content, str(path))
+    if not isinstance(head, dict) or set(head) != _KEYS or head["format"] != _FORMAT:
+        raise DataError(f"{path}: expected the head of a registry of format {_FORMAT}, got something else. {_MEND}")
+    if head["key"] != public_key.hex():
+        raise DataError(
+            f"{path}: expected the head of a registry with the key {fingerprint(public_key)}, got one of another key. "
+            "Name the public key of this registry."
+        )
+    signature = from_hex(head["signature"], SIGNATURE_BYTES)
+    unsigned = canonical({name: value for name, value in head.items() if name != "signature"})
+    if signature is None or not is_signed(unsigned, signature, _PURPOSE, public_key):
+        raise DataError(f"{path}: its signature does not hold: it is edited. {_MEND}")
+    return head
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, signer: Signer) -> Iterator[None]:
+    """Hold the lock of the registry for writing, commit at the end and write the head; or take everything back.
+
+    The file is compared with its head first, so that a change from outside is never signed as one's own. What is
+    committed must append a row to the ledger, so that a head that was not written any more is known to be behind.
+
+    Raises:
+        DataError: the file is not as it was left; nothing is done.
+        StoreError: the lock is not to be had, or the disk is full. If that comes after the commit, what is done stands,
+            and the head is written when the registry is opened next.
+    """
+    path = path_of(connection)
+    with database.transaction(connection):
+        check = check_head(path, signer.public)
+        if check.faults:
+            raise DataError(" ".join(check.faults))
+        before = last_row(connection)
+        yield
+        if last_row(connection) == before:
+            raise InputError("ledger: expected a row that tells what is committed, got none. Use append().")
+    write_head(path, signer)
+
+
+def _behind(connection: sqlite3.Connection, path: Path, head: dict[str, Any], public_key: bytes) -> HeadCheck:
+    """Whether a database that is not the head's is the head's with more rows."""
+    faults = verify_rows(connection, public_key)
+    table = [] if faults else rows(connection)
+    pinned = table[head["rows"] - 1].digest if 0 < head["rows"] <= len(table) else START
+    if not faults and len(table) > head["rows"] and pinned == head["digest"]:
+        behind = len(table) - head["rows"]
+        logger.info("%s: the head is %d rows behind", path, behind)
+        return HeadCheck(interrupted=True, rows_behind=behind)
+    if not faults and len(table) < head["rows"]:
+        faults = [f"{path}: expected {head['rows']} rows in the ledger, as its head says, got {len(table)}."]
+    return HeadCheck((*faults, f"{path}: is not the file that was left, byte for byte. {_MEND}"))
+
+
+def _for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing; a step that was cut short is first rolled back, as whoever opens it does."""
+    for last in (False, True):
+        with in_sentences(path):
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=database.PATIENCE_SECONDS, isolation_level=None
+            )
+            try:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                return connection
+            except (sqlite3.Error, UnicodeDecodeError):
+                connection.close()
+                if last or not path.with_name(f"{path.name}-journal").exists():
+                    raise
+        connect(path).close()
+    raise AssertionError("the second round returns or raises")
+
+
+def _sha256(connection: sqlite3.Connection, path: Path) -> str:
+    """SHA-256 of the file, read through a new connection in a transaction.
+
+    Opening and closing the file itself would drop this process's locks on it, as POSIX has it.
+    """
+    content = connection.serialize()
+    if len(content) != path.stat().st_size:
+        raise DataError(f"{path}: its size is not the one that its first page says: it is cut or longer. {_MEND}")
+    return hashlib.sha256(content).hexdigest()
