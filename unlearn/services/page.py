@@ -133,6 +133,11 @@ def _state(model: Mapping[str, Any]) -> str:
 
 def _model(model: Mapping[str, Any]) -> str:
     short, plain = _GUARANTEES[model["guarantee"]]
+    if not model["complete"]:
+        short, plain = (
+            "none for the whole model",
+            f"Of what is fitted anew: {short}. The rest saw what was to be removed.",
+        )
     seconds = sum(model["seconds"].values())
     lines = [
         f"<h3>{name(model['name'])} ({safe(model['kind'])})</h3>",
@@ -188,8 +193,8 @@ def _effects(models: Iterable[Mapping[str, Any]]) -> str:
     if not blocks:
         return ""
     lead = (
-        "Errors of the forecasts, and what running the grid by them costs, on hours that no model was fitted to. MSE: "
-        "mean squared error in per unit; MAPE: mean error as a share of the load."
+        "Errors of the forecasts, and what running the grid by them costs, on hours that the models were not fitted "
+        "to. MSE: mean squared error in per unit; MAPE: mean error as a share of the load."
     )
     return "\n".join(["<h2>What it cost</h2>", f'<p class="lead">{lead}</p>', *blocks])
 
