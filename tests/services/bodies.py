@@ -61,11 +61,11 @@ def model(name: str = "day-ahead", **other: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def body(request: str = "q3", **other: Any) -> dict[str, Any]:
+def body(name: str = "q3", /, **other: Any) -> dict[str, Any]:
     return copy.deepcopy({
         "format": 1,
         "request": {
-            "id": request, "subject": "customers", "asked_utc": "2030-01-01T02:00:00+00:00",
+            "id": name, "subject": "customers", "asked_utc": "2030-01-01T02:00:00+00:00",
             "applied_utc": "2030-01-01T03:00:00+00:00", "removed": ["3f2a" + "0" * 60], "n_customers": 1,
             "n_hours": None, "hours": None, "loads": None, "case": "leaves", "replacement": None,
         },

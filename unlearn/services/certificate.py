@@ -21,7 +21,7 @@ from unlearn.limits import require_text
 from unlearn.services.canonical import canonical, parsed
 from unlearn.services.ledger import Row, about, exported_rows, rows, verify_export, verify_rows
 from unlearn.services.page import page
-from unlearn.services.schema import require_body
+from unlearn.services.schema import require_body, require_certificate
 from unlearn.services.signing import (
     KEY_BYTES,
     SIGNATURE_BYTES,
@@ -143,7 +143,7 @@ def verify_certificate(
         contents = _read(folder)
         content = parsed(contents[CERTIFICATE], CERTIFICATE)
         require_signed(content, public_key)
-        require_body(content, CERTIFICATE)
+        require_certificate(content, CERTIFICATE)
     except UnlearnError as error:
         return Verification((str(error),))
     faults = [
@@ -252,7 +252,7 @@ def _evidence_faults(content: bytes, certificate: Mapping[str, Any]) -> list[str
 def _row_faults(table: list[Row], content: Mapping[str, Any], where: str) -> list[str]:
     """Whether a ledger has the row that the certificate names, and none that takes it back."""
     request, place = content["request"]["id"], content["ledger"]
-    named = [row for row in about(table, request) if (row.seq, row.digest) == (place.get("seq"), place.get("digest"))]
+    named = [row for row in about(table, request) if (row.seq, row.digest) == (place["seq"], place["digest"])]
     if not named:
         return [
             f"{where}: has no row of this request at the place that the certificate names. The ledger is of another "

@@ -68,7 +68,7 @@ def page(content: Mapping[str, Any]) -> str:
 def answer(content: Mapping[str, Any]) -> str:
     """The answer in one sentence, in HTML."""
     models, what = content["models"], subject(content["request"])
-    verb = "is" if what.startswith(("Customer ", "Load ")) else "are"
+    verb = "is" if what.startswith(("Customer ", "Load ", "1 ")) else "are"
     n_left = sum(not model["complete"] for model in models)
     if not models:
         return f"{what} {verb} in no model of this registry."

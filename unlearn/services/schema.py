@@ -53,6 +53,16 @@ def require_body(body: object, where: str = "certificate") -> None:
         )
 
 
+def require_certificate(content: object, where: str) -> None:
+    """Refuse what is no whole certificate: a body with the files, the row of the ledger and the key beside it.
+
+    Raises:
+        InputError: as `require_body`.
+    """
+    _SIGNED(content, where)
+    require_body(content, where)
+
+
 def _refuse(where: str, expected: str, value: object) -> InputError:
     return InputError(f"{where}: expected {expected}, got {type(value).__name__}. Say it, or correct what writes it.")
 
@@ -182,4 +192,7 @@ _BODY = _fields(
     not_covered=_each(_text), retention=_fields(days=_number, destroyed_after_utc=_time),
     destroyed=_each(_fields(artefact=_text, version=_anything, at_utc=_time)), versions=_by_name(_text),
     guarantee=_one_of(GUARANTEES), complete=_flag,
+)  # fmt: skip
+_SIGNED = _fields(
+    files=_by_name(_sha256), ledger=_fields(seq=_count, digest=_sha256), key=_fields(fingerprint=_text, public=_sha256),
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -46,13 +45,13 @@ def four(value: float | None, unit: str = "") -> str:
     """
     if value is None:
         return "not known"
-    rounded = float(f"{value:.4g}")
-    exponent = math.floor(math.log10(abs(rounded))) if rounded else 0
+    mantissa, _, power = f"{value:.3e}".partition("e")
+    exponent = int(power)
     if -5 < exponent < 9:
-        text = f"{rounded:,.{max(0, 3 - exponent)}f}"
+        text = f"{float(f'{value:.3e}'):,.{max(0, 3 - exponent)}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
     else:
-        text = f"{float(f'{rounded:.3e}'.partition('e')[0]):g} × 10<sup>{exponent}</sup>"
+        text = f"{float(mantissa):g} × 10<sup>{exponent}</sup>"
     return text.replace("-", "−") + (f" {unit}" if unit else "")
 
 
