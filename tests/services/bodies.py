@@ -1,7 +1,9 @@
 """A registry with a ledger and a certificate of it, as small as they come, and edits of their files."""
 
 import copy
+import functools
 import random
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,20 +23,29 @@ def at(hours: float) -> datetime:
 
 
 def registry(folder: Path, n_rows: int = 6) -> tuple[Path, Connection]:
-    """A database with another table, free pages, and a row of the ledger for each of some requests."""
-    path = folder / "registry.sqlite"
-    connection = database.connect(path, create=True)
-    with database.transaction(connection):
-        ledger.create(connection)
-        connection.execute("CREATE TABLE artefacts (name TEXT, content BLOB)")
-        ledger.append(connection, "opened", {"registry": "r"}, SIGNER, at(0))
-    anchor.write_head(path, SIGNER)
-    for number in range(1, n_rows):
-        with anchor.transaction(connection, SIGNER):
-            connection.execute("INSERT INTO artefacts VALUES (?, ?)", (f"model {number}", bytes(6000)))
-            connection.execute("DELETE FROM artefacts WHERE name = ?", (f"model {number - 1}",))
-            ledger.append(connection, "forgotten", {"request": f"q{number}", "numbers": [0.5]}, SIGNER, at(number))
-    return path, connection
+    """A database with another table, free pages, and a row of the ledger for each of some requests; and its head."""
+    for name, content in _files(n_rows).items():
+        (folder / name).write_bytes(content)
+    return folder / "registry.sqlite", database.connect(folder / "registry.sqlite")
+
+
+@functools.cache
+def _files(n_rows: int) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.sqlite"
+        connection = database.connect(path, create=True)
+        with database.transaction(connection):
+            ledger.create(connection)
+            connection.execute("CREATE TABLE artefacts (name TEXT, content BLOB)")
+            ledger.append(connection, "opened", {"registry": "r"}, SIGNER, at(0))
+        anchor.write_head(path, SIGNER)
+        for number in range(1, n_rows):
+            with anchor.transaction(connection, SIGNER):
+                connection.execute("INSERT INTO artefacts VALUES (?, ?)", (f"model {number}", bytes(6000)))
+                connection.execute("DELETE FROM artefacts WHERE name = ?", (f"model {number - 1}",))
+                ledger.append(connection, "forgotten", {"request": f"q{number}", "numbers": [0.5]}, SIGNER, at(number))
+        connection.close()
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
 def model(name: str = "day-ahead", **other: Any) -> dict[str, Any]:
