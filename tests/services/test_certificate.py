@@ -51,7 +51,7 @@ def resigned(folder: Path, signer: Signer = SIGNER, **other: Any) -> None:
 def test_a_certificate_holds_by_itself_and_beside_its_registry(folder: Path, connection: Connection) -> None:
     found = check(folder)
     assert found.faults == ()
-    assert "complete in 1 models; guarantee: exact" in found.said[0]
+    assert "complete in 1 model; guarantee: exact" in found.said[0]
     assert "not checked" in found.said[-1]
     assert check(folder / "certificate.json").valid
     found = check(folder, connection)
@@ -182,7 +182,9 @@ def test_what_becomes_of_earlier_versions_is_said(folder: Path, connection: Conn
     new = certify(
         body(destroyed=destroyed), SIGNER, tmp_path / "new", ledger=ledger.export_ledger(connection)
     )  # its last row is the one of the destruction
-    assert "1 earlier versions were destroyed" in " ".join(verify_certificate(new, SIGNER.public, now=later).said)
+    assert "destroyed before the certificate was written: 1." in " ".join(
+        verify_certificate(new, SIGNER.public, now=later).said
+    )
 
 
 def test_a_time_to_come_is_found(folder: Path) -> None:
@@ -235,6 +237,10 @@ def test_the_ledger_must_end_with_the_request(connection: Connection, tmp_path: 
     for rows in (ledger.export_ledger(connection), ledger.export_ledger(connection, 3), b""):
         with pytest.raises(InputError, match="up to the last row of this request"):
             certify(body(), SIGNER, tmp_path / "c", ledger=rows)
+    with anchor.transaction(connection, SIGNER):
+        ledger.append(connection, "restored", {"request": "q3"}, SIGNER, at(6))
+    with pytest.raises(InputError, match="expected a request that stands, got one that was restored"):
+        certify(body(), SIGNER, tmp_path / "c", ledger=ledger.export_ledger(connection))
     with pytest.raises(InputError, match="expected a body without key"):
         certify(body(key="mine"), SIGNER, tmp_path / "c", ledger=ledger.export_ledger(connection, 4))
 

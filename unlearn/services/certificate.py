@@ -31,6 +31,7 @@ from unlearn.services.signing import (
     is_signed,
     require_public_key,
 )
+from unlearn.services.words import counted
 from unlearn.store.files import write
 from unlearn.store.folders import create_folder, replace_folder
 
@@ -89,7 +90,7 @@ def certify(
 
     Raises:
         InputError: a body that leaves something out or contradicts itself; a ledger whose last row is not of this
-            request; a folder that is there.
+            request, or that says that it was taken back; a folder that is there.
         StoreError: it cannot be written.
     """
     require_body(body)
@@ -100,6 +101,10 @@ def certify(
     table = exported_rows(ledger, LEDGER)
     if not table or not about(table[-1:], request):
         raise InputError("certificate: expected the ledger up to the last row of this request, got another end.")
+    if gone := [row.kind for row in about(table, request) if row.kind in REVOKED_BY]:
+        raise InputError(
+            f"certificate: expected a request that stands, got one that was {gone[-1]}. Make a new request."
+        )
     content["ledger"] = {"seq": table[-1].seq, "digest": table[-1].digest}
     content["key"] = {"fingerprint": fingerprint(signer.public), "public": signer.public.hex()}
     beside = {
@@ -267,11 +272,12 @@ def _row_faults(table: list[Row], content: Mapping[str, Any], where: str) -> lis
 
 def _said(content: Mapping[str, Any]) -> list[str]:
     models = content["models"]
+    n_left = sum(not model["complete"] for model in models)
+    of = counted(len(models), "model")
     if content["complete"]:
-        answer = f"It says that the request is complete in {len(models)} models; guarantee: {content['guarantee']}."
+        answer = f"It says that the request is complete in {of}; guarantee: {content['guarantee']}."
     else:
-        n_left = sum(not model["complete"] for model in models)
-        answer = f"It says that the request is NOT complete in {n_left} of {len(models)} models."
+        answer = f"It says that the request is NOT complete in {n_left} of {of}."
     return [
         answer,
         f"Signed with the key {content['key']['fingerprint']}; row {content['ledger']['seq']} of the ledger.",
@@ -281,7 +287,7 @@ def _said(content: Mapping[str, Any]) -> list[str]:
 def _about_destruction(content: Mapping[str, Any], now: datetime) -> str:
     until = content["retention"]["destroyed_after_utc"]
     if content["destroyed"]:
-        return f"{len(content['destroyed'])} earlier versions were destroyed before the certificate was written."
+        return f"Earlier versions destroyed before the certificate was written: {len(content['destroyed'])}."
     if datetime.fromisoformat(until) > now:
         return f"Earlier versions are kept until {until}; until then the request can be taken back."
     return (
