@@ -33,7 +33,7 @@ def canonical(value: object, where: str = "value") -> bytes:
     >>> canonical({"b": [1, 0.1], "a": None})
     b'{"a":null,"b":[1,0.1]}\\n'
     """
-    text = json.dumps(_plain(value, where), sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+    text = _encoded(value, where)
     require_json(where, text)
     return text.encode("ascii")
 
@@ -55,7 +55,7 @@ def parsed(content: bytes, where: str) -> Any:
         text = content.decode("ascii")
         require_json(where, text)
         value = json.loads(text)
-        same = canonical(value, where) == content
+        same = _encoded(value, where) == text
     except DataError:
         raise
     except (ValueError, RecursionError) as error:  # also InputError, of NaN and the like
@@ -65,6 +65,10 @@ def parsed(content: bytes, where: str) -> Any:
     if not same:
         raise DataError(f"{where}: expected JSON in its canonical form, got the same values written otherwise. {_MEND}")
     return value
+
+
+def _encoded(value: object, where: str) -> str:
+    return json.dumps(_plain(value, where), sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _plain(value: object, where: str, depth: int = 0) -> Any:

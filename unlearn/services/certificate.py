@@ -19,7 +19,7 @@ from typing import Any
 from unlearn.errors import DataError, InputError, UnlearnError, system_reason
 from unlearn.limits import require_text
 from unlearn.services.canonical import canonical, parsed
-from unlearn.services.ledger import Row, about, exported_rows, rows, verify_export, verify_rows
+from unlearn.services.ledger import Row, about, exported_rows, verified_export, verified_rows
 from unlearn.services.page import page
 from unlearn.services.schema import require_body, require_certificate
 from unlearn.services.signing import (
@@ -157,12 +157,11 @@ def verify_certificate(
         if hashlib.sha256(contents[name]).hexdigest() != content["files"].get(name)
     ]
     said = _said(content)
-    faults += _evidence_faults(contents[EVIDENCE], content) + verify_export(contents[LEDGER], public_key, LEDGER)
+    table, broken = verified_export(contents[LEDGER], public_key, LEDGER)
+    faults += _evidence_faults(contents[EVIDENCE], content) + (broken or _row_faults(table, content, LEDGER))
     now = datetime.now(UTC) if now is None else now
     if datetime.fromisoformat(content["request"]["applied_utc"]) > now:
         faults.append(f"{CERTIFICATE}: the request was applied after now, {now}. Set the clock of this machine right.")
-    if not faults:
-        faults += _row_faults(exported_rows(contents[LEDGER], LEDGER), content, LEDGER)
     said.append(_about_destruction(content, now))
     if ledger is None:
         said.append(
@@ -170,9 +169,8 @@ def verify_certificate(
             "not checked."
         )
     else:
-        own = verify_rows(ledger, public_key)
-        table = [] if own else rows(ledger)
-        faults += own or _row_faults(table, content, "registry")
+        table, broken = verified_rows(ledger, public_key)
+        faults += broken or _row_faults(table, content, "registry")
         if not faults:
             said.append(_about_later_rows(table, content))
     return Verification(tuple(faults), tuple(said))

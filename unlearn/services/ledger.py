@@ -11,10 +11,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from tqdm import tqdm
 
 from unlearn.errors import DataError, InputError, UnlearnError
 from unlearn.services.canonical import canonical, parsed
@@ -161,6 +163,11 @@ def verify_rows(connection: sqlite3.Connection, public_key: bytes) -> list[str]:
     Raises:
         InputError: no public key.
     """
+    return verified_rows(connection, public_key)[1]
+
+
+def verified_rows(connection: sqlite3.Connection, public_key: bytes) -> tuple[list[Row], list[str]]:
+    """The rows that can be read, with what `verify_rows` says of them."""
     require_public_key(public_key)
     faults: list[str] = []
     try:
@@ -171,8 +178,9 @@ def verify_rows(connection: sqlite3.Connection, public_key: bytes) -> list[str]:
             faults += _schema_faults(connection)
             table = connection.execute(f"{_SELECT} ORDER BY seq").fetchall()
     except UnlearnError as error:
-        return [*faults, str(error)]
-    return faults + _chain_faults((functools.partial(_row, *cells) for cells in table), public_key)
+        return [], [*faults, str(error)]
+    read, more = _verified([functools.partial(_row, *cells) for cells in table], public_key)
+    return read, faults + more
 
 
 def export_ledger(connection: sqlite3.Connection, last: int | None = None) -> bytes:
@@ -203,10 +211,15 @@ def verify_export(content: bytes, public_key: bytes, where: str = "export") -> l
     Raises:
         InputError: no public key.
     """
+    return verified_export(content, public_key, where)[1]
+
+
+def verified_export(content: bytes, public_key: bytes, where: str = "export") -> tuple[list[Row], list[str]]:
+    """The rows of an export that can be read, with what `verify_export` says of them."""
     require_public_key(public_key)
     if not content.endswith(b"\n"):
-        return [f"{where}: expected whole lines, one a row, got none or a part of one."]
-    return _chain_faults(_lines(content, where), public_key)
+        return [], [f"{where}: expected whole lines, one a row, got none or a part of one."]
+    return _verified(_lines(content, where), public_key)
 
 
 def about(table: Iterable[Row], request: str) -> list[Row]:
@@ -245,9 +258,9 @@ def _row(seq: Any, at: Any, kind: Any, body: Any, previous: Any, digest: Any, si
     return Row(seq, at, kind, values, previous, digest, signature)
 
 
-def _lines(content: bytes, where: str) -> Iterator[Callable[[], Row]]:
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        yield functools.partial(_from_line, line, f"{where}: line {number}")
+def _lines(content: bytes, where: str) -> list[Callable[[], Row]]:
+    lines = content.splitlines(keepends=True)
+    return [functools.partial(_from_line, line, f"{where}: line {n}") for n, line in enumerate(lines, start=1)]
 
 
 def _from_line(line: bytes, where: str) -> Row:
@@ -259,11 +272,12 @@ def _from_line(line: bytes, where: str) -> Row:
     return _row(**{**cells, "body": canonical(body).decode(), "signature": signature})
 
 
-def _chain_faults(reads: Iterable[Callable[[], Row]], public_key: bytes) -> list[str]:
+def _verified(reads: Sequence[Callable[[], Row]], public_key: bytes) -> tuple[list[Row], list[str]]:
+    table: list[Row] = []
     faults: list[str] = []
     last: Row | None = None
     broken = False  # of a row that cannot be read, the next one's place in the chain is not known
-    for read in reads:
+    for read in tqdm(reads, desc="verifying the ledger", unit="row", delay=2, leave=False):
         try:
             row = read()
         except UnlearnError as error:
@@ -282,8 +296,9 @@ def _chain_faults(reads: Iterable[Callable[[], Row]], public_key: bytes) -> list
             faults.append(f"{where}: its digest is not that of its content: it is edited.")
         if not is_signed(row.digest.encode("utf-8", "replace"), row.signature, _PURPOSE, public_key):
             faults.append(f"{where}: its signature is not that of this public key.")
+        table.append(row)
         last, broken = row, False
-    return faults
+    return table, faults
 
 
 def _schema_faults(connection: sqlite3.Connection) -> list[str]:
