@@ -140,6 +140,19 @@ def transaction(connection: sqlite3.Connection, signer: Signer) -> Iterator[None
         InputError: what was done appended no row to the ledger; it is taken back.
         StoreError: the lock is not to be had, or the disk is full. If that comes after the commit, what is done stands,
             and the head is behind until it is written.
+
+    >>> from datetime import UTC, datetime
+    >>> from tempfile import mkdtemp
+    >>> from unlearn.services.ledger import append, create
+    >>> path, signer = Path(mkdtemp()) / "registry.sqlite", Signer.new()
+    >>> connection = connect(path, create=True)
+    >>> with database.transaction(connection):
+    ...     create(connection)
+    >>> _ = write_head(path, signer)
+    >>> with transaction(connection, signer):
+    ...     _ = append(connection, "opened", {"registry": "r1"}, signer, datetime.now(UTC))
+    >>> check_head(path, signer.public)
+    HeadCheck(faults=(), interrupted=False, rows_behind=0)
     """
     path = path_of(connection)
     with database.transaction(connection):
@@ -152,6 +165,7 @@ def transaction(connection: sqlite3.Connection, signer: Signer) -> Iterator[None
         yield
         if last_row(connection) == before:
             raise InputError("ledger: expected a row that tells what is committed, got none. Use append().")
+        database.trim(connection)
         # What this connection reads now are the bytes that the commit leaves, but for its counters.
         _sign(connection, connection.serialize(), path.with_name(NEXT), signer, _steady)
     write_head(path, signer)

@@ -221,7 +221,7 @@ def _read(folder: Path) -> dict[str, bytes]:
                 f"{folder}: expected {', '.join(FILES)} and nothing else, got {len(found) - len(FILES)} more. Nothing "
                 "vouches for those: move them elsewhere."
             )
-        for name in (CERTIFICATE, EVIDENCE):
+        for name in (CERTIFICATE, EVIDENCE, PAGE):
             require_text(folder / name, (folder / name).stat().st_size)
         return {name: (folder / name).read_bytes() for name in FILES}
     except OSError as error:

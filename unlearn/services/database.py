@@ -66,7 +66,8 @@ def connect(path: str | Path, *, create: bool = False) -> sqlite3.Connection:
             f"{path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE_SECONDS, isolation_level=None
         )
         try:
-            for pragma in _PRAGMAS:
+            # Of a new file only: it writes to the file, also if it is so already. See `trim`.
+            for pragma in (*(["auto_vacuum = INCREMENTAL"] if create else []), *_PRAGMAS):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
@@ -92,11 +93,23 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            trim(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # a full disk has ended it already
                 connection.execute("ROLLBACK")
             raise
+
+
+def trim(connection: sqlite3.Connection) -> None:
+    """Cut free pages off the file, within a transaction.
+
+    SQLite keeps no journal of a page that was free: where a process is killed, what it had begun to write would stay
+    there, and the file would not be what it was before, byte for byte. A file without free pages has no such place.
+    """
+    (n_free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(n_free):  # one at a time: of more, Python's module leaves all but the first
+        connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
 
 
 @contextmanager
