@@ -75,6 +75,12 @@ def write_head(database_path: str | Path, signer: Signer) -> Path:
     with closing(connect(path)) as connection, in_sentences(path):
         # The lock is held until the head is written: processes that have committed write one head after the other.
         connection.execute("BEGIN IMMEDIATE")
+        content = connection.serialize()
+        if _has_pages_beyond(content, path):
+            # A process was killed when it had committed and not yet cut the file. No connection reads what is beyond,
+            # and this call opens no file: closing it would drop the lock.
+            with in_words(path):
+                os.truncate(path, len(content))
         _pin(connection, path, signer)
         connection.execute("ROLLBACK")
     return head_path(path)
@@ -95,9 +101,9 @@ def check_head(database_path: str | Path, public_key: bytes) -> HeadCheck:
         with closing(_for_reading(path)) as connection, in_sentences(path):
             connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # takes the lock for reading
-            content = _content(connection, path)
+            content = connection.serialize()
             head = read_head(head_path(path), public_key)
-            if _sha256(content) == head["sha256"]:
+            if _sha256(content) == head["sha256"] and not _n_beyond(content, path):
                 return HeadCheck()
             return _behind(connection, path, content, head, public_key)
     except UnlearnError as error:
@@ -155,6 +161,8 @@ def transaction(connection: sqlite3.Connection, signer: Signer) -> Iterator[None
     HeadCheck(faults=(), interrupted=False, rows_behind=0)
     """
     path = path_of(connection)
+    if path.with_name(NEXT).exists() and check_head(path, signer.public).interrupted:
+        write_head(path, signer)
     with database.transaction(connection):
         check = check_head(path, signer.public)
         if check.faults:
@@ -220,13 +228,16 @@ def _behind(
     last = None if faults else last_row(connection)
     n_rows = 0 if last is None else last.seq
     announced = path.with_name(NEXT)
-    if last is not None and n_rows > head["rows"] and announced.exists():
+    whole = not _n_beyond(content, path) or _has_pages_beyond(content, path)
+    if last is not None and n_rows > head["rows"] and announced.exists() and whole:
         planned = read_head(announced, public_key)
         if (planned["rows"], planned["digest"], planned["sha256"]) == (n_rows, last.digest, _steady(content)):
             logger.info("%s: the head is %d rows behind", path, n_rows - head["rows"])
             return HeadCheck(interrupted=True, rows_behind=n_rows - head["rows"])
     if not faults and n_rows < head["rows"]:
         faults = [f"{path}: expected {head['rows']} rows in the ledger, as its head says, got {n_rows}."]
+    if not faults and (beyond := _n_beyond(content, path)):
+        faults = [f"{path}: expected as many bytes as its first page says, got {abs(beyond)} more or fewer."]
     return HeadCheck((*faults, f"{path}: is not the file that was left, byte for byte. {_MEND}"))
 
 
@@ -254,9 +265,20 @@ def _content(connection: sqlite3.Connection, path: Path) -> bytes:
     Opening and closing the file itself would drop this process's locks on it, as POSIX has it.
     """
     content = connection.serialize()
-    if len(content) != path.stat().st_size:
+    if _n_beyond(content, path):
         raise DataError(f"{path}: its size is not the one that its first page says: it is cut or longer. {_MEND}")
     return content
+
+
+def _n_beyond(content: bytes, path: Path) -> int:
+    """How many bytes a file has beyond its pages."""
+    return path.stat().st_size - len(content)
+
+
+def _has_pages_beyond(content: bytes, path: Path) -> bool:
+    """Whether a file goes on for some whole pages, as it does until SQLite has cut them off after a commit."""
+    beyond, size = _n_beyond(content, path), int.from_bytes(content[16:18], "big")
+    return beyond > 0 and beyond % (65536 if size == 1 else max(size, 512)) == 0
 
 
 def _sha256(content: bytes) -> str:
