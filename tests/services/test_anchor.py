@@ -298,6 +298,26 @@ def test_an_edit_is_found_also_while_the_head_is_behind(
             assert not found.interrupted, what
 
 
+def test_killed_between_a_commit_and_the_cut_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite commits, and then cuts off the pages that are free: between both, the file is longer than it says."""
+    path, connection = registry(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(anchor, "write_head", lambda *_: None)
+        with anchor.transaction(connection, SIGNER):
+            ledger.append(connection, "forgotten", {}, SIGNER, NOW)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(100))
+    assert "got 100 more or fewer" in check(path).faults[0]
+    path.write_bytes(whole + bytes(8192))
+    assert check(path) == anchor.HeadCheck(interrupted=True, rows_behind=1)
+    with anchor.transaction(connection, SIGNER):
+        ledger.append(connection, "forgotten", {}, SIGNER, NOW)
+    assert check(path) == anchor.HeadCheck()
+    connection.close()
+    path.write_bytes(path.read_bytes() + bytes(8192))
+    assert "got 8192 more or fewer" in check(path).faults[0]
+
+
 def steady(content: bytes) -> bytes:
     return content[:24] + content[28:92] + content[100:] + bytes([len(content) % 256])
 
