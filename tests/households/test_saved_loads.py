@@ -27,7 +27,10 @@ _SLOW = settings(max_examples=proof_count(200), deadline=None, suppress_health_c
 STEPS = {
     "leaves": lambda data, random: data.without(_some(data, random)),
     "objects": lambda data, random: data.without(
-        _some(data, random), "objects", range(100, 180), [None, "rescale", "class_mean"][random.integers(3)]
+        _some(data, random),
+        "objects",
+        [None, range(100, 180)][random.integers(2)],
+        [None, "rescale", "class_mean"][random.integers(3)],
     ),
     "blanked": lambda data, random: data.blanked(
         range(low := int(random.integers(0, 200)), low + 20), _load(data, random)

@@ -130,8 +130,10 @@ class CustomerLoads(LoadDataset):
     def scaled_to(self, nominal_mw: ArrayLike, over: str = "train", base_mva: float | None = None) -> CustomerLoads:
         """Set the factors a_b that put each load's maximum at its bus's nominal load; see `LoadDataset.scaled_to`."""
         scaled = self._plain().scaled_to(nominal_mw, over, base_mva)
-        seen = self._plain().load_mw if over == "all" else self.load_mw[self.split.train]
-        factor = self.mw_per_kwh * (as_floats("nominal_mw", nominal_mw) / seen.max(axis=0))
+        seen_kwh = self.roster.known_kwh()[self.n_history :]
+        seen_kwh = seen_kwh if over == "all" else seen_kwh[self.split.train]
+        # Not from the factors before: their last bits would tell of whom they were fitted to.
+        factor = as_floats("nominal_mw", nominal_mw) / seen_kwh.max(axis=0)
         fitted = {own.name: own for own in scaled.fitted}  # one scale, the last
         return replace(self._with(self.roster, factor), base_mva=scaled.base_mva, fitted=tuple(fitted.values()))
 

@@ -17,7 +17,7 @@ from unlearn.data.dataset import FittedConstant, LoadDataset
 from unlearn.data.features import Lag
 from unlearn.data.splits import Split, SplitSpec
 from unlearn.errors import DataError, InputError
-from unlearn.households.customers import CustomerLoads, summed
+from unlearn.households.customers import CustomerLoads
 from unlearn.households.io.meters import load_meters
 from unlearn.households.meters import InMemory, Meters
 from unlearn.households.roster import Roster
@@ -101,9 +101,11 @@ def load_loads(folder: str | Path, *, in_memory: bool = False) -> LoadDataset:
     card = read_card(folder, _MEND)
     arrays = {name: own.numpy() for name, own in _checked(folder, card).items()}
     try:
-        dataset = _loads(card, arrays)
+        own = _base(card, arrays)
         if "n_customers" in card:
-            dataset = _with_customers(folder, card, dataset, arrays, in_memory)
+            dataset: LoadDataset = _with_customers(folder, card, own, arrays, in_memory)
+        else:
+            dataset = LoadDataset(**own)
     except DataError:
         raise
     except (InputError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -134,21 +136,22 @@ def _arrays_of(dataset: LoadDataset) -> dict[str, np.ndarray]:
     }
 
 
-def _loads(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LoadDataset:
+def _base(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Fields of `LoadDataset`, which every data set has."""
     spec = None if card["shares"] is None else SplitSpec(**card["shares"])
-    return LoadDataset(
-        name=card["name"],
-        features=arrays["features"],
-        load_mw=arrays["load_mw"],
-        timestamps=pd.DatetimeIndex(arrays["hours"].view(f"M8[{card['unit']}]"), freq=card["freq"]),
-        load_names=tuple(card["load_names"]),
-        feature_names=tuple(card["feature_names"]),
-        split=Split(**{name: arrays[f"split.{name}"] for name in _PARTS}, spec=spec),
-        base_mva=card["base_mva"],
-        fitted=tuple(FittedConstant(**own) for own in card["fitted"]),
-        declared_lags=tuple(Lag(**{**own, "hours": tuple(own["hours"])}) for own in card["declared_lags"]),
-        history_mw=arrays["history_mw"],
-    )
+    return {
+        "name": card["name"],
+        "features": arrays["features"],
+        "load_mw": arrays["load_mw"],
+        "timestamps": pd.DatetimeIndex(arrays["hours"].view(f"M8[{card['unit']}]"), freq=card["freq"]),
+        "load_names": tuple(card["load_names"]),
+        "feature_names": tuple(card["feature_names"]),
+        "split": Split(**{name: arrays[f"split.{name}"] for name in _PARTS}, spec=spec),
+        "base_mva": card["base_mva"],
+        "fitted": tuple(FittedConstant(**own) for own in card["fitted"]),
+        "declared_lags": tuple(Lag(**{**own, "hours": tuple(own["hours"])}) for own in card["declared_lags"]),
+        "history_mw": arrays["history_mw"],
+    }
 
 
 def _arrays_of_customers(dataset: CustomerLoads) -> dict[str, np.ndarray]:
@@ -169,7 +172,7 @@ def _arrays_of_customers(dataset: CustomerLoads) -> dict[str, np.ndarray]:
 
 
 def _with_customers(
-    folder: Path, card: Mapping[str, Any], dataset: LoadDataset, arrays: Mapping[str, np.ndarray], in_memory: bool
+    folder: Path, card: Mapping[str, Any], own: Mapping[str, Any], arrays: Mapping[str, np.ndarray], in_memory: bool
 ) -> CustomerLoads:
     sums = {name: arrays[_ROSTER + name] for name in _SUMS}
     who = arrays[f"{_ROSTER}changed"].tolist()
@@ -179,9 +182,9 @@ def _with_customers(
     shown = np.setdiff1d(np.arange(len(meters)), who)
     if len(meters) != card["n_customers"]:
         raise DataError(f"{folder / METERS}: expected {card['n_customers']} customers, got {len(meters)}. {_MEND}")
-    return summed(
-        dataset,
-        dataset.load_mw,
+    # Not by way of a plain data set: lags hold what models may learn, validation and test rows the physical load.
+    return CustomerLoads(
+        **own,
         meters=_as_saved(meters, shown, _unpacked(arrays["digests"]), in_memory),
         mw_per_kwh=arrays["mw_per_kwh"],
         roster=Roster(**sums, states=states, digests=digests),
