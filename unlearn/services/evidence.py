@@ -7,6 +7,7 @@ model, so that whoever has both can compute it again. Heads of tuned models are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -209,12 +210,20 @@ def effects(
         blank = require_rows("left_out", [] if left_out is None else left_out, len(dataset.timestamps))
         for split in splits:
             counted = np.setdiff1d(getattr(dataset.split, split), blank)
-            rows.append({"method": name, "split": split, **_errors(model, dataset, counted, grid)})
+            rows.append({"method": name, "split": split, **errors(model, dataset, counted, grid)})
     return rows
 
 
-def _errors(
-    model: Forecaster, dataset: LoadDataset, rows: IntArray, grid: OperatingCost | None
+class Forecasts(Protocol):
+    """Whatever forecasts loads."""
+
+    def forecast(self, features: FloatArray) -> FloatArray:
+        """Loads in p.u., shape (n, B), of raw features (n, B, F)."""
+        ...
+
+
+def errors(
+    model: Forecasts, dataset: LoadDataset, rows: IntArray, grid: OperatingCost | None
 ) -> dict[str, int | float | None]:
     """Mean error and cost over some rows, by the names of `effects`."""
     priced = grid is not None and grid.case.n_loads == dataset.n_loads
