@@ -20,7 +20,8 @@ LAYERS = [
     {"services"},
 ]
 ROOT = Path(unlearn.__file__).parent
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+# The package itself, and its command, stand above all rooms.
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path not in (ROOT / "__init__.py", ROOT / "__main__.py"))
 
 
 def room(name: str) -> str:

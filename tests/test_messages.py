@@ -26,7 +26,7 @@ ROOT = Path(unlearn.__file__).parent
 OTHERS = {
     "drop_last": DataLoader, "shuffle": DataLoader, "padding_mode": nn.Conv2d, "reduction": nn.MSELoss,
     "maxiter": None, "savecase": None,
-    "class": None, "typeof": None, "length": None, "coalesce": None, "RAISE": None,  # HTML and SQLite
+    "class": None, "typeof": None, "length": None, "coalesce": None, "RAISE": None, "COUNT": None,  # HTML and SQLite
 }  # fmt: skip
 
 ARGUMENT = re.compile(r"(?<![\w/])([A-Za-z_][\w.]*)=(?![=\s])")

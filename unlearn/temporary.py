@@ -31,7 +31,7 @@ def prefix(path: Path) -> str:
     if str(path.parent) not in _swept:
         _swept.add(str(path.parent))
         _sweep_once(path.parent)
-    return f".{path.name[:32]}.unlearn-{_host()}-{os.getpid()}-{_started(os.getpid()) or 0}-"
+    return f".{path.name[:32]}.unlearn-{_host()}-{os.getpid()}-{_own_start(os.getpid())}-"
 
 
 def sweep(folder: str | Path) -> list[Path]:
@@ -44,7 +44,7 @@ def sweep(folder: str | Path) -> list[Path]:
     """
     found = []
     for above, folders, files in os.walk(folder):
-        stale = [name for name in (*folders, *files) if _is_stale(name)]
+        stale = [name for name in (*folders, *files) if is_stale(name)]
         # Nothing below a temporary folder is looked at: its owner removes it, or it goes as a whole.
         folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
         found += [path for path in (Path(above, name) for name in stale) if _removed(path)]
@@ -57,11 +57,11 @@ def _sweep_once(folder: Path) -> None:
     """Remove what lies in a folder itself, the first time that this process writes there."""
     with suppress(OSError):
         for name in os.listdir(folder):
-            if _is_stale(name):
+            if is_stale(name):
                 _removed(folder / name)
 
 
-def _is_stale(name: str) -> bool:
+def is_stale(name: str) -> bool:
     """Whether a name is that of a temporary file whose process is gone."""
     owner = _TEMPORARY.fullmatch(name)
     if owner is None or owner[1] != _host() or os.name != "posix":
@@ -96,6 +96,12 @@ def _removed(path: Path) -> bool:
 @cache
 def _host() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+@cache
+def _own_start(pid: int) -> int:
+    """When this process began; by its number, for a fork is another one."""
+    return _started(pid)
 
 
 def _started(pid: int) -> int:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from unlearn.checks import IntArray, short_repr
-from unlearn.data import LoadDataset
+from unlearn.checks import BoolArray, IntArray, short_repr
 from unlearn.registry import Registry
 
-#: What a deletion guarantees: parameters equal to those of a refit; an (ε, δ) between both; or a model trained anew, of
-#: which measurements alone say that nothing is left.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unlearn.data import LoadDataset
+    from unlearn.grid import OperatingCost
+
+#: What a deletion guarantees: a model that is the one fitted without what is removed, solved or trained anew; an (ε, δ)
+#: between both; or none, so that measurements alone say what is left.
 EXACT, CERTIFIED, EMPIRICAL = "exact", "certified", "empirical"
 GUARANTEES = (EXACT, CERTIFIED, EMPIRICAL)
 
@@ -38,6 +43,9 @@ class Change:
         case: "leaves" or "objects", of customers.
         replacement: what fills the gap of objectors; see `CustomerLoads.without`.
         whole: whether customers are removed in all their hours.
+        hours: of the customers' meters, in which their readings are removed; None is all.
+        left_out: measurements of `after` that were removed in place, now or before, shape (N, B): their loads are 0,
+            and no model may learn them.
     """
 
     subject: str
@@ -49,6 +57,8 @@ class Change:
     case: str = "leaves"
     replacement: str | None = None
     whole: bool = True
+    hours: pd.DatetimeIndex | None = None
+    left_out: BoolArray = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -108,17 +118,62 @@ class Outcome:
     numbers: Mapping[str, float | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured about a model before and after it forgot.
+
+    Attributes:
+        numbers: by name.
+        effect: rows of `method`, `split`, `mse_pu2`, `mape_percent` and `cost_per_hour`.
+        said: in sentences.
+    """
+
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    effect: tuple[Mapping[str, Any], ...] = ()
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Foreseen:
+    """What forgetting would do to a model.
+
+    Attributes:
+        route: how; None where there is nothing to remove.
+        outcome: what came of trying; None where that would take a training.
+        effect: as in `Measured`, with a method for each tuning.
+    """
+
+    route: Route | None
+    outcome: Outcome | None = None
+    effect: tuple[Mapping[str, Any], ...] = ()
+
+
 class Learner(Protocol):
     """A kind of model with its settings: a frozen dataclass of plain values, which JSON can hold.
 
     Attributes:
         kind: its name in `LEARNERS` and in the registry of artefacts.
+        repeats: whether the same data give the same model again, on one machine; noise from the system does not.
     """
 
     kind: ClassVar[str]
+    repeats: ClassVar[bool] = True
 
-    def fit(self, dataset: LoadDataset) -> Any:
+    def settings(self) -> dict[str, Any]:
+        """The fields, as JSON has them."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any]) -> Learner:
+        """The learner with these settings, as `dataclasses.asdict` gives them and JSON has them."""
+        ...
+
+    def fit(self, dataset: LoadDataset, left_out: BoolArray | None = None) -> Any:
         """Fit a model to the training rows of a data set.
+
+        Args:
+            dataset: what it learns from.
+            left_out: measurements that it may not learn, shape (N, B); None is none.
 
         Raises:
             InputError: a data set that it cannot learn from.
@@ -141,13 +196,29 @@ class Learner(Protocol):
         """How the model would forget, found without doing it; None where it learnt nothing of what is removed."""
         ...
 
+    def carried(self, model: Any, change: Change) -> Any:
+        """The model, which learnt nothing of what is removed, on the data set after the change; `route` is None."""
+        return model
+
     def forget(self, model: Any, change: Change) -> Outcome:
-        """The model without what is removed.
+        """The model without what is removed; `route` is not None.
 
         Raises:
             InputError: what remains is too little to fit the model to.
         """
         ...
+
+    def foresee(self, model: Any, change: Change, grid: OperatingCost | None, tunings: Sequence[str] = ()) -> Foreseen:
+        """What forgetting would do, without keeping it; a model that has to be trained anew is not."""
+        return Foreseen(self.route(model, change))
+
+    def measure(self, model: Any, outcome: Outcome, change: Change, grid: OperatingCost | None) -> Measured:
+        """Evidence: what an independent look at the model before and after says; nothing where there is none."""
+        return Measured()
+
+    def recompute(self, model: Any, dataset: LoadDataset, left_out: BoolArray) -> Mapping[str, float]:
+        """What an exact model has none of, computed from the data alone: distances by name, 0 up to rounding."""
+        return {}
 
 
 #: Learners by kind.
@@ -157,5 +228,6 @@ LEARNERS: Registry[type[Learner]] = Registry(
         "forecaster": "unlearn.services.forecasting:ForecastLearner",
         "generator": "unlearn.services.retrained:GeneratorLearner",
         "detector": "unlearn.services.retrained:DetectorLearner",
+        "certified": "unlearn.services.certified:CertifiedLearner",
     },
 )
