@@ -162,9 +162,16 @@ def _untrained(spec: Network, dataset: LoadDataset, seed: int) -> tuple[nn.Modul
         return extractor, nn.Linear(N_FEATURES, dataset.n_loads)
 
 
-def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int) -> Forecaster:
-    """Train the extractor of a spec, freeze it, fit the head; see `fit_network`."""
-    extractor, scaler, history = _trained_extractor(spec, dataset, dataset.split.core, seed)
+def fit_extractor_and_head(spec: Network, dataset: LoadDataset, seed: int, core: IntArray | None = None) -> Forecaster:
+    """Train the extractor of a spec, freeze it, fit the head; see `fit_network`.
+
+    Args:
+        spec: architecture, training and regulariser.
+        dataset: loads and features.
+        seed: of initial weights and batch order.
+        core: core rows that the extractor may learn; None means all.
+    """
+    extractor, scaler, history = _trained_extractor(spec, dataset, dataset.split.core if core is None else core, seed)
     card = make_card(
         spec.name,
         dataset,
