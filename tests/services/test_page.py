@@ -148,7 +148,8 @@ def test_hostile_names_elsewhere_are_text() -> None:
         show(
             models=[model(effect=[effect], constants=[constant], numbers={HOSTILE: 1.0}, limitations=[HOSTILE])],
             registry={"id": HOSTILE, "name": HOSTILE}, versions={HOSTILE: HOSTILE}, not_covered=[HOSTILE],
-            request=request(removed=[HOSTILE]), data={**body()["data"], "fingerprint_after": HOSTILE},
+            request=request(removed=[HOSTILE]),
+                data=[{**body()["data"][0], "name": HOSTILE, "fingerprint_after": HOSTILE}],
             destroyed=[{"artefact": HOSTILE, "version": HOSTILE, "at_utc": "2030-01-01T00:00:00+00:00"}],
         )
     )  # fmt: skip

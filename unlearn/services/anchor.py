@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import unlearn.services.database as database
 from unlearn.errors import DataError, InputError, UnlearnError
-from unlearn.services import database
 from unlearn.services.canonical import canonical, parsed
 from unlearn.services.database import connect, in_sentences, path_of
 from unlearn.services.ledger import START, last_row, verify_rows

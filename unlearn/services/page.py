@@ -36,11 +36,22 @@ _CASES = {
 _NUMBERS = {
     "residual_gradient": "Residual gradient on the remaining data (0: the model is the best fit to it)",
     "distance_to_retrained": "Distance to a model trained without the data (0: the same model)",
+    "update_distance": "Distance of the updated sums' solution to the one from the data (0: the same)",
     "parameter_change": "Change of the parameters by the removal",
     "epsilon": "ε: how well both models can be told apart at most",
     "delta": "δ: how likely ε does not hold",
     "bound_spent": "Bound used up by removals so far",
     "budget": "Bound at which the model is to be trained anew",
+    "audit_left": "Where the model stands to the attacker (0: as one without the data, 1: as one with it)",
+    "profiles_before": "Days that it learnt from before",
+    "profiles_after": "Days that it learns from now",
+    "windows_before": "Windows that it learnt from before",
+    "windows_after": "Windows that it learns from now",
+    "shards": "Parts that customers are divided between",
+    "shards_trained": "Parts that were trained anew",
+    "nearest_before_kwh": "Distance of the removed days to the nearest generated day before, kWh",
+    "nearest_after_kwh": "The same now, kWh",
+    "nearest_unseen_kwh": "The same of days that nothing was fitted to, kWh",
 }
 _AUDIT = "audit_auc_"
 _SHOWN = 8
@@ -54,8 +65,8 @@ def page(content: Mapping[str, Any]) -> str:
     """
     template = Template(resources.files("unlearn.services").joinpath("certificate.html").read_text(encoding="utf-8"))
     parts = (
-        _summary(content), _models(content["models"]), _effects(content["models"]), _audits(content["models"]),
-        _uncovered(content), _retention(content), _check(content), _identifiers(content),
+        _summary(content), _overview(content["models"]), _audits(content["models"]), _effects(content["models"]),
+        _uncovered(content), _retention(content), _models(content["models"]), _check(content), _identifiers(content),
     )  # fmt: skip
     return template.substitute(
         request=safe(content["request"]["id"]),
@@ -122,9 +133,13 @@ def _range(first: str, last: str) -> str:
 def _models(models: Sequence[Mapping[str, Any]]) -> str:
     if not models:
         return ""
+    return "\n".join(["<h2>What was done to each model</h2>", *map(_model, models)])
+
+
+def _overview(models: Sequence[Mapping[str, Any]]) -> str:
+    """A line per model, where there are several."""
     rows = [(name(model["name"]), _state(model), _GUARANTEES[model["guarantee"]][0]) for model in models]
-    overview = table("", ("Model", "Forgotten", "Guarantee"), rows, 3) if len(models) > 1 else ""
-    return "\n".join([overview, "<h2>What was done to each model</h2>", *map(_model, models)])
+    return table("", ("Model", "Forgotten", "Guarantee"), rows, 3) if len(models) > 1 else ""
 
 
 def _state(model: Mapping[str, Any]) -> str:
@@ -209,11 +224,11 @@ def _audits(models: Iterable[Mapping[str, Any]]) -> str:
         "An audit attacks the model, to tell whether the data was among what it learnt from. Its AUC is 0.5 if that "
         "cannot be told, and 1 if it can be told each time; in brackets the range at 95 % confidence."
     )
-    found = [f"{name(model['name'])}: {_audit(model['numbers'])}" for model in models]
+    found = [f"{name(model['name'])}: {_audit(model['numbers'], model['method'])}" for model in models]
     return f'<h2>Can it still be told?</h2>\n<p class="lead">{lead}</p>\n{listed(found)}' if found else ""
 
 
-def _audit(numbers: Mapping[str, float | None]) -> str:
+def _audit(numbers: Mapping[str, float | None], method: str) -> str:
     said = []
     for time in ("before", "after"):
         auc, low, high = (numbers.get(f"{_AUDIT}{time}{end}") for end in ("", "_low", "_high"))
@@ -222,14 +237,17 @@ def _audit(numbers: Mapping[str, float | None]) -> str:
             said.append(f"{time} AUC {auc:.2f}" + (f" ({low:.2f} to {high:.2f})" if known else ""))
     auc, low, high = (numbers.get(f"{_AUDIT}after{end}") for end in ("", "_low", "_high"))
     if auc is None:
-        return f"{'; '.join(said)}; not measured after." if said else "not measured."
+        anew = " It was trained anew, from nothing of the model before." if method.startswith("trained anew") else ""
+        return f"{'; '.join(said)}; not measured after." if said else f"not measured.{anew}"
     if low is None or high is None:
         return f"{'; '.join(said)}."
     if low > 0.5:
         return f'{"; ".join(said)}: <span class="bad">it can still be told.</span>'
     if high < 0.5:
         return f'{"; ".join(said)}: <span class="open">below 0.5, which a reversed guess would tell.</span>'
-    return f'{"; ".join(said)}: <span class="good">it cannot be told.</span>'
+    before = numbers.get(f"{_AUDIT}before_low")
+    nor = ", nor could it before" if before is not None and before <= 0.5 else ""
+    return f'{"; ".join(said)}: <span class="good">it cannot be told{nor}.</span>'
 
 
 def _uncovered(content: Mapping[str, Any]) -> str:
@@ -279,9 +297,11 @@ def _identifiers(content: Mapping[str, Any]) -> str:
         ("Registry", f"{name(registry['name'])} {code(registry['id'])}"),
         (f"Row {content['ledger']['seq']} of the ledger", code(content["ledger"]["digest"])),
         ("Public key", code(content["key"]["public"])),
-        *((f"Data, {time}", _version(data, time)) for time in ("before", "after")),
-        ("Data, content after", code(data["fingerprint_after"] or "not known")),
     ]
+    for own in data:
+        title = name(own["name"])
+        rows += [(f"{title}, {time}", _version(own, time)) for time in ("before", "after")]
+        rows.append((f"{title}, content after", code(own["fingerprint_after"] or "not known")))
     for model in content["models"]:
         rows += [(f"{name(model['name'])}, {time}", _version(model, time)) for time in ("before", "after")]
     versions = ", ".join(f"{safe(package)} {safe(version)}" for package, version in content["versions"].items())

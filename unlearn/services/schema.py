@@ -184,11 +184,11 @@ _REQUEST = _fields(
     replacement=_or_none(_text),
 )  # fmt: skip
 _DATA = _fields(
-    version_before=_or_none(_anything), version_after=_or_none(_anything), sha256_before=_or_none(_sha256),
+    name=_text, version_before=_or_none(_anything), version_after=_or_none(_anything), sha256_before=_or_none(_sha256),
     sha256_after=_or_none(_sha256), fingerprint_after=_or_none(_text),
 )  # fmt: skip
 _BODY = _fields(
-    format=_format, request=_REQUEST, registry=_fields(id=_text, name=_text), models=_each(_MODEL), data=_DATA,
+    format=_format, request=_REQUEST, registry=_fields(id=_text, name=_text), models=_each(_MODEL), data=_each(_DATA),
     not_covered=_each(_text), retention=_fields(days=_number, destroyed_after_utc=_time),
     destroyed=_each(_fields(artefact=_text, version=_anything, at_utc=_time)), versions=_by_name(_text),
     guarantee=_one_of(GUARANTEES), complete=_flag,
