@@ -8,6 +8,7 @@ import pytest
 
 from experiments.groups import LAUNCHERS, PROTOCOLS, SOURCES, Group
 from tests.experiments.test_config import composed
+from unlearn.services.command import main
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +51,18 @@ def test_every_launcher_is_told_and_every_override_composes() -> None:
     for name, line in lines:
         words = [word for word in shlex.split(line) if word != "--multirun"]
         assert composed(name, *(word if "[" in word else word.split(",")[0] for word in words))
+
+
+def test_the_command_runs_as_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^unlearn (.*?)(?:#.*)?$", "\n".join(blocks("sh")), flags=re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        assert main(shlex.split(line)) == 0, line
+    assert (tmp_path / "certificates" / "R-000001" / "page.html").is_file()
+    assert "certificates/R-000001: valid" in capsys.readouterr().out
 
 
 def test_pictures_and_files_it_names_exist() -> None:

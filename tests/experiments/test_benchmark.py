@@ -138,3 +138,24 @@ def test_latent_inversion_agrees_however_it_is_searched(tables) -> None:
     assert own.loc["all at once", "double_difference"] < 1e-9
     assert "| 1 of 60 hours, at most 4 steps, 1 thread | one at a time, as published |" in text
     assert "alone and in a batch 0; " in text
+
+
+@pytest.mark.slow
+def test_a_request_is_timed_beside_fitting_by_hand(tables) -> None:
+    records, text = tables(
+        "requests", "benchmark.request_customers=30", "benchmark.customer_days=30", "grid.case=ieee9"
+    )
+    times = records[records["metric"] == "time_median"].set_index("method")["value"]
+    assert (times > 0).all()
+    assert {"forget 1, with evidence", "by hand: sum up and fit anew"} <= set(times.index)
+    assert "## Deletion requests" in text
+
+
+@pytest.mark.slow
+def test_bounds_of_certified_removals_hold_and_are_not_vacuous(tables) -> None:
+    records, text = tables("certified", "grid.case=ieee9")
+    values = records[records["sigma"] > 0].set_index("metric")["value"]
+    assert (values["largest_residual_of_bound"] <= 1).all()
+    assert (values["residual_of_bound"] > 1e-4).all()
+    assert (values["distance_of_bound"] <= 1).all()
+    assert "## Certified removal" in text
