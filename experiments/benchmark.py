@@ -18,11 +18,13 @@ def main(job: Job, folder: Path) -> Ending:
     """Time every part, write the records and the tables, and print the tables."""
     from experiments.benchmarks.anomaly import time_anomaly
     from experiments.benchmarks.any_model import time_influence
+    from experiments.benchmarks.certified import time_certified
     from experiments.benchmarks.cold import time_cold_start
     from experiments.benchmarks.curvature import time_curvature
     from experiments.benchmarks.customers import time_customers
     from experiments.benchmarks.dispatch import time_dispatch
     from experiments.benchmarks.feeder import time_feeder
+    from experiments.benchmarks.requests import time_requests
     from experiments.benchmarks.scaling import scale_grids, scale_hours
     from experiments.benchmarks.tables import PUBLISHED, as_text
     from experiments.benchmarks.tuning import time_tuning
@@ -41,6 +43,8 @@ def main(job: Job, folder: Path) -> Ending:
         "anomaly": [lambda: time_anomaly(job, table)],
         "tuning": [lambda: time_tuning(job, table)],
         "customers": [lambda: time_customers(job, table, folder)],
+        "requests": [lambda: time_requests(job, table, folder)],
+        "certified": [lambda: time_certified(job, table)],
     }
     for part in parts:
         for time in parts[part] if part in job.benchmark.parts else ():

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 from unlearn.checks import require_choice
 
-PARTS = ("dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning", "customers")
+PARTS = (
+    "dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning", "customers",
+    "requests", "certified",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class BenchmarkOptions:
         feeder_hourly_meters: their hours of a year summed by bus.
         customers: of the part `customers`, simulated.
         customer_days: of their meters.
+        request_customers: of the part `requests`, simulated, with as many days.
         anomaly: of the part `anomaly`.
     """
 
@@ -84,6 +88,7 @@ class BenchmarkOptions:
     feeder_hourly_meters: tuple[int, ...] = (10000, 100000)
     customers: int = 10000
     customer_days: int = 365
+    request_customers: int = 1000
     anomaly: AnomalyBenchmarkOptions = field(default_factory=AnomalyBenchmarkOptions)
 
     def __post_init__(self) -> None:

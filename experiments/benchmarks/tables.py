@@ -27,7 +27,19 @@ def as_text(records: pd.DataFrame) -> str:
     # Parts that were not run have left no columns.
     missing = [column for column in ("state", "hours", "what", "part", "buses") if column not in records]
     records = records.assign(**dict.fromkeys(missing))
-    tables = (_dispatch, _curvature, _influence, _scaling, _cold, _feeder, _anomaly, _tuning, _customers)
+    tables = (
+        _dispatch,
+        _curvature,
+        _influence,
+        _scaling,
+        _cold,
+        _feeder,
+        _anomaly,
+        _tuning,
+        _customers,
+        _requests,
+        _certified,
+    )
     return "\n".join(text for text in (table(records) for table in tables) if text)
 
 
@@ -155,6 +167,37 @@ def _customers(records: pd.DataFrame) -> str:
             {"what": what, "step": method, "time [s]": times, "peak memory [MB]": _value(own, "peak_memory", ",.0f")}
         )
     return _markdown("Customers: meters in a file, loads of a grid", rows)
+
+
+def _requests(records: pd.DataFrame) -> str:
+    own = records[records["part"] == "requests"]
+    rows = [
+        {"what": what, "step": method, "time [s]": _times(part)}
+        for (what, method), part in own.groupby(["what", "method"], sort=False)
+    ]
+    return _markdown("Deletion requests: an encrypted registry of data and models", rows)
+
+
+def _certified(records: pd.DataFrame) -> str:
+    own = records[records["part"] == "certified"]
+    rows = []
+    for keys, part in own.groupby(["what", "method", "sigma"] if len(own) else ["what"], sort=False):
+        what, method, sigma = keys
+        rows.append(
+            {
+                "what": what,
+                "loss": method,
+                "noise σ": f"{sigma:g}",
+                "residual / bound, median": _value(part, "residual_of_bound"),
+                "largest": _value(part, "largest_residual_of_bound"),
+                "distance to a refit · l2 / bound": _value(part, "distance_of_bound"),
+                "removals until a retrain is due": _value(part, "removals", ",.0f") if sigma else "0",
+                "MAPE [%]": _value(part, "mape", ".3g"),
+                "step [s]": _times(part[part["step"] == "Newton step"]),
+                "fit [s]": _times(part[part["step"] == "fit"]),
+            }
+        )
+    return _markdown("Certified removal, epsilon 1, delta 1e-5", rows)
 
 
 def _number(records: pd.DataFrame, metric: str) -> float:
