@@ -14,11 +14,20 @@ from tests.services.small import LOADS, Raw, apart, in_use, made, raw, refitted,
 from unlearn.errors import InputError
 from unlearn.forecasters import Forecaster, TrainingOptions
 from unlearn.grid import load_case
-from unlearn.services import DeletionRequest, ForecastLearner, ModelRegistry, TuneOptions, forget, forget_all, restore
+from unlearn.services import (
+    DeletionRequest,
+    ForecastLearner,
+    ModelRegistry,
+    TuneOptions,
+    database,
+    forget,
+    forget_all,
+    restore,
+)
 
 SAME = 1e-8
 #: What a random request may ask too much of.
-REFUSED = re.compile("at least 15 members|these are all that is left|nothing but 0|nothing of them is left")
+REFUSED = re.compile("at least 15 members|all that is left|nothing but 0|nothing of them is left|still in the loads")
 RIDGE, TUNED = ForecastLearner(l2=0.01), ForecastLearner(tune=TuneOptions("scale", "mse"))
 
 
@@ -28,6 +37,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr("unlearn.services.data.load_case", functools.cache(load_case))
     monkeypatch.setattr("importlib.metadata.version", lambda package: "1")
+    monkeypatch.setattr("unlearn.services.forecasting._SIMULATED", 3)
+    pragmas = [own.replace("EXTRA", "OFF") for own in database._PRAGMAS]
+    monkeypatch.setattr(database, "_PRAGMAS", pragmas)
 
 
 def drawn(now: Raw, draw: np.random.Generator, replaced: bool = True) -> DeletionRequest:
@@ -75,23 +87,23 @@ def not_possible(registry: ModelRegistry, request: DeletionRequest) -> str | Non
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("seed", range(proof_count(200)))
+@pytest.mark.parametrize("seed", range(proof_count(100)))
 def test_random_requests_leave_what_a_refit_gives(seed: int, tmp_path: Path) -> None:
-    """5 requests each: 1,000 in all."""
+    """10 requests each: 1,000 in all."""
     draw = np.random.default_rng(seed)
     lags, grid = ((24,) if seed % 3 == 1 else ()), ("ieee9" if seed % 4 >= 2 else None)
     tuned = seed % 5 == 4
     now = raw(seed, lags, grid, n_days=51 if tuned else 20)
     registry = made(tmp_path, now.data(), linear=ForecastLearner(), other=TUNED if tuned else RIDGE)
     applied = 0
-    while applied < 5:
+    while applied < 10:
         request = drawn(now, draw, replaced=not tuned)
         if not_possible(registry, request) is None:
             now.changed(request)
             applied += 1
         for name, model in in_use(registry)[1].items():
             assert refitted(now, model) < SAME, (name, request.to_dict())
-            if name == "other" and tuned and applied in (1, 5):
+            if name == "other" and tuned and applied in (1, 10):
                 expected = TUNED.fit(*now.plain())
                 assert torch.dist(model.tuned, expected.tuned) < SAME * expected.tuned.norm()
 
@@ -118,7 +130,7 @@ def at_random(now: Raw, draw: np.random.Generator, count: int) -> list[DeletionR
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("seed", range(proof_count(40)))
+@pytest.mark.parametrize("seed", range(proof_count(20)))
 def test_sequences_are_joint_removal_in_any_order_and_can_be_undone(seed: int, tmp_path: Path) -> None:
     draw = np.random.default_rng(seed)
     now = raw(seed, *[((), None), ((24,), None), ((), "ieee9"), ((24,), "ieee9")][seed % 4])

@@ -290,3 +290,18 @@ def test_sweeping_takes_what_nobody_knows(vault: Vault) -> None:
     assert vault.sweep({"one"}) == {"two", "three"}
     assert vault.names() == {"one"}
     assert vault.read_bytes("one") == SECRET
+
+
+def test_several_vaults_sweep_one_memory(vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a dead process left there may be gone before it is looked into."""
+    memory = tmp_path / "memory"
+    left = memory / ".plain.left"
+    left.mkdir(parents=True)
+    monkeypatch.setattr(module, "_MEMORY", memory)
+
+    def stale(name: str) -> bool:
+        left.rmdir()
+        return True
+
+    monkeypatch.setattr(module, "is_stale", stale)
+    assert vault.sweep(set()) == set()

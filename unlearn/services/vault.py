@@ -253,9 +253,9 @@ def overwrite(file: Path) -> None:
 
 def shred(folder: Path) -> None:
     """Overwrite the files of a folder, and remove it."""
-    in_memory = folder.parent == _MEMORY
-    for file in folder.rglob("*"):
-        if file.is_file() and not file.is_symlink() and not in_memory:
+    # In memory nothing is left of a file that is removed; and processes with other registries may sweep there, too.
+    for file in () if folder.parent == _MEMORY else folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
             with suppress(OSError):  # a full disk still takes what overwrites, and what cannot be overwritten goes
                 overwrite(file)
     shutil.rmtree(folder, ignore_errors=True)
