@@ -71,6 +71,7 @@ def test_a_release_is_written_with_its_generator_and_page(run: Runner) -> None:
     assert not list(folder.rglob("*.log"))
 
 
+@pytest.mark.slow
 def test_a_feeder_writes_its_documented_files(run: Runner) -> None:
     feeder = ["generator=feeder", "generator.num_meters=200", "generator.num_transformers=15", "generator.grid=ieee14"]
     folder = run("release", *[q for q in QUICK if not q.startswith("generator")], *feeder)

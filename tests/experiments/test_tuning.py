@@ -109,6 +109,7 @@ def test_parts_restrict_what_is_run(tmp_path: Path) -> None:
     assert {"original", "retrained", "reweighted", "scale", "quantile", "chosen"} == set(records["method"])
 
 
+@pytest.mark.slow
 def test_several_processes_measure_what_one_does(tmp_path: Path) -> None:
     def found(jobs: int) -> pd.DataFrame:
         settings = tiny(*QUICK, "tuning.selections=[helpful,random]", "tuning.parts=[main]", f"tuning.jobs={jobs}")

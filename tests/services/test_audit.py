@@ -181,6 +181,7 @@ def test_what_hardly_matters_cannot_be_told_before_either(data: LoadDataset, mod
     assert "says little about the removal" in " ".join(found.sentences)
 
 
+@pytest.mark.slow
 def test_networks_are_audited_by_their_head(dataset: LoadDataset, cnn: Forecaster) -> None:
     rows = dataset.split.sensitive[:60]
     done = unlearn.forget(cnn, dataset, rows).model

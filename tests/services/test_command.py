@@ -356,6 +356,7 @@ def test_every_option_has_a_help_text(name: str) -> None:
     assert f"    unlearn {name} " in str(parser.description) or name in ("report", "restore")
 
 
+@pytest.mark.slow
 def test_as_a_process(here: Path) -> None:
     found = _process("report", "--json")
     assert (found.returncode, found.stderr) == (DONE, "")

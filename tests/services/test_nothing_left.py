@@ -220,9 +220,9 @@ def _customers_in_hours(store: Store, names: tuple[str, ...]) -> Case:
 
 CASES: dict[str, Callable[[Store], Case]] = {
     "a customer": lambda store: _customers(store, ("SIM000007",)),
-    "hours of a load": lambda store: _hours(store, "street-1"),
 }
 MORE: dict[str, Callable[[Store], Case]] = {
+    "hours of a load": lambda store: _hours(store, "street-1"),
     "two customers": lambda store: _customers(store, ("SIM000003", "SIM000012")),
     "hours of customers": lambda store: _customers_in_hours(store, ("SIM000003", "SIM000012")),
     "a load": _withdrawn,

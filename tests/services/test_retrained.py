@@ -116,6 +116,7 @@ def test_forgetting_equals_a_fit_on_data_that_never_had_the_customers(
     assert done.numbers[f"{learner.unit}_after"] == sum(fresh.sizes) < done.numbers[f"{learner.unit}_before"]
 
 
+@pytest.mark.slow
 @BOTH
 def test_one_request_after_another_gives_what_a_joint_one_gives(
     learner: Any, data: CustomerLoads, models: dict[str, Any]

@@ -106,6 +106,7 @@ def epsilon_shown(one, two, delta, alpha=1e-6):
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_an_attacker_does_not_tell_removed_from_retrained(loss):
@@ -134,6 +135,7 @@ def test_an_attacker_does_not_tell_removed_from_retrained(loss):
     assert epsilon_shown(statistics["kept"], statistics["never"], delta, alpha=1e-2) > epsilon
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_the_noise_of_a_retrain_that_the_budget_asks_for_is_the_same():
     """Whether the bound is within the budget depends on the noise; fresh noise would tell who was fitted anew.

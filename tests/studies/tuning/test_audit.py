@@ -208,6 +208,7 @@ def test_every_tuning_releases_the_same_bits(kind: str, study: Study) -> None:
     refuse_differing_bits(study, OPTIONS)
 
 
+@pytest.mark.slow
 def test_every_tuning_of_a_cnn_releases_the_same_bits(
     cnn: Forecaster, dataset: LoadDataset, cost: OperatingCost
 ) -> None:
