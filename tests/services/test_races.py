@@ -1,5 +1,6 @@
 """Several processes at once: no request is lost and none is applied twice."""
 
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,7 @@ def asked(now: Raw, draw: random.Random) -> list[list[DeletionRequest]]:
 
 
 @pytest.mark.proof
+@pytest.mark.skipif(os.name != "posix", reason="processes that a server forks are of POSIX")
 @pytest.mark.parametrize("seed", range(proof_count(20)))
 def test_each_customer_is_removed_once_whoever_asks(seed: int, tmp_path: Path) -> None:
     now, context = raw(seed, n_days=15), processes()

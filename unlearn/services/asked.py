@@ -9,7 +9,7 @@ from dataclasses import replace
 import unlearn.services.tables as tables
 from unlearn.data.hours import hour_ranges
 from unlearn.data.text_tables import listed
-from unlearn.errors import InputError
+from unlearn.errors import DataError, InputError
 from unlearn.services.canonical import canonical
 from unlearn.services.data import KeptData
 from unlearn.services.deletion import DeletionRequest, holds
@@ -178,7 +178,7 @@ def submit(
 def overtaken(
     registry: ModelRegistry, connection: sqlite3.Connection, kept: Kept, names: set[str]
 ) -> list[tuple[str, str]]:
-    """Planned requests that name what is in no data set any more, within the transaction that removes it.
+    """Planned requests that can be applied no more, for what they name is gone, within the transaction that removes it.
 
     Args:
         registry: of the requests.
@@ -193,7 +193,11 @@ def overtaken(
     for own in tables.requests(connection, PLANNED):
         if own.id == kept.id or own.spec is None:
             continue
-        asked = DeletionRequest.from_dict(json.loads(registry.vault.read_bytes(own.spec)))
+        try:
+            asked = DeletionRequest.from_dict(json.loads(registry.vault.read_bytes(own.spec)))
+        except DataError:  # damaged: it can be applied no more, and whom it names nobody knows
+            found.append((own.id, own.spec))
+            continue
         if names & {*asked.customers, *asked.loads}:
             try:
                 parts_of(registry, connection, asked)

@@ -247,7 +247,8 @@ def restore(registry: ModelRegistry, request: str) -> Kept:
         if later:
             raise InputError(
                 f"{kept.id}: expected the last change of its data and models, got one after which {listed(later)} "
-                "changed. Restore later requests first."
+                "changed or was trained. Restore later requests first; once a model is trained on what remains, "
+                "nothing can be undone."
             )
         before = {own.name: version_of(connection, own.name, own.note["before"]) for own in made}
         if gone := [own.name for own in before.values() if own.state != RETAINED]:
