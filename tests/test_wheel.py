@@ -26,7 +26,8 @@ def test_the_wheel_finds_its_grids_and_templates(tmp_path: Path) -> None:
         "grids/ieee14.yaml",
         "reporting/page.html",
         "studies/thresholds/slider.html",
-        "services/certificate.html",
+        "services/certificates/certificate.html",
+        "services/report.html",
         "reporting/unlearn.mplstyle",
     ):
         assert f"unlearn/{carried}" in names

@@ -12,7 +12,7 @@ from experiments.benchmarks.timing import Timing, add_timing
 from experiments.loads import build_dataset
 from unlearn.checks import IntArray
 from unlearn.records import RecordTable
-from unlearn.services.evidence import errors
+from unlearn.services.evidence.numbers import errors
 from unlearn.unlearning import CertifiedForecaster, PseudoHuber, SmoothPinball, fit_certified
 
 #: Losses of forecasts of the load; widths are in units of each load's largest training load.

@@ -10,8 +10,11 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from unlearn.services import anchor, certificate, database, ledger
-from unlearn.services.signing import Signer
+import unlearn.services.certificates.certificate as certificate
+import unlearn.services.ledger.anchor as anchor
+import unlearn.services.ledger.chain as ledger
+import unlearn.services.ledger.database as database
+from unlearn.services.ledger.signing import Signer
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 SIGNER, OTHER = Signer(bytes(range(32))), Signer(bytes(range(1, 33)))

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.lib.stride_tricks import sliding_window_view
 
+import unlearn.services.tables as tables
 from unlearn.records import read_safetensors
-from unlearn.services import tables
 from unlearn.services.registry import ModelRegistry
 
 #: Readings in a row that are no coincidence, and hours of a window whose shape is compared.

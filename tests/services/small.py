@@ -21,8 +21,8 @@ from unlearn.services import (
     create_registry,
     open_registry,
 )
-from unlearn.services.anchor import check_head
-from unlearn.services.ledger import verify_rows
+from unlearn.services.ledger.anchor import check_head
+from unlearn.services.ledger.chain import verify_rows
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 #: Loads of the case's buses.

@@ -35,7 +35,7 @@ def processes() -> BaseContext:
     """Processes that come from one which has read the library already and done nothing with it."""
     context = get_context("forkserver")
     context.set_forkserver_preload(
-        ["tests.services.steps", "unlearn.services.forecasting", "unlearn.services.requests"]
+        ["tests.services.steps", "unlearn.services.learners.forecasting", "unlearn.services.requests"]
     )
     return context
 

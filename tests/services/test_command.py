@@ -233,8 +233,8 @@ def test_interrupted_everything_is_as_before(call: Call, here: Path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("unlearn.services.forecasting.ForecastLearner.forget", interrupted)
-        patch.setattr("unlearn.services.forecasting.ForecastLearner.fit", interrupted)
+        patch.setattr("unlearn.services.learners.forecasting.ForecastLearner.forget", interrupted)
+        patch.setattr("unlearn.services.learners.forecasting.ForecastLearner.fit", interrupted)
         before = call("report", "--json").json
         for arguments in (("forget", "--customer", "SIM000008"), ("train", "--name", "x")):
             found = call(*arguments)
@@ -292,7 +292,7 @@ def test_what_is_not_complete_has_an_exit_code_of_its_own(
 ) -> None:
     from dataclasses import replace
 
-    from unlearn.services.forecasting import ForecastLearner
+    from unlearn.services.learners.forecasting import ForecastLearner
 
     whole = ForecastLearner.forget
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from tests.proofs import proof_count
 from tests.services.small import State, made, opened, raw, require_whole, state
 from tests.services.steps import STEPS, WHO, processes, step
 from unlearn.services import ForecastLearner, forget, plan
-from unlearn.services.ledger import rows
+from unlearn.services.ledger.chain import rows
 
 pytestmark = [
     pytest.mark.proof,

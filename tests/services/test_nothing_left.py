@@ -46,10 +46,10 @@ from unlearn.services import (
     plan,
     vault,
 )
-from unlearn.services.forecasting import TuneOptions
+from unlearn.services.certificates.verifying import verify_ledger
+from unlearn.services.learners.forecasting import TuneOptions
 from unlearn.services.report import overview, write_overview
 from unlearn.services.vault import _nonce
-from unlearn.services.verifying import verify_ledger
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 SMALL = FaradayOptions(VaeOptions(latent=2, hidden=8, epochs=1), MixtureOptions(n_components=2))

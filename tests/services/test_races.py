@@ -12,7 +12,7 @@ from tests.proofs import proof_count
 from tests.services.small import LOADS, Raw, in_use, made, opened, raw, refitted, require_whole
 from tests.services.steps import all_of, processes
 from unlearn.services import DeletionRequest, ForecastLearner
-from unlearn.services.ledger import rows
+from unlearn.services.ledger.chain import rows
 
 N_PROCESSES = 8
 

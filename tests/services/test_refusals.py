@@ -39,7 +39,7 @@ from unlearn.services import (
     plan,
     restore,
 )
-from unlearn.services.ledger import rows
+from unlearn.services.ledger.chain import rows
 
 WHO = DeletionRequest(customers=(NAME.format(4), NAME.format(7)))
 LEARNERS = {"linear": ForecastLearner(), "other": ForecastLearner(l2=0.1)}

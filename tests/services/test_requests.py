@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+import unlearn.services.ledger.database as database
 from tests.proofs import proof_count
 from tests.services.small import LOADS, Raw, apart, in_use, made, raw, refitted, require_whole, state
 from unlearn.errors import InputError
@@ -19,7 +20,6 @@ from unlearn.services import (
     ForecastLearner,
     ModelRegistry,
     TuneOptions,
-    database,
     forget,
     forget_all,
     restore,
@@ -37,7 +37,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr("unlearn.services.data.load_case", functools.cache(load_case))
     monkeypatch.setattr("importlib.metadata.version", lambda package: "1")
-    monkeypatch.setattr("unlearn.services.forecasting._SIMULATED", 3)
+    monkeypatch.setattr("unlearn.services.learners.forecasting._SIMULATED", 3)
     pragmas = [own.replace("EXTRA", "OFF") for own in database._PRAGMAS]
     monkeypatch.setattr(database, "_PRAGMAS", pragmas)
 

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
         Outcome,
         Route,
     )
-    from unlearn.services.certificate import Verification, verify_certificate
-    from unlearn.services.certified import CertifiedLearner
-    from unlearn.services.certifying import certify
+    from unlearn.services.certificates.certificate import Verification, verify_certificate
+    from unlearn.services.certificates.certifying import certify
+    from unlearn.services.certificates.verifying import verify, verify_ledger
     from unlearn.services.data import KeptData
     from unlearn.services.deletion import DeletionRequest
-    from unlearn.services.forecasting import ForecastLearner, TuneOptions
     from unlearn.services.keys import RegistryKey
+    from unlearn.services.learners.certified import CertifiedLearner
+    from unlearn.services.learners.forecasting import ForecastLearner, TuneOptions
+    from unlearn.services.learners.retrained import DetectorLearner, GeneratorLearner
     from unlearn.services.registry import ModelRegistry, create_registry, open_registry
     from unlearn.services.report import overview
     from unlearn.services.requests import Applied, Plan, forget, forget_all, plan, restore
-    from unlearn.services.retrained import DetectorLearner, GeneratorLearner
-    from unlearn.services.verifying import verify, verify_ledger
 else:
     __getattr__, __dir__ = lazily(__name__)
 

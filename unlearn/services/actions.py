@@ -248,7 +248,7 @@ def _applied(done: Applied) -> list[str]:
 
 def certify(asked: Namespace) -> Told:
     """Write the certificate of a request."""
-    from unlearn.services.certifying import certify as certified
+    from unlearn.services.certificates.certifying import certify as certified
 
     out = asked.out or Path("certificates") / asked.request
     folder = certified(_opened(asked), asked.request, out)
@@ -264,7 +264,7 @@ def certify(asked: Namespace) -> Told:
 
 def verify(asked: Namespace) -> Told:
     """Check a certificate or the ledger."""
-    from unlearn.services import verifying
+    import unlearn.services.certificates.verifying as verifying
 
     if asked.customer and asked.certificate is None:
         raise InputError(

@@ -19,9 +19,9 @@ from unlearn.errors import DataError, UnlearnError
 from unlearn.records import provenance
 from unlearn.services.asked import Part, enter, overtaken
 from unlearn.services.base import CUSTOMERS, EXACT, GUARANTEES, LOADS, Change, Measured, Outcome, Route
-from unlearn.services.canonical import canonical
 from unlearn.services.data import KeptData, save_data
 from unlearn.services.deletion import DeletionRequest
+from unlearn.services.ledger.canonical import canonical
 from unlearn.services.registry import ModelRegistry
 from unlearn.services.tables import APPLIED, CURRENT, OVERTAKEN, RETAINED, Artefact, Kept
 

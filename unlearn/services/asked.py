@@ -10,9 +10,9 @@ import unlearn.services.tables as tables
 from unlearn.data.hours import hour_ranges
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError, InputError
-from unlearn.services.canonical import canonical
 from unlearn.services.data import KeptData
 from unlearn.services.deletion import DeletionRequest, holds
+from unlearn.services.ledger.canonical import canonical
 from unlearn.services.registry import ModelRegistry
 from unlearn.services.tables import APPLIED, CURRENT, DATA, OVERTAKEN, PLANNED, RESTORED, Artefact, Kept
 

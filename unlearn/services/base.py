@@ -225,9 +225,9 @@ class Learner(Protocol):
 LEARNERS: Registry[type[Learner]] = Registry(
     "kind of model",
     {
-        "forecaster": "unlearn.services.forecasting:ForecastLearner",
-        "generator": "unlearn.services.retrained:GeneratorLearner",
-        "detector": "unlearn.services.retrained:DetectorLearner",
-        "certified": "unlearn.services.certified:CertifiedLearner",
+        "forecaster": "unlearn.services.learners.forecasting:ForecastLearner",
+        "generator": "unlearn.services.learners.retrained:GeneratorLearner",
+        "detector": "unlearn.services.learners.retrained:DetectorLearner",
+        "certified": "unlearn.services.learners.certified:CertifiedLearner",
     },
 )

@@ -22,16 +22,16 @@ from typing import Any
 
 from filelock import FileLock
 
-import unlearn.services.anchor as anchor
-import unlearn.services.database as database
-import unlearn.services.ledger as ledger
+import unlearn.services.ledger.anchor as anchor
+import unlearn.services.ledger.chain as ledger
+import unlearn.services.ledger.database as database
 import unlearn.services.tables as tables
 from unlearn.checks import require_not_negative
 from unlearn.errors import DataError, InputError, UnlearnError
 from unlearn.services.base import Learner
 from unlearn.services.data import KeptData, load_data, save_data
 from unlearn.services.keys import RegistryKey
-from unlearn.services.signing import Signer, write_public_key
+from unlearn.services.ledger.signing import Signer, write_public_key
 from unlearn.services.tables import CURRENT, DATA, DESTROYED, FORMAT, RETAINED, Artefact
 from unlearn.services.vault import Sealed, Vault, overwrite
 from unlearn.store.files import in_words

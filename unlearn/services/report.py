@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 import unlearn.services.tables as tables
-from unlearn.services.ledger import rows
+from unlearn.services.ledger.chain import rows
 from unlearn.services.registry import ModelRegistry
 from unlearn.services.tables import APPLIED, CURRENT, DATA, DESTROYED, PLANNED, RETAINED
 from unlearn.store.files import write

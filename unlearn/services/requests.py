@@ -103,7 +103,7 @@ class Applied:
 
     Attributes:
         id: of the request.
-        evidence: all that was measured; see `unlearn.services.certificate`.
+        evidence: all that was measured; see `unlearn.services.certificates.certificate`.
         again: whether it had been applied before, and nothing was done now.
     """
 

@@ -23,10 +23,10 @@ from unlearn.households import hourly_meters, load_households, simulate_househol
 from unlearn.households.assignment import customer_loads
 from unlearn.households.meters import Meters
 from unlearn.services.base import Learner
-from unlearn.services.certified import CertifiedLearner
 from unlearn.services.data import KeptData
-from unlearn.services.forecasting import ForecastLearner, TuneOptions
-from unlearn.services.retrained import DetectorLearner, GeneratorLearner
+from unlearn.services.learners.certified import CertifiedLearner
+from unlearn.services.learners.forecasting import ForecastLearner, TuneOptions
+from unlearn.services.learners.retrained import DetectorLearner, GeneratorLearner
 from unlearn.store.files import write
 
 #: Customers of a load where nothing says how many loads there are.

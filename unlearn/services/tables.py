@@ -11,7 +11,7 @@ from typing import Any
 from unlearn.checks import short_repr
 from unlearn.errors import InputError
 from unlearn.services.base import LEARNERS, Learner
-from unlearn.services.canonical import canonical
+from unlearn.services.ledger.canonical import canonical
 
 #: Version of the layout.
 FORMAT = 1

@@ -1,0 +1,1 @@
+"""Certificates of deletion: what they must say, how they are written, read and verified."""

@@ -1,0 +1,1 @@
+"""Signed rows that can be added and never changed, with their encoding, their keys, their database and its head."""
