@@ -12,6 +12,7 @@ from tests.pages import assert_self_contained, read_page
 from unlearn.studies.customers import CustomersOptions
 
 
+@pytest.mark.slow
 def test_it_says_what_it_costs_who_pays_and_what_data_is_worth(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     quick = ["grid=ieee9", "customers.seeds=[0]", "customers.forecasters=[linear,cnn,cnn_of_others]"]
     quick += ["customers.choices=[random]", "customers.cases=[leaves,class_mean]", "customers.shares=[0.05]"]

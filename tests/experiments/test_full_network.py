@@ -34,6 +34,7 @@ def job(*overrides: str) -> Job:
     return composed("full_network", *smaller("full_network"), *TINY, *overrides)
 
 
+@pytest.mark.slow
 def test_the_study_runs_goes_on_where_it_stopped_and_tells_what_it_found(run: Runner) -> None:
     folder = run("full_network", *TINY)
     records = records_of(folder)

@@ -29,6 +29,7 @@ QUICK = [
 ]
 
 
+@pytest.mark.slow
 def test_attack_runs_goes_on_where_it_stopped_and_says_who_can_tell(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_feeder_writes_its_documented_files(run: Runner) -> None:
     assert "data:image/png;base64," in (folder / "feeder_page" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,6 +66,7 @@ def test_the_core_is_drawn_anew_for_each_seed_of_a_network() -> None:
     assert drawn == {("linear", 4, 0), ("linear", 6, 0), ("cnn", 5, 5), ("mixer", 5, 5)}
 
 
+@pytest.mark.slow
 def test_a_run_measures_every_part_and_goes_on_where_it_stopped(
     run: Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:

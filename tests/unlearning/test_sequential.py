@@ -68,6 +68,7 @@ def small():
     return data, unlearn.fit_linear(data)
 
 
+@pytest.mark.slow
 def test_a_thousand_removals_in_a_row_equal_one_refit(small):
     data, model = small
     order = np.random.default_rng(0).permutation(len(model.weights))[:1500]

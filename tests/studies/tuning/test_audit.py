@@ -58,6 +58,7 @@ def of(records: pd.DataFrame, metric: str, **wanted: object) -> pd.DataFrame:
     return chosen
 
 
+@pytest.mark.slow
 def test_tunings_give_nothing_away(records: pd.DataFrame) -> None:
     for method in TUNINGS:
         assert (of(records, "bits_differ", method=method)["value"] == 0).all(), method
