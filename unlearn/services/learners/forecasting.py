@@ -33,7 +33,7 @@ from unlearn.households.customers import CustomerLoads
 from unlearn.services.base import CUSTOMERS, EXACT, LOADS, Change, Foreseen, Learner, Measured, Outcome, Route
 from unlearn.services.evidence.audit import Audit, audit
 from unlearn.services.evidence.constants import constants
-from unlearn.services.evidence.numbers import distance_to_refit, effects, residual_gradient
+from unlearn.services.evidence.numbers import distance_to_refit, effects, residual_gradient, sums_gap
 from unlearn.services.learners.touched import touched_rows, unlearnt
 from unlearn.unlearning import Tuning, forget, forget_customers, relative_distance, tune, withdraw_loads
 from unlearn.unlearning.result import INCOMPLETE
@@ -259,9 +259,11 @@ class ForecastLearner(Learner):
 
     def recompute(self, model: Forecaster, dataset: LoadDataset, left_out: BoolArray) -> Mapping[str, float]:
         """See `Learner.recompute`."""
+        gap = sums_gap(model, dataset)
         return {
             "residual gradient": residual_gradient(model, dataset),
             "distance to a refit": distance_to_refit(model, dataset),
+            **({} if gap is None else {"distance of kept sums": gap}),
         }
 
 
