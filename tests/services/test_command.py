@@ -159,6 +159,8 @@ def test_json_stands_alone_on_stdout(call: Call, here: Path) -> None:
         (("restore", "R-7"), "expected the id of a request such as R-000001, got 'R-7'"),
         (("verify", "nofolder"), "expected the folder of a certificate"),
         (("verify", "--customer", "SIM000007"), "expected the folder of a certificate with --customer, got none."),
+        (("verify", "--retrain"), "retrain: expected a certificate and the registry with its key"),
+        (("forget", "--customer", "SIM000007", "--case", "stays"), "case: expected one of leaves, objects; got"),
         (("verify", "certificates/R-000001", "--registry", "nowhere"), "proves nothing by the key that it carries"),
         (("report", "--registry", "nowhere"), "expected a registry, got no registry.db in it. Name its folder"),
         (("report", "--key", "meters.csv"), "expected the key of a registry, got another file."),

@@ -149,7 +149,7 @@ def _asked_for(asked: Namespace) -> DeletionRequest:
         tuple(asked.customer),
         tuple(asked.load),
         tuple(hours),
-        asked.case,
+        asked.case or DeletionRequest.case,
         asked.replacement,
     )
 
@@ -273,6 +273,11 @@ def verify(asked: Namespace) -> Told:
         )
     whole = asked.registry.is_dir() and _key(asked).is_file() and asked.public_key is None
     registry = _opened(asked) if whole or asked.certificate is None or asked.customer else None
+    if asked.retrain and (registry is None or asked.certificate is None):
+        raise InputError(
+            "retrain: expected a certificate and the registry with its key, whose data models are trained on again; "
+            "got no certificate, or a public key alone. Name both, or leave --retrain out."
+        )
     if asked.certificate is None:
         assert registry is not None
         found = verifying.verify_ledger(registry)

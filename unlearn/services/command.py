@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unlearn.errors import UnlearnError
-from unlearn.households.customers import CASES, REPLACEMENTS
 
 #: Exit codes.
 DONE, REFUSED, NOT_VERIFIED, NOT_COMPLETE = 0, 2, 3, 4
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(asked, {"error": str(error)}, [f"error: {error}"], sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        print("interrupted; what was not finished is as it was before", file=sys.stderr)  # noqa: T201
+        sys.stderr.write("interrupted; what was not finished is as it was before\n")
         return 130
     _tell(asked, told.values, told.lines, sys.stdout)
     return told.code
@@ -60,7 +59,7 @@ def _tell(asked: argparse.Namespace, values: dict[str, Any], lines: Sequence[str
     if asked.json:
         lines = [json.dumps(values, indent=2, sort_keys=True)]
         stream = sys.stdout
-    print("\n".join(lines), file=stream)
+    stream.write("\n".join(lines) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,8 +153,9 @@ def _subject(own: argparse.ArgumentParser) -> None:
                      "such as 2013-03-01 2013-04-01, the end excluded; may be given again")  # fmt: skip
     own.add_argument("--flagged", type=Path, metavar="CSV", help="hours to forget: the column timestamp; where it has "
                      "a column flagged, the rows in which that is true")  # fmt: skip
-    own.add_argument("--case", choices=CASES, default=CASES[0], help="whether customers leave the grid, or only object "
-                     "to the use of their data")  # fmt: skip
-    own.add_argument("--replacement", choices=[name for name in REPLACEMENTS if name], help="with --case "
-                     "objects: what fills the gap, the mean of the customer's class or the rest of the load scaled up; "
-                     "default: nothing")  # fmt: skip
+    # Which there are, the request says: importing it would slow every call of help.
+    own.add_argument("--case", metavar="CASE", help="of customers: leaves, the default, where they leave "
+                     "the grid; or objects, where they stay and object to the use of their data")  # fmt: skip
+    own.add_argument("--replacement", metavar="HOW", help="with --case objects: what fills the gap, class_mean (the "
+                     "mean of the customer's class) or rescale (the rest of the load scaled up); default: "
+                     "nothing")  # fmt: skip

@@ -16,6 +16,7 @@ from unlearn.data.splits import Split
 from unlearn.grid import OperatingCost
 from unlearn.services.base import CERTIFIED, EXACT, HOURS, Change, Constant, Learner, Measured, Outcome, Route
 from unlearn.services.evidence.numbers import SPLITS, errors
+from unlearn.services.learners.touched import held_rows
 from unlearn.unlearning import CERTIFIED_LOSSES, CertifiedForecaster, fit_certified, load_certified, save_certified
 
 
@@ -161,9 +162,6 @@ def _units(model: CertifiedForecaster, after: LoadDataset) -> tuple[FloatArray, 
 
 def without_hours(dataset: LoadDataset, left_out: BoolArray) -> LoadDataset:
     """The data set whose training rows are those of which nothing is left out, nor in their lags."""
-    gone = np.flatnonzero(left_out.any(axis=1))
-    hours = {own for lag in dataset.lags for own in lag.hours}
-    held = np.unique(np.concatenate([gone, *(gone + own for own in hours)]))
-    split = dataset.split
+    held, split = held_rows(dataset, left_out), dataset.split
     kept = {name: np.setdiff1d(getattr(split, name), held) for name in ("train", "core", "sensitive")}
     return replace(dataset, split=Split(kept["train"], split.validation, split.test, kept["core"], kept["sensitive"]))

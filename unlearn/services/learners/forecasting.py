@@ -34,7 +34,7 @@ from unlearn.services.base import CUSTOMERS, EXACT, LOADS, Change, Foreseen, Lea
 from unlearn.services.evidence.audit import Audit, audit
 from unlearn.services.evidence.constants import constants
 from unlearn.services.evidence.numbers import distance_to_refit, effects, residual_gradient, sums_gap
-from unlearn.services.learners.touched import touched_rows, unlearnt
+from unlearn.services.learners.touched import held_rows, touched_rows, unlearnt
 from unlearn.unlearning import Tuning, forget, forget_customers, relative_distance, tune, withdraw_loads
 from unlearn.unlearning.result import INCOMPLETE
 from unlearn.unlearning.tuning.apply import apply
@@ -118,10 +118,8 @@ class ForecastLearner(Learner):
             model = fit_network(dataset, self.architecture, self.training, self.seed, self.l2, extractor_from=source)
         else:
             spec = network_named(self.architecture)(self.l2, self.training)
-            gone = np.flatnonzero(marks.any(axis=1))
-            hours = {own for lag in dataset.lags for own in lag.hours}
-            held = np.unique(np.concatenate([gone, *(gone + own for own in hours)]))
-            model = fit_extractor_and_head(spec, dataset, self.seed, np.setdiff1d(dataset.split.core, held))
+            core = np.setdiff1d(dataset.split.core, held_rows(dataset, marks))
+            model = fit_extractor_and_head(spec, dataset, self.seed, core)
         return without_measurements(model, dataset, marks)
 
     def save(self, model: Forecaster, folder: Path) -> None:

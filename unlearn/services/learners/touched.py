@@ -70,6 +70,11 @@ def holders(dataset: LoadDataset, measurements: BoolArray) -> BoolArray:
     return found
 
 
+def held_rows(dataset: LoadDataset, marks: BoolArray) -> IntArray:
+    """Rows of which some measurement is marked, shape (N, B), or has a marked one among its lags."""
+    return np.flatnonzero(marks.any(axis=1) | holders(dataset, marks))
+
+
 def unlearnt(model: Forecaster, dataset: LoadDataset, marks: BoolArray) -> Tensor:
     """Measurements of the head's rows that are not learnt, shape (n, B): those marked, and rows that hold them as lags.
 
