@@ -70,8 +70,7 @@ def died(folder: Path, name: str, last: int | None, seconds: float | None = None
     assert here.recv() == "begins"
     if seconds is not None:
         process.join(seconds)
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
+        process.kill()  # SIGKILL; nothing if it has just ended
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
     found = here.recv() if process.exitcode == 0 else None
