@@ -15,7 +15,7 @@ LAYERS = [
     {"households", "criteria"},
     {"forecasters"},
     {"influence"},
-    {"unlearning", "generators", "detectors", "attacks"},
+    {"unlearning", "generators", "detectors", "attacks", "privacy"},
     {"studies"},
     {"services"},
 ]

@@ -1,0 +1,1 @@
+"""Differentially private statistics of meters: queries, mechanisms, budgets, what answers are worth."""
