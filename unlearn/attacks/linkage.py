@@ -303,7 +303,9 @@ class _Owned:
         self.owner = who[:, None] if who.ndim == 1 else who
         require_shape("owner", self.owner, (n_records, None))
         if not np.issubdtype(who.dtype, np.integer) or who.min(initial=-1) < -1:
-            raise InputError(f"owner: expected positions of targets as whole numbers, or -1 for nobody, got {who.dtype}.")
+            raise InputError(
+                f"owner: expected positions of targets as whole numbers, or -1 for nobody, got {who.dtype}."
+            )
         # Owners beyond the targets are persons too; they are not attacked.
         self.weight = np.maximum((self.owner >= 0).sum(axis=1), 1)
         self.n_targets = n_targets

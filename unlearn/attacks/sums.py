@@ -38,10 +38,11 @@ def sum_scores(
 ) -> FloatArray:
     """Score how much a published total speaks for a target being part of it; higher means "in".
 
-    The attacker expects of a household what he knows of other ones: in each step their mean μ and variance σ², and the
-    directions in which households differ as a whole, such as high and low ones, which are left out. "likelihood_ratio"
-    compares the residual of the total, S − m μ, under N(x − μ, (m − 1) σ²) and under N(0, m σ²); "correlation" is that
-    of the residual with x − μ, both in standard deviations.
+    The attacker expects of a household what he knows of other ones: their mean μ in each step, and their covariance Σ,
+    so that what many have in common, such as high energy as a whole, counts little. "likelihood_ratio" compares the
+    residual of the total, S − m μ, under N(x − μ, (m − 1) Σ) and under N(0, m Σ); it is the better one for many
+    households. "correlation" is that of the residual with x − μ, both whitened by Σ; it is the better one for few, of
+    whom a single unusual one spoils the likelihood.
 
     Args:
         total: published totals in kWh, one for each trial, shape (K, T).
@@ -59,7 +60,8 @@ def sum_scores(
     score = STATISTICS[require_choice("statistic", statistic, STATISTICS)]
     m = require_count("n_households", n_households)
     sums, own, others = (
-        as_floats(name, value, ndim=2) for name, value in (("total", total), ("target", target), ("reference", reference))
+        as_floats(name, value, ndim=2)
+        for name, value in (("total", total), ("target", target), ("reference", reference))
     )
     require_shape("target", own, sums.shape)
     require_shape("reference", others, (None, sums.shape[1]))
@@ -69,9 +71,8 @@ def sum_scores(
         require_finite(name, side)
     mean = others.mean(axis=0)
     spread = np.sqrt(others.var(axis=0, ddof=1) + _RESOLUTION_KWH**2)
-    common = _common_directions((others - mean) / spread)
-    residual, deviation = ((side - times * mean) / spread for side, times in ((sums, m), (own, 1)))
-    return score(_without(residual, common), _without(deviation, common), m)
+    whitened = _Whitening((others - mean) / spread)
+    return score(whitened((sums - m * mean) / spread), whitened((own - mean) / spread), m)
 
 
 def _likelihood_ratio(residual: FloatArray, deviation: FloatArray, m: int) -> FloatArray:
@@ -87,24 +88,28 @@ def _correlation(residual: FloatArray, deviation: FloatArray, m: int) -> FloatAr
     return (residual * deviation).sum(axis=1) / np.where(norm > 0, norm, 1.0)
 
 
-#: How totals are scored, of residuals and deviations in standard deviations, shape (K, T) each, and m.
+#: How totals are scored, of whitened residuals and deviations, shape (K, T) each, and m.
 STATISTICS: Mapping[str, Callable[[FloatArray, FloatArray, int], FloatArray]] = MappingProxyType(
     {"likelihood_ratio": _likelihood_ratio, "correlation": _correlation}
 )
 
-#: Directions in which households differ as a whole, at most, and reference households that each needs.
-_DIRECTIONS, _PER_DIRECTION = 5, 10
+#: What is added to the variance of every direction, as a share of a step's: those that few households show are unsure.
+_SHRINKAGE = 0.3
 
 
-def _common_directions(reference: FloatArray) -> FloatArray:
-    """Directions of the largest spread among reference households, orthonormal, shape (T, k)."""
-    k = min(_DIRECTIONS, len(reference) // _PER_DIRECTION, reference.shape[1] - 1)
-    _, vectors = np.linalg.eigh(reference @ reference.T)
-    return np.linalg.qr(reference.T @ vectors[:, len(reference) - k :])[0]
+class _Whitening:
+    """(Σ + λ)^(−1/2) for the covariance Σ of reference households, whose rank is their number at most."""
 
+    def __init__(self, reference: FloatArray) -> None:
+        # Of the R x R matrix, since there are more steps than households as a rule.
+        variance, vectors = np.linalg.eigh(reference @ reference.T / (len(reference) - 1))
+        kept = variance > 1e-9 * variance[-1]
+        variance, vectors = variance[kept], vectors[:, kept]
+        self.directions = reference.T @ vectors / np.sqrt(variance * (len(reference) - 1))
+        self.removed = 1 - np.sqrt(_SHRINKAGE / (_SHRINKAGE + variance))
 
-def _without(rows: FloatArray, directions: FloatArray) -> FloatArray:
-    return rows - (rows @ directions) @ directions.T
+    def __call__(self, rows: FloatArray) -> FloatArray:
+        return (rows - (rows @ self.directions * self.removed) @ self.directions.T) / np.sqrt(_SHRINKAGE)
 
 
 @dataclass(frozen=True)
