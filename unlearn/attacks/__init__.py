@@ -27,6 +27,9 @@ if TYPE_CHECKING:
         require_attacks,
         require_enough_records,
     )
+    from unlearn.attacks.inference import inference_risk
+    from unlearn.attacks.linkability import linkability_risk
+    from unlearn.attacks.linkage import Linkage, Ranking, link_by_distance, link_by_match
     from unlearn.attacks.membership import (
         Density,
         Discriminator,
@@ -47,8 +50,13 @@ if TYPE_CHECKING:
         make_outliers,
         most_similar,
     )
+    from unlearn.attacks.published import PublishedSeries, known_readings
     from unlearn.attacks.reconstruction import Closeness, closeness_test, compromised_shares, relative_radius, share_of
+    from unlearn.attacks.relinking import Relinking, relink, usage_features
+    from unlearn.attacks.risk import Risk, exact_rate, measure_risk, wilson_rate
     from unlearn.attacks.shadow import fit_heads, likelihood_ratio_scores, loss_scores, random_subsets, residuals_of
+    from unlearn.attacks.singling_out import singling_out_risk
+    from unlearn.attacks.sums import SumOptions, attack_sums, sum_scores
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -71,6 +79,15 @@ __all__ = [
     # attributes
     "CLASSIFIERS", "BoostedTrees", "Classifier", "Guesses", "NearestProfile", "Trial", "accuracy_of", "gain_of",
     "infer_attribute", "leak_of", "majority_guesses", "make_classifier",
+    # who fits a few known readings
+    "Linkage", "PublishedSeries", "Ranking", "known_readings", "link_by_distance", "link_by_match",
+    # the same households in releases of other times
+    "Relinking", "relink", "usage_features",
+    # membership in published sums
+    "SumOptions", "attack_sums", "sum_scores",
+    # a release's own risk: attacks on originals against attacks on controls
+    "Risk", "exact_rate", "inference_risk", "linkability_risk", "measure_risk",
+    "singling_out_risk", "wilson_rate",
     # neighbours
     "Nearest", "nearest_records",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ them must add up to it (Sweeney 2002, "k-anonymity"; de Montjoye et al. 2013, "U
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,67 +15,12 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from unlearn.attacks.outcome import LEVEL, N_BOOTSTRAP, Estimate, bootstrap_weights
+from unlearn.attacks.published import Knowledge, Owners, PublishedSeries, blocks, require_same_records
 from unlearn.attacks.risk import exact_rate
-from unlearn.checks import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    as_floats,
-    require_choice,
-    require_count,
-    require_finite,
-    require_not_negative,
-    require_shape,
-)
-from unlearn.errors import InputError
-
-#: What a released value says of the readings in its step.
-KINDS = ("sum", "min", "max", "group_sum")
-
-#: Entries of a block of comparisons, which bounds memory.
-_BLOCK = 4_000_000
+from unlearn.checks import BoolArray, FloatArray, IntArray, require_count
 
 #: kWh, and share of a value: differences below it are roundings of sums in single precision.
 _SLACK = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class PublishedSeries:
-    """Released records, as arrays.
-
-    Attributes:
-        values: in kWh, NaN where suppressed, shape (R, T').
-        step_of: the released step that each original step falls into, -1 for none, shape (T,).
-        kind: what a value is: "sum", the energy of the step; "min" or "max", its smallest or largest reading;
-            "group_sum", the energy of several households, of which one household's is at most all.
-        tolerance: kWh by which a value may differ from the truth, such as half of the width that it is rounded to.
-    """
-
-    values: FloatArray
-    step_of: IntArray
-    kind: str = "sum"
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        values, step_of = as_floats("release.values", self.values, ndim=2), np.asarray(self.step_of)
-        if step_of.ndim != 1 or not np.issubdtype(step_of.dtype, np.integer):
-            raise InputError(
-                f"release.step_of: expected a whole number for each original step, got {step_of.dtype} of shape "
-                f"{step_of.shape}."
-            )
-        if not values.size or (len(step_of) and not -1 <= step_of.min() <= step_of.max() < values.shape[1]):
-            raise InputError(
-                f"release.step_of: expected steps of the {values.shape[1]} that the release has, or -1, and at least "
-                f"one record; got {int(step_of.min(initial=-1))} to {int(step_of.max(initial=-1))}."
-            )
-        require_choice("release.kind", self.kind, KINDS)
-        require_not_negative("release.tolerance", self.tolerance)
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "step_of", step_of.astype(np.int64))
-
-    def readings_per_step(self) -> IntArray:
-        """Original steps in each released one, shape (T',)."""
-        return np.bincount(self.step_of[self.step_of >= 0], minlength=self.values.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,37 +84,6 @@ class Ranking:
         return found
 
 
-def known_readings(n_targets: int, n_steps: int, n: int, kind: str = "scattered", seed: int = 0) -> IntArray:
-    """Draw which steps an attacker knows of each target.
-
-    Args:
-        n_targets: households attacked, C.
-        n_steps: steps of their readings, T.
-        n: steps known of each.
-        kind: "scattered", any n steps; "consecutive", n in a row.
-        seed: of the draw.
-
-    Returns:
-        Steps in ascending order, shape (C, n).
-
-    Raises:
-        InputError: an unknown kind, or more known steps than there are.
-    """
-    for name, value in (("n_targets", n_targets), ("n_steps", n_steps), ("n", n)):
-        require_count(name, value)
-    require_choice("kind", kind, ("scattered", "consecutive"))
-    if n > n_steps:
-        raise InputError(f"n: expected at most the {n_steps} steps that there are, got {n}.")
-    random = np.random.default_rng(seed)
-    if kind == "consecutive":
-        return random.integers(n_steps - n + 1, size=(n_targets, 1)) + np.arange(n)
-    known = np.empty((n_targets, n), dtype=np.int64)
-    for block in _blocks(n_targets, n_steps):
-        order = random.random((len(known[block]), n_steps))
-        known[block] = np.sort(np.argpartition(order, n - 1, axis=1)[:, :n], axis=1)
-    return known
-
-
 def link_by_match(
     release: PublishedSeries | Sequence[PublishedSeries], owner: ArrayLike, kwh: ArrayLike, known: ArrayLike
 ) -> Linkage:
@@ -178,12 +92,13 @@ def link_by_match(
     A step whose readings are all known must agree with the released value up to its tolerance. One that is known in
     part only bounds it: energy and maximum from below, a minimum from above.
 
+    >>> from unlearn.attacks import known_readings
     >>> kwh = np.random.default_rng(0).gamma(1.0, 0.2, (50, 96))
     >>> known = known_readings(50, 96, 2)
-    >>> owner = np.arange(50)
-    >>> raw, daily = PublishedSeries(kwh, np.arange(96)), PublishedSeries(kwh.reshape(50, 2, 48).sum(2), np.arange(96) // 48)
-    >>> link_by_match(raw, owner, kwh, known).unique.mean(), link_by_match(daily, owner, kwh, known).unique.mean()
-    (np.float64(1.0), np.float64(0.0))
+    >>> raw = PublishedSeries(kwh, np.arange(96))
+    >>> daily = PublishedSeries(kwh.reshape(50, 2, 48).sum(axis=2), np.arange(96) // 48)
+    >>> [link_by_match(release, np.arange(50), kwh, known).unique.mean().item() for release in (raw, daily)]
+    [1.0, 0.0]
 
     Args:
         release: records; several where a record has several sorts of values, such as minimum and maximum.
@@ -195,11 +110,12 @@ def link_by_match(
     Raises:
         InputError: shapes that do not fit, unknown owners or steps, readings that are not finite.
     """
-    series, facts = _require_same_records(release), _Facts(kwh, known)
-    owned = _Owned(owner, len(series[0].values), len(facts.kwh))
+    facts = Knowledge(kwh, known)
+    series = require_same_records(release, facts.kwh.shape[1])
+    owned = Owners(owner, len(series[0].values), len(facts.kwh))
     matches = np.empty(len(facts.kwh), dtype=np.int64)
     included, chance = np.zeros(len(facts.kwh), dtype=bool), np.zeros(len(facts.kwh))
-    for block in tqdm(list(_blocks_of(series, facts)), desc="linkage", leave=False, delay=2):
+    for block in tqdm(_blocks_of(facts, owned), desc="linkage", leave=False, delay=2):
         fits = np.ones((len(facts.known[block]), len(owned.weight)), dtype=bool)
         for part in series:
             fits &= _fits(part, facts, block)
@@ -229,11 +145,12 @@ def link_by_distance(
     Raises:
         InputError: as in `link_by_match`.
     """
-    series, facts = _require_same_records(release), _Facts(kwh, known)
-    owned = _Owned(owner, len(series[0].values), len(facts.kwh))
+    facts = Knowledge(kwh, known)
+    series = require_same_records(release, facts.kwh.shape[1])
+    owned = Owners(owner, len(series[0].values), len(facts.kwh))
     persons = int(owned.weight.sum())
     nearer, tied = np.full(len(facts.kwh), persons), np.zeros(len(facts.kwh), dtype=np.int64)
-    for block in tqdm(list(_blocks_of(series, facts)), desc="distances", leave=False, delay=2):
+    for block in tqdm(_blocks_of(facts, owned), desc="distances", leave=False, delay=2):
         squared = np.zeros((len(facts.known[block]), len(owned.weight)))
         for part in series:
             squared += _squared_distances(part, owned.weight, facts, block)
@@ -258,68 +175,7 @@ def mean_over_targets(values: FloatArray, seed: int = 0) -> Estimate:
     return Estimate(value, float(min(low, value)), float(max(high, value)))
 
 
-class _Facts:
-    """Readings of targets, and which of them are known."""
-
-    def __init__(self, kwh: ArrayLike, known: ArrayLike) -> None:
-        self.kwh = as_floats("kwh", kwh, ndim=2)
-        steps = np.asarray(known)
-        require_shape("known", steps, (len(self.kwh), None))
-        if not steps.size or not np.issubdtype(steps.dtype, np.integer):
-            raise InputError(f"known: expected steps as whole numbers, at least one of each target, got {steps.dtype}.")
-        if steps.min() < 0 or steps.max() >= self.kwh.shape[1]:
-            raise InputError(f"known: expected steps from 0 to {self.kwh.shape[1] - 1}, got others.")
-        self.known = np.sort(steps, axis=1)
-        if (np.diff(self.known, axis=1) == 0).any():
-            raise InputError("known: expected each step of a target once, got repeated ones. Drop repeats.")
-        self.readings = np.take_along_axis(self.kwh, self.known, axis=1)
-        require_finite("known readings", self.readings)
-
-    def by_step(self, part: PublishedSeries, block: slice) -> tuple[IntArray, IntArray, FloatArray]:
-        """Of each known reading: the released step it is in, -1 for none; how many known ones are in it; what they make.
-
-        What they make is their sum, smallest or largest; shape (b, n) each.
-        """
-        step, reading = part.step_of[self.known[block]], self.readings[block]
-        width = part.values.shape[1] + 1
-        # Readings in no released step share a column of their own.
-        cell = (step + 1 + width * np.arange(len(step))[:, None]).ravel()
-        places, inverse = np.unique(cell, return_inverse=True)
-        count = np.bincount(inverse)
-        if part.kind in ("sum", "group_sum"):
-            made = np.bincount(inverse, reading.ravel())
-        else:
-            choose, start = (np.minimum, np.inf) if part.kind == "min" else (np.maximum, -np.inf)
-            made = np.full(len(places), start)
-            choose.at(made, inverse, reading.ravel())
-        return step, count[inverse].reshape(step.shape), made[inverse].reshape(step.shape)
-
-
-class _Owned:
-    """Whose records are whose."""
-
-    def __init__(self, owner: ArrayLike, n_records: int, n_targets: int) -> None:
-        who = np.asarray(owner)
-        self.owner = who[:, None] if who.ndim == 1 else who
-        require_shape("owner", self.owner, (n_records, None))
-        if not np.issubdtype(who.dtype, np.integer) or who.min(initial=-1) < -1:
-            raise InputError(
-                f"owner: expected positions of targets as whole numbers, or -1 for nobody, got {who.dtype}."
-            )
-        # Owners beyond the targets are persons too; they are not attacked.
-        self.weight = np.maximum((self.owner >= 0).sum(axis=1), 1)
-        self.n_targets = n_targets
-
-    def by(self, block: slice) -> BoolArray:
-        """Which records each target of a block owns, shape (b, R)."""
-        first, stop, _ = block.indices(self.n_targets)
-        found = np.zeros((stop - first, len(self.owner)), dtype=bool)
-        record, place = np.nonzero((self.owner >= first) & (self.owner < stop))
-        found[self.owner[record, place] - first, record] = True
-        return found
-
-
-def _fits(part: PublishedSeries, facts: _Facts, block: slice) -> BoolArray:
+def _fits(part: PublishedSeries, facts: Knowledge, block: slice) -> BoolArray:
     """Whether each record agrees with all that is known of each target, shape (b, R)."""
     step, count, made = facts.by_step(part, block)
     whole = (count == part.readings_per_step()[step]) & (part.kind != "group_sum")
@@ -338,15 +194,14 @@ def _fits(part: PublishedSeries, facts: _Facts, block: slice) -> BoolArray:
     return fits
 
 
-def _squared_distances(part: PublishedSeries, weight: IntArray, facts: _Facts, block: slice) -> FloatArray:
+def _squared_distances(part: PublishedSeries, weight: IntArray, facts: Knowledge, block: slice) -> FloatArray:
     """Squared distance of each record to what is known of each target, in standard deviations, shape (b, R)."""
     step, count, made = facts.by_step(part, block)
-    values = part.values
-    if part.kind == "group_sum":
-        values = values / weight[:, None]
+    values = part.values / weight[:, None] if part.kind == "group_sum" else part.values
     if part.kind in ("sum", "group_sum"):
         made = made * part.readings_per_step()[step] / count
-    deviation = np.sqrt(np.nanmean((values - np.nanmean(values, axis=0)) ** 2, axis=0))
+    n = np.maximum((~np.isnan(values)).sum(axis=0), 1)
+    deviation = np.sqrt(np.nansum((values - np.nansum(values, axis=0) / n) ** 2, axis=0) / n)
     deviation = np.where(deviation > 0, deviation, 1.0)
     squared = np.zeros((len(step), len(values)))
     for at, asked in zip(step.T, made.T, strict=True):
@@ -356,24 +211,5 @@ def _squared_distances(part: PublishedSeries, weight: IntArray, facts: _Facts, b
     return squared
 
 
-def _require_same_records(release: PublishedSeries | Sequence[PublishedSeries]) -> list[PublishedSeries]:
-    series = [release] if isinstance(release, PublishedSeries) else list(release)
-    sizes = {(len(part.values), len(part.step_of)) for part in series}
-    if len(sizes) != 1:
-        raise InputError(f"release: expected series of the same records and original steps, got {len(sizes)} sizes.")
-    return series
-
-
-def _blocks_of(series: Sequence[PublishedSeries], facts: _Facts) -> Iterator[slice]:
-    for part in series:
-        if len(part.step_of) != facts.kwh.shape[1]:
-            raise InputError(
-                f"kwh: expected the {len(part.step_of)} original steps that the release tells of, got "
-                f"{facts.kwh.shape[1]}."
-            )
-    return _blocks(len(facts.kwh), max(max(len(part.values) for part in series), facts.known.shape[1]))
-
-
-def _blocks(n: int, width: int) -> Iterator[slice]:
-    size = max(1, _BLOCK // width)
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _blocks_of(facts: Knowledge, owned: Owners) -> list[slice]:
+    return list(blocks(len(facts.kwh), max(len(owned.weight), facts.known.shape[1])))

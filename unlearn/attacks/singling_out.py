@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unlearn.attacks.gower import TableLike, Tables, as_tables
 from unlearn.attacks.risk import Risk, measure_risk
@@ -128,7 +129,7 @@ def _beta_of(values: IntArray, times: IntArray, n: int) -> tuple[float, float]:
     return float(np.exp(found[0])), float(np.exp(found[1]))
 
 
-def _single(a: FloatArray, b: FloatArray, n: int) -> FloatArray:
+def _single(a: NDArray[np.floating], b: NDArray[np.floating], n: int) -> FloatArray:
     """Chance of exactly one of n under beta-distributed weights."""
     from scipy.special import betaln
 
@@ -161,7 +162,7 @@ class _Predicates:
         found = np.empty(len(self.low), dtype=np.int64)
         size = max(1, _BLOCK // len(table))
         for start in range(0, len(found), size):
-            part = self.take(slice(start, start + size))  # type: ignore[arg-type]
+            part = self.take(np.arange(start, min(start + size, len(found))))
             fulfilled = np.ones((len(part.low), len(table)), dtype=bool)
             for column, low, high, missing in zip(part.column.T, part.low.T, part.high.T, part.missing.T, strict=True):
                 value = table.T[column]
