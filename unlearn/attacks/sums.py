@@ -166,17 +166,18 @@ def attack_sums(kwh: ArrayLike, n_households: int, options: SumOptions | None = 
             f"{m} and a target, got {max(len(pool), 0)}. Bring more households, or lower n_households or reference."
         )
     reference, attacked = readings[known], readings[pool]
-    target = random.integers(len(pool), size=(2, options.n_trials))
+    # The same targets in totals and not: what a target's own size does to scores is alike on both sides.
+    target = random.integers(len(pool), size=options.n_trials)
     scores = []
-    for own, inside in zip(target, (options.takes_part, False), strict=True):
+    for inside in (options.takes_part, False):
         parts = []
-        for start in range(0, len(own), size := max(1, _BLOCK // max(len(pool), readings.shape[1]))):
-            some = own[start : start + size]
+        for start in range(0, len(target), size := max(1, _BLOCK // max(len(pool), readings.shape[1]))):
+            some = target[start : start + size]
             total = _members(some, len(pool), m, inside, random) @ attacked
             parts.append(sum_scores(total, m, attacked[some], reference, options.statistic))
         scores.append(np.concatenate(parts))
     # Of a target there are several trials, which resemble each other.
-    return measure_attack(*scores, unit="household", member_group=target[0], other_group=target[1], seed=seed)
+    return measure_attack(*scores, unit="household", member_group=target, other_group=target, seed=seed)
 
 
 def _members(target: IntArray, n: int, m: int, inside: bool, random: np.random.Generator) -> FloatArray:
