@@ -6,6 +6,9 @@ three times: with the release on records that it was made from, with the release
 without it ("baseline"). Risk is what the first has above the second, as a share of what is left to win (Giomi et al.
 2023, "A unified framework for quantifying privacy risk in synthetic data", Proceedings on Privacy Enhancing
 Technologies 2023(2)).
+
+Intervals are over attacks, with the three tables as they are. Attacks of one table resemble each other, predicates that
+single out most of all, so that other tables of the same people differ by more than an interval says.
 """
 
 from __future__ import annotations
