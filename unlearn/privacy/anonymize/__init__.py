@@ -19,14 +19,9 @@ if TYPE_CHECKING:
     )
     from unlearn.privacy.anonymize.hierarchies import Hierarchy, Intervals, Names
     from unlearn.privacy.anonymize.identities import IdentityKey, IdentityMap
+    from unlearn.privacy.anonymize.meters import Pseudonymised, pseudonymised, pseudonymised_by_period
     from unlearn.privacy.anonymize.microaggregation import Microaggregated, crowd_sizes, microaggregated
-    from unlearn.privacy.anonymize.pseudonyms import (
-        Pseudonymised,
-        PseudonymKeys,
-        pseudonymised,
-        pseudonymised_by_period,
-        pseudonyms_of,
-    )
+    from unlearn.privacy.anonymize.pseudonyms import PseudonymKeys, pseudonyms_of
 else:
     __getattr__, __dir__ = lazily(__name__)
 

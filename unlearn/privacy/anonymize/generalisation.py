@@ -222,7 +222,7 @@ def _check(
     if empty := [own for own in columns if table[own].isna().any()]:
         raise InputError(f"table: expected a value in each row, got missing ones in {', '.join(empty)}. Fill them.")
     if len(table) < k:
-        raise InputError(f"k: expected at most the number of rows, {len(table)}, got {k}. Lower it.")
+        raise InputError(f"k: expected at most the number of rows, got {k}, which is above it. Lower it.")
     nodes = math.prod(own.depth for own in hierarchies.values())
     if nodes > MOST_NODES:
         raise InputError(

@@ -58,6 +58,8 @@ class Names:
 
     def __post_init__(self) -> None:
         lengths = {len(own) for own in self.coarser.values()}
+        if any(not isinstance(own, str) for own in self.coarser):
+            raise InputError("coarser: expected names as text, got others. Write True and 7 as 'True' and '7'.")
         if len(lengths) != 1 or any(isinstance(own, str) for own in self.coarser.values()):
             raise InputError(
                 "coarser: expected as many coarser labels for each name, in a tuple, got "
@@ -90,8 +92,7 @@ class Names:
         found = pd.Index(self._table()[0]).get_indexer(pd.Index(values.astype(str)))
         if (found < 0).any():
             raise InputError(
-                f"{name}: expected names of its hierarchy, which has {len(self.coarser)}, got {int((found < 0).sum())} "
-                "rows with others. Add them to the hierarchy."
+                f"{name}: expected names of its hierarchy, which has {len(self.coarser)}, got others as well. Add them."
             )
         return found
 

@@ -126,7 +126,13 @@ class IdentityMap:
         return tuple(self.customers[own] for own in asked)
 
     def save(self, path: str | Path, key: IdentityKey) -> Path:
-        """Write the map encrypted (AES-256-GCM; period and key are bound to it), mode 600, over what stood there."""
+        """Write the map to a new file of mode 600, encrypted (AES-256-GCM), bound to its period.
+
+        Raises:
+            InputError: there is a file of that name; a map is never replaced.
+        """
+        if os.path.lexists(path):
+            raise InputError(f"{path}: expected a name that is free for a new map, got a file. Choose another name.")
         period, nonce = self.period.encode(), os.urandom(_NONCE)
         head = _MAP_MARK + len(period).to_bytes(2, "big") + period + key.fingerprint
         plain = json.dumps(dict(self.customers)).encode()
@@ -188,11 +194,13 @@ def checked_period(period: str) -> str:
     """The name of a period.
 
     Raises:
-        InputError: no text, a blank one, or one above 100 characters.
+        InputError: no text, a blank one, one above 100 characters, or with some that cannot be printed.
     """
-    if not isinstance(period, str) or not period.strip() or len(period) > _LONGEST:
+    if not isinstance(period, str) or not 0 < len(period.strip()) <= len(period) <= _LONGEST:
         got = f"{len(period)} characters" if isinstance(period, str) else type(period).__name__
         raise InputError(f"period: expected a name of 1 to {_LONGEST} characters, such as 2013-01; got {got}.")
+    if not period.isprintable():
+        raise InputError("period: expected a name of letters that can be printed, such as 2013-01; got others.")
     return period
 
 

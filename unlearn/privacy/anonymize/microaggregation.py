@@ -61,7 +61,7 @@ def microaggregated(profiles: ArrayLike, k: int) -> Microaggregated:
     curves = as_floats("profiles", profiles, ndim=2)
     require_finite("profiles", curves)
     if len(curves) < require_count("k", k):
-        raise InputError(f"k: expected at most the number of curves, {len(curves)}, got {k}. Lower it.")
+        raise InputError(f"k: expected at most the number of curves, got {k}, which is above it. Lower it.")
     # Around their mean, so that products lose no digits that differences need.
     centred = curves - curves.mean(axis=0)
     group = np.arange(len(curves)) if k == 1 else _mdav(centred, int(k))

@@ -1,4 +1,4 @@
-"""Pseudonyms of customers: keyed hashes, under a key of its own for each period, and meters that carry them.
+"""Pseudonyms of customers: keyed hashes, under a key of its own for each period.
 
 A pseudonym is HMAC-SHA-256 of the customer's name under the key of the period, cut to 128 bits. Names are few, so a
 plain hash of one is found by trying all; without the key nobody can try. Keys of different periods are drawn apart from
@@ -16,21 +16,12 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import singledispatch
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from unlearn.checks import IntArray, require_choice, short_repr
 from unlearn.errors import DataError, InputError
-from unlearn.households.by_household import HouseholdProfiles
-from unlearn.households.io.meters import save_meters
-from unlearn.households.meters import InMemory, Meters
-from unlearn.privacy.anonymize.identities import IdentityMap, as_names, checked_period
+from unlearn.privacy.anonymize.identities import as_names, checked_period
 from unlearn.store import BLANK_SEAL, alone, read_verified, write
 from unlearn.store.files import in_words
 
@@ -38,8 +29,6 @@ _MARK = "unlearn pseudonym keys"
 _BYTES = 32
 #: Bits of a pseudonym, written as hexadecimal digits.
 PSEUDONYM_BITS = 128
-#: Calendar periods that a release can be cut into, and how pandas calls them.
-EVERY = {"W": "W-SUN", "MS": "M", "QS": "Q", "YS": "Y"}
 _MEND = "Bring it back from its copy; without it pseudonyms of its periods cannot be computed again."
 
 
@@ -156,7 +145,9 @@ class PseudonymKeys:
             what = "whose key was destroyed" if period in destroyed else "that has no key"
             raise InputError(f"period: expected one with a key, got {period}, {what}. Draw a new one: rotate(period).")
         key, digits = keys[period], PSEUDONYM_BITS // 4
-        return tuple(hmac.new(key, own.encode(), hashlib.sha256).hexdigest()[:digits] for own in names)
+        return tuple(
+            hmac.new(key, own.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:digits] for own in names
+        )
 
     def _read(self) -> tuple[dict[str, bytes], tuple[str, ...]]:
         return self._kept if self.path is None else _read(self.path)
@@ -222,148 +213,3 @@ def pseudonyms_of(customer_ids: Iterable[str], period: str, keys: PseudonymKeys)
         # Of a million customers, one chance in 10**26.
         raise InputError("customer_ids: two got the same pseudonym. Draw the key of another period: rotate(period).")
     return found
-
-
-@short_repr
-@dataclass(frozen=True, eq=False)
-class Pseudonymised:
-    """Meters under pseudonyms, and who they are.
-
-    Attributes:
-        period: whose key made the pseudonyms.
-        released: what may be given away further, customers in the order of their pseudonyms.
-        identities: who they are; to be kept apart from it, encrypted: `identities.save(path, key)`.
-    """
-
-    period: str
-    released: Meters | HouseholdProfiles
-    identities: IdentityMap
-
-
-def pseudonymised(
-    source: Meters | HouseholdProfiles, period: str, keys: PseudonymKeys, labels: Iterable[str] = ()
-) -> Pseudonymised:
-    """Put pseudonyms in the place of customers' names, and customers in the order of their pseudonyms.
-
-    What is released is in memory and holds the readings of `source` alone, not the hours or customers of the file that
-    those are a part of.
-
-    >>> from unlearn.households import simulate_households
-    >>> profiles = simulate_households(4, n_days=2)
-    >>> made = pseudonymised(profiles, "2013", PseudonymKeys.new(["2013"]))
-    >>> names = made.released.households["household_id"].tolist()
-    >>> names == sorted(names), sorted(made.identities.identify(names)) == sorted(profiles.households["household_id"])
-    (True, True)
-
-    Args:
-        source: meters or daily profiles.
-        period: name of the period, which has a key.
-        keys: of the periods.
-        labels: columns of `households` of profiles that stay, beside the segment. None stays that is not named, for
-            any may name the customer.
-
-    Raises:
-        InputError: a period without a key, or labels that are not there.
-    """
-    return _pseudonymised(source, checked_period(period), keys, tuple(labels))
-
-
-@singledispatch
-def _pseudonymised(source: object, period: str, keys: PseudonymKeys, labels: tuple[str, ...]) -> Pseudonymised:
-    raise InputError(f"source: expected Meters or HouseholdProfiles, got {type(source).__name__}.")
-
-
-@_pseudonymised.register
-def _(source: Meters, period: str, keys: PseudonymKeys, labels: tuple[str, ...]) -> Pseudonymised:
-    if labels:
-        raise InputError("labels: expected none with meters, whose one label is the segment. Leave them out.")
-    names = pseudonyms_of(source.customer_ids, period, keys)
-    order = np.argsort(np.array(names))
-    ordered = replace(
-        source,
-        customer_ids=tuple(names[i] for i in order),
-        first=source.first[order],
-        end=source.end[order],
-        segment=source.segment[order],
-        digests=tuple(source.digests[i] for i in order),
-        rows=np.arange(len(order)),
-        source=InMemory(source.series(order).astype(np.float32)),
-        offset=0,
-    )
-    return Pseudonymised(period, save_meters(ordered), IdentityMap.of(period, names, source.customer_ids))
-
-
-@_pseudonymised.register
-def _(source: HouseholdProfiles, period: str, keys: PseudonymKeys, labels: tuple[str, ...]) -> Pseudonymised:
-    columns = ["household_id", "segment", *labels]
-    if missing := sorted(set(columns) - set(source.households)):
-        raise InputError(f"labels: expected columns of the households, which have no {', '.join(missing)}.")
-    there = np.unique(source.household)
-    customers = tuple(source.households["household_id"].iloc[there])
-    names = np.array(pseudonyms_of(customers, period, keys), dtype=object)
-    order = np.argsort(names)
-    table = source.households.iloc[there[order]][columns].assign(household_id=names[order]).reset_index(drop=True)
-    who = _ranks(order)[np.searchsorted(there, source.household)]
-    rows = np.lexsort((source.date, who))
-    part = source.take(rows)
-    released = replace(part, household=who[rows], households=table, reading=None)
-    return Pseudonymised(period, released, IdentityMap.of(period, tuple(names), customers))
-
-
-def _ranks(order: IntArray) -> IntArray:
-    ranks = np.empty(len(order), dtype=np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
-
-
-def pseudonymised_by_period(
-    source: Meters | HouseholdProfiles, keys: PseudonymKeys, every: str = "MS", labels: Iterable[str] = ()
-) -> Iterator[Pseudonymised]:
-    """A release for each calendar period, each with pseudonyms of its own.
-
-    Args:
-        source: meters or daily profiles.
-        keys: of the periods, named by the day that they begin on, such as 2013-02-01; those that have none are drawn.
-        every: "W" (from Monday), "MS" (months), "QS" or "YS"; the first and the last may be incomplete.
-        labels: see `pseudonymised`.
-
-    Yields:
-        Releases in the order of time, of the customers with readings in them.
-
-    Raises:
-        InputError: as `pseudonymised`, or a period whose key was destroyed.
-    """
-    require_choice("every", every, EVERY)
-    times = _times(source)
-    begins = pd.DatetimeIndex(times.to_period(EVERY[every]).start_time.unique())
-    names = [f"{own:%Y-%m-%d}" for own in begins]
-    keys.complete(names)
-    ends = begins[1:].append(pd.DatetimeIndex([times[-1] + pd.Timedelta(days=1)]))
-    for name, start, end in zip(names, begins, ends, strict=True):
-        yield pseudonymised(_cut(source, start, end), name, keys, labels)
-
-
-@singledispatch
-def _times(source: object) -> pd.DatetimeIndex:
-    raise InputError(f"source: expected Meters or HouseholdProfiles, got {type(source).__name__}.")
-
-
-@_times.register
-def _(source: Meters) -> pd.DatetimeIndex:
-    return source.hours
-
-
-@_times.register
-def _(source: HouseholdProfiles) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(source.days.astype("datetime64[s]"))
-
-
-@singledispatch
-def _cut(source: Meters, start: pd.Timestamp, end: pd.Timestamp) -> Meters | HouseholdProfiles:
-    last = source.hours[-1] + pd.Timedelta(hours=1)
-    return source.between(max(start, source.hours[0]), min(end, last))
-
-
-@_cut.register
-def _(source: HouseholdProfiles, start: pd.Timestamp, end: pd.Timestamp) -> HouseholdProfiles:
-    return source.take((source.date >= start.to_datetime64()) & (source.date < end.to_datetime64()))
