@@ -36,10 +36,10 @@ def test_sums_of_meters_are_those_of_pandas(every: str, skipped: int, n_hours: i
     table.iloc[int(random.integers(1, n_hours)) :, 1] = np.nan
     found = coarser(hourly_meters(table), every)
     wanted = resampled(table, every, {"h": 1, "6h": 6, "D": 24, "W": 168})
-    pd.testing.assert_index_equal(found.starts, wanted.index, check_names=False, exact=False)
+    pd.testing.assert_index_equal(found.starts, wanted.index, check_names=False, exact=False, check_freq=False)
     assert np.array_equal(found.kwh, wanted.to_numpy().T, equal_nan=True)
     per = {"h": 1, "6h": 6, "D": 24, "W": 168}
-    days = 24 * int(wanted.index.days_in_month.sum()) if every == "MS" else per[every] * len(wanted)
+    days = 24 * sum(own.days_in_month for own in wanted.index) if every == "MS" else per[every] * len(wanted)
     assert found.steps_left_out == n_hours - days
 
 
@@ -105,7 +105,7 @@ def test_refusals() -> None:
     with pytest.raises(InputError, match="expected Meters or HouseholdProfiles, got ndarray"):
         coarser(np.zeros((2, 24)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least one day, got none"):
-        daily_extremes(profiles.take([]))
+        daily_extremes(profiles.take(np.zeros(0, dtype=np.int64)))
     with pytest.raises(InputError, match="to_kwh: expected a number above 0"):
         rounded([1.0], 0.0)
     with pytest.raises(InputError, match="1 infinite values"):

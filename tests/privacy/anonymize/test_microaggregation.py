@@ -37,9 +37,8 @@ def test_every_released_curve_is_there_k_times_and_is_the_mean_of_its_class(curv
     assert made.sizes.min() >= k
     assert made.sizes.max() <= 2 * k - 1
     for own in range(len(made.sizes)):
-        np.testing.assert_allclose(
-            made.centroids[made.group == own], curves[made.group == own].mean(axis=0)[None], rtol=0, atol=1e-12
-        )
+        inside = made.group == own
+        assert np.abs(made.centroids[inside] - curves[inside].mean(axis=0)).max() < 1e-12
     total = ((curves - curves.mean(axis=0)) ** 2).sum()
     assert made.information_loss == pytest.approx(
         ((curves - made.centroids) ** 2).sum() / total if total > 1e-12 else 0.0, abs=1e-12
@@ -63,7 +62,7 @@ def test_near_the_optimum_of_single_numbers_on_average() -> None:
         x = random.gamma(2.0, size=60)
         made = microaggregated(x[:, None], 5)
         ratios.append(float(((x - made.centroids[:, 0]) ** 2).sum()) / optimum(x, 5))
-    assert 1 <= min(ratios)
+    assert min(ratios) >= 1 - 1e-12
     assert np.mean(ratios) < 2
 
 

@@ -216,9 +216,9 @@ def _check(
         raise InputError("sensitive: expected the column that l is of, got none. Name it, or leave l at 1.")
     if sensitive in hierarchies:
         raise InputError(f"sensitive: expected a column without a hierarchy, got {sensitive}. Drop one of the two.")
-    columns = _columns(table, [*hierarchies, *([] if sensitive is None else [sensitive])])
     if not hierarchies:
         raise InputError("hierarchies: expected at least one quasi-identifier, got none.")
+    columns = _columns(table, [*hierarchies, *([] if sensitive is None else [sensitive])])
     if empty := [own for own in columns if table[own].isna().any()]:
         raise InputError(f"table: expected a value in each row, got missing ones in {', '.join(empty)}. Fill them.")
     if len(table) < k:
