@@ -149,6 +149,17 @@ def test_labels_of_intervals_hold_their_numbers() -> None:
     assert ENERGY.labels("kwh", values, 0).tolist() == ["0", "499.9", "500", "7999", "-1"]
 
 
+def test_coarser_labels_may_lose_entropy_so_that_finer_ones_alone_do() -> None:
+    """Ten of each value, and five of one: apart, the five are left out; together, nothing is diverse enough."""
+    table = pd.DataFrame({"place": ["x"] * 20 + ["y"] * 5, "class": ["u"] * 25, "peak": ["a", "b"] * 10 + ["a"] * 5})
+    hierarchies = {"place": Names.flat(["x", "y"]), "class": Names.flat(["u", "v"])}
+    made = k_anonymous(table, hierarchies, 2, "peak", 2, "entropy", most_suppressed=0.25)
+    assert made.levels == {"place": 0, "class": 0}
+    assert made.losses.certainty == pytest.approx(0.2)
+    with pytest.raises(InputError, match="even the coarsest labels miss"):
+        k_anonymous(table, hierarchies, 2, "peak", 2, "entropy", most_suppressed=0.1)
+
+
 def test_pruning_leaves_most_nodes_unseen() -> None:
     made = k_anonymous(drawn(400, 0), HIERARCHIES, 5)
     assert made.examined < made.nodes / 2

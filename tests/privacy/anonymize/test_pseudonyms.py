@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from unlearn.errors import DataError, InputError
 from unlearn.privacy.anonymize import PseudonymKeys, pseudonyms_of
+from unlearn.store import BLANK_SEAL, write
 
 NAMES = [f"C{i}" for i in range(2000)]
 
@@ -77,15 +78,17 @@ def test_a_destroyed_key_is_gone_for_good(tmp_path: Path, saved: bool) -> None:
         secret = json.loads(keys.save(tmp_path / "keys").read_text())["keys"]["a"]
         (tmp_path / "old").hardlink_to(tmp_path / "keys")  # the bytes that the file had before
         other = PseudonymKeys.load(tmp_path / "keys")
+        other.rotate("c")
+        (tmp_path / "later").hardlink_to(tmp_path / "keys")
     keys.destroy("a")
     keys.destroy("a")
-    assert (keys.periods, keys.destroyed) == (("b",), ("a",))
+    assert (keys.periods, keys.destroyed) == ((("b", "c") if saved else ("b",)), ("a",))
     assert pseudonyms_of(NAMES[:3], "b", keys) == kept
     for refused in (lambda: pseudonyms_of(NAMES[:3], "a", keys), lambda: keys.rotate("a")):
         with pytest.raises(InputError, match="destroyed"):
             refused()
-    with pytest.raises(InputError, match="expected one that has a key, got c"):
-        keys.destroy("c")
+    with pytest.raises(InputError, match="expected one that has a key, got d"):
+        keys.destroy("d")
     if saved:
         assert all(secret.encode() not in file.read_bytes() for file in tmp_path.iterdir())
         with pytest.raises(InputError, match="destroyed"):  # in whoever had opened the file before, too
@@ -158,6 +161,13 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "keys").write_bytes(content)
     with pytest.raises(DataError, match="keys: "):
+        PseudonymKeys.load(tmp_path / "keys")
+
+
+def test_a_sealed_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    content = json.dumps({"what": "others", "seal": BLANK_SEAL.decode(), "keys": {}, "destroyed": []})
+    write(tmp_path / "keys", content.encode(), sealed=True)
+    with pytest.raises(DataError, match="expected keys of pseudonyms, got another file"):
         PseudonymKeys.load(tmp_path / "keys")
 
 

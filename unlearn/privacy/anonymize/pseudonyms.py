@@ -109,7 +109,7 @@ class PseudonymKeys:
                 raise InputError(f"period: expected a new one, got {period}, {what}. Name another period.")
             return keys | {period: os.urandom(_BYTES)}, destroyed
 
-        self._change(drawn, wipe=False)
+        self._change(drawn)
 
     def destroy(self, period: str) -> None:
         """Destroy the key of a period: the file's old bytes are overwritten and synced. Twice is no error.
@@ -127,7 +127,7 @@ class PseudonymKeys:
             rest = {own: key for own, key in keys.items() if own != period}
             return rest, tuple(sorted({*destroyed, period}))
 
-        self._change(gone, wipe=True)
+        self._change(gone)
 
     def complete(self, periods: Iterable[str]) -> None:
         """Draw keys of the periods that have none.
@@ -153,9 +153,7 @@ class PseudonymKeys:
         return self._kept if self.path is None else _read(self.path)
 
     def _change(
-        self,
-        change: Callable[[dict[str, bytes], tuple[str, ...]], tuple[dict[str, bytes], tuple[str, ...]]],
-        wipe: bool,
+        self, change: Callable[[dict[str, bytes], tuple[str, ...]], tuple[dict[str, bytes], tuple[str, ...]]]
     ) -> None:
         if self.path is None:
             self._kept = change(*self._kept)
@@ -163,12 +161,12 @@ class PseudonymKeys:
         with alone(self.path):
             state = change(*_read(self.path))
             # The new file stands and is synced before the old one, still open, is overwritten: a crash loses no key.
+            # Each change overwrites, for a key that is destroyed later on would be left where the file was before.
             with in_words(self.path), self.path.open("r+b") as old:
                 _write(self.path, *state)
-                if wipe:
-                    old.write(os.urandom(os.fstat(old.fileno()).st_size))
-                    old.flush()
-                    os.fsync(old.fileno())
+                old.write(os.urandom(os.fstat(old.fileno()).st_size))
+                old.flush()
+                os.fsync(old.fileno())
 
 
 def _write(path: Path, keys: dict[str, bytes], destroyed: tuple[str, ...]) -> None:
