@@ -4,14 +4,15 @@ Rows are published sums, columns are the parts that they add up (atoms), with a 
 customers. Whoever adds and subtracts the rows learns every vector of the row space, and no other linear combination of
 the parts. So the combination with the lightest support that has a part in it says how well the part is hidden.
 
-A support S with part a in it belongs to a vector of the row space if and only if the column of a does not depend on the
-columns outside of S. Where it depends, S misses a part of that dependency; so the lightest support is a lightest hitting
-set of dependencies (circuits of the columns; supports without a smaller one inside are the cocircuits). Dependencies
-and vectors are computed in whole numbers, without rounding, and an answer is checked against the rows.
+A support S with part a in it belongs to a vector of the row space if and only if the column of a does not depend on
+the columns outside of S. Where it depends, S misses a part of that dependency: so the lightest support is a lightest
+hitting set of dependencies (circuits of the columns; supports without a smaller one inside are the cocircuits).
+Dependencies and vectors are computed in whole numbers, without rounding, and coefficients are checked against the rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -84,9 +85,34 @@ def lightest_combination(rows: ArrayLike, weights: ArrayLike, atom: int, below: 
     matrix, weight = _checked(rows, weights)
     if not 0 <= atom < len(weight):
         raise InputError(f"atom: expected a position from 0 to {len(weight) - 1}, got {atom}.")
-    basis = reduced(matrix, np.argsort(-weight, kind="stable"))[0]
-    found = _lightest(basis, weight, atom, below)
-    return None if found is None else _combination(found, weight, matrix)
+    limits = np.zeros(len(weight))
+    limits[atom] = below
+    return next(iter(lightest_of_each(matrix, weight, limits)), None)
+
+
+def lightest_of_each(rows: ArrayLike, weights: ArrayLike, below: ArrayLike) -> Iterator[Combination]:
+    """The lightest combination with each part in turn, where it is lighter than a limit of that part.
+
+    Args:
+        rows: G published sums of n parts, whole numbers, shape (G, n).
+        weights: of the parts, at least 0, shape (n,).
+        below: limit of each part, shape (n,); parts that weigh as much themselves cost nothing.
+
+    Raises:
+        InputError: see `lightest_combination`.
+    """
+    matrix, weight = _checked(rows, weights)
+    limits = np.asarray(below, dtype=np.float64)
+    require_shape("below", limits, weight.shape)
+    asked = np.flatnonzero(weight < limits)
+    if not len(asked):
+        return
+    basis, pivots = reduced(matrix, np.argsort(-weight, kind="stable"))
+    for atom in asked[np.argsort(weight[asked] - limits[asked], kind="stable")].tolist():
+        # Heavy parts were eliminated first: rows with a light pivot are 0 at all that are too heavy.
+        vector = _lightest(basis[weight[pivots] < limits[atom]], weight, atom, float(limits[atom]))
+        if vector is not None:
+            yield _combination(vector, weight, matrix)
 
 
 def light_combinations(rows: ArrayLike, weights: ArrayLike, below: float, most: int = 1000) -> list[Combination]:
@@ -163,8 +189,7 @@ def _checked(rows: ArrayLike, weights: ArrayLike) -> tuple[IntArray, FloatArray]
 def _components(matrix: IntArray, weight: FloatArray, below: float) -> list[tuple[Whole, IntArray]]:
     """Bases of the vectors without a part that is too heavy itself, by groups of parts that have none in common."""
     basis, pivots = reduced(matrix, np.argsort(-weight, kind="stable"))
-    # Heavy parts were eliminated first: rows with a light pivot are 0 at all of them.
-    basis = basis[weight[pivots] < below]
+    basis = basis[weight[pivots] < below]  # 0 at all heavy parts, which were eliminated first
     n_rows = len(basis)
     if not n_rows:
         return []
