@@ -172,9 +172,7 @@ def differencing(
     there = None if present is None else np.asarray(present, dtype=bool)
     lengths = {own.shape[1] for own in (known, truth, there) if own is not None} or {1}
     if len(lengths) > 1 or (there is not None and len(there) != n_customers):
-        raise InputError(
-            "values, readings, present: expected the same intervals of the sums and customers, got others."
-        )
+        raise InputError("values, readings, present: expected the same intervals of all of them, got others.")
     n = lengths.pop()
     shown = np.ones((n_sums, n), dtype=bool) if known is None else ~np.isnan(known)
     alive = np.ones((n_customers, n), dtype=bool) if there is None else there
@@ -258,7 +256,7 @@ def _finding(
 
 
 def _joined(findings: Sequence[Finding]) -> list[Finding]:
-    """The same combination of the same customers in several sets of intervals is one finding, fewest customers first."""
+    """The same combination of the same customers in several sets of intervals is one finding; fewest first."""
     alike: dict[tuple[object, ...], list[Finding]] = {}
     for own in findings:
         key = tuple(own.coefficients.items()), own.customers.tobytes(), own.factors.tobytes()

@@ -12,7 +12,8 @@ Dependencies and vectors are computed in whole numbers, without rounding, and co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -30,6 +31,8 @@ from unlearn.linalg.hitting_sets import lightest_hitting_set
 _FINE = 10**6
 #: Products of two numbers below this, and their difference, fit into 64 bits.
 _SAFE = 2**30
+#: Sums of products of two numbers below this, one for each part, fit into 64 bits.
+_SMALL = 2**20
 
 Whole = NDArray[np.generic]
 
@@ -58,6 +61,27 @@ class Combination:
     def coefficients(self) -> tuple[Fraction, ...]:
         """Coefficient c of each row, `c @ rows == vector`, as few as a linear program finds; G of them."""
         return _coefficients(self.rows, self.vector)
+
+
+class Dependencies:
+    """Dependencies of columns that were met: those that hold for other rows, too, need not be found again."""
+
+    def __init__(self) -> None:
+        self._met: dict[int, list[IntArray]] = {}
+
+    def add(self, atom: int, dependency: Whole) -> None:
+        """Keep a vector d with `rows @ d == 0` and `d[atom] != 0`, shape (n,)."""
+        if np.abs(dependency).max() < _SMALL:
+            self._met.setdefault(atom, []).append(dependency.astype(np.int64))
+
+    def holding(self, basis: Whole, atom: int) -> list[IntArray]:
+        """Other columns that the column of a part depends on, of each dependency that holds."""
+        if atom not in self._met or basis.dtype == object or np.abs(basis).max() >= _SMALL:
+            return []
+        met = np.array(self._met[atom])
+        holds = ~(basis @ met.T).any(axis=0)
+        met[:, atom] = 0
+        return [np.flatnonzero(own) for own in met[holds]]
 
 
 def lightest_combination(rows: ArrayLike, weights: ArrayLike, atom: int, below: float = np.inf) -> Combination | None:
@@ -90,13 +114,21 @@ def lightest_combination(rows: ArrayLike, weights: ArrayLike, atom: int, below: 
     return next(iter(lightest_of_each(matrix, weight, limits)), None)
 
 
-def lightest_of_each(rows: ArrayLike, weights: ArrayLike, below: ArrayLike) -> Iterator[Combination]:
+def lightest_of_each(
+    rows: ArrayLike,
+    weights: ArrayLike,
+    below: ArrayLike,
+    known: Dependencies | None = None,
+    apart: bool = False,
+) -> Iterator[Combination]:
     """The lightest combination with each part in turn, where it is lighter than a limit of that part.
 
     Args:
         rows: G published sums of n parts, whole numbers, shape (G, n).
         weights: of the parts, at least 0, shape (n,).
         below: limit of each part, shape (n,); parts that weigh as much themselves cost nothing.
+        known: dependencies met before between the same parts, whatever the rows; those met now are added.
+        apart: whether parts that are in a combination found before are passed over.
 
     Raises:
         InputError: see `lightest_combination`.
@@ -107,11 +139,13 @@ def lightest_of_each(rows: ArrayLike, weights: ArrayLike, below: ArrayLike) -> I
     asked = np.flatnonzero(weight < limits)
     if not len(asked):
         return
-    basis, pivots = reduced(matrix, np.argsort(-weight, kind="stable"))
+    basis = reduced(matrix, np.argsort(-weight, kind="stable"))[0]
+    known = Dependencies() if known is None else known
+    passed = np.zeros(len(weight), dtype=bool)
     for atom in asked[np.argsort(weight[asked] - limits[asked], kind="stable")].tolist():
-        # Heavy parts were eliminated first: rows with a light pivot are 0 at all that are too heavy.
-        vector = _lightest(basis[weight[pivots] < limits[atom]], weight, atom, float(limits[atom]))
+        vector = None if passed[atom] else _lightest(basis, weight, atom, float(limits[atom]), known)
         if vector is not None:
+            passed |= apart & (vector != 0)
             yield _combination(vector, weight, matrix)
 
 
@@ -209,9 +243,9 @@ def _all_light(basis: Whole, weight: FloatArray, below: float, most: int) -> lis
         if not basis[:, atom].any():
             continue
         blocked: list[IntArray] = []
-        circuits: list[IntArray] = []
+        known = Dependencies()
         while len(found) < most:
-            vector = _lightest(basis, weight, int(atom), below, blocked, circuits)
+            vector = _lightest(basis, weight, int(atom), below, known, blocked)
             if vector is None:
                 break
             found.append(vector)
@@ -222,48 +256,57 @@ def _all_light(basis: Whole, weight: FloatArray, below: float, most: int) -> lis
 
 
 def _lightest(
-    basis: Whole,
-    weight: FloatArray,
-    atom: int,
-    below: float,
-    blocked: list[IntArray] | None = None,
-    circuits: list[IntArray] | None = None,
+    basis: Whole, weight: FloatArray, atom: int, below: float, known: Dependencies, blocked: Sequence[IntArray] = ()
 ) -> Whole | None:
     """The lightest vector that has a part, below a limit; not one whose support is blocked, or has such inside."""
     if not len(basis) or not basis[:, atom].any() or weight[atom] >= below:
         return None
     whole, limit = _whole(weight, below)
-    blocked, circuits = list(blocked or []), [] if circuits is None else circuits
-    heavy = np.argsort(-weight, kind="stable")
-    heavy = heavy[heavy != atom]
+    limit -= whole[atom]
     free = whole.copy()
     free[atom] = 0.0
+    order = np.argsort(-weight, kind="stable")
+    order = order[order != atom]
+    never = [own[own != atom] for own in blocked]
+
+    def usable(columns: IntArray) -> IntArray:
+        return columns[free[columns] < limit]
 
     def missed(chosen: BoolArray) -> list[IntArray]:
-        return _circuits(basis, atom, heavy[~chosen[heavy]])
+        found = _dependencies(basis, atom, order[~chosen[order]])
+        for own in found:
+            known.add(atom, own)
+        return [usable(np.delete(np.arange(len(own)), atom)[np.delete(own, atom) != 0]) for own in found]
 
+    circuits = [usable(own) for own in known.holding(basis, atom)]
+    circuits.sort(key=lambda own: -free[own].min(initial=limit))  # for the bound by disjoint ones
     while True:
-        never = [own[own != atom] for own in blocked]
-        chosen = lightest_hitting_set(free, missed, circuits, below=limit - whole[atom], never_all_of=never)
+        chosen = lightest_hitting_set(free, missed, circuits, below=limit, never_all_of=never)
         if chosen is None:
             return None
-        outside = heavy[~chosen[heavy]]
-        table, pivots = reduced(basis, np.r_[outside, atom, heavy[chosen[heavy]]])
+        table, pivots = reduced(basis, np.r_[order[~chosen[order]], atom, order[chosen[order]]])
         vector = table[np.flatnonzero(pivots == atom)[0]]
         if weight[vector != 0].sum() < below:
             return vector
-        blocked.append(np.flatnonzero(vector))  # rounding made it light: it is not, and none that contains it
+        # Rounding made it light: it is not, and none that contains it.
+        never.append(np.flatnonzero((vector != 0) & (np.arange(len(vector)) != atom)))
 
 
-def _circuits(basis: Whole, atom: int, outside: IntArray) -> list[IntArray]:
-    """Disjoint sets of columns outside a support that the column of a part depends on; none if it does not."""
-    found: list[IntArray] = []
+def _dependencies(basis: Whole, atom: int, outside: IntArray) -> list[Whole]:
+    """Dependencies of the column of a part on columns outside of a support, without a column in common; or none."""
+    found: list[Whole] = []
     while True:
         table, pivots = reduced(basis, np.r_[outside, atom])
         if atom in pivots:
             return found
-        found.append(pivots[np.flatnonzero(table[:, atom])])
-        outside = outside[~np.isin(outside, found[-1])]
+        used = np.flatnonzero(table[:, atom])
+        scale = math.lcm(*(int(table[i, pivots[i]]) for i in used))
+        own = np.zeros(basis.shape[1], dtype=object)
+        own[atom] = scale
+        for i in used:
+            own[pivots[i]] = -int(table[i, atom]) * scale // int(table[i, pivots[i]])
+        found.append(own)
+        outside = outside[~np.isin(outside, pivots[used])]
 
 
 def _whole(weight: FloatArray, below: float) -> tuple[FloatArray, float]:

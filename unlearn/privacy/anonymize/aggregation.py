@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from unlearn.checks import BoolArray, FloatArray, IntArray, as_identifiers, short_repr
 from unlearn.data.text_tables import listed
 from unlearn.errors import InputError, said
 from unlearn.households.meters import Meters
+from unlearn.linalg.row_space import Dependencies
 from unlearn.privacy.anonymize.suppression import (
     DOMINANCE,
     PUBLISHED,
@@ -216,7 +216,7 @@ def _above(label: str, parents: Mapping[str, str]) -> list[str]:
 
 
 class _Intervals(NamedTuple):
-    """Starts of T whole intervals, and the position of the hour at which each begins and the last one ends, (T + 1,)."""
+    """Starts of T whole intervals, the position of the hour at which each begins, and of the end, (T + 1,)."""
 
     starts: pd.DatetimeIndex
     edges: IntArray
@@ -227,7 +227,7 @@ def _intervals(meters: Meters, every: str) -> _Intervals:
     try:
         step = pd.tseries.frequencies.to_offset(every)
         count = pd.Series(1, index=hours).resample(every, closed="left", label="left").sum()
-        after = count.index[1:].append((count.index[-1:] + step))
+        after = count.index[1:].append(count.index[-1:] + step)
     except (ValueError, TypeError) as error:
         raise InputError(f"every: expected a length such as 'h', 'D' or 'MS', got {every!r} ({said(error)}).") from None
     due = ((after - count.index) / pd.Timedelta("1h")).to_numpy()
@@ -278,12 +278,13 @@ def _reasons(columns: BoolArray, sums: _Sums, rule: AggregationRule, kept: BoolA
     in_all = sums.energy.sum(axis=1)
     cost = columns @ in_all if rule.cost == "energy" else None
     found = np.zeros((len(columns), sums.energy.shape[1]), dtype=np.int8)
-    decided: dict[bytes, NDArray[np.int8]] = {}
+    decided: dict[bytes, Reasons] = {}
+    known = Dependencies()
     by_interval = rule.dominance == DOMINANCE[1] and rule.largest_share < 1
     for t in tqdm(range(found.shape[1]), desc="suppression", leave=False, delay=2):
         own = (sums.energy[:, t], sums.largest[:, t]) if by_interval else (in_all, sums.largest_in_all)
         key = sums.customers[:, t].tobytes() + (own[0].tobytes() + own[1].tobytes() if by_interval else b"")
         if key not in decided:
-            decided[key] = suppressed_parts(Parts(columns, sums.customers[:, t], *own), rule, kept, cost)
+            decided[key] = suppressed_parts(Parts(columns, sums.customers[:, t], *own), rule, kept, cost, known)
         found[:, t] = decided[key]
     return found

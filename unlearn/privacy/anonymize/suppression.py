@@ -2,10 +2,10 @@
 
 A sum of few customers, or of many of which one has most of the energy, says too much of one of them: the 15/15 rule of
 aggregated energy data withholds it. That is not enough. An area less all of its feeders but one is the feeder that was
-withheld. So further sums are withheld (complementary suppression, as in statistical tables: Cox, Journal of the American
-Statistical Association 75, 1980, 377-385; Fischetti and Salazar, Management Science 47(7), 2001, 1008-1027), until no
-combination of what is published, with whatever coefficients, has a group below the rule in it. A combination's group are
-the customers whose coefficient is not 0.
+withheld. So further sums are withheld (complementary suppression, as in statistical tables: Cox, Journal of the
+American Statistical Association 75, 1980, 377-385; Fischetti and Salazar, Management Science 47(7), 2001, 1008-1027),
+until no combination of what is published, with whatever coefficients, has a group below the rule in it. The group of a
+combination are the customers whose coefficient is not 0.
 
 What that does not cover: what somebody knows besides the release. A customer who takes its own reading off a sum of 15
 sees one of 14. Nor does it cover the same customers summed over hours in one release and over days in another, or
@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ from unlearn.errors import InputError, SolverError
 from unlearn.households.customers import DOMINANT
 from unlearn.households.roster import LEAST_MEMBERS
 from unlearn.linalg.hitting_sets import lightest_hitting_set
-from unlearn.linalg.row_space import Combination, light_combinations, lightest_of_each
+from unlearn.linalg.row_space import Combination, Dependencies, lightest_of_each
 
 log = logging.getLogger(__name__)
 
@@ -159,10 +160,23 @@ def suppressed(
     return suppressed_parts(Parts(columns, customers, total, largest), rule or AggregationRule(), must)
 
 
-def suppressed_parts(parts: Parts, rule: AggregationRule, kept: BoolArray, cost: FloatArray | None = None) -> Reasons:
-    """See `suppressed`; `cost` of each sum takes the place of what the rule asks for, shape (G,)."""
-    there = parts.customers > 0
-    parts = Parts(parts.member[:, there], *(own[there] for own in parts[1:]))
+def suppressed_parts(
+    parts: Parts,
+    rule: AggregationRule,
+    kept: BoolArray,
+    cost: FloatArray | None = None,
+    known: Dependencies | None = None,
+) -> Reasons:
+    """See `suppressed`; parts without a customer are in no sum.
+
+    Args:
+        parts: of all sums.
+        rule: what a group must satisfy.
+        kept: sums that must be published, shape (G,).
+        cost: of each sum in place of what the rule asks for, shape (G,).
+        known: dependencies met before between the same parts, to be found again sooner.
+    """
+    parts = parts._replace(member=parts.member & (parts.customers > 0))
     energy, customers = parts.member @ parts.energy, parts.member @ parts.customers
     largest = np.where(parts.member, parts.largest, 0.0).max(axis=1, initial=0.0)
     reasons = np.where(largest / rule.largest_share > energy, DOMINATED, PUBLISHED).astype(np.int8)
@@ -174,28 +188,34 @@ def suppressed_parts(parts: Parts, rule: AggregationRule, kept: BoolArray, cost:
         size = sizes[rule.cost] if cost is None else cost
         # Whole numbers for the integer program; each sum costs something.
         whole = 1 + np.rint(size / max(float(size.sum()), 1e-300) * 10**6)
-        reasons[_complementary(parts, rule, reasons == PUBLISHED, kept, whole)] = COMPLEMENTARY
+        reasons[_complementary(parts, rule, reasons == PUBLISHED, kept, whole, known or Dependencies())] = COMPLEMENTARY
     return reasons
 
 
-def unsafe_combinations(parts: Parts, rule: AggregationRule, most: int = _AT_ONCE) -> list[Combination]:
-    """Combinations of published sums whose group breaks the rule; none is a proof that there are none.
+def unsafe_combinations(
+    parts: Parts, rule: AggregationRule, most: int = _AT_ONCE, known: Dependencies | None = None
+) -> list[Combination]:
+    """Combinations of published sums whose group breaks the rule; an empty list is a proof that there is none.
 
     Args:
         parts: of the published sums alone.
         rule: what a group must satisfy.
-        most: no more than about these many are looked for.
+        most: no more than these many are looked for.
+        known: dependencies met before between the same parts.
     """
-    found = light_combinations(parts.member, parts.customers, rule.least_customers, most)
-    for own in lightest_of_each(parts.member, parts.energy, parts.largest / rule.largest_share):
-        if len(found) >= most:
-            break
-        found.append(own)
-    return found
+    least = np.full(len(parts.customers), float(rule.least_customers))
+    few = lightest_of_each(parts.member, parts.customers, least, known, apart=True)
+    dominated = lightest_of_each(parts.member, parts.energy, parts.largest / rule.largest_share, known, apart=True)
+    return list(islice(chain(few, dominated), most))
 
 
 def _complementary(
-    parts: Parts, rule: AggregationRule, published: BoolArray, kept: BoolArray, cost: FloatArray
+    parts: Parts,
+    rule: AggregationRule,
+    published: BoolArray,
+    kept: BoolArray,
+    cost: FloatArray,
+    dependencies: Dependencies,
 ) -> BoolArray:
     """Sums to withhold besides those that break the rule themselves, shape (G,): the cheapest, or some without excess.
 
@@ -205,7 +225,7 @@ def _complementary(
 
     def missed(chosen: BoolArray, most: int = _AT_ONCE) -> list[IntArray]:
         left = where[~chosen]
-        found = unsafe_combinations(parts._replace(member=parts.member[left]), rule, most)
+        found = unsafe_combinations(parts._replace(member=parts.member[left]), rule, most, dependencies)
         used = [np.flatnonzero(~chosen)[[c != 0 for c in own.coefficients]] for own in found]
         return [sums[~kept[where[sums]]] for sums in used]
 
