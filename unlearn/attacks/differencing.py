@@ -10,15 +10,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from unlearn.checks import BoolArray, FloatArray, IntArray, as_floats, require_count, require_shape, short_repr
+from unlearn.checks import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    as_floats,
+    require_count,
+    require_finite,
+    require_positive,
+    require_shape,
+    short_repr,
+)
 from unlearn.errors import InputError
+from unlearn.households.customers import DOMINANT
 from unlearn.households.roster import LEAST_MEMBERS
-from unlearn.linalg.row_space import Combination, light_combinations
+from unlearn.linalg.row_space import Combination, light_combinations, lightest_of_each
 
 
 @short_repr
@@ -67,12 +79,13 @@ def composed(releases: Mapping[str, Mapping[str, Collection[str]]]) -> Published
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """A combination of sums that isolates few customers.
+    """A combination of sums that isolates few customers, or a group that one customer dominates.
 
     Attributes:
         coefficients: of the sums that it uses, by their name.
         customers: positions of the customers whose coefficient is not 0.
         factors: coefficient of each of them, shape (k,).
+        largest_share: share of the group's energy that its largest customer has; NaN where energy is not known.
         intervals: intervals in which all of these sums were published, positions.
         recovered: value of the combination in these intervals, where values are known, shape (t,).
         truth: the same combination of the customers' own readings, where those are known, shape (t,).
@@ -81,6 +94,7 @@ class Finding:
     coefficients: Mapping[str, Fraction]
     customers: IntArray
     factors: IntArray
+    largest_share: float
     intervals: IntArray
     recovered: FloatArray | None = None
     truth: FloatArray | None = None
@@ -104,7 +118,8 @@ class Differencing:
     """What differencing found.
 
     Attributes:
-        findings: combinations that isolate fewer customers than `least`, none of which has a smaller one inside.
+        findings: combinations that isolate fewer customers than `least`, none of which has a smaller one inside, fewest
+            first; and such that isolate a group that one customer dominates, where energy is known.
         least: customers that a combination may isolate.
         complete: whether all are listed. Nothing found, and complete, is a proof that there is nothing.
     """
@@ -117,13 +132,16 @@ class Differencing:
         """A row per finding.
 
         Returns:
-            `combination` in words, `customers` isolated, `a_sum`, `intervals` (their number), and `largest_error` of
-            what is recovered against the truth, in kWh, NaN where either is not known.
+            `combination` in words, `customers` isolated, `largest_share` of their energy, `a_sum`, `intervals` (their
+            number), and `largest_error` of what is recovered against the truth, in kWh; NaN where that is not known.
         """
         rows = [
-            (own.words, len(own.customers), own.a_sum, len(own.intervals), _largest_error(own)) for own in self.findings
+            (own.words, len(own.customers), own.largest_share, own.a_sum, len(own.intervals), _largest_error(own))
+            for own in self.findings
         ]
-        return pd.DataFrame(rows, columns=["combination", "customers", "a_sum", "intervals", "largest_error"])
+        return pd.DataFrame(
+            rows, columns=["combination", "customers", "largest_share", "a_sum", "intervals", "largest_error"]
+        )
 
 
 def differencing(
@@ -134,6 +152,8 @@ def differencing(
     values: ArrayLike | None = None,
     readings: ArrayLike | None = None,
     present: ArrayLike | None = None,
+    energy: ArrayLike | None = None,
+    largest_share: float = DOMINANT,
     most: int = 1000,
 ) -> Differencing:
     """Find all combinations of published sums that isolate few customers.
@@ -153,6 +173,9 @@ def differencing(
         values: of the sums, shape (G,) or (G, T); NaN where a sum is not published in an interval.
         readings: of the customers, the truth to compare with, shape (C,) or (C, T).
         present: which customer has readings in which interval, shape (C, T); None means all. Only these are counted.
+        energy: of the customers in kWh, at least 0, shape (C,). With it, groups that one customer dominates are looked
+            for, too: of each set of customers who cannot be told apart, the group with the least energy.
+        largest_share: of a group's energy, above which its largest customer dominates it.
         most: no more findings than these are listed for each set of sums published together.
 
     Raises:
@@ -162,6 +185,11 @@ def differencing(
     if member.dtype != bool or member.ndim != 2:
         raise InputError(f"published: expected True or False, shape (G, C), got {member.dtype}, shape {member.shape}.")
     n_sums, n_customers = member.shape
+    kwh = None if energy is None else as_floats("energy", energy, 1)
+    if kwh is not None:
+        require_shape("energy", kwh, (n_customers,))
+        require_finite("energy", kwh)
+    require_positive("largest_share", largest_share)
     require_count("least", least)
     require_count("most", most)
     titles = [f"sum {i}" for i in range(n_sums)] if names is None else [str(own) for own in names]
@@ -170,8 +198,10 @@ def differencing(
     known = _by_interval("values", values, n_sums)
     truth = _by_interval("readings", readings, n_customers)
     there = None if present is None else np.asarray(present, dtype=bool)
+    if there is not None:
+        require_shape("present", there, (n_customers, None))
     lengths = {own.shape[1] for own in (known, truth, there) if own is not None} or {1}
-    if len(lengths) > 1 or (there is not None and len(there) != n_customers):
+    if len(lengths) > 1:
         raise InputError("values, readings, present: expected the same intervals of all of them, got others.")
     n = lengths.pop()
     shown = np.ones((n_sums, n), dtype=bool) if known is None else ~np.isnan(known)
@@ -181,11 +211,12 @@ def differencing(
     complete = True
     for i, pattern in enumerate(patterns.T):
         sums, customers = np.flatnonzero(pattern[:n_sums]), np.flatnonzero(pattern[n_sums:])
-        light, part = _light(member[np.ix_(sums, customers)], least, most)
+        own_kwh = None if kwh is None else kwh[customers]
+        light, part = _light(member[np.ix_(sums, customers)], least, most, own_kwh, largest_share)
         complete &= len(light) < most
         where = np.flatnonzero(of.reshape(-1) == i)
         for own in light:
-            found.append(_finding(own, sums, customers, part, titles, where, known, truth))
+            found.append(_finding(own, sums, customers, part, titles, where, known, truth, own_kwh))
     return Differencing(tuple(_joined(found)), least, complete)
 
 
@@ -221,14 +252,25 @@ def _by_interval(name: str, values: ArrayLike | None, size: int) -> FloatArray |
     return array
 
 
-def _light(member: BoolArray, least: int, most: int) -> tuple[list[Combination], IntArray]:
-    """Light combinations over parts, and the part of each customer; -1 where it is in no sum."""
+def _light(
+    member: BoolArray, least: int, most: int, energy: FloatArray | None, largest_share: float
+) -> tuple[list[Combination], IntArray]:
+    """Light combinations over parts, and dominated ones; the part of each customer, -1 where it is in no sum."""
     if not member.size:
         return [], np.full(member.shape[1], -1)
     columns, part, count = np.unique(member, axis=1, return_inverse=True, return_counts=True)
     used = columns.any(axis=0)
     part = np.where(used, np.cumsum(used) - 1, -1)[part.reshape(-1)]
-    return light_combinations(columns[:, used], count[used], least, most), part
+    columns, count = columns[:, used], count[used]
+    found = light_combinations(columns, count, least, most)
+    if energy is not None:
+        inside = part >= 0
+        largest, total = np.zeros(len(count)), np.bincount(part[inside], energy[inside], minlength=len(count))
+        np.maximum.at(largest, part[inside], energy[inside])
+        few = {own.support.tobytes() for own in found}
+        dominated = lightest_of_each(columns, total, largest / largest_share, apart=True)
+        found += islice((own for own in dominated if own.support.tobytes() not in few), most - len(found))
+    return found, part
 
 
 def _finding(
@@ -240,12 +282,15 @@ def _finding(
     where: IntArray,
     values: FloatArray | None,
     readings: FloatArray | None,
+    energy: FloatArray | None,
 ) -> Finding:
     factor = np.where(part >= 0, own.vector[part], 0)
     isolated, coefficients = np.flatnonzero(factor), own.coefficients
     used = [i for i, c in enumerate(coefficients) if c]
     weight = np.array([float(coefficients[i]) for i in used])
+    kwh = np.array([np.nan]) if energy is None else energy[isolated]
     return Finding(
+        largest_share=float(kwh.max() / kwh.sum()) if kwh.sum() else 0.0,
         coefficients={titles[sums[i]]: coefficients[i] for i in used},
         customers=customers[isolated],
         factors=factor[isolated],
@@ -274,6 +319,7 @@ def _merged(alike: Sequence[Finding]) -> Finding:
         coefficients=alike[0].coefficients,
         customers=alike[0].customers,
         factors=alike[0].factors,
+        largest_share=max(own.largest_share for own in alike),
         intervals=intervals[order],
         recovered=np.concatenate(recovered)[order] if recovered else None,
         truth=np.concatenate(truth)[order] if truth else None,
