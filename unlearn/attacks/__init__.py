@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         require_attacks,
         require_enough_records,
     )
+    from unlearn.attacks.differencing import Differencing, Finding, PublishedSums, composed
     from unlearn.attacks.inference import inference_risk
     from unlearn.attacks.linkability import linkability_risk
     from unlearn.attacks.linkage import Linkage, Ranking, link_by_distance, link_by_match
@@ -88,6 +89,8 @@ __all__ = [
     # a release's own risk: attacks on originals against attacks on controls
     "Risk", "exact_rate", "inference_risk", "linkability_risk", "measure_risk",
     "singling_out_risk", "wilson_rate",
+    # what sums tell of few when they are added and subtracted
+    "Differencing", "Finding", "PublishedSums", "composed",
     # neighbours
     "Nearest", "nearest_records",
 ]  # fmt: skip

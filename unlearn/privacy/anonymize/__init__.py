@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.privacy.anonymize.aggregation import Aggregated, aggregate
     from unlearn.privacy.anonymize.coarsening import Coarser, DailyExtremes, coarser, daily_extremes, rounded
     from unlearn.privacy.anonymize.generalisation import (
         Generalised,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from unlearn.privacy.anonymize.meters import Pseudonymised, pseudonymised, pseudonymised_by_period
     from unlearn.privacy.anonymize.microaggregation import Microaggregated, crowd_sizes, microaggregated
     from unlearn.privacy.anonymize.pseudonyms import PseudonymKeys, pseudonyms_of
+    from unlearn.privacy.anonymize.suppression import REASONS, AggregationRule, suppressed
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -29,6 +31,8 @@ __all__ = [
     # pseudonyms
     "IdentityKey", "IdentityMap", "Pseudonymised", "PseudonymKeys", "pseudonymised", "pseudonymised_by_period",
     "pseudonyms_of",
+    # sums over groups of customers, without those that tell of few
+    "REASONS", "Aggregated", "AggregationRule", "aggregate", "suppressed",
     # coarser time and energy
     "Coarser", "DailyExtremes", "coarser", "daily_extremes", "rounded",
     # labels in common with k others, and l values of what shall stay unknown
