@@ -159,7 +159,8 @@ def epsilon_of(rho: float, delta: float) -> float:
     def at(log_order: float) -> float:
         """By log(α - 1): a bound, which falls and then rises."""
         above = math.exp(log_order)
-        return (1 + above) * rho * (1 + _ROUNDING) - math.log1p(1 / above) - (math.log(delta) + math.log1p(above)) / above
+        rest = math.log1p(1 / above) + (math.log(delta) + math.log1p(above)) / above
+        return (1 + above) * rho * (1 + _ROUNDING) - rest
 
     # Without its two small terms the least is where α - 1 = √(log(1/δ) / ρ).
     middle = (math.log(-math.log(delta)) - math.log(rho)) / 2
