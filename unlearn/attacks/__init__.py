@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         require_enough_records,
     )
     from unlearn.attacks.differencing import Differencing, Finding, PublishedSums, composed
+    from unlearn.attacks.epsilon import EpsilonBound, audit_epsilon
     from unlearn.attacks.inference import inference_risk
     from unlearn.attacks.linkability import linkability_risk
     from unlearn.attacks.linkage import Linkage, Ranking, link_by_distance, link_by_match
@@ -91,6 +92,8 @@ __all__ = [
     "singling_out_risk", "wilson_rate",
     # what sums tell of few when they are added and subtracted
     "Differencing", "Finding", "PublishedSums", "composed",
+    # the promise of a private mechanism
+    "EpsilonBound", "audit_epsilon",
     # neighbours
     "Nearest", "nearest_records",
 ]  # fmt: skip
