@@ -27,8 +27,8 @@ from unlearn.checks import (
 )
 from unlearn.errors import InputError
 
-#: Fewest runs, of which half choose the event; most thresholds that are tried.
-_FEWEST, _THRESHOLDS = 100, 2000
+#: Fewest runs, of which half choose the event; most thresholds that are tried; bins of each coordinate.
+_FEWEST, _THRESHOLDS, _BINS = 100, 1000, 24
 
 #: What an event says of a score, in the order in which counts stand.
 EVENTS = ("at most", "above", "equal to")
@@ -40,6 +40,8 @@ class EpsilonBound:
 
     Attributes:
         low: ε is at least this, with the confidence; at least 0.
+        score: what is compared with the threshold: the "output" itself or the score that was given, the "projection"
+            of a vector, or the "likelihood ratio" of the second data set to the first.
         event: what of the score happens: "at most", "above" or "equal to" the threshold.
         threshold: of the score.
         side: data set on which the event is the more frequent: 0 for that of `run`, 1 for that of `neighbour_run`.
@@ -52,6 +54,7 @@ class EpsilonBound:
     """
 
     low: float
+    score: str
     event: str
     threshold: float
     side: int
@@ -91,12 +94,13 @@ def audit_epsilon(
         run: `run(n)` returns the outputs of n runs on one data set, shape (n,) or (n, k). Each is to be a release of
             its own, with all that a release sets up anew: a generator that starts from a seed among it.
         neighbour_run: the same on a data set that differs by one contributor.
-        n_runs: runs on each data set, half of which choose the event.
+        n_runs: runs on each data set: half of them measure the event, a quarter each learn scores and choose it.
         delta: δ that the mechanism promises.
         confidence: chance of the bound to hold.
         seed: of the halves.
         score: turns outputs into one number each, (n, k) or (n,) -> (n,), the same for both data sets; None takes
-            numbers as they are, and of vectors the direction in which means differ by the most standard deviations.
+            numbers as they are, and projects vectors on how far means differ. A likelihood ratio of the coordinates,
+            taken as independent, is tried in either case.
 
     Returns:
         The bound, and the event that shows it.
@@ -116,26 +120,23 @@ def audit_epsilon(
             f"neighbour_run: expected outputs of shape {outputs[0].shape} as of run, got {outputs[1].shape}. A "
             "mechanism whose output tells its size has given something away already."
         )
-    halves = [np.split(own[random.permutation(n_runs)], [n_runs // 2]) for own in outputs]
-    learn, measure = ([own[half] for own in halves] for half in (0, 1))
     if score is not None:
-        learn, measure = ([_scored(score, own) for own in part] for part in (learn, measure))
-    elif outputs[0].ndim == 2:
-        direction = _direction(learn)
-        learn, measure = ([own @ direction for own in part] for part in (learn, measure))
-    thresholds = _thresholds(learn)
-    shown = _shown(_counts(learn, thresholds), (len(learn[0]), len(learn[1])), delta, tail)
-    side, event, place = np.unravel_index(int(shown.low.argmax()), shown.low.shape)
-    threshold = thresholds[place : place + 1]
+        outputs = [_scored(score, own) for own in outputs]
+    parts = [np.split(own[random.permutation(n_runs)], [n_runs // 4, n_runs // 2]) for own in outputs]
+    learn, choose, measure = ([own[part] for own in parts] for part in range(3))
     n = len(measure[0])
-    found = _shown(_counts(measure, threshold), (n, n), delta, tail)
-    at = (side, event, 0)
-    most = _shown(np.array([[[n]], [[0]]]), (n, n), delta, tail).low[0, 0, 0]
+    shown = [_Chosen.best(name, own, choose, delta, tail) for name, own in _scores(learn)]
+    best = max(shown, key=lambda own: own.low)
+    counts = _counts([best.score(own) for own in measure], np.array([best.threshold]))
+    found = _shown(counts, n, delta, tail)
+    at = (best.side, EVENTS.index(best.event), 0)
+    most = _shown(np.array([[[n]], [[0]]]), n, delta, tail).low[0, 0, 0]
     return EpsilonBound(
         low=float(found.low[at]),
-        event=EVENTS[event],
-        threshold=float(threshold[0]),
-        side=int(side),
+        score=best.name,
+        event=best.event,
+        threshold=best.threshold,
+        side=best.side,
         frequent=float(found.frequent[at]),
         rare=float(found.rare[at]),
         n_runs=n,
@@ -143,6 +144,31 @@ def audit_epsilon(
         confidence=confidence,
         most=float(most),
     )
+
+
+#: Outputs -> a number each.
+_Score = Callable[[FloatArray], FloatArray]
+
+
+class _Chosen(NamedTuple):
+    """The event of a score that shows the most in the runs that choose."""
+
+    low: float
+    name: str
+    score: _Score
+    event: str
+    threshold: float
+    side: int
+
+    @classmethod
+    def best(cls, name: str, score: _Score, outputs: list[FloatArray], delta: float, tail: float) -> _Chosen:
+        scores = [score(own) for own in outputs]
+        thresholds = _thresholds(scores)
+        counts = _counts(scores, thresholds)
+        # As if all were to hold at once: else one of few runs wins, by chance, and shows less when it is measured.
+        low = _shown(counts, len(scores[0]), delta, tail / counts.size).low
+        side, event, place = np.unravel_index(int(low.argmax()), low.shape)
+        return cls(float(low.max()), name, score, EVENTS[event], float(thresholds[place]), int(side))
 
 
 def _outputs(name: str, outputs: ArrayLike, n_runs: int) -> FloatArray:
@@ -162,19 +188,45 @@ def _scored(score: Callable[[FloatArray], ArrayLike], outputs: FloatArray) -> Fl
     return array
 
 
-def _direction(outputs: list[FloatArray]) -> FloatArray:
+def _scores(outputs: list[FloatArray]) -> list[tuple[str, _Score]]:
+    """Scores that are tried, with their names; learnt from runs that neither choose nor measure."""
+    tables = [own if own.ndim == 2 else own[:, None] for own in outputs]
+    ratio = _likelihood_ratio(*tables)
+    if outputs[0].ndim == 1:
+        return [("output", lambda own: own), ("likelihood ratio", lambda own: ratio(own[:, None]))]
+    direction = _direction(*tables)
+    return [("projection", lambda own: own @ direction), ("likelihood ratio", ratio)]
+
+
+def _direction(first: FloatArray, second: FloatArray) -> FloatArray:
     """Fisher's direction for coordinates without correlation, shape (k,)."""
-    first, second = outputs
     difference = second.mean(axis=0) - first.mean(axis=0)
     spread = first.var(axis=0) + second.var(axis=0)
     # Coordinates without noise count by far the most, and those that are all the same do not.
-    return difference / np.maximum(spread, 1e-12 * np.maximum(difference**2, 1e-300))
+    return difference / np.maximum(spread, 1e-12 * np.maximum(difference**2, 1e-280))
+
+
+def _likelihood_ratio(first: FloatArray, second: FloatArray) -> _Score:
+    """Logarithm of the ratio of chances, added up over coordinates that are each cut at quantiles of both together."""
+    edges = np.quantile(np.concatenate([first, second]), np.linspace(0, 1, _BINS + 1)[1:-1], axis=0)
+    columns = range(first.shape[1])
+
+    def bins(outputs: FloatArray) -> IntArray:
+        found = [np.searchsorted(edges[:, own], outputs[:, own], side="right") for own in columns]
+        return np.stack(found, axis=1)
+
+    # One more in each bin, so that none is empty.
+    counts = [1.0 + np.stack([np.bincount(own, minlength=_BINS) for own in bins(table).T]) for table in (first, second)]
+    ratio = np.log(counts[1] / counts[0])
+    return lambda outputs: ratio[np.arange(len(ratio)), bins(outputs)].sum(axis=1)
 
 
 def _thresholds(scores: list[FloatArray]) -> FloatArray:
-    """Scores that occur, at evenly spaced ranks if there are many, ascending."""
-    steps = np.unique(np.concatenate(scores))
-    return steps[np.unique(np.linspace(0, len(steps) - 1, _THRESHOLDS).round().astype(np.int64))]
+    """Scores that occur: at evenly spaced ranks if there are many, and those that occur most often; ascending."""
+    steps, count = np.unique(np.concatenate(scores), return_counts=True)
+    ranks = np.linspace(0, len(steps) - 1, _THRESHOLDS).round().astype(np.int64)
+    often = np.argsort(-count, kind="stable")[:_THRESHOLDS]
+    return steps[np.union1d(ranks, often[count[often] > 1])]
 
 
 def _counts(scores: list[FloatArray], thresholds: FloatArray) -> IntArray:
@@ -195,13 +247,12 @@ class _Shown(NamedTuple):
     rare: FloatArray
 
 
-def _shown(counts: IntArray, n: tuple[int, int], delta: float, tail: float) -> _Shown:
-    runs = np.array(n)[:, None, None]
-    frequent, rare = clopper_pearson(counts, runs, tail)
+def _shown(counts: IntArray, n: int, delta: float, tail: float) -> _Shown:
+    """What counts of n runs on each data set show."""
+    frequent, rare = clopper_pearson(counts, n, tail)
     rare = rare[::-1]
-    excess = np.maximum(frequent - delta, 0.0)
     with np.errstate(divide="ignore"):
-        return _Shown(np.maximum(np.log(excess / rare), 0.0), frequent, rare)
+        return _Shown(np.maximum(np.log(np.maximum(frequent - delta, 0.0) / rare), 0.0), frequent, rare)
 
 
 def clopper_pearson(count: ArrayLike, n: ArrayLike, tail: float) -> tuple[FloatArray, FloatArray]:
