@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +35,7 @@ _SAFE = 2**30
 #: Sums of products of two numbers below this, one for each part, fit into 64 bits.
 _SMALL = 2**20
 
-Whole = NDArray[np.generic]
+Whole = NDArray[Any]
 
 
 @short_repr
@@ -185,7 +186,8 @@ def reduced(matrix: Whole, order: IntArray) -> tuple[Whole, IntArray]:
         A basis of the row space, shape (r, n), of which each row is 0 at the others' pivots; the pivots, shape (r,).
         Numbers are of 64 bits, or Python's where they could be too large for that.
     """
-    table, pivots = matrix[(matrix != 0).any(axis=1)], []
+    table = matrix[(matrix != 0).any(axis=1)]
+    pivots: list[int] = []
     for column in order:
         done = len(pivots)
         if done == len(table):

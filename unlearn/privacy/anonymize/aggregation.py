@@ -227,10 +227,11 @@ def _intervals(meters: Meters, every: str) -> _Intervals:
     try:
         step = pd.tseries.frequencies.to_offset(every)
         count = pd.Series(1, index=hours).resample(every, closed="left", label="left").sum()
-        after = count.index[1:].append(count.index[-1:] + step)
+        starts = pd.DatetimeIndex(count.index)
+        after = starts[1:].append(pd.DatetimeIndex([starts[-1] + step]))
     except (ValueError, TypeError) as error:
         raise InputError(f"every: expected a length such as 'h', 'D' or 'MS', got {every!r} ({said(error)}).") from None
-    due = ((after - count.index) / pd.Timedelta("1h")).to_numpy()
+    due = (after.to_numpy() - starts.to_numpy()) / np.timedelta64(1, "h")
     if (count == 0).any() or (due % 1).any():
         raise InputError(f"every: expected whole hours such as 'h', 'D' or 'MS', got {every!r}.")
     whole = np.flatnonzero(count.to_numpy() == due)

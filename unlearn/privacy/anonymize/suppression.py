@@ -156,7 +156,7 @@ def suppressed(
     largest = np.zeros(n_parts)
     np.maximum.at(largest, part[inside], kwh[inside])
     customers = np.bincount(part[inside], minlength=n_parts)
-    total = np.bincount(part[inside], kwh[inside], minlength=n_parts)
+    total = np.bincount(part[inside], kwh[inside], minlength=n_parts).astype(np.float64)
     return suppressed_parts(Parts(columns, customers, total, largest), rule or AggregationRule(), must)
 
 

@@ -159,8 +159,9 @@ def make_consistent(
     require_finite("values", noisy)
     variance = np.square(scale / scale.min())[:, None]
     leaves = _smoothed(hierarchy, noisy, variance)[0][hierarchy._is_leaf]
-    if non_negative and (hours := (leaves < 0).any(axis=0)).any():
-        log.info("Least squares over values of at least 0 in %d of %d hours.", hours.sum(), len(hours))
+    hours = np.asarray((leaves < 0).any(axis=0))
+    if non_negative and hours.any():
+        log.info("Least squares over values of at least 0 in %d of %d hours.", int(hours.sum()), len(hours))
         leaves[:, hours] = _pivoted(hierarchy, noisy[:, hours], variance)
     return hierarchy.totals(leaves)
 
