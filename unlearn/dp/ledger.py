@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +14,9 @@ from typing import Any
 from uuid import uuid4
 
 from unlearn.checks import require_count, require_fraction, require_positive
+from unlearn.dp.lines import add_line, read_lines
 from unlearn.dp.noise import NoiseSource
-from unlearn.errors import DataError, InputError, said
+from unlearn.errors import InputError
 
 #: Where the promise ends, whatever the mechanism.
 NOT_TIMED = "How long a fit takes is not covered."
@@ -166,45 +165,10 @@ class PrivacyLedger:
         return Charged(epsilon, delta, len(touching), sum(line["charge"] not in ended for line in touching))
 
     def _add(self, line: dict[str, Any]) -> None:
-        text = json.dumps(line)
-        content = f"{_digest(text)} {text}\n".encode()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                size = os.fstat(descriptor).st_size
-                if os.write(descriptor, content) < len(content):
-                    os.ftruncate(descriptor, size)
-                    raise OSError("the disk is full")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: a private fit is charged here before it begins, and this cannot be written "
-                f"({said(error)}). Make room, or choose a folder that can be written."
-            ) from error
+        add_line(self.path, line, "a private fit")
 
     def _lines(self) -> list[dict[str, Any]]:
-        try:
-            lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-            return [_read(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.path}: expected a whole line for each charge, got a damaged one ({said(error)}). What was "
-                "spent cannot be known without it: bring the file back from a copy."
-            ) from error
-
-
-def _read(line: bytes) -> dict[str, Any]:
-    digest, _, text = line.decode().partition(" ")
-    if not text.endswith("\n") or digest != _digest(text[:-1]):
-        raise ValueError("its checksum differs")
-    return dict(json.loads(text))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+        return read_lines(self.path)
 
 
 def _hashes(households: Iterable[object]) -> set[str]:

@@ -3,9 +3,9 @@
 Whoever can draw the noise again can take it away, and a promise with it. So real data get bits that nobody can draw
 again. A seed is for experiments that repeat, and is accepted only with data sets that say that they are simulated.
 
-Two kinds of numbers are made of the bits. `discrete_gaussians` is exact: whole numbers, no float on the way. `normals`
-are floats, of which each is the sum of four: what their last bits tell of a single one is hidden by the others
-(Holohan and Braghin 2021, as in Opacus' secure mode). That is a mitigation and no proof.
+Two kinds of numbers are made of the bits. `discrete_gaussians` and `discrete_laplaces` are exact: whole numbers, no
+float on the way. `normals` are floats, of which each is the sum of four: what their last bits tell of a single one is
+hidden by the others (Holohan and Braghin 2021, as in Opacus' secure mode). That is a mitigation and no proof.
 
 `private_sum` is the Gaussian mechanism on sums over households, in whole numbers. Floats give away more than they seem
 to: which of them noise can make depends on what it is added to, so that last bits tell what the noise should hide
@@ -128,6 +128,24 @@ class NoiseSource:
         bits = _Bits(self)
         return [_discrete_gaussian(variance, bits) for _ in range(n)]
 
+    def discrete_laplaces(self, n: int, scale: float | Fraction) -> list[int]:
+        """n independent whole numbers, each x with a chance proportional to exp(-|x| / scale), exactly.
+
+        Canonne, Kamath and Steinke (2020), algorithm 2.
+
+        Args:
+            n: how many.
+            scale: above 0; a float stands for the fraction that it is.
+
+        Raises:
+            InputError: a scale that is not above 0 and finite.
+        """
+        exact = scale if isinstance(scale, Fraction) else Fraction(require_positive("scale", scale))
+        if exact <= 0:
+            raise InputError(f"scale: expected a number above 0, got {float(exact):g}.")
+        bits = _Bits(self)
+        return [_discrete_laplace(exact.numerator, bits, exact.denominator) for _ in range(n)]
+
     def seed(self) -> int:
         """A seed of 63 bits for choices that no promise rests on, such as days of a household whose gradient is cut."""
         return int(self.words(1)[0] >> np.uint64(1))
@@ -195,8 +213,8 @@ def _discrete_gaussian(variance: int, bits: _Bits) -> int:
             return drawn
 
 
-def _discrete_laplace(scale: int, bits: _Bits) -> int:
-    """A whole number x with a chance proportional to exp(-|x| / scale)."""
+def _discrete_laplace(scale: int, bits: _Bits, divisor: int = 1) -> int:
+    """A whole number x with a chance proportional to exp(-|x| divisor / scale)."""
     while True:
         rest = bits.below(scale)
         if not _happens_at_most_one(rest, scale, bits):
@@ -204,7 +222,7 @@ def _discrete_laplace(scale: int, bits: _Bits) -> int:
         whole = 0
         while _happens_at_most_one(1, 1, bits):
             whole += 1
-        magnitude, negative = rest + scale * whole, bits.below(2)
+        magnitude, negative = (rest + scale * whole) // divisor, bits.below(2)
         if magnitude or not negative:
             return -magnitude if negative else magnitude
 

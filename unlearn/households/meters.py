@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.data.hours import Time, rows_between
+from unlearn.data.simulated import is_simulated
 from unlearn.data.text_tables import listed
 from unlearn.errors import InputError
 
@@ -86,6 +87,11 @@ class Meters:
 
     def __len__(self) -> int:
         return len(self.customer_ids)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a simulator made all readings in this process; what comes from a file counts as real."""
+        return isinstance(self.source, InMemory) and is_simulated(self.source.kwh)
 
     @cached_property
     def _place(self) -> dict[str, int]:

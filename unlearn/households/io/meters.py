@@ -19,6 +19,7 @@ from tqdm import tqdm
 from unlearn.checks import BoolArray, FloatArray, IntArray, as_identifiers, require_choice
 from unlearn.data.dataset import check_hours
 from unlearn.data.files import as_path, foreign_errors
+from unlearn.data.simulated import derived
 from unlearn.data.text_tables import listed
 from unlearn.errors import DataError, InputError
 from unlearn.households.by_household import HouseholdProfiles
@@ -114,7 +115,10 @@ def hourly_meters(
         title = name or "meters"
     else:
         raise InputError(f"source: expected HouseholdProfiles or a DataFrame of kWh, got {type(source).__name__}.")
-    return _kept(title, hours, known, _checked(title, hours, blocks, with_gaps), path)
+    meters = _kept(title, hours, known, _checked(title, hours, blocks, with_gaps), path)
+    if isinstance(source, HouseholdProfiles) and isinstance(meters.source, InMemory):
+        derived(meters.source.kwh, source.kwh)
+    return meters
 
 
 def load_meters(path: str | Path) -> Meters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,10 @@ class Contribution:
             "household", all its readings (user level). Neighbours differ by the presence of one of these.
         kwh_per_hour: readings are clipped to this.
         kwh_per_day: a day's readings of a household are scaled down to at most this energy; None sets no such bound.
+            At "event" it has no effect: one reading less would scale the others of its day up.
         days: a household counts with its first so many days in a query, the others as absent; None lets it count with
-            all days that the query covers.
+            all days that the query covers. It has an effect at "household" alone: elsewhere one day less would let
+            another one in.
     """
 
     level: str
@@ -47,6 +49,11 @@ class Contribution:
                 f"contribution.kwh_per_hour: expected at least {RESOLUTION_KWH:.2g} kWh, the resolution of readings, "
                 f"got {self.kwh_per_hour:g}."
             )
+        if self.steps_per_day < 1:
+            raise InputError(
+                f"contribution.kwh_per_day: expected at least {RESOLUTION_KWH:.2g} kWh, the resolution of readings, "
+                f"got {self.kwh_per_day:g}."
+            )
 
     @property
     def steps_per_hour(self) -> int:
@@ -57,7 +64,9 @@ class Contribution:
     def steps_per_day(self) -> int:
         """The bound of a day's energy in whole steps, at most that of 24 full hours."""
         full = 24 * self.steps_per_hour
-        return full if self.kwh_per_day is None else min(full, math.floor(self.kwh_per_day / RESOLUTION_KWH))
+        if self.kwh_per_day is None or self.level == "event":
+            return full
+        return min(full, math.floor(self.kwh_per_day / RESOLUTION_KWH))
 
 
 class Sensitivity(NamedTuple):
@@ -102,17 +111,75 @@ class View:
         return int(self.day[-1]) + 1
 
 
+class Noisy(NamedTuple):
+    """Values with noise, and their confidence intervals, each of shape (K,).
+
+    Attributes:
+        values: with noise.
+        low: ends of the intervals.
+        high: the other ends.
+        noise: name of the distribution.
+        scale: of it, in the unit of the values.
+    """
+
+    values: FloatArray
+    low: FloatArray
+    high: FloatArray
+    noise: str
+    scale: float
+
+
+class Asked(Protocol):
+    """A question under way: what it may spend, and where its noise comes from.
+
+    Attributes:
+        contribution: the bounds.
+        view: what is public.
+        confidence: of each interval.
+    """
+
+    @property
+    def contribution(self) -> Contribution: ...
+
+    @property
+    def view(self) -> View: ...
+
+    @property
+    def confidence(self) -> float: ...
+
+    def noisy(
+        self,
+        totals: IntArray,
+        sensitivity: Sensitivity,
+        step: float,
+        share: float = 1.0,
+        confidence: float | None = None,
+    ) -> Noisy:
+        """Add noise to whole numbers, at a share of the cost."""
+        ...
+
+    def selected(self, scores: IntArray, linf: int, share: float) -> int:
+        """Choose a position with a high score, at a share of the cost."""
+        ...
+
+    def selection_scale(self, linf: int, share: float) -> float:
+        """Scale s of such a choice: a score that is s log(m / β) below the highest of m has a chance below β."""
+        ...
+
+
 class Query(Protocol):
     """A statistic that is a sum over households of whole numbers: a frozen dataclass of plain settings.
 
     One of one's own inherits from this class and writes the three methods. Nothing in it may depend on the data.
 
     Attributes:
+        plain: whether the answer is those sums with noise, so that the error is known beforehand.
         name: what records call it.
         unit: of the answer: "kwh", "households", "readings".
         step: what a whole number stands for in that unit: `RESOLUTION_KWH`, or 1.
     """
 
+    plain: ClassVar[bool] = True
     name: str
     unit: str
     step: float
@@ -137,6 +204,10 @@ class Query(Protocol):
     def sensitivity(self, contribution: Contribution, view: View) -> Sensitivity:
         """How far the sum moves if one reading, day or household is there or not."""
         ...
+
+    def answered(self, totals: IntArray, asked: Asked) -> Noisy:
+        """Sums over all households, shape (K,), with noise; replaced by queries that are more than that."""
+        return asked.noisy(totals, self.sensitivity(asked.contribution, asked.view), self.step)
 
 
 @short_repr
