@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ class Charge:
         question: a hash of query, view and bounds.
         query: name of the query.
         loss: what it costs.
+        answered: whether its answer was given; one that failed or was killed stays charged, and may be asked again.
     """
 
     number: int
     question: str
     query: str
     loss: Loss
+    answered: bool
 
 
 class ReleaseLog:
@@ -58,7 +60,9 @@ class ReleaseLog:
                 f"{self.path}: expected a log of {self.budget}, got one of another budget. Name the same budget, which "
                 "was promised, or another file for other data."
             )
-        return [Charge(i, own["question"], own["query"], _loss(own)) for i, own in enumerate(lines[1:])]
+        answered = {line["answered"] for line in lines if "answered" in line}
+        asked = [line for line in lines if "question" in line]
+        return [Charge(i, own["question"], own["query"], _loss(own), i in answered) for i, own in enumerate(asked)]
 
     def filter(self) -> Filter:
         """The budget with all charges so far."""
@@ -68,19 +72,19 @@ class ReleaseLog:
         """Charge a question; on the disk when this returns.
 
         Raises:
-            InputError: the question was charged before, or the file cannot be written.
+            InputError: the question was answered before, or the file cannot be written.
             BudgetError: the budget would be broken.
         """
         with self._alone():
             before = self.charges()
-            if same := [own for own in before if own.question == question]:
+            if same := [own for own in before if own.question == question and own.answered]:
                 raise InputError(
                     f"{query}: this was answered before (answer {same[0].number}): take it again with "
                     f"release.answers[{same[0].number}], or where you have kept it; asking again would average the "
                     "noise away. Ask for other hours or another statistic."
                 )
             Filter(self.budget, [own.loss for own in before]).require(loss)
-            charge = Charge(len(before), question, query, loss)
+            charge = Charge(len(before), question, query, loss, False)
             if self.path is None:
                 self._memory.append(charge)
             else:
@@ -90,6 +94,14 @@ class ReleaseLog:
                 line = {"at": when, "question": question, "query": query, **_written(loss)}
                 add_line(self.path, line, "an answer")
         return charge
+
+    def answered(self, charge: Charge) -> None:
+        """Note that the answer is ready; from now on the question is not answered again."""
+        with self._alone():
+            if self.path is None:
+                self._memory[charge.number] = replace(charge, answered=True)
+            else:
+                add_line(self.path, {"answered": charge.number}, "an answer")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

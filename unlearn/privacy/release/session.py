@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from unlearn.checks import IntArray, as_identifiers, require_each_once, require_fraction, require_positive
+from unlearn.checks import IntArray, require_fraction, require_positive
 from unlearn.data.hours import Time, rows_between
 from unlearn.data.text_tables import listed
 from unlearn.dp.composition import Loss
@@ -21,11 +20,12 @@ from unlearn.dp.noise import Noise, noise_source
 from unlearn.errors import InputError
 from unlearn.households.meters import Meters
 from unlearn.privacy.release.accuracy import error_bound, scale_for_error
-from unlearn.privacy.release.base import Answer, Asked, Contribution, Noisy, Query, Sensitivity, View
+from unlearn.privacy.release.base import Answer, Contribution, Query, Sensitivity, View
 from unlearn.privacy.release.bounding import bounded_steps
 from unlearn.privacy.release.budget import Budget, Spent
 from unlearn.privacy.release.log import ReleaseLog
 from unlearn.privacy.release.mechanisms import DEFAULTS, MECHANISMS, Asking, Mechanism, opendp
+from unlearn.privacy.release.questions import Pilot, digest, grouped
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class PrivateRelease:
     """Statistics of meters with differential privacy, whose cost together stays within a budget.
 
     Hours, groups, bounds and queries are public and chosen without looking at the data. Each question is charged before
-    data are read, and stays charged if it fails. The same statistic is answered once.
+    data are read, and stays charged if it fails. The same statistic is answered once: this
+    keeps callers from averaging by mistake; the promise is the budget's, whatever they ask.
 
     >>> from unlearn.dp import SimulatedNoise
     >>> from unlearn.households import hourly_meters, simulate_households
@@ -98,8 +99,8 @@ class PrivateRelease:
             opendp()
         self.meters, self.contribution, self.budget = meters, contribution, budget
         self.confidence = require_fraction("confidence", confidence)
-        self.groups, self._group = _grouped(meters, groups, group_names)
-        self._assignment = _digest([list(self.groups), sorted((groups or {}).items())])
+        self.groups, self._group = grouped(meters, groups, group_names)
+        self._assignment = digest([list(self.groups), sorted((groups or {}).items())])
         self._log = ReleaseLog(budget, log)
         #: Answers of this process by their number.
         self.answers: dict[int, Answer] = {}
@@ -160,6 +161,7 @@ class PrivateRelease:
             level=self.contribution.level,
             source="simulated" if self._source.kind == "simulated" else "opendp",
         )
+        self._log.answered(charge)
         self.answers[charge.number] = answer
         logger.info("answer %d: %s", charge.number, answer)
         return answer
@@ -192,7 +194,8 @@ class PrivateRelease:
         asking, _, _ = self._asked(query, epsilon, rho, mechanism, start, end)
         scale = asking.mechanism.scale_for(self._plain(query, asking.view), asking.amount)
         n_values = len(query.cells(asking.view))
-        return error_bound(asking.mechanism.name, scale, n_values, confidence or self.confidence) * query.step
+        sure = self.confidence if confidence is None else require_fraction("confidence", confidence)
+        return error_bound(asking.mechanism.name, scale, n_values, sure) * query.step
 
     def epsilon_for(
         self,
@@ -210,8 +213,7 @@ class PrivateRelease:
 
         The reference is public: a feeder's rating, or the peak that was published last year. Where there is none,
         `pilot_epsilon` asks for a rough answer first, which is charged; the reference is then the least that its
-        smallest value can be. The share is of the same answer at the same confidence; both fail together with at most
-        twice the chance of one.
+        smallest value can be, with the same confidence, so that the whole fails with at most twice the chance.
 
         Args:
             query: one whose answer is sums with noise.
@@ -229,39 +231,25 @@ class PrivateRelease:
         """
         require_positive("within", within)
         asking, _, _ = self._asked(query, 1.0, None, None, start, end)
-        sensitivity, sure = self._plain(query, asking.view), confidence or self.confidence
-        bound = within * self._reference(query, of_kwh, of_count, pilot_epsilon, asking.view, start, end)
-        scale = scale_for_error(asking.mechanism.name, bound / query.step, len(query.cells(asking.view)), sure)
-        return sensitivity.l1 / scale
-
-    def _reference(
-        self,
-        query: Query,
-        of_kwh: float | None,
-        of_count: float | None,
-        pilot_epsilon: float | None,
-        view: View,
-        start: Time | None,
-        end: Time | None,
-    ) -> float:
+        sensitivity = self._plain(query, asking.view)
+        sure = self.confidence if confidence is None else require_fraction("confidence", confidence)
         given = {"of_kwh": of_kwh, "of_count": of_count, "pilot_epsilon": pilot_epsilon}
-        wanted = "of_kwh" if query.unit == "kwh" else "of_count"
-        named = [name for name, value in given.items() if value is not None]
-        if len(named) != 1 or named[0] not in (wanted, "pilot_epsilon"):
-            raise InputError(
-                f"{wanted}: expected a public reference that the error is a share of, or pilot_epsilon=, got "
-                f"{listed(named) or 'neither'}. The epsilon of a share of the true value would tell that value. Pass "
-                f"{wanted}=, such as a feeder's rating or what was published last year."
-            )
-        if pilot_epsilon is None:
-            value = given[wanted]
-            assert value is not None
-            return require_positive(wanted, value)
-        pilot = self.answer(_Pilot(query), epsilon=pilot_epsilon, start=start, end=end)
-        if (least := float(pilot.low.min())) <= 0:
+        reference = given[_reference_of(query, given)]
+        assert reference is not None
+        if pilot_epsilon is not None:
+            reference = self._least(query, pilot_epsilon, sure, start, end)
+        bound = within * reference
+        scale = scale_for_error(asking.mechanism.name, bound / query.step, len(query.cells(asking.view)), sure)
+        return sensitivity.l1 / scale * (1 + 1e-11)  # more than its rounding
+
+    def _least(self, query: Query, epsilon: float, sure: float, start: Time | None, end: Time | None) -> float:
+        """What all values of a query are at least, by a rough answer."""
+        error = self.error_for(query, epsilon, confidence=sure, start=start, end=end)
+        pilot = self.answer(Pilot(query), epsilon=epsilon, start=start, end=end)
+        if (least := float(pilot.values.min()) - error) <= 0:
             raise InputError(
                 f"pilot_epsilon: expected a pilot whose intervals lie above 0, got one that reaches below with "
-                f"epsilon = {pilot_epsilon:g}. Pass {wanted}= instead, or ask for larger groups."
+                f"epsilon = {epsilon:g}. Pass a public reference instead, or ask for larger groups."
             )
         return least
 
@@ -282,8 +270,10 @@ class PrivateRelease:
         start: Time | None,
         end: Time | None,
     ) -> tuple[Asking, slice, Loss]:
-        if isinstance(query, type) or not callable(getattr(query, "summed", None)):
-            raise InputError(f"query: expected an object such as Sum(), got {type(query).__name__}.")
+        if isinstance(query, type) or not is_dataclass(query) or not callable(getattr(query, "summed", None)):
+            raise InputError(
+                f"query: expected a data class with the methods of Query, such as Sum(), got {type(query).__name__}."
+            )
         given = {name: value for name, value in (("epsilon", epsilon), ("rho", rho)) if value is not None}
         if len(given) != 1:
             raise InputError(f"epsilon: expected either epsilon= or rho=, got {listed(list(given)) or 'neither'}.")
@@ -307,7 +297,7 @@ class PrivateRelease:
     def _question(self, query: Query, view: View) -> str:
         """Hash of a statistic, whatever its cost."""
         asked = [type(query).__qualname__, asdict(query), str(view.hours[0]), str(view.hours[-1])]  # type: ignore[call-overload]
-        return _digest([*asked, self._assignment, asdict(self.contribution)])
+        return digest([*asked, self._assignment, asdict(self.contribution)])
 
     def _totals(self, query: Query, view: View, columns: slice) -> IntArray:
         """Exact sums over all households, a block of customers at a time."""
@@ -321,56 +311,15 @@ class PrivateRelease:
         return totals
 
 
-@dataclass(frozen=True)
-class _Pilot(Query):
-    """A rough answer to a query that is to be answered again: another question, with its own charge."""
-
-    query: Query
-    name: str = field(default="pilot", init=False)
-    unit: str = field(default="kwh", init=False)
-    step: float = field(default=1.0, init=False)
-
-    def __post_init__(self) -> None:
-        for name in ("unit", "step"):
-            object.__setattr__(self, name, getattr(self.query, name))
-        object.__setattr__(self, "name", f"pilot_{self.query.name}")
-
-    def cells(self, view: View) -> pd.DataFrame:
-        return self.query.cells(view)
-
-    def summed(self, steps: IntArray, group: IntArray, view: View) -> IntArray:
-        return self.query.summed(steps, group, view)
-
-    def sensitivity(self, contribution: Contribution, view: View) -> Sensitivity:
-        return self.query.sensitivity(contribution, view)
-
-    def answered(self, totals: IntArray, asked: Asked) -> Noisy:
-        return self.query.answered(totals, asked)
-
-
-def _grouped(
-    meters: Meters, groups: Mapping[str, str] | None, names: Sequence[str] | None
-) -> tuple[tuple[str, ...], IntArray]:
-    """Names of all groups, and the position of each customer's, shape (C,)."""
-    if groups is None:
-        if names is not None:
-            raise InputError("group_names: expected groups beside them, got names alone. Pass groups=.")
-        return ("all",), np.zeros(len(meters), dtype=np.int64)
-    if not isinstance(groups, Mapping):
-        raise InputError(f"groups: expected a group for each customer by name, got {type(groups).__name__}.")
-    known = as_identifiers("group_names", sorted({str(own) for own in groups.values()}) if names is None else names)
-    require_each_once("group_names", known)
-    place = {own: i for i, own in enumerate(known)}
-    if unknown := sorted({str(own) for own in groups.values()} - place.keys()):
-        raise InputError(f"groups: expected groups of group_names, got others: {listed(unknown)}. Name them all.")
-    own = [groups.get(customer) for customer in meters.customer_ids]
-    if None in own:
+def _reference_of(query: Query, given: Mapping[str, float | None]) -> str:
+    """Name of the reference that is given, checked."""
+    wanted = "of_kwh" if query.unit == "kwh" else "of_count"
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1 or named[0] not in (wanted, "pilot_epsilon"):
         raise InputError(
-            "groups: expected a group for each customer of the meters, got none for some. Give them one, such as "
-            "'other', or choose customers with meters.take(positions)."
+            f"{wanted}: expected a public reference that the error is a share of, or pilot_epsilon=, got "
+            f"{listed(named) or 'neither'}. The epsilon of a share of the true value would tell that value. Pass "
+            f"{wanted}=, such as a feeder's rating or what was published last year."
         )
-    return tuple(known), np.array([place[str(group)] for group in own], dtype=np.int64)
-
-
-def _digest(what: object) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+    require_positive(named[0], cast(float, given[named[0]]))
+    return named[0]
