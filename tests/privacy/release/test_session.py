@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearn.dp import SimulatedNoise
+from unlearn.dp import SimulatedNoise, noise_source
 from unlearn.errors import BudgetError, DataError, InputError, MismatchError, MissingPackageError
 from unlearn.households import Meters, hourly_meters, simulate_households
 from unlearn.privacy.release import (
@@ -170,6 +170,9 @@ def test_other_refusals_before_data_are_read(unread: Meters) -> None:
         "candidates_kwh": lambda: release.answer(Quantile(), epsilon=1.0),
         "no noise would hide it": lambda: PrivateRelease(unread, budget=Budget(1.0), noise=SimulatedNoise(0)),
         "expected a Budget": lambda: PrivateRelease(unread, BOUNDS, noise=SimulatedNoise(0)),
+        "made for other data": lambda: PrivateRelease(
+            unread, BOUNDS, Budget(1.0), noise=noise_source(SimulatedNoise(0), unread)
+        ),
         "confidence": lambda: release_of(unread, confidence=1.0),
         "got none for some": lambda: release_of(unread, groups={unread.customer_ids[0]: "a"}),
         "got others: b": lambda: release_of(unread, groups=dict.fromkeys(unread.customer_ids, "b"), group_names=["a"]),

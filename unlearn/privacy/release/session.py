@@ -16,7 +16,7 @@ from unlearn.checks import IntArray, require_fraction, require_positive
 from unlearn.data.hours import Time, rows_between
 from unlearn.data.text_tables import listed
 from unlearn.dp.composition import Loss
-from unlearn.dp.noise import Noise, noise_source
+from unlearn.dp.noise import Noise, NoiseSource, noise_source
 from unlearn.errors import InputError
 from unlearn.households.meters import Meters
 from unlearn.privacy.release.accuracy import error_bound, scale_for_error
@@ -93,6 +93,11 @@ class PrivateRelease:
             raise InputError(
                 f"budget: expected a Budget, got {type(budget).__name__}. Pass Budget(epsilon=1.0), which all answers "
                 "share."
+            )
+        if isinstance(noise, NoiseSource):
+            raise InputError(
+                'noise: expected "os" or SimulatedNoise(seed), got a source, which may have been made for other data. '
+                'Pass noise="os".'
             )
         self._source = noise_source(noise, meters)
         if self._source.kind != "simulated":
