@@ -51,9 +51,13 @@ def lightest_hitting_set(
     """
     rounds = 0
     while True:
-        if any(not len(own) for own in known) or _disjoint_bound(weights, known) >= below:
+        if any(not len(own) for own in known):
             return None
-        chosen = _lightest(weights, known, never_all_of)
+        apart = _of_disjoint(weights, known)
+        if weights[apart].sum() >= below:
+            return None
+        enough = not never_all_of and all(apart[own].any() for own in known)
+        chosen = apart if enough else _lightest(weights, known, never_all_of)
         if chosen is None or weights[chosen].sum() >= below:
             return None
         if not (new := missed(chosen)):
@@ -64,19 +68,19 @@ def lightest_hitting_set(
             raise SolverError(f"hitting set: expected an answer within {most_rounds} rounds, got none.")
 
 
-def _disjoint_bound(weights: FloatArray, known: Sequence[IntArray]) -> float:
-    """Disjoint sets need a position each: the sum of the lightest ones bounds any set from below."""
+def _of_disjoint(weights: FloatArray, known: Sequence[IntArray]) -> BoolArray:
+    """The lightest positions of disjoint sets among those known, shape (n,): no set that meets all weighs less."""
     free = np.ones(len(weights), dtype=bool)
-    bound = 0.0
+    chosen = np.zeros(len(weights), dtype=bool)
     for own in known:
         if free[own].all():
             free[own] = False
-            bound += float(weights[own].min())
-    return bound
+            chosen[own[np.argmin(weights[own])]] = True
+    return chosen
 
 
 def _lightest(weights: FloatArray, known: Sequence[IntArray], never_all_of: Sequence[IntArray]) -> BoolArray | None:
-    """The lightest set that meets those known; None where there is none."""
+    """By integer programming, the lightest set that meets those known; None where there is none."""
     rows = [*known, *never_all_of]
     if not rows:
         return np.zeros(len(weights), dtype=bool)
