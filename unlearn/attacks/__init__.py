@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         require_attacks,
         require_enough_records,
     )
-    from unlearn.attacks.differencing import Differencing, Finding, PublishedSums, composed
+    from unlearn.attacks.differencing import Differencing, Finding, PublishedSums, composed, find_differences
     from unlearn.attacks.epsilon import EpsilonBound, audit_epsilon
     from unlearn.attacks.inference import inference_risk
     from unlearn.attacks.linkability import linkability_risk
@@ -91,7 +91,7 @@ __all__ = [
     "Risk", "exact_rate", "inference_risk", "linkability_risk", "measure_risk",
     "singling_out_risk", "wilson_rate",
     # what sums tell of few when they are added and subtracted
-    "Differencing", "Finding", "PublishedSums", "composed",
+    "Differencing", "Finding", "PublishedSums", "composed", "find_differences",
     # the promise of a private mechanism
     "EpsilonBound", "audit_epsilon",
     # neighbours

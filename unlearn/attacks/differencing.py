@@ -56,7 +56,7 @@ def composed(releases: Mapping[str, Mapping[str, Collection[str]]]) -> Published
     >>> both = composed({"usage": zips, "solar": {"participants": ["c", "d", "e"]}})
     >>> both.names
     ('usage: zip 1', 'usage: zip 2', 'solar: participants')
-    >>> found = differencing(both.published, least=2, names=both.names)
+    >>> found = find_differences(both.published, least=2, names=both.names)
     >>> [(own.words, both.customers[own.customers[0]]) for own in found.findings]
     [('solar: participants - usage: zip 2', 'c')]
 
@@ -144,7 +144,7 @@ class Differencing:
         )
 
 
-def differencing(
+def find_differences(
     published: ArrayLike,
     least: int = LEAST_MEMBERS,
     *,
@@ -162,7 +162,7 @@ def differencing(
     larger ones that isolate few are made of these.
 
     >>> area, feeder = [True] * 20, [True] * 18 + [False] * 2
-    >>> found = differencing([area, feeder], names=["area", "feeder 1"], values=[20.0, 17.5])
+    >>> found = find_differences([area, feeder], names=["area", "feeder 1"], values=[20.0, 17.5])
     >>> [(own.words, own.customers.tolist(), own.recovered.tolist()) for own in found.findings]
     [('area - feeder 1', [18, 19], [2.5])]
 

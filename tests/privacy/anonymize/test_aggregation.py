@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearn.attacks.differencing import differencing
+from unlearn.attacks.differencing import find_differences
 from unlearn.errors import InputError
 from unlearn.households import hourly_meters
 from unlearn.households.meters import RESOLUTION_KWH, Meters
@@ -65,13 +65,13 @@ def test_the_rule_hour_by_hour(found: Aggregated) -> None:
 
 
 def test_what_is_released_withstands_differencing(meters: Meters, found: Aggregated) -> None:
-    after = differencing(found.member, names=found.groups, values=found.kwh, present=found.present)
+    after = find_differences(found.member, names=found.groups, values=found.kwh, present=found.present)
     assert after.complete
     assert not after.findings
     rule = AggregationRule(complementary=False)
     open_ = aggregate(meters, FEEDER, rule=rule, parents=PARENTS)
     readings = meters.series(np.arange(N))
-    before = differencing(
+    before = find_differences(
         open_.member, names=open_.groups, values=open_.kwh, present=open_.present, readings=readings
     ).frame()
     assert len(before)
@@ -84,7 +84,7 @@ def test_several_ways_to_group_are_checked_together(meters: Meters) -> None:
     assert set(found.groups) >= {"flat", "house", "feeder 0", "area"}
     assert found.customers[found.groups.index("flat")] == 50
     assert (reasons_of(found, "area") == PUBLISHED).all()
-    assert not differencing(found.member, values=found.kwh, present=found.present).findings
+    assert not find_differences(found.member, values=found.kwh, present=found.present).findings
 
 
 def test_dominance_in_each_interval(meters: Meters, kwh: pd.DataFrame) -> None:
@@ -99,7 +99,7 @@ def test_dominance_in_each_interval(meters: Meters, kwh: pd.DataFrame) -> None:
     weekly = kwh.fillna(0.0).resample("W", closed="left", label="left").sum().loc[both.times].to_numpy()
     for t, energy in enumerate(weekly):
         shown, there = both.reasons[:, t] == PUBLISHED, both.present[:, t]
-        assert not differencing(both.member[np.ix_(shown, there)], energy=energy[there]).findings
+        assert not find_differences(both.member[np.ix_(shown, there)], energy=energy[there]).findings
 
 
 def test_what_is_released_has_no_more_than_it_may(found: Aggregated) -> None:

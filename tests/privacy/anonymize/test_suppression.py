@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearn.attacks.differencing import differencing
+from unlearn.attacks.differencing import find_differences
 from unlearn.errors import InputError, SolverError
 from unlearn.privacy.anonymize import suppression
 from unlearn.privacy.anonymize.suppression import (
@@ -78,10 +78,10 @@ def test_without_insisting_on_the_least_nothing_is_withheld_in_vain(random: np.r
         patch.setattr(suppression, "_ROUNDS", 1)
         reasons = suppressed(member, np.ones(20), COUNTS)
     published = reasons == PUBLISHED
-    assert not differencing(member[published], 3).findings
+    assert not find_differences(member[published], 3).findings
     for own in np.flatnonzero(reasons == COMPLEMENTARY):
         published[own] = True
-        assert differencing(member[published], 3).findings
+        assert find_differences(member[published], 3).findings
         published[own] = False
     assert (reasons == COMPLEMENTARY).sum() >= (suppressed(member, np.ones(20), COUNTS) == COMPLEMENTARY).sum()
 
@@ -102,8 +102,8 @@ def test_two_ways_to_group_compose() -> None:
     reasons = suppressed(few, np.ones(few.shape[1]), rule)
     assert reasons[0] == TOO_FEW
     assert (reasons == COMPLEMENTARY).sum() >= 1
-    assert not differencing(few[reasons == PUBLISHED], 9).findings
-    assert differencing(few[reasons != TOO_FEW], 9).findings
+    assert not find_differences(few[reasons == PUBLISHED], 9).findings
+    assert find_differences(few[reasons != TOO_FEW], 9).findings
 
 
 def test_kept_sums_are_published_and_others_withheld() -> None:
@@ -113,7 +113,7 @@ def test_kept_sums_are_published_and_others_withheld() -> None:
     kept[[1, 7]] = True
     reasons = suppressed(member, np.ones(member.shape[1]), rule, kept)
     assert not reasons[kept].any()
-    assert not differencing(member[reasons == PUBLISHED], 9).findings
+    assert not find_differences(member[reasons == PUBLISHED], 9).findings
 
 
 def test_dominance_counts_in_differences() -> None:
