@@ -102,7 +102,9 @@ def test_only_the_settings_of_protocols_name_a_class() -> None:
             assert section in PROTOCOLS or "_target_" not in json.dumps(own)
 
 
-@pytest.mark.parametrize("name", ["train", "unlearn", "deletion", "leakage", "detection", "private_training", "tuning"])
+@pytest.mark.parametrize(
+    "name", ["train", "unlearn", "deletion", "leakage", "detection", "private_training", "tuning", "dp_release"]
+)
 def test_help_and_composition_load_neither_torch_nor_pandas(name: str) -> None:
     code = (
         f"import sys, experiments.{name} as own; from hydra import compose, initialize_config_dir; "

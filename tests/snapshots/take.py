@@ -47,6 +47,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "poisoning": ("poisoning",),
     "tuning": ("tuning",),
     "customers": ("customers",),
+    "dp_release": ("dp_release", "dp_release.noise=simulated"),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),
