@@ -58,6 +58,7 @@ def test_the_configured_study_is_the_librarys_default() -> None:
     assert composed("dp_release").dp_release == DpReleaseOptions()
 
 
+@pytest.mark.slow
 def test_noise_that_repeats_gives_the_same_records(run: Runner, tmp_path: Path) -> None:
     parts = ["dp_release.parts=[error,queries,single]", "dp_release.noise=simulated", "grid=ieee9"]
     first = records_of(run("dp_release", *parts))

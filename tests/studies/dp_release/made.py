@@ -25,7 +25,7 @@ def made_records(*, audited: float = 0.9, caught: float = 2.0, feeder_error: flo
     for name, value in {"customers": 250, "feeders": 14, "homes_per_feeder": 250 / 14, "hours": 8760,
                         "kwh_per_home": 0.42, "kwh_per_hour": 5, "kwh_per_day": 50, "main_epsilon": 1,
                         "clipping": 0.026, "clipping_hour": 0.004}.items():  # fmt: skip
-        table.add(name, value, part="setting", level=None, mechanism=None)
+        table.add(name, value, part="setting")
     _noise(table)
     for method, bound in (("intact", audited), ("intact", 0.2), ("half the scale", caught)):
         for query in ("sum", "count", "processed"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,7 +128,12 @@ def measure_audit(setting: Setting, table: RecordTable) -> None:
             confidence,
             seed=k,
         )
-        columns = {"method": own.method, "mechanism": own.mechanism, "level": own.level, "query": own.query}
+        columns: dict[str, str | float] = {
+            "method": own.method,
+            "mechanism": own.mechanism,
+            "level": own.level,
+            "query": own.query,
+        }
         columns |= {"epsilon": own.epsilon, "delta": delta, "runs": float(setting.options.audit_runs)}
         table.add("epsilon_low", found.low, "", part="audit", **columns)
 
@@ -207,15 +213,27 @@ def _whole(setting: Setting, epsilon: float) -> Audited:
         if isinstance(noise, SimulatedNoise):  # a seed would give all releases the same noise
             return _of(setting, Sum(), PURE, "household", epsilon).run(extreme, n)
         meters = hourly_meters(pd.DataFrame(readings, _hours(), [f"c{i}" for i in range(readings.shape[1])]))
-        logging.getLogger(PrivateRelease.__module__).setLevel(logging.WARNING)  # each release would say so
-        return np.array(
-            [
-                PrivateRelease(meters, contribution, Budget(epsilon)).answer(Sum(), epsilon=epsilon).values[0]
-                for _ in tqdm(range(n), desc="releases", delay=2, leave=False)
-            ]
-        )
+        with _quiet(PrivateRelease.__module__):
+            return np.array(
+                [
+                    PrivateRelease(meters, contribution, Budget(epsilon)).answer(Sum(), epsilon=epsilon).values[0]
+                    for _ in tqdm(range(n), desc="releases", delay=2, leave=False)
+                ]
+            )
 
     return Audited("sum, whole release", INTACT, PURE, "household", epsilon, run)
+
+
+@contextmanager
+def _quiet(module: str) -> Iterator[None]:
+    """Thousands of releases do not log each answer."""
+    logger = logging.getLogger(module)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _asking(setting: Setting, level: str, mechanism: str, epsilon: float) -> Asking:

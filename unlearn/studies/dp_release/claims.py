@@ -203,7 +203,7 @@ def _tripped(table: DpReleaseTable) -> Found:
     own = table.intact[table.intact["query"] == "count"]
     if own.empty:
         return None
-    worst = own.loc[(own["value"] / own["epsilon"]).idxmax()]
+    worst = own.iloc[int((own["value"] / own["epsilon"]).to_numpy().argmax())]
     said = f"with and without the home that tripped it, {counted(float(worst['runs']), 'run')} each show ε ≥ "
     said += f"{worst['value']:.2f} where {worst['epsilon']:g} is promised: whoever holds even odds is right in at most "
     said += f"{100 / (1 + np.exp(-worst['epsilon'])):.0f} % of the cases."

@@ -74,11 +74,13 @@ def study_dp_release(
             tables.append(_kept(setting, store, part, 0, measure, names))
         else:
             for seed in options.seeds:
-                again = partial(measure_utility, seed=seed)
-                tables.append(
-                    _kept(setting, store, part, seed, lambda own, table, go=again: go(own, table=table), _UTILITY)
-                )
+                again = partial(_utility, seed)
+                tables.append(_kept(setting, store, part, seed, again, _UTILITY))
     return joined(tables)
+
+
+def _utility(seed: int, setting: Setting, table: RecordTable) -> None:
+    measure_utility(setting, seed, table)
 
 
 def _kept(
@@ -123,4 +125,4 @@ def _describe(setting: Setting, table: RecordTable) -> None:
         "clipping_hour": (1 - float(setting.bounded_kwh("event").sum() / feeders.kwh.sum()), "share"),
     }
     for name, (value, unit) in numbers.items():
-        table.add(name, value, unit, part="setting", level=None, mechanism=None)
+        table.add(name, value, unit, part="setting")

@@ -122,7 +122,7 @@ def _joined(counts: IntArray, expected: FloatArray) -> tuple[FloatArray, FloatAr
         total = 0.0 if total >= 5 else total
     if total + expected[-1] < 5 and place[-1]:
         place[place == place[-1]] -= 1
-    return np.bincount(place, counts), np.bincount(place, expected)
+    return np.bincount(place, counts).astype(np.float64), np.bincount(place, expected).astype(np.float64)
 
 
 def _choices(setting: Setting, table: RecordTable) -> None:

@@ -59,7 +59,7 @@ def single(records: pd.DataFrame, name: str) -> Figure:
     """Panels of one figure of the page."""
     shown = FIGURES[name]
     table = DpReleaseTable(records)
-    size = (5.0 * len(shown) + 0.8, 1.6 + 0.27 * len(_audits(table)) if name == "audit" else 4.6)
+    size = (10.8 if len(shown) > 1 else 8.4, 1.6 + 0.2 * len(_audits(table)) if name == "audit" else 4.6)
     drawn, axes = panels([list(shown)], "", size)
     for own in shown:
         PANELS[own](axes[own], table)
@@ -97,7 +97,7 @@ def draw_homes(axis: Axes, table: DpReleaseTable) -> None:
         said = "a feeder here" if what == "homes_per_feeder" else "all homes here"
         axis.annotate(f"{said}, {rounded(here)}", (table.epsilons[0], here), (0, 2), textcoords="offset points",
                       fontsize=7.5, color="0.35")  # fmt: skip
-    legend_below(axis, 0.16)
+    legend_below(axis, 0.16, handlelength=3.2)
 
 
 def draw_audit(axis: Axes, table: DpReleaseTable) -> None:
@@ -165,7 +165,7 @@ def draw_forecasts(metric: str, axis: Axes, table: DpReleaseTable) -> None:
     axis.xaxis.set_minor_locator(_no_ticks())
     axis.yaxis.set_major_formatter(_plain())
     axis.yaxis.set_minor_formatter(_plain(few=True))
-    legend_below(axis, 0.16, fontsize=7.5)
+    legend_below(axis, 0.16, fontsize=7.5, handlelength=3.2)
 
 
 _METRICS = {"mape": ("MAPE", "MAPE [%]"), "cost": ("operating cost", "money/h")}

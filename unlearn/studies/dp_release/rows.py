@@ -19,8 +19,8 @@ Row = dict[str, Any]
 def noise_rows(table: DpReleaseTable) -> list[Row]:
     """A row for each mechanism and level."""
     rows = []
-    for row in table.rows("noise", "scale_formula").to_dict("records"):
-        own = {"mechanism": row["mechanism"], "level": row["level"]}
+    for _, row in table.rows("noise", "scale_formula").iterrows():
+        own = {"mechanism": row["mechanism"], "level": row["level"], "query": row["query"]}
         rows.append(
             {
                 "noise": named(row["mechanism"], MECHANISM_NAMES),
@@ -180,8 +180,8 @@ def utility_rows(table: DpReleaseTable, epsilon: float | None = None) -> list[Ro
     found = table.rows("utility", "mape", method=...)
     keys = ["method", "level", "epsilon", "larger", "forecaster"]
     rows = []
-    for key in found[keys].drop_duplicates().to_dict("records"):
-        wanted = {name: None if pd.isna(value) else value for name, value in key.items()}
+    for key in found[keys].drop_duplicates().itertuples(index=False):
+        wanted: Row = {name: None if pd.isna(own) else own for name, own in zip(keys, key, strict=True)}
         if epsilon is not None and wanted["epsilon"] not in (None, epsilon):
             continue
         true = table.spread("utility", "cost", method=TRUE, forecaster=wanted["forecaster"], larger=1.0)
@@ -190,20 +190,28 @@ def utility_rows(table: DpReleaseTable, epsilon: float | None = None) -> list[Ro
         rows.append(
             {
                 "learnt from": wanted["method"],
-                "protects": LEVEL_NAMES.get(wanted["level"], "–"),
+                "protects": LEVEL_NAMES.get(str(wanted["level"]), "–"),
                 "ε": "–" if wanted["epsilon"] is None else f"{wanted['epsilon']:g}",
                 "homes stand for": f"{wanted['larger']:g}",
-                "forecaster": named(str(wanted["forecaster"]), FORECASTER_NAMES),
+                "forecaster": named(wanted["forecaster"] or "–", FORECASTER_NAMES),
                 "MAPE [%]": text(table.spread("utility", "mape", **wanted), "short"),
                 "cost": text(cost, ",.0f"),
                 "against true loads": write(added, "+.1%"),
+                "s": write(_released(table, "seconds", wanted), ".2g"),
+                "MB": write(_released(table, "bytes", wanted) / 1e6, ".2g"),
             }
         )
     return rows
 
 
-def _unit(row: Row) -> str:
+def _unit(row: pd.Series) -> str:
     return str(row["unit"]).replace("kwh", "kWh")
+
+
+def _released(table: DpReleaseTable, metric: str, wanted: Row) -> float:
+    """Seconds that a release took, or its bytes; of feeders as they are."""
+    own = {name: wanted[name] for name in ("method", "level", "epsilon")}
+    return table.value("release", metric, **own) if wanted["larger"] == 1 else np.nan
 
 
 def _first(table: DpReleaseTable, metric: str, **wanted: Any) -> float:

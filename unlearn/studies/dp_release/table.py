@@ -30,7 +30,7 @@ TRUE, PUBLISHED, CONSISTENT, LOCAL = "true loads", "published", "published, cons
 
 #: Columns of single parts that are looked at whether or not the part was measured.
 _COLUMNS = (
-    "span", "place", "epsilon", "query", "composition", "answers", "epsilon_each", "homes", "within", "larger", "runs",
+    "level", "mechanism", "span", "place", "epsilon", "query", "composition", "answers", "epsilon_each", "homes", "within", "larger", "runs",
 )  # fmt: skip
 
 
@@ -46,14 +46,21 @@ class DpReleaseTable:
     """
 
     def __init__(self, records: pd.DataFrame) -> None:
-        require_columns("dp_release", records, "part", "level", "mechanism", run="study_dp_release")
+        require_columns("dp_release", records, "part", run="study_dp_release")
+        require_columns("dp_release", records, metric="main_epsilon", run="study_dp_release")
         # What was not measured has no columns of its own.
         self.records = records.reindex(columns=[*records, *(own for own in _COLUMNS if own not in records)])
+        self._mechanisms: dict[tuple[str, str, float], str] = {}
         self.about = require_one("dp_release", records, ["data", "grid"], "setting")
 
     def rows(self, part: str, metric: str, **wanted: Any) -> pd.DataFrame:
         """Records of a metric whose columns have the wanted values, as `select` has them."""
-        return select(self.records, part=part, metric=metric, **wanted)
+        return select(self._by_metric.get((part, metric), self.records.iloc[:0]), **wanted)
+
+    @cached_property
+    def _by_metric(self) -> dict[object, pd.DataFrame]:
+        """Records by part and metric: a page asks for hundreds of numbers."""
+        return dict(iter(self.records.groupby(["part", "metric"], sort=False)))
 
     def spread(self, part: str, metric: str, **wanted: Any) -> Spread | None:
         """Mean and range over seeds; None where nothing was measured."""
@@ -88,9 +95,12 @@ class DpReleaseTable:
 
     def mechanism(self, level: str, span: str, epsilon: float) -> str:
         """The mechanism that takes fewer homes: pure ε for few numbers, concentrated differential privacy for many."""
-        found = {own: self.homes(level, span, epsilon, mechanism=own) for own in (PURE, ZCDP)}
-        known = {name: homes for name, homes in found.items() if np.isfinite(homes)}
-        return min(known, key=lambda name: known[name]) if known else PURE
+        key = level, span, epsilon
+        if key not in self._mechanisms:
+            found = {own: self.homes(level, span, epsilon, mechanism=own) for own in (PURE, ZCDP)}
+            known = {name: homes for name, homes in found.items() if np.isfinite(homes)}
+            self._mechanisms[key] = min(known, key=lambda name: known[name]) if known else PURE
+        return self._mechanisms[key]
 
     def homes(
         self, level: str, span: str, epsilon: float, within: float = WITHIN[0], mechanism: str | None = None

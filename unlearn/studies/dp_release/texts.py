@@ -55,7 +55,8 @@ LOCAL_NOTE = (
 UTILITY_NOTE = (
     "Forecasts on the grid of forecasters that learnt from what was published of the training weeks, of true loads in"
     " the weeks between; means over repetitions with new noise. Larger: every home stands for so many, so that noise "
-    "weighs less and nothing else changes. Money per hour."
+    "weighs less and nothing else changes. Cost is "
+    "money per hour. Seconds and size of the release: a year of hours of all feeders as a parquet table."
 )
 
 MEASURED = (

@@ -198,7 +198,7 @@ def captions(table: DpReleaseTable) -> dict[str, str]:
     homes = "Homes whose hourly total the noise is 1 % of, over ε"
     if table.levels and table.spans:
         level, longest = table.levels[-1], table.spans[-1]
-        homes += f": at ε = {eps:g} {rounded(table.homes(level, 'hour', eps))} for one hour, "
+        homes += f": at ε = {eps:g}, {rounded(table.homes(level, 'hour', eps))} for one hour, "
         homes += (
             f"{rounded(table.homes(level, longest, eps))} for {SPAN_NAMES[longest]} that protect {LEVEL_NAMES[level]}"
         )
