@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from unlearn.attacks.linkage import PublishedSeries, known_readings, link_by_distance, link_by_match
+from unlearn.attacks.linkage import link_by_distance, link_by_match
+from unlearn.attacks.published import PublishedSeries, known_readings
 from unlearn.attacks.relinking import relink, usage_features
 from unlearn.checks import IntArray
 from unlearn.records import RecordTable

@@ -33,6 +33,8 @@ OF_SUMS = (SUMS, SUMS_15_15, SUPPRESSED)
 CLASS_SIZES = {MICRO_5: 5, MICRO_15: 15}
 #: Half-hours of one day, which an attacker knows in a row; fewer known readings are scattered over the year.
 ONE_DAY = 48
+#: Sums of each kind that an AUC is measured with, at least.
+LEAST_TRIALS = 100
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class AnonymizeOptions:
         require_fraction("anonymize.most_suppressed", self.most_suppressed)
         for name in ("k", "l", "trials", "attacks", "relinked", "districts"):
             require_count(f"anonymize.{name}", getattr(self, name))
+        if self.trials < LEAST_TRIALS:
+            raise InputError(f"anonymize.trials: expected at least {LEAST_TRIALS} of each kind, got {self.trials}.")
         if self.test_every < 2:
             raise InputError(
                 f"anonymize.test_every: expected at least 2 (every second week is tested on), got {self.test_every}."

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from unlearn.attacks.linkage import PublishedSeries
+from unlearn.attacks.published import PublishedSeries
 from unlearn.checks import FloatArray, IntArray, short_repr
 from unlearn.privacy.anonymize import PseudonymKeys, coarser, daily_extremes, microaggregated, pseudonyms_of, rounded
 from unlearn.studies.anonymize.options import (

@@ -125,6 +125,8 @@ def _add_findings(sums: Sums, table: RecordTable, own: Mapping[str, object]) -> 
     rule, shown = AggregationRule(), sums.published
     member = sums.made.member[shown]
     if not len(member):
+        for metric in ("breaking", "isolating", "recovered"):
+            table.add(metric, 0, "", **own)
         return
     found = differencing(
         member, rule.least_customers, values=sums.made.kwh[shown], readings=sums.readings, most=_MOST
