@@ -77,7 +77,14 @@ def _tables(isolating: int, auc: float, found: float, relinked: float) -> Iterat
         for stage, recovered in (("before", 3), ("after", 0)):
             for metric, value in (("districts", 10), ("one_solar", 3), ("recovered", recovered)):
                 table.add(metric, value, "", part="composition", stage=stage)
-        for metric, value in (("k", 5), ("l", 2), ("suppressed", 0.02), ("ncp", 0.3), ("unique_before", 0.9)):
+        for metric, value in (
+            ("k", 5),
+            ("l", 2),
+            ("suppressed", 0.02),
+            ("ncp", 0.3),
+            ("right_guess", 0.04),
+            ("unique_before", 0.9),
+        ):
             table.add(metric, value, "", part="labels")
         for size, year, day in ((2, 0.4, 0.2), (5, 0.7, 0.4), (15, 0.85, 0.6)):
             for of, value in (("year", year), ("mean day", day)):
@@ -109,6 +116,7 @@ def _add_utility(table: RecordTable, seed: int) -> None:
         last = 0.4 if step in OF_SUMS else 0.1 * i
         table.add("mape", 10 + last + seed, "percent", **own)
         table.add("cost", 1000 + 10 * last, "money/h", **own)
+        table.add("mape", 5 + last / 4, "percent", **{**own, "part": "total"})
     for kind, mape, cost in (("week before", 20.0, 1500.0), ("perfect forecast", 0.0, 800.0)):
         table.add("mape", mape, "percent", part="utility", forecaster=kind)
         table.add("cost", cost, "money/h", part="utility", forecaster=kind)

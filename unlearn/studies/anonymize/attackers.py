@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -9,9 +11,10 @@ from tqdm import tqdm
 from unlearn.attacks.linkage import link_by_distance, link_by_match
 from unlearn.attacks.published import PublishedSeries, known_readings
 from unlearn.attacks.relinking import relink, usage_features
-from unlearn.checks import IntArray
+from unlearn.checks import FloatArray, IntArray
+from unlearn.data.times import day_of_week_of
 from unlearn.records import RecordTable
-from unlearn.studies.anonymize.options import ONE_DAY, RAW, ROTATED
+from unlearn.studies.anonymize.options import ONE_DAY, ONE_WEEK, RAW, ROTATED
 from unlearn.studies.anonymize.releases import Records, months
 from unlearn.studies.anonymize.setting import Readings, Setting
 
@@ -26,18 +29,22 @@ def measure_linkage(setting: Setting, records: Records, table: RecordTable) -> N
     if records.step == RAW:  # a name needs no attack
         return
     readings, series = setting.readings, records.series
-    kwh = readings.kwh
+    kwh, days = readings.kwh, readings.days
     if records.step == ROTATED:
         month = months(readings)
         inside = month == setting.random(MONTHS).choice(np.unique(month))
-        kwh = kwh[:, inside]
+        kwh, days = kwh[:, inside], days[inside[:: readings.per_day]]
         series = (PublishedSeries(kwh, np.arange(kwh.shape[1])),)
     owner = np.arange(len(readings))
     for known in tqdm(setting.options.known, desc=f"linkage, {records.step}", leave=False, delay=2):
-        if known > kwh.shape[1]:
+        steps = _known(setting, days, known)
+        if steps is None:
             continue
-        steps = _known(setting, kwh.shape[1], known)
         own = {"part": "linkage", "step": records.step, "known": known}
+        if known == setting.options.main_known:
+            shares = _within_feeders(setting, series, kwh, steps)
+            for metric, share in shares.items():
+                table.add(metric, share, "share", **own)
         matched = link_by_match(series, owner, kwh, steps)
         found = matched.metrics(setting.seed)
         names = {"unique": "unique_right", "included": "included", "chance": "right_guess"}
@@ -49,13 +56,37 @@ def measure_linkage(setting: Setting, records: Records, table: RecordTable) -> N
             table.add(metric, ranked[metric].value, "share", low=ranked[metric].low, high=ranked[metric].high, **own)
 
 
-def _known(setting: Setting, n_steps: int, known: int) -> IntArray:
-    """Steps that are known of each household: scattered ones, or a whole day from midnight."""
+def _within_feeders(
+    setting: Setting, series: tuple[PublishedSeries, ...], kwh: FloatArray, steps: IntArray
+) -> dict[str, float]:
+    """Shares found by the same readings if the feeder of the household is known, too, and that of each record."""
+    found = {"right_guess_in_feeder": 0.0, "top_1_in_feeder": 0.0}
+    for b in range(len(setting.feeders.names)):
+        here = np.flatnonzero(setting.feeders.feeder_of == b)
+        own = tuple(replace(part, values=part.values[here]) for part in series)
+        owner = np.arange(len(here))
+        found["right_guess_in_feeder"] += float(link_by_match(own, owner, kwh[here], steps[here]).chance.sum())
+        found["top_1_in_feeder"] += float(link_by_distance(own, owner, kwh[here], steps[here]).top(1).sum())
+    return {name: value / len(kwh) for name, value in found.items()}
+
+
+def _known(setting: Setting, days: np.ndarray, known: int) -> IntArray | None:
+    """Steps that are known of each household: scattered ones, a whole day from midnight, or a whole week from Monday.
+
+    None where the days have not so many.
+    """
     n, per_day = len(setting.readings), setting.readings.per_day
-    if known == ONE_DAY and per_day <= n_steps:
-        day = setting.random(KNOWN).integers(n_steps // per_day, size=n)
-        return per_day * day[:, None] + np.arange(per_day)
-    return known_readings(n, n_steps, known, seed=setting.seed)
+    if known not in (ONE_DAY, ONE_WEEK):
+        return (
+            known_readings(n, per_day * len(days), known, seed=setting.seed) if known <= per_day * len(days) else None
+        )
+    first = np.arange(len(days) - known // per_day + 1)
+    if known == ONE_WEEK:
+        first = first[day_of_week_of(days[first]) == 0]
+    if not len(first):
+        return None
+    day = setting.random(KNOWN).choice(first, size=n)
+    return np.asarray(per_day * day[:, None] + np.arange(known), dtype=np.int64)
 
 
 def measure_relinking(setting: Setting, table: RecordTable) -> None:
@@ -66,14 +97,14 @@ def measure_relinking(setting: Setting, table: RecordTable) -> None:
     if len(names) < 2:
         return
     first = setting.random(MONTHS).permutation(len(names) - 1)[: setting.options.relinked]
-    days = readings.times.dayofweek.to_numpy() >= 5
+    days = readings.times.day_of_week.to_numpy() >= 5
     slot = readings.per_day * days + np.tile(np.arange(readings.per_day), len(readings.days))
     for i in np.sort(first):
         before, after = (month == names[j] for j in (i, i + 1))
         if len(np.unique(slot[before])) < 2 * readings.per_day or len(np.unique(slot[after])) < 2 * readings.per_day:
             continue  # a month that was cut has no weekend, or no workday
-        features = [usage_features(readings.kwh[:, own], slot[own]) for own in (before, after)]
-        found = relink(*features, np.arange(len(readings)), setting.seed)
+        first_month, second_month = (usage_features(readings.kwh[:, own], slot[own]) for own in (before, after))
+        found = relink(first_month, second_month, np.arange(len(readings)), setting.seed)
         own = {"part": "relinking", "step": ROTATED, "months": f"{names[i]}, {names[i + 1]}"}
         for name, method in (("assigned", "assignment"), ("nearest", "nearest")):
             value = found.metrics()[name]

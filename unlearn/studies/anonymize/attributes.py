@@ -47,6 +47,7 @@ def measure_labels(setting: Setting, table: RecordTable) -> None:
     for metric, value, unit in (
         ("unique_before", (sizes == 1).sum() / len(given), "share"),
         ("unique_after", (after == 1).sum() / len(given), "share"),
+        ("right_guess", len(after) / len(given), "share"),
         ("k", achieved_k(made.table, known), ""),
         ("l", diversity, ""),
         ("suppressed", made.losses.suppressed, "share"),

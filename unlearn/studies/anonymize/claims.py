@@ -14,6 +14,7 @@ from unlearn.studies.anonymize.options import (
     EXTREMES,
     MICRO_5,
     ONE_DAY,
+    ONE_WEEK,
     PSEUDONYMS,
     RAW,
     ROTATED,
@@ -23,7 +24,7 @@ from unlearn.studies.anonymize.options import (
     SUPPRESSED,
     WEEKLY,
 )
-from unlearn.studies.anonymize.table import AFTER, BEFORE, TWO_WAYS, AnonymizeTable
+from unlearn.studies.anonymize.table import AFTER, BEFORE, TWO_WAYS, AnonymizeTable, signed
 
 PARTLY = "partly"
 #: A release protects where attackers name at most this share of the households rightly.
@@ -32,8 +33,9 @@ PROTECTED = 0.05
 GIVEN_AWAY = 0.5
 #: An attack with at most this AUC is near guessing; with more than the second it finds most.
 NEAR_GUESSING, FINDS = 0.6, 0.75
-#: A release is still useful if forecasts that learn from it err at most this many times as much.
-USEFUL = 1.05
+#: A release is still very useful if forecasts that learn from it err at most this many times as much, and of no use if
+#: they err more than the second number of times as much.
+USEFUL, NO_USE = 1.05, 1.5
 
 
 def claims(table: AnonymizeTable) -> list[Answer]:
@@ -172,14 +174,15 @@ def _totals(table: AnonymizeTable) -> Iterator[Answer]:
     fine, daily, weekly = (table.found(step) for step in (PSEUDONYMS, DAILY, WEEKLY))
     if not fine or not (daily or weekly):
         return
-    day = {step: table.found(step, ONE_DAY) for step in (DAILY, WEEKLY)}
-    told = [(name, own, day[step]) for step, name, own in
-            ((DAILY, "daily", daily), (WEEKLY, "weekly", weekly)) if own]  # fmt: skip
+    kinds = (("daily", daily, "day", table.found(DAILY, ONE_DAY)),
+             ("weekly", weekly, "week", table.found(WEEKLY, ONE_WEEK)))  # fmt: skip
+    told = [(name, own, period, whole) for name, own, period, whole in kinds if own]
     said = "; ".join(
-        f"{name} totals {percent(own)}" + (f" ({percent(whole)} if a whole day is known)" if whole else "")
-        for name, own, whole in told
+        f"{name} totals {percent(own)}" + (f" ({percent(whole)} if a whole {period} is known)" if whole else "")
+        for name, own, period, whole in told
     )
-    few, all_day = max(own.mean for _, own, _ in told), max((own.mean for _, _, own in told if own), default=0.0)
+    few = max(own.mean for _, own, _, _ in told)
+    all_day = max((own.mean for *_, own in told if own), default=0.0)
     safer = few < fine.mean / 10
     answer = YES if safer and all_day < fine.mean / 10 else PARTLY if safer else NO
     yield Answer(
@@ -210,7 +213,7 @@ def _curves(table: AnonymizeTable) -> Iterator[Answer]:
         return
     left = f"; of mean days only {percent(mean_day)}" if mean_day else ""
     worse = table.added(MICRO_5, "mape")
-    used = f" Forecasts of feeders that learn from such curves err {worse.mean:+.3g} % more." if worse else ""
+    used = f" Forecasts of feeders that learn from such curves err by {signed(worse.mean)} % more." if worse else ""
     yield Answer(
         "k-anonymity of whole load curves takes heavy generalisation that undermines the data's value",
         YES if year.mean >= GIVEN_AWAY else NO if year.mean <= PROTECTED else PARTLY,
@@ -235,18 +238,19 @@ def _composition(table: AnonymizeTable) -> Iterator[Answer]:
 
 
 def _forecasting(table: AnonymizeTable) -> Iterator[Answer]:
-    raw, own = table.utility(RAW), table.utility(SUPPRESSED) or table.utility(SUMS)
-    if not raw or not own:
-        return
     step = SUPPRESSED if table.utility(SUPPRESSED) else SUMS
+    raw, own, raw_feeders, feeders = table.total(RAW), table.total(step), table.utility(RAW), table.utility(step)
+    if not raw or not own or not raw_feeders or not feeders:
+        return
     ratio = own.mean / raw.mean
     cost = table.added(step)
-    more = f", at a cost that is {cost.mean:+.3g} % of that of raw readings" if cost else ""
+    more = f", which changes the cost by {signed(cost.mean)} %" if cost else ""
     yield Answer(
         "Aggregated data can still be very useful for total load forecasting",
-        YES if ratio <= USEFUL else PARTLY if ratio <= 1.5 else NO,
-        f"forecasts that learn from sums that protect err by {own.text('.3g')} % (MAPE), from raw readings by "
-        f"{raw.text('.3g')} %{more}.",
+        YES if ratio <= USEFUL else PARTLY if ratio <= NO_USE else NO,
+        f"forecasts of the area's total that learn from sums that protect err by {own.text('.3g')} % (MAPE), from raw "
+        f"readings by {raw.text('.3g')} %; those of feeders by {feeders.text('.3g')} %, from raw readings by "
+        f"{raw_feeders.text('.3g')} %{more}.",
     )
 
 

@@ -53,6 +53,8 @@ def measure_risks(setting: Setting, step: str, table: RecordTable) -> None:
     ]
     for name, risk in _attacked(release, exact[0], exact[1], setting):
         for metric, found in risk.metrics().items():
+            if not np.isfinite(found.value):  # nothing could be tried, which is logged
+                continue
             own = {"part": "risk", "step": step, "attack": name, "low": found.low, "high": found.high}
             table.add(metric, found.value, "", **own, why=risk.reason)
 
@@ -63,7 +65,7 @@ def _attacked(
     how = {"n_attacks": setting.options.attacks, "seed": setting.seed}
     three = (release, original, control)
     found = [
-        (f"singling_out_{mode}", singling_out_risk(*three, mode=mode, n_columns=min(3, len(release.columns)), **how))  # type: ignore[arg-type]
+        (f"singling_out_{mode}", singling_out_risk(*three, mode=mode, n_columns=min(3, len(release.columns)), **how))
         for mode in ("univariate", "multivariate")
     ]
     first = [own for own in release if own in _FIRST]
@@ -85,7 +87,7 @@ def features_of(records: Records, readings: Readings) -> pd.DataFrame:
         readings: of the same; their times and classes are used, not their energies.
     """
     days = pd.DatetimeIndex(readings.days)
-    weekend, winter = np.asarray(days.dayofweek >= 5), np.isin(days.month, (11, 12, 1, 2))
+    weekend, winter = np.asarray(days.day_of_week >= 5), np.isin(days.month, (11, 12, 1, 2))
     found: dict[str, FloatArray] = {}
     if len(records.series) > 1:
         low, high = (own.values for own in records.series)

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from unlearn.checks import FloatArray
+from unlearn.forecasters import fit_linear
 from unlearn.grid import OperatingCost
 from unlearn.households import HouseholdProfiles
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
-from unlearn.studies._shared.bus_loads import NOTHING
-from unlearn.studies._shared.feeders import measure_published
+from unlearn.studies._shared.bus_loads import NOTHING, BusPlan, bus_dataset
+from unlearn.studies._shared.feeders import AREA, measure_published
 from unlearn.studies._shared.study import METRICS, PACKAGES
 from unlearn.studies.anonymize import releases, sums
 from unlearn.studies.anonymize.attackers import measure_linkage, measure_patterns, measure_relinking
@@ -152,7 +154,7 @@ def _describe_records(step: str, setting: Setting, table: RecordTable) -> None:
     own = {"part": "release", "step": step}
     table.add("bytes", made.size(), "B", **own)
     table.add("seconds", seconds, "s", **own)
-    told = rebuilt(made)
+    told = rebuilt(made, setting)
     table.add("information", information_left(readings.kwh, told), "share", **own)
     if step in (RAW, ROUNDED):
         table.add("largest_difference", float(np.abs(told - readings.kwh).max()), "kwh", **own)
@@ -191,6 +193,8 @@ def measure_utility(setting: Setting, table: RecordTable) -> None:
         else:
             made = releases.records_of(step, setting.readings, options.rounding_kwh)
             loads[step] = releases.feeder_load(made, setting)
+    for step, own in loads.items():
+        table.add("mape", total_mape(own, setting), "percent", part="total", step=step, forecaster="linear")
     hours = options.hours or None
     found = list(measure_published(feeders, loads, options.forecasters, options.training, hours, setting.seed))
     few = [step for step in (RAW, SUPPRESSED) if step in loads]
@@ -199,5 +203,18 @@ def measure_utility(setting: Setting, table: RecordTable) -> None:
         of_networks = measure_published(feeders, chosen, options.networks, options.training, hours, setting.seed)
         found += [own for own in of_networks if own[0] != NOTHING]
     for source, kind, metric, value in found:
-        step = None if source == NOTHING else source
-        table.add(metric, value, METRICS[metric], part="utility", step=step, forecaster=kind)
+        trained = {"part": "utility", "step": None if source == NOTHING else source, "forecaster": kind}
+        table.add(metric, value, METRICS[metric], **trained)
+
+
+def total_mape(kwh: FloatArray, setting: Setting) -> float:
+    """MAPE in percent of forecasts of the area's load by a linear model that learns from feeder loads (D, B, 24)."""
+    feeders = setting.feeders
+    plan = BusPlan(np.array([[AREA]]), feeders.plan.days, feeders.plan.training)
+    true, told = (own.sum(axis=1, keepdims=True) for own in (feeders.kwh, kwh))
+    one = np.ones(1)
+    test = bus_dataset("true total", plan, true, one, 1.0)
+    rows = test.split.test
+    forecast = fit_linear(bus_dataset("published total", plan, told, one, 1.0)).forecast(test.features[rows])
+    there = test.load_pu[rows] > 0
+    return float(100 * np.abs(forecast / np.where(there, test.load_pu[rows], 1.0) - 1)[there].mean())

@@ -31,8 +31,9 @@ STEPS = (
 OF_SUMS = (SUMS, SUMS_15_15, SUPPRESSED)
 #: Households of a class, by step.
 CLASS_SIZES = {MICRO_5: 5, MICRO_15: 15}
-#: Half-hours of one day, which an attacker knows in a row; fewer known readings are scattered over the year.
-ONE_DAY = 48
+#: Half-hours of one day, and of a week from Monday, which an attacker knows in a row; other known readings are
+#: scattered over the year.
+ONE_DAY, ONE_WEEK = 48, 336
 #: Sums of each kind that an AUC is measured with, at least.
 LEAST_TRIALS = 100
 
@@ -65,7 +66,7 @@ class AnonymizeOptions:
 
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: tuple[str, ...] = STEPS
-    known: tuple[int, ...] = (1, 2, 4, 8, ONE_DAY)
+    known: tuple[int, ...] = (1, 2, 4, 8, ONE_DAY, ONE_WEEK)
     main_known: int = 4
     rounding_kwh: float = 0.1
     k: int = 5
@@ -79,7 +80,7 @@ class AnonymizeOptions:
     districts: int = 10
     forecasters: tuple[str, ...] = ("linear",)
     networks: tuple[str, ...] = ()
-    hours: int = 800
+    hours: int = 0
     test_every: int = 4
     training: TrainingOptions = field(default_factory=TrainingOptions)
 

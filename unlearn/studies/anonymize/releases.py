@@ -176,14 +176,17 @@ def _step_of(readings: Readings, starts: pd.DatetimeIndex, n_steps: int, step: s
 # What somebody makes of the records.
 
 
-def rebuilt(records: Records) -> FloatArray:
-    """Half-hourly readings as the records tell them: the mean of a step, the middle of two extremes, shape (C, S)."""
-    parts = []
-    for own in records.series:
-        count = np.maximum(own.readings_per_step(), 1) if own.kind == "sum" else np.ones(own.values.shape[1])
-        inside = (own.values / count)[:, own.step_of]
-        parts.append(np.where(own.step_of >= 0, inside, np.nanmean(inside, axis=1, keepdims=True)))
-    return np.mean(parts, axis=0)
+def rebuilt(records: Records, setting: Setting) -> FloatArray:
+    """Half-hourly readings as the records tell them, shape (C, S).
+
+    The mean of a step; between two extremes as high as those of simulated households are.
+    """
+    series = records.series[0]
+    if len(records.series) > 1:
+        low, high = (own.values[:, own.step_of] for own in records.series)
+        return np.asarray(low + height_between(setting) * (high - low))
+    inside = (series.values / np.maximum(series.readings_per_step(), 1))[:, series.step_of]
+    return np.where(series.step_of >= 0, inside, inside.mean(axis=1, keepdims=True))
 
 
 def information_left(truth: FloatArray, told: FloatArray) -> float:
@@ -196,11 +199,11 @@ def feeder_load(records: Records, setting: Setting) -> FloatArray:
     """Hourly loads of the feeders as somebody makes them of the records, shape (D, B, 24)."""
     feeders = setting.feeders
     inside = np.arange(len(feeders.names))[:, None] == feeders.feeder_of
-    series = records.series[0]
+    series, per_hour = records.series[0], setting.readings.per_day // 24
     if len(records.series) > 1:
-        low, high = (inside @ own.values for own in records.series)
-        return feeders.by_day(_between(low, high, setting))
-    per_hour = setting.readings.per_day // 24
+        low, high = (inside @ own.values[:, own.step_of] for own in records.series)
+        between = low + height_between(setting) * (high - low)
+        return feeders.by_day(between.reshape(len(between), -1, per_hour).sum(axis=2))
     total = inside @ series.values
     if len(series.step_of) == series.values.shape[1]:
         return feeders.by_day(total.reshape(len(total), -1, per_hour).sum(axis=2))
@@ -224,12 +227,13 @@ def spread_over_hours(total: FloatArray, step_of: IntArray, standard: FloatArray
     return np.asarray(level[:, nearest] * standard)
 
 
-def _between(low: FloatArray, high: FloatArray, setting: Setting) -> FloatArray:
-    """Hourly loads between sums of daily extremes, as high between them as those of simulated households, (B, H)."""
-    own, per_hour = setting.standard, setting.readings.per_day // 24
+def height_between(setting: Setting) -> FloatArray:
+    """How high simulated households are between their least and largest reading of a day, 0 to 1, shape (S,).
+
+    In the mean over them, and over the workdays or weekends of a month.
+    """
+    own = setting.standard
     by_day = own.kwh.reshape(len(own), len(own.days), own.per_day)
     least, most = by_day.min(axis=2, keepdims=True), by_day.max(axis=2, keepdims=True)
-    above = (by_day - least).reshape(len(own), len(own.days), 24, per_hour).sum(axis=3).mean(axis=0)
-    share = smoothed((above / np.maximum((most - least).mean(axis=0), 1e-9)).ravel(), own.days)
-    hourly = per_hour * low[:, :, None] + share.reshape(1, -1, 24) * (high - low)[:, :, None]
-    return np.asarray(hourly).reshape(len(low), -1)
+    above = (by_day - least).mean(axis=0) / np.maximum((most - least).mean(axis=0), 1e-9)
+    return smoothed(above.ravel(), own.days)

@@ -14,7 +14,8 @@ from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
 from unlearn.reporting.verdict import Spread, write
 from unlearn.studies._shared.bus_loads import PERFECT, WEEK_BEFORE
-from unlearn.studies.anonymize.options import OF_SUMS, ONE_DAY, RAW
+from unlearn.studies.anonymize.options import LABELS, OF_SUMS, RAW
+from unlearn.studies.anonymize.rows import NAMES
 from unlearn.studies.anonymize.table import AnonymizeTable, named_step
 from unlearn.studies.anonymize.verdict import page
 
@@ -94,8 +95,8 @@ def draw_trade(axis: Axes, table: AnonymizeTable, metric: str, legend: bool = Tr
         low, high = found.mean - found.low, found.high - found.mean
         reach = [[max(low, 0.0)], [max(high, 0.0)]]
         form = "s" if step in OF_SUMS else "o"
-        axis.errorbar([used.mean], [found.mean], reach, fmt=form, color=COLOURS[step], label=named_step(step),
-                      capsize=2, markersize=7)  # fmt: skip
+        axis.errorbar([used.mean], [found.mean], reach, fmt="none", color=COLOURS[step], capsize=2)
+        axis.plot([used.mean], [found.mean], form, color=COLOURS[step], label=named_step(step), markersize=7)
         drawn = True
     if not drawn:
         note(axis, "not measured")
@@ -115,13 +116,13 @@ def draw_trade(axis: Axes, table: AnonymizeTable, metric: str, legend: bool = Tr
 def draw_linkage(axis: Axes, table: AnonymizeTable) -> None:
     """Share found over the number of known readings, a line for each release of records."""
     places = {known: float(i) for i, known in enumerate(table.known)}
-    steps = [step for step in table.steps if step not in (RAW, *OF_SUMS)]
+    steps = [step for step in table.steps if step not in (RAW, LABELS, *OF_SUMS)]
     shift = np.linspace(-0.18, 0.18, max(len(steps), 2))
     for step, aside in zip(steps, shift, strict=False):
         points = {places[known] + aside: own for known in table.known if (own := table.found(step, known))}
         if points:
             _line(axis, points, COLOURS[step], named_step(step))
-    axis.set_xticks(list(places.values()), ["a day" if known == ONE_DAY else str(known) for known in places])
+    axis.set_xticks(list(places.values()), [NAMES.get(known, str(known)) for known in places])
     per_cent(axis.yaxis)
     axis.set(xlabel="half-hourly readings known", ylabel="households found", ylim=(-0.04, 1.06))
     axis.set_title("Who is found")

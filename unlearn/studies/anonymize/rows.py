@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unlearn.reporting.style import FORECASTER_NAMES, named
 from unlearn.reporting.verdict import Spread, text, write
-from unlearn.studies.anonymize.options import OF_SUMS, ONE_DAY, RAW
+from unlearn.studies.anonymize.options import LABELS, OF_SUMS, ONE_DAY, ONE_WEEK, RAW
 from unlearn.studies.anonymize.table import (
     ATTACK_NAMES,
     COPY,
@@ -13,9 +13,12 @@ from unlearn.studies.anonymize.table import (
     TWO_WAYS,
     AnonymizeTable,
     named_step,
+    signed,
 )
 
 Row = dict[str, str]
+#: Numbers of known readings that have a name.
+NAMES = {ONE_DAY: "a day", ONE_WEEK: "a week"}
 
 
 def _shares(found: Spread | None) -> str:
@@ -39,11 +42,13 @@ def step_rows(table: AnonymizeTable) -> list[Row]:
                 "gives away": _gives(table, step),
                 f"found by {table.main} [%]": _plain(table.found(step), 100),
                 "by a day [%]": _plain(table.found(step, ONE_DAY), 100),
+                f"by {table.main} and the feeder [%]": _plain(table.found_in_feeder(step), 100),
                 "risk of features": write(attack, ".2f"),
                 "differences": write(breaking, ".3g"),
                 "MAPE [%]": write(table.utility(step), ".3g"),
+                "MAPE of the total [%]": write(table.total(step), ".3g"),
                 "cost [money/h]": write(table.utility(step, "cost"), "short"),
-                "cost [+%]": f"{added.mean:+.3g}" if (added := table.added(step)) and step != RAW else "–",
+                "cost [+%]": signed(added.mean) if (added := table.added(step)) and step != RAW else "–",
                 "information left [%]": _plain(table.release(step, "information"), 100),
                 "MB": _plain(table.release(step, "bytes"), 1e-6),
                 "s": write(table.release(step, "seconds"), ".2g"),
@@ -59,7 +64,10 @@ def _gives(table: AnonymizeTable, step: str) -> str:
     if step in OF_SUMS:
         withheld = table.release(step, "withheld")
         return f"sums, {100 * withheld.mean:.3g} % withheld" if withheld and withheld.mean else "sums"
-    return {"labels": "labels", "rotated": "readings, a month", "micro_5": "a crowd's readings",
+    if step == LABELS:
+        shared = table.labels("k")
+        return f"labels that {write(shared, '.3g')} or more share" if shared else "labels"
+    return {"rotated": "readings, a month", "micro_5": "a crowd's readings",
             "micro_15": "a crowd's readings"}.get(step, "readings")  # fmt: skip
 
 
@@ -67,11 +75,11 @@ def linkage_rows(table: AnonymizeTable) -> list[Row]:
     """A row per release of records: the share that is found, by the number of known readings."""
     rows = []
     for step in table.steps:
-        if step == RAW or not any(table.found(step, known) for known in table.known) or step in OF_SUMS:
+        if step in (RAW, LABELS) or not any(table.found(step, known) for known in table.known) or step in OF_SUMS:
             continue
         row = {"release": named_step(step)}
         for known in table.known:
-            row[f"found by {known} [%]"] = _shares(table.found(step, known))
+            row[f"found by {NAMES.get(known, known)} [%]"] = _shares(table.found(step, known))
         row["unique and right [%]"] = _shares(table.linkage(step, metric="unique_right"))
         row["records that agree"] = write(table.linkage(step, metric="matches"), ".3g")
         row["nearest right [%]"] = _plain(table.linkage(step, metric="top_1"), 100)
@@ -148,6 +156,7 @@ def label_rows(table: AnonymizeTable) -> list[Row]:
     names = {
         "unique_before": ("households alone with their labels, before [%]", 100),
         "unique_after": ("after [%]", 100),
+        "right_guess": ("guesses from labels that are right, after [%]", 100),
         "k": ("households that share a row, at least", 1),
         "l": ("values of the sensitive label in a row, at least", 1),
         "suppressed": ("households left out [%]", 100),

@@ -109,11 +109,11 @@ class Setting:
         return smoothed(self.standard.hourly().mean(axis=0), self.standard.days)
 
 
-def smoothed(hourly: FloatArray, days: np.ndarray) -> FloatArray:
-    """Means of hourly values over the days of a month, workdays and weekends apart, shape (24 D,)."""
+def smoothed(values: FloatArray, days: np.ndarray) -> FloatArray:
+    """Means of values by hour, or by half-hour, over the days of a month, workdays and weekends apart, (24 D,)."""
     kind = 2 * month_of(days) + (day_of_week_of(days) >= 5)
     codes, place = np.unique(kind, return_inverse=True)
-    by_day = hourly.reshape(len(days), 24)
+    by_day = values.reshape(len(days), -1)
     means = np.stack([by_day[place == code].mean(axis=0) for code in range(len(codes))])
     return means[place].ravel()
 

@@ -138,14 +138,15 @@ def _add_findings(sums: Sums, table: RecordTable, own: Mapping[str, object]) -> 
     parts = Parts(
         columns,
         np.bincount(part[inside], minlength=len(largest)),
-        np.bincount(part[inside], energy[inside], minlength=len(largest)),
+        np.bincount(part[inside], weights=energy[inside], minlength=len(largest)).astype(np.float64),
         largest,
     )
     alone = (found["customers"] == 1) & (found["largest_error"] < _SAME_KWH)
+    if len(found):
+        table.add("fewest", found["customers"].min(), "customers", **own)
     for metric, value in (
         ("breaking", len(unsafe_combinations(parts, rule, _MOST))),
         ("isolating", len(found)),
-        ("fewest", found["customers"].min() if len(found) else np.nan),
         ("recovered", int(alone.sum())),
     ):
         table.add(metric, value, "", **own)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from unlearn.reporting.verdict import Spread, require_columns, require_one, select
 from unlearn.studies._shared.bus_loads import PERFECT, WEEK_BEFORE
-from unlearn.studies.anonymize.options import OF_SUMS, RAW, STEPS
+from unlearn.studies.anonymize.options import LABELS, OF_SUMS, RAW, STEPS
 
 STEP_NAMES = {
     "raw": "raw, with names",
@@ -46,6 +46,15 @@ BEFORE, AFTER = "before", "after"
 SPANS = {"day": 24, "week": 168, "year": 8760}
 
 
+def signed(percent: float) -> str:
+    """A change in percent, such as "+1.5"; 0 where it is a matter of rounding."""
+    return "0" if abs(percent) < ROUNDING else f"{percent:+.3g}"
+
+
+#: Change in percent that is a matter of rounding.
+ROUNDING = 1e-3
+
+
 class AnonymizeTable:
     """Records of `study_anonymize`, any number of seeds of one data set and grid.
 
@@ -74,9 +83,21 @@ class AnonymizeTable:
         """Numbers of readings that an attacker knows."""
         return sorted({int(own) for own in select(self.records, part="linkage")["known"].dropna()})
 
-    def spread(self, **wanted: Any) -> Spread | None:
+    @cached_property
+    def _groups(self) -> dict[tuple[Any, ...], pd.DataFrame]:
+        return dict(iter(self.records.groupby(["part", "metric"], sort=False)))
+
+    @cached_property
+    def _known(self) -> dict[tuple[Any, ...], Spread | None]:
+        return {}
+
+    def spread(self, part: str, metric: str, **wanted: Any) -> Spread | None:
         """A number: its mean over seeds with the outermost ends of its intervals; None where it was not measured."""
-        return Spread.of_intervals(select(self.records, **wanted))
+        key = (part, metric, *sorted(wanted.items()))
+        if key not in self._known:
+            rows = self._groups.get((part, metric))
+            self._known[key] = None if rows is None else Spread.of_intervals(select(rows, **wanted))
+        return self._known[key]
 
     def setting(self, metric: str) -> float:
         """A number of the setting; NaN where it is not known."""
@@ -97,13 +118,23 @@ class AnonymizeTable:
         """Share of the households whose record an attacker with some readings names rightly.
 
         The better of two attackers: one who guesses among all records that agree, and one who takes the nearest. A
-        release with names gives every household away, one without records of households none.
+        release with names gives every household away, one without records of households none. Of a table of labels the
+        attacker knows the labels, and guesses among all that share them.
         """
         if step == RAW:
             return Spread.at(1.0)
         if step in OF_SUMS:
             return Spread.at(0.0)
-        own = [self.linkage(step, known, metric) for metric in ("right_guess", "top_1")]
+        if step == LABELS:
+            return self.labels("right_guess")
+        return self._better(step, known, "right_guess", "top_1")
+
+    def found_in_feeder(self, step: str) -> Spread | None:
+        """The same of an attacker who knows the feeder, too, with the main number of readings."""
+        return self._better(step, None, "right_guess_in_feeder", "top_1_in_feeder")
+
+    def _better(self, step: str, known: int | None, *metrics: str) -> Spread | None:
+        own = [self.linkage(step, known, metric) for metric in metrics]
         there = [one for one in own if one]
         return max(there, key=lambda one: one.mean) if there else None
 
@@ -150,6 +181,10 @@ class AnonymizeTable:
     def _by_seed(self, step: str, metric: str, forecaster: str) -> pd.Series:
         own = select(self.records, part="utility", step=step, metric=metric, forecaster=forecaster)
         return own.groupby("seed")["value"].mean()
+
+    def total(self, step: str) -> Spread | None:
+        """Error of forecasts of the area's total, in percent."""
+        return self.spread(part="total", step=step, metric="mape")
 
     def untrained(self, kind: str, metric: str) -> Spread | None:
         """Of a forecast that needs no training."""

@@ -2,9 +2,11 @@
 
 STEP_NOTE = (
     "Found: the attacker knows that many half-hourly readings of a household, or all of one day, and names its record; "
-    "the better of a guess among all records that agree and of the nearest record. Risk of features: the largest of "
-    "the attacks below. Differences: combinations of published sums whose group breaks the 15/15 rule. MAPE and "
-    "cost: of forecasts of the true feeder loads in weeks that nothing was learnt from, trained on what is published. "
+    "the better of a guess among all records that agree and of the nearest record. Of the table of labels it knows the "
+    "labels. Feeder: it knows the household's feeder, too, and each record says its own. Risk of features: the largest "
+    "of the attacks below. Differences: combinations of published sums whose group breaks the 15/15 rule. MAPE and "
+    "cost: of forecasts of the true feeder loads in weeks that nothing was learnt from, trained on what is published; "
+    "total: of the area's load. "
     "Information left: share of the variance of half-hourly readings that the release explains; of sums, each "
     "household stands for an equal part of its own. MB: the release as a parquet file."
 )
@@ -13,7 +15,7 @@ LINKAGE_NOTE = (
     "Unique and right: exactly one record agrees with what is known, and it is the household's. Records that agree, "
     "nearest: with the main number of known readings. Of pseudonyms that change each month, the attacker knows "
     "readings of one month and finds that month's record. A total of a day or a week is only bounded by the readings "
-    "known in it; who knows a whole day knows the day's total."
+    "known in it; who knows all of it knows its total."
 )
 
 SUM_NOTE = (
@@ -54,10 +56,11 @@ MEASURED = (
     "knows that the household is in the release.",
     "Pseudonyms are made from a random key for all time, or one for each month. Months are relinked by the mean weekly "
     "profile, the level and the spread of each record.",
-    "What a third party makes of a release: readings of households are summed up by feeder. Totals of several hours "
-    "are spread over them by the mean profile of simulated households, which is nobody's; between the minimum and the "
-    "maximum of a day, the same profile is stretched. A sum that is withheld is its share, by customers, of what its "
-    "parent has beyond its published parts.",
+    "What a third party makes of a release: readings of households are summed up by feeder, which each record says. "
+    "Totals of several hours are spread over them by the mean profile of simulated households, which is nobody's; "
+    "between the minimum and the maximum of a day, each household is as high as simulated ones are in the mean. A "
+    "feeder that is withheld has its part, by customers, of what its substation, or else the area, has beyond its "
+    "published feeders.",
     "Costs are operating costs of dispatch on the forecast and redispatch on the true load. Whole calendar weeks are "
     "tested on; nothing is learnt from them.",
     "Solar homes and districts of the example of composition are simulated: real sources do not know solar cells.",

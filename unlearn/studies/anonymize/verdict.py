@@ -20,7 +20,7 @@ from unlearn.studies.anonymize.rows import (
     step_rows,
     sum_rows,
 )
-from unlearn.studies.anonymize.table import AnonymizeTable, named_step
+from unlearn.studies.anonymize.table import AnonymizeTable, named_step, signed
 from unlearn.studies.anonymize.texts import (
     DIFFERENCING_NOTE,
     LABEL_NOTE,
@@ -35,6 +35,8 @@ from unlearn.studies.anonymize.texts import (
 
 QUESTION = "Which de-identification steps protect customers, and what do they cost?"
 NONE = "none"
+#: Households in the smallest sum that the 15/15 rule lets through.
+_SUM = 15
 
 
 def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Page:
@@ -125,14 +127,21 @@ def because(table: AnonymizeTable) -> str:
         )
     if told:
         parts.append(f"what the steps that protect cost instead: {', '.join(told)}")
-    last = [step for step in table.steps if step not in good]
-    if last and good:
-        parts.append(f"the other {counted(len(last), 'release')} gave households away")
+    others = len(table.steps) - len(good)
+    if others and good:
+        parts.append(
+            f"the other {others} of {counted(len(table.steps), 'release')} give households or small groups away"
+        )
+    if told_of := table.auc(_SUM, "year"):
+        parts.append(
+            f"who knows a year of a household tells whether it is in a sum of {_SUM} with an AUC of "
+            f"{write(told_of, '.2f')}"
+        )
     return "; ".join(parts) + "."
 
 
 def _cost(step: str, mape: Spread, cost: Spread, added: Spread | None) -> str:
-    more = f", {added.mean:+.3g} %" if added else ""
+    more = f", {signed(added.mean)} %" if added else ""
     return f"{named_step(step)} {write(mape, '.3g')} % and {write(cost, 'short')} money/h{more}"
 
 
@@ -143,8 +152,8 @@ def captions(table: AnonymizeTable) -> dict[str, str]:
         f"{counted(table.main, 'known reading')} find, over the error and over the cost of forecasts that learn from "
         "what is published. Lower and further left is better. Lines: forecasts that need no release.",
         "linkage": "Share of the households that an attacker names rightly, by the number of half-hourly readings that "
-        f"it knows; {ONE_DAY} are a whole day. The better of guessing among all records that agree, and of taking the "
-        "nearest one. Bars: 95 % intervals over households and seeds.",
+        "it knows; in a row those of a whole day or week. The better of guessing among all records that agree, and of "
+        "taking the nearest one. Bars: 95 % intervals over households and seeds.",
         "sums": "How well an attacker with all readings of a household in a day, a week or a year tells whether it is "
         "in a published sum, by the households in the sum. 0.5 is guessing.",
     }
