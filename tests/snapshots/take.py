@@ -48,6 +48,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "tuning": ("tuning",),
     "customers": ("customers",),
     "dp_release": ("dp_release", "dp_release.noise=simulated"),
+    "anonymize": ("anonymize", "grid=ieee9", "anonymize.seeds=[0]"),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),
