@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from unlearn.attacks.differencing import differencing
+from unlearn.attacks.differencing import find_differences
 from unlearn.attacks.outcome import Estimate, measure_attack
 from unlearn.attacks.sums import SumOptions, attack_sums, sum_scores
 from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
@@ -128,7 +128,7 @@ def _add_findings(sums: Sums, table: RecordTable, own: Mapping[str, object]) -> 
         for metric in ("breaking", "isolating", "recovered"):
             table.add(metric, 0, "", **own)
         return
-    found = differencing(
+    found = find_differences(
         member, rule.least_customers, values=sums.made.kwh[shown], readings=sums.readings, most=_MOST
     ).frame()
     columns, part = part_of_each(member)
