@@ -9,7 +9,7 @@ from unlearn.studies.anonymize.setting import Setting, make_setting, meters_of
 
 OPTIONS = AnonymizeOptions(
     seeds=(0,), known=(1, 4, 48), class_sizes=(2, 5), group_sizes=(1, 5, 15), trials=100, attacks=20, relinked=1,
-    hours=24, districts=4,
+    hours=24, districts=4, networks=(),
 )  # fmt: skip
 
 

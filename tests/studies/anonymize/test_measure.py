@@ -74,12 +74,12 @@ def test_coarser_steps_tell_less_and_keep_what_they_sum() -> None:
 def test_loads_of_feeders_are_exact_where_hours_are_and_keep_totals_elsewhere() -> None:
     own = setting()
     for step in ("raw", "rotated", "hourly"):
-        np.testing.assert_allclose(releases.feeder_load(made(step), own), own.feeders.kwh, atol=1e-4)
-    daily = releases.feeder_load(made("daily"), own)
+        np.testing.assert_allclose(releases.load_of_records(made(step), own), own.feeders.kwh, atol=1e-4)
+    daily = releases.load_of_records(made("daily"), own)
     np.testing.assert_allclose(daily.sum(axis=2), own.feeders.kwh.sum(axis=2), rtol=1e-5)
-    crowd = releases.feeder_load(made("micro_5"), own)
+    crowd = releases.load_of_records(made("micro_5"), own)
     np.testing.assert_allclose(crowd.sum(axis=1), own.feeders.kwh.sum(axis=1), rtol=1e-5)
-    between = releases.feeder_load(made("extremes"), own)
+    between = releases.load_of_records(made("extremes"), own)
     assert between.shape == own.feeders.kwh.shape
     assert 0.3 < between.mean() / own.feeders.kwh.mean() < 3
 
@@ -155,7 +155,7 @@ def test_sums_are_exact_and_suppression_leaves_no_difference() -> None:
     every = sums.publish(own, "sums")
     assert every.published.all()
     assert every.largest_difference == 0
-    np.testing.assert_allclose(sums.feeder_load(every, own), own.feeders.kwh, atol=1e-9)
+    np.testing.assert_allclose(sums.load_of_sums(every, own), own.feeders.kwh, atol=1e-9)
     for step in OF_SUMS:
         found = records(sums.measure_differences, own, step)
         breaking = select(found, metric="breaking")["value"]
@@ -168,12 +168,12 @@ def test_withheld_feeders_take_what_their_parent_has_beyond_the_others() -> None
     every = sums.publish(own, "sums")
     hidden = replace(every.made, reasons=every.made.reasons.copy(), kwh=every.made.kwh.copy())
     hidden.reasons[:2], hidden.kwh[:2] = 1, np.nan  # two of the three feeders
-    load = sums.feeder_load(sums.Sums(hidden, every.readings, 0.0), own)
+    load = sums.load_of_sums(sums.Sums(hidden, every.readings, 0.0), own)
     np.testing.assert_allclose(load.sum(axis=1), own.feeders.kwh.sum(axis=1), rtol=1e-9)
     np.testing.assert_allclose(load[:, 2], own.feeders.kwh[:, 2], atol=1e-9)
     np.testing.assert_allclose(load[:, 0] / load[:, 1], 1, rtol=0.2)  # as many customers, or one more
     hidden.reasons[:], hidden.kwh[:] = 1, np.nan
-    nothing = sums.feeder_load(sums.Sums(hidden, every.readings, 0.0), own)
+    nothing = sums.load_of_sums(sums.Sums(hidden, every.readings, 0.0), own)
     np.testing.assert_allclose(nothing[:, 0].ravel(), 20 * own.standard_hourly, rtol=0.2)
 
 

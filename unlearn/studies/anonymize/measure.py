@@ -19,7 +19,6 @@ from unlearn.store import Store
 from unlearn.studies._shared.bus_loads import NOTHING, BusPlan, bus_dataset
 from unlearn.studies._shared.feeders import AREA, measure_published
 from unlearn.studies._shared.study import METRICS, PACKAGES
-from unlearn.studies.anonymize import releases, sums
 from unlearn.studies.anonymize.attackers import measure_linkage, measure_patterns, measure_relinking
 from unlearn.studies.anonymize.attributes import measure_crowds, measure_labels
 from unlearn.studies.anonymize.features import measure_risks
@@ -33,8 +32,22 @@ from unlearn.studies.anonymize.options import (
     SUPPRESSED,
     AnonymizeOptions,
 )
-from unlearn.studies.anonymize.releases import RECORD_STEPS, information_left, rebuilt, timed
+from unlearn.studies.anonymize.releases import (
+    RECORD_STEPS,
+    information_left,
+    load_of_records,
+    rebuilt,
+    records_of,
+    timed,
+)
 from unlearn.studies.anonymize.setting import Readings, Setting, make_setting, meters_of
+from unlearn.studies.anonymize.sums import (
+    load_of_sums,
+    measure_composition,
+    measure_differences,
+    measure_membership,
+    publish,
+)
 from unlearn.studies.anonymize.table import COPY, INDEPENDENT
 
 Part = tuple[str, Callable[[Setting, RecordTable], None]]
@@ -113,8 +126,8 @@ def parts_of(options: AnonymizeOptions, seed: int) -> Iterator[Part]:
     if first:
         yield "patterns", measure_patterns
         yield "crowds", measure_crowds
-    yield "membership", sums.measure_membership
-    yield "composition", sums.measure_composition
+    yield "membership", measure_membership
+    yield "composition", measure_composition
     yield "utility", measure_utility
 
 
@@ -161,7 +174,7 @@ def _describe_records(step: str, setting: Setting, table: RecordTable) -> None:
 
 
 def _link(step: str, setting: Setting, table: RecordTable) -> None:
-    measure_linkage(setting, releases.records_of(step, setting.readings, setting.options.rounding_kwh), table)
+    measure_linkage(setting, records_of(step, setting.readings, setting.options.rounding_kwh), table)
 
 
 def _risk(step: str, setting: Setting, table: RecordTable) -> None:
@@ -170,7 +183,7 @@ def _risk(step: str, setting: Setting, table: RecordTable) -> None:
 
 def _sums(step: str, setting: Setting, table: RecordTable) -> None:
     """Add size, time, what is left and what is withheld of a release of sums, and what its differences tell."""
-    made = sums.publish(setting, step)
+    made = publish(setting, step)
     own = {"part": "release", "step": step}
     table.add("bytes", made.size(), "B", **own)
     table.add("seconds", made.seconds, "s", **own)
@@ -179,7 +192,7 @@ def _sums(step: str, setting: Setting, table: RecordTable) -> None:
     table.add("information", information_left(setting.readings.kwh, half), "share", **own)
     table.add("largest_difference", made.largest_difference, "kwh", **own)
     table.add("withheld", float((~made.published).mean()), "share", **own)
-    sums.measure_differences(setting, step, table)
+    measure_differences(setting, step, table)
 
 
 def measure_utility(setting: Setting, table: RecordTable) -> None:
@@ -189,10 +202,10 @@ def measure_utility(setting: Setting, table: RecordTable) -> None:
     loads = {}
     for step in tqdm(steps, desc="loads of releases", leave=False, delay=2):
         if step in OF_SUMS:
-            loads[step] = sums.feeder_load(sums.publish(setting, step), setting)
+            loads[step] = load_of_sums(publish(setting, step), setting)
         else:
-            made = releases.records_of(step, setting.readings, options.rounding_kwh)
-            loads[step] = releases.feeder_load(made, setting)
+            made = records_of(step, setting.readings, options.rounding_kwh)
+            loads[step] = load_of_records(made, setting)
     for step, own in loads.items():
         table.add("mape", total_mape(own, setting), "percent", part="total", step=step, forecaster="linear")
     hours = options.hours or None

@@ -79,7 +79,7 @@ class AnonymizeOptions:
     relinked: int = 3
     districts: int = 10
     forecasters: tuple[str, ...] = ("linear",)
-    networks: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ("cnn",)
     hours: int = 0
     test_every: int = 4
     training: TrainingOptions = field(default_factory=TrainingOptions)

@@ -195,7 +195,7 @@ def information_left(truth: FloatArray, told: FloatArray) -> float:
     return 1 - float(((truth - told) ** 2).sum()) / spread if spread else 0.0
 
 
-def feeder_load(records: Records, setting: Setting) -> FloatArray:
+def load_of_records(records: Records, setting: Setting) -> FloatArray:
     """Hourly loads of the feeders as somebody makes them of the records, shape (D, B, 24)."""
     feeders = setting.feeders
     inside = np.arange(len(feeders.names))[:, None] == feeders.feeder_of

@@ -15,7 +15,7 @@ from unlearn.attacks.sums import SumOptions, attack_sums, sum_scores
 from unlearn.checks import BoolArray, FloatArray, IntArray, short_repr
 from unlearn.households.meters import RESOLUTION_KWH, Meters
 from unlearn.privacy.anonymize.aggregation import Aggregated, aggregate
-from unlearn.privacy.anonymize.suppression import AggregationRule, Parts, part_of_each, unsafe_combinations
+from unlearn.privacy.anonymize.suppression import AggregationRule
 from unlearn.records import RecordTable
 from unlearn.studies._shared.feeders import AREA
 from unlearn.studies.anonymize.options import SUMS, SUMS_15_15, SUPPRESSED
@@ -31,8 +31,8 @@ RULES: Mapping[str, AggregationRule] = {
 }
 #: Share of the households that use most, which an attacker looks for too; share that it knows beside its target.
 LARGEST, _KNOWN_OTHERS = 0.1, 0.4
-#: Combinations of sums that are listed, at most, and difference in kWh up to which a reading is recovered.
-_MOST, _SAME_KWH = 500, 1e-6
+#: Difference in kWh up to which a reading is recovered.
+_SAME_KWH = 1e-6
 #: Purposes of chance.
 _DISTRICTS, _HOURS = 5, 6
 
@@ -129,27 +129,21 @@ def _add_findings(sums: Sums, table: RecordTable, own: Mapping[str, object]) -> 
             table.add(metric, 0, "", **own)
         return
     found = find_differences(
-        member, rule.least_customers, values=sums.made.kwh[shown], readings=sums.readings, most=_MOST
+        member,
+        rule.least_customers,
+        values=sums.made.kwh[shown],
+        readings=sums.readings,
+        energy=sums.readings.sum(axis=1),
+        largest_share=rule.largest_share,
     ).frame()
-    columns, part = part_of_each(member)
-    inside, energy = part >= 0, sums.readings.sum(axis=1)
-    largest = np.zeros(columns.shape[1])
-    np.maximum.at(largest, part[inside], energy[inside])
-    parts = Parts(
-        columns,
-        np.bincount(part[inside], minlength=len(largest)),
-        np.bincount(part[inside], weights=energy[inside], minlength=len(largest)).astype(np.float64),
-        largest,
-    )
-    alone = (found["customers"] == 1) & (found["largest_error"] < _SAME_KWH)
     if len(found):
         table.add("fewest", found["customers"].min(), "customers", **own)
     for metric, value in (
-        ("breaking", len(unsafe_combinations(parts, rule, _MOST))),
-        ("isolating", len(found)),
-        ("recovered", int(alone.sum())),
+        ("breaking", len(found)),
+        ("isolating", (found["customers"] < rule.least_customers).sum()),
+        ("recovered", ((found["customers"] == 1) & (found["largest_error"] < _SAME_KWH)).sum()),
     ):
-        table.add(metric, value, "", **own)
+        table.add(metric, int(value), "", **own)
 
 
 def measure_composition(setting: Setting, table: RecordTable) -> None:
@@ -233,7 +227,7 @@ def _totals(
     return np.asarray(chosen @ readings[pool])
 
 
-def feeder_load(sums: Sums, setting: Setting) -> FloatArray:
+def load_of_sums(sums: Sums, setting: Setting) -> FloatArray:
     """Hourly loads of the feeders as somebody makes them of published sums, shape (D, B, 24).
 
     A feeder that is withheld takes its share, by customers, of what its substation has beyond its published feeders;

@@ -30,7 +30,8 @@ TRUE, PUBLISHED, CONSISTENT, LOCAL = "true loads", "published", "published, cons
 
 #: Columns of single parts that are looked at whether or not the part was measured.
 _COLUMNS = (
-    "level", "mechanism", "span", "place", "epsilon", "query", "composition", "answers", "epsilon_each", "homes", "within", "larger", "runs",
+    "level", "mechanism", "span", "place", "epsilon", "query", "composition", "answers", "epsilon_each",
+    "homes", "within", "larger", "runs",
 )  # fmt: skip
 
 
