@@ -74,6 +74,20 @@ def test_values_of_at_least_0_are_those_of_nnls(seed: int, n: int, hours: int) -
     assert (found >= 0).all()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_values_of_at_least_0_are_found_where_some_nodes_are_known_far_better(seed: int) -> None:
+    """Noise of five orders of magnitude: the sum of slopes must not drown in those of well-known totals."""
+    random = np.random.default_rng(seed)
+    hierarchy = random_hierarchy(random, 50)
+    scale = 10 ** random.uniform(-3, 2, 50)
+    noisy = random.normal(0, 100, (50, 30)) * (random.random((50, 30)) < 0.7)
+    a = design(hierarchy)
+    expected = np.stack([nnls(a / scale[:, None], column / scale)[0] for column in noisy.T], axis=1)
+    squares = [(((values - noisy) / scale[:, None]) ** 2).sum(axis=0) for values in (a @ expected, np.array([0.0]))]
+    own = (((make_consistent(noisy, scale, hierarchy) - noisy) / scale[:, None]) ** 2).sum(axis=0)
+    assert (own <= squares[0] + 1e-9 * squares[1]).all()
+
+
 def test_one_quadratic_program_is_that_of_cvxpy() -> None:
     random = np.random.default_rng(0)
     scale, noisy = random.uniform(0.5, 2, len(GRID.nodes)), random.normal(1, 4, len(GRID.nodes))

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,8 +24,8 @@ from unlearn.errors import ConvergenceError, InputError
 
 log = logging.getLogger(__name__)
 
-#: What counts as 0 beside the largest value of an hour.
-_ZERO = 1e-11
+#: What counts as 0 beside the largest value of an hour: of values, and of slopes, where rounding is.
+_ZERO, _ROUNDING = 1e-11, 1e-14
 
 
 @short_repr
@@ -150,7 +151,7 @@ def make_consistent(
 
     Raises:
         InputError: another shape, values that are not finite, or a noise scale that is not above 0.
-        ConvergenceError: pivoting did not end, which cannot happen but for rounding.
+        ConvergenceError: pivoting did not end.
     """
     scale = _scales(noise_scale, hierarchy)
     noisy = as_floats("values", values, ndim=2)
@@ -158,7 +159,7 @@ def make_consistent(
     noisy = np.where(np.isinf(scale)[:, None], 0.0, noisy)
     require_finite("values", noisy)
     variance = np.square(scale / scale.min())[:, None]
-    leaves = _smoothed(hierarchy, noisy, variance)[0][hierarchy._is_leaf]
+    leaves = _smoothed(hierarchy, noisy, variance).value[hierarchy._is_leaf]
     hours = np.asarray((leaves < 0).any(axis=0))
     if non_negative and hours.any():
         log.info("Least squares over values of at least 0 in %d of %d hours.", int(hours.sum()), len(hours))
@@ -186,7 +187,7 @@ def consistent_scale(noise_scale: ArrayLike, hierarchy: Hierarchy) -> FloatArray
     scale = _scales(noise_scale, hierarchy)
     least = scale.min()
     variance = np.square(scale / least)[:, None]
-    _, own, below = _smoothed(hierarchy, np.zeros_like(variance), variance)
+    _, own, below, _ = _smoothed(hierarchy, np.zeros_like(variance), variance)
     found = own.copy()
     for level in hierarchy._levels[1:]:
         above = hierarchy._parent[level]
@@ -222,9 +223,26 @@ def _scales(noise_scale: ArrayLike, hierarchy: Hierarchy) -> FloatArray:
     return scale
 
 
+class _Smoothed(NamedTuple):
+    """Least squares of a tree.
+
+    Attributes:
+        value: of each node, shape (K, T).
+        own: variance of each node's estimate from itself and what is below it, shape (K, 1), or (K, T) where leaves
+            are fixed.
+        below: variance of the sum of its parts, as they are before anything above them counts; of the same shape.
+        moved: how far that sum has then moved, shape (K, T); without the cancellation of a difference of values.
+    """
+
+    value: FloatArray
+    own: FloatArray
+    below: FloatArray
+    moved: FloatArray
+
+
 def _smoothed(
     hierarchy: Hierarchy, noisy: FloatArray, variance: FloatArray, fixed: BoolArray | None = None
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> _Smoothed:
     """Least squares by two passes, up and down the tree.
 
     Args:
@@ -232,47 +250,51 @@ def _smoothed(
         noisy: shape (K, T).
         variance: shape (K, 1).
         fixed: leaves that are 0, shape (L, T); None fixes none.
-
-    Returns:
-        Values, shape (K, T); the variance of each node's estimate from what is below it and itself, and that of the
-        sum of its parts, shapes (K, 1), or (K, T) where leaves are fixed.
     """
     value, leaf = noisy.copy(), hierarchy._is_leaf
     own = variance.copy() if fixed is None else np.repeat(variance, noisy.shape[1], axis=1)
     if fixed is not None:
         value[leaf] = np.where(fixed, 0.0, value[leaf])
         own[leaf] = np.where(fixed, 0.0, own[leaf])
-    parts, below = np.zeros_like(value), np.zeros_like(own)
+    parts, moved, below = np.zeros_like(value), np.zeros_like(value), np.zeros_like(own)
     for level in reversed(hierarchy._levels):
         inner = level[~leaf[level]]
         gain = below[inner] / (below[inner] + variance[inner])
-        value[inner] = parts[inner] + gain * (noisy[inner] - parts[inner])
+        moved[inner] = gain * (noisy[inner] - parts[inner])
+        value[inner] = parts[inner] + moved[inner]
         own[inner] = below[inner] * (1 - gain)
         if (above := hierarchy._parent[level])[0] >= 0:
             np.add.at(parts, above, value[level])
             np.add.at(below, above, own[level])
     for level in hierarchy._levels[1:]:
         above = hierarchy._parent[level]
-        share = own[level] / np.where(below[above] > 0, below[above], 1.0)
-        value[level] += share * (value[above] - parts[above])
-    return value, own, below
+        own_move = own[level] / np.where(below[above] > 0, below[above], 1.0) * moved[above]
+        value[level] += own_move
+        moved[level] += own_move
+    return _Smoothed(value, own, below, moved)
 
 
 def _pivoted(hierarchy: Hierarchy, noisy: FloatArray, variance: FloatArray) -> FloatArray:
     """Leaves of at least 0 with the least squares, shape (L, T)."""
     leaf = hierarchy._is_leaf
-    n_leaves, zero = int(leaf.sum()), _ZERO * np.abs(noisy).max(axis=0)
+    n_leaves, largest = int(leaf.sum()), np.abs(noisy).max(axis=0)
+    flat = np.maximum(_ZERO / variance[leaf], _ROUNDING)
     found = np.zeros((n_leaves, noisy.shape[1]))
     open_ = np.arange(noisy.shape[1])  # hours that are still to be solved
     fixed = np.zeros(found.shape, dtype=bool)
     fewest, patience = np.full(len(open_), n_leaves + 1), np.full(len(open_), 3)
     for _ in range(100 + 20 * n_leaves):
-        value = _smoothed(hierarchy, noisy[:, open_], variance, fixed)[0]
+        value, _, below, moved = _smoothed(hierarchy, noisy[:, open_], variance, fixed)
         slope = (value - noisy[:, open_]) / variance
-        for level in hierarchy._levels[1:]:
-            slope[level] += slope[hierarchy._parent[level]]
+        for level in hierarchy._levels:
+            # Sums of slopes down the tree. Where some part is free, how far parts have moved tells the sum, with less
+            # rounding than the slopes of nodes that are known far better than their parts.
+            if (above := hierarchy._parent[level])[0] >= 0:
+                slope[level] += slope[above]
+            free = below[level] > 0
+            slope[level] = np.where(free, -moved[level] / np.where(free, below[level], 1.0), slope[level])
         # Of a fixed leaf the slope, of a free one the value is to be at least 0.
-        wrong = np.where(fixed, slope[leaf], value[leaf]) < -zero[open_]
+        wrong = np.where(fixed, slope[leaf] / flat, value[leaf] / _ZERO) < -largest[open_]
         count = wrong.sum(axis=0)
         done = count == 0
         found[:, open_[done]] = np.maximum(np.where(fixed, 0.0, value[leaf])[:, done], 0.0)
