@@ -12,7 +12,7 @@ import pandas as pd
 from unlearn.reporting.figure import legend_below, marks, note, panels, per_cent, reference, save_figure, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
-from unlearn.reporting.verdict import Spread, write
+from unlearn.reporting.verdict import Spread
 from unlearn.studies._shared.bus_loads import PERFECT, WEEK_BEFORE
 from unlearn.studies.anonymize.options import LABELS, OF_SUMS, RAW
 from unlearn.studies.anonymize.rows import NAMES
@@ -22,6 +22,7 @@ from unlearn.studies.anonymize.verdict import page
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import FillStyleType
 
 COLOURS = {
     "raw": INK,
@@ -96,7 +97,10 @@ def draw_trade(axis: Axes, table: AnonymizeTable, metric: str, legend: bool = Tr
         reach = [[max(low, 0.0)], [max(high, 0.0)]]
         form = "s" if step in OF_SUMS else "o"
         axis.errorbar([used.mean], [found.mean], reach, fmt="none", color=COLOURS[step], capsize=2)
-        axis.plot([used.mean], [found.mean], form, color=COLOURS[step], label=named_step(step), markersize=7)
+        breaking = table.breaking(step)
+        fill: FillStyleType = "none" if breaking and breaking.high > 0 else "full"
+        axis.plot([used.mean], [found.mean], form, color=COLOURS[step], label=named_step(step), markersize=7,
+                  fillstyle=fill, markeredgewidth=1.6)  # fmt: skip
         drawn = True
     if not drawn:
         note(axis, "not measured")
@@ -104,7 +108,7 @@ def draw_trade(axis: Axes, table: AnonymizeTable, metric: str, legend: bool = Tr
     for kind, form in ((WEEK_BEFORE, ":"), (PERFECT, "--")):
         value = table.untrained(kind, metric)
         if value and value.mean > 0:
-            reference(axis, value.mean, f"{kind}, {write(value, 'short')}", form, GREY, upright=True)
+            reference(axis, value.mean, kind, form, GREY, upright=True)
     per_cent(axis.yaxis)
     label = "MAPE [%]" if metric == "mape" else "operating cost [money/h]"
     axis.set(xlabel=label, ylabel=f"households found by {table.main} known readings", ylim=(-0.04, 1.06))
