@@ -150,8 +150,8 @@ def captions(table: AnonymizeTable) -> dict[str, str]:
     return {
         "trade": "Privacy against use, a mark for each release: share of the households that "
         f"{counted(table.main, 'known reading')} find, over the error and over the cost of forecasts that learn from "
-        "what is published. Lower and further left is better. Hollow squares: sums whose differences break the 15/15 rule. "
-        "Lines: forecasts that need no release.",
+        "what is published. Lower and further left is better. Hollow squares: sums whose differences break the 15/15 "
+        "rule. Lines: forecasts that need no release.",
         "linkage": "Share of the households that an attacker names rightly, by the number of half-hourly readings that "
         "it knows; in a row those of a whole day or week. The better of guessing among all records that agree, and of "
         "taking the nearest one. Bars: 95 % intervals over households and seeds.",
