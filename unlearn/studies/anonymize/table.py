@@ -26,8 +26,8 @@ STEP_NAMES = {
     "micro_15": "mean of 15 or more",
     "labels": "table of labels",
     "sums": "sums by feeder",
-    "sums_15_15": "sums, 15/15 rule",
-    "suppressed": "sums, complementary suppression",
+    "sums_15_15": "sums by the 15/15 rule",
+    "suppressed": "sums with complementary suppression",
 }
 ATTACK_NAMES = {
     "singling_out_univariate": "singling out, one attribute",

@@ -104,7 +104,7 @@ def protects(table: AnonymizeTable, step: str) -> bool:
 def answer(table: AnonymizeTable) -> str:
     """The steps that protect, by name."""
     found = [named_step(step) for step in table.steps if protects(table, step)]
-    return "; ".join(found) if found else NONE
+    return f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else "".join(found) or NONE
 
 
 def because(table: AnonymizeTable) -> str:
