@@ -213,7 +213,7 @@ def _curves(table: AnonymizeTable) -> Iterator[Answer]:
         return
     left = f"; of mean days only {percent(mean_day)}" if mean_day else ""
     worse = table.added(MICRO_5, "mape")
-    used = f" Forecasts of feeders that learn from such curves have a MAPE that changes by {signed(worse.mean)} %." if worse else ""
+    used = f" The MAPE of feeders that are learnt from such curves changes by {signed(worse.mean)} %." if worse else ""
     yield Answer(
         "k-anonymity of whole load curves takes heavy generalisation that undermines the data's value",
         YES if year.mean >= GIVEN_AWAY else NO if year.mean <= PROTECTED else PARTLY,
