@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.pages import assert_self_contained, read_page
@@ -35,6 +36,10 @@ def test_a_release_protects_where_neither_a_few_readings_nor_a_day_find_househol
     table = AnonymizeTable(made_records())
     found = [step for step in table.steps if protects(table, step)]
     assert found == ["weekly", "micro_5", "micro_15", "labels", "suppressed"]
+    known = made_records()
+    week = known[(known["part"] == "linkage") & (known["known"] == 48)].assign(known=336)
+    week.loc[week["step"] == "weekly", ["value", "low", "high"]] = 1.0
+    assert not protects(AnonymizeTable(pd.concat([known, week])), "weekly")
     left = AnonymizeTable(made_records(isolating=1))
     assert not protects(left, "suppressed")
 

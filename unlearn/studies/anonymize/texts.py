@@ -3,7 +3,8 @@
 STEP_NOTE = (
     "Found: the attacker knows that many half-hourly readings of a household, or all of one day, and names its record; "
     "the better of a guess among all records that agree and of the nearest record. Of the table of labels it knows the "
-    "labels. Feeder: it knows the household's feeder, too, and each record says its own. Risk of features: the largest "
+    "labels. Feeder: it knows the household's feeder, too, and each record says its own. Whoever finds the record of a "
+    "crowd learns the crowd's mean. Risk of features: the largest "
     "of the attacks below. Differences: combinations of published sums whose group breaks the 15/15 rule. MAPE and "
     "cost: of forecasts of the true feeder loads in weeks that nothing was learnt from, trained on what is published; "
     "total: of the area's load. "

@@ -9,7 +9,7 @@ import pandas as pd
 
 from unlearn.reporting.verdict import Block, Page, Spread, answer_rows, counted, write
 from unlearn.studies.anonymize.claims import PROTECTED, claims, percent
-from unlearn.studies.anonymize.options import OF_SUMS, ONE_DAY, PSEUDONYMS, RAW
+from unlearn.studies.anonymize.options import OF_SUMS, ONE_DAY, ONE_WEEK, PSEUDONYMS, RAW
 from unlearn.studies.anonymize.rows import (
     differencing_rows,
     label_rows,
@@ -90,13 +90,14 @@ def about(table: AnonymizeTable) -> str:
 def protects(table: AnonymizeTable, step: str) -> bool:
     """Whether a step leaves an attacker hardly anything to find.
 
-    Records of households: with the main number of known readings, and with those of a whole day, at most `PROTECTED` of
-    the households are found. Sums: no combination of what is published has a group that breaks the 15/15 rule.
+    Records of households: with the main number of known readings, with those of a whole day and of a whole week, at
+    most `PROTECTED` of the households are found. Sums: no combination of what is published has a group that breaks the
+    15/15 rule.
     """
     if step in OF_SUMS:
         breaking = [own for own in (table.breaking(step),) if own]
         return bool(breaking) and all(own.high == 0 for own in breaking)
-    asked = [known for known in (table.main, ONE_DAY) if known in table.known]
+    asked = [known for known in (table.main, ONE_DAY, ONE_WEEK) if known in table.known]
     found = [table.found(step, known) for known in asked]
     return bool(found) and all(own is not None and own.mean <= PROTECTED for own in found)
 
