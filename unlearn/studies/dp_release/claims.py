@@ -212,13 +212,13 @@ def _tripped(table: DpReleaseTable) -> Found:
 
 def _peak(table: DpReleaseTable) -> Found:
     rows = table.rows("peak", "epsilon", within=0.05).sort_values("homes")
-    covered = table.spread("peak", "coverage")
+    covered = table.rows("peak", "coverage", within=0.05)["value"]
     if rows.empty:
         return None
     said = ", ".join(f"{row['homes']:,.0f} homes ε = {row['value']:.2g}" for _, row in rows.iterrows())
     reached = rows[rows["value"] <= table.main_epsilon]
     said = f"±5 % with 95 % confidence takes: {said}"
-    said += f". In runs {percent(covered.low)} or more of the peaks were within." if covered else "."
+    said += f". In runs {100 * covered.min():.1f} to {100 * covered.max():.1f} % are within." if len(covered) else "."
     return (YES if len(reached) == len(rows) else PARTLY if len(reached) else NO), said
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.reporting.style import FORECASTER_NAMES, named
-from unlearn.reporting.verdict import text, write
+from unlearn.reporting.verdict import Spread, text, write
 from unlearn.studies.dp_release.claims import rounded
 from unlearn.studies.dp_release.options import PURE, WITHIN, ZCDP
 from unlearn.studies.dp_release.table import INTACT, LEVEL_NAMES, MECHANISM_NAMES, SPAN_NAMES, TRUE, DpReleaseTable
@@ -110,8 +110,8 @@ def query_rows(table: DpReleaseTable) -> list[Row]:
                 "ε": f"{row['epsilon']:g}",
                 "protects": LEVEL_NAMES[row["level"]],
                 "values": write(table.value("queries", "values", **own), ",.0f"),
-                "answer": f"{write(row['value'], '.4g')} ({row['low']:.4g} to {row['high']:.4g})",
-                "truth": write(table.value("queries", "truth", **own), ".4g"),
+                "answer": Spread(row["value"], row["low"], row["high"]).text("short"),
+                "truth": write(table.value("queries", "truth", **own), "short"),
                 "unit": row["unit"],
                 "coverage": _interval(covered),
                 "ms": write(1000 * table.value("queries", "seconds", **own), ".3g"),
@@ -223,4 +223,4 @@ def _interval(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "–"
     row = rows.iloc[0]
-    return f"{row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%})".replace("%", " %")
+    return f"{row['value']:.1%} ({row['low']:.0%} to {row['high']:.0%})".replace("%", " %")
