@@ -213,6 +213,7 @@ def test_the_total_is_forecast_alike_from_true_loads_and_worse_from_flat_ones() 
     assert total_mape(own.feeders.kwh, own) < total_mape(flat, own)
 
 
+@pytest.mark.slow
 def test_finished_parts_are_kept_and_steps_measure_no_other_anew(tmp_path) -> None:  # type: ignore[no-untyped-def]
     options = replace(OPTIONS, steps=("raw", "pseudonyms"), group_sizes=(1,), known=(4,))
     store = Store(tmp_path, confidential=True)

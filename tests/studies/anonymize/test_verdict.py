@@ -106,6 +106,7 @@ def test_tables_hold_what_was_measured() -> None:
     assert network_rows(table)[0]["forecaster"] == "CNN"
 
 
+@pytest.mark.slow
 def test_figures_and_page_are_drawn_from_records_alone(tmp_path: Path) -> None:
     records = made_records().assign(tiny=True)
     png = report.save(records, tmp_path / "anonymize")
@@ -115,6 +116,7 @@ def test_figures_and_page_are_drawn_from_records_alone(tmp_path: Path) -> None:
     assert written.count("<img") == len(report.FIGURES)
 
 
+@pytest.mark.slow
 def test_sentences_need_no_figures() -> None:
     code = (
         "import sys; from tests.studies.anonymize.records import made_records; "

@@ -89,6 +89,7 @@ def test_tables_hold_what_was_measured() -> None:
     assert rounded(float("nan")) == "–"
 
 
+@pytest.mark.slow
 def test_figures_and_page_are_drawn_from_records_alone(tmp_path: Path) -> None:
     records = made_records().assign(tiny=True)
     png = report.save(records, tmp_path / "dp_release")
@@ -105,6 +106,7 @@ def test_parts_that_were_not_measured_are_left_out() -> None:
     assert [block.title for block in page(few).blocks if block] == ["What the literature says", "Several answers"]
 
 
+@pytest.mark.slow
 def test_sentences_need_no_figures() -> None:
     code = (
         "import sys; from tests.studies.dp_release.made import made_records; "
