@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from unlearn.attacks import EpsilonBound, audit_epsilon
-from unlearn.attacks.epsilon import clopper_pearson
+from unlearn.attacks.outcome import clopper_pearson
 from unlearn.dp import gaussian_sigma_for, noise_source
 from unlearn.errors import InputError
 from unlearn.privacy.release.draws import discrete_laplaces, polya_differences

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         most_similar,
     )
     from unlearn.attacks.published import PublishedSeries, known_readings
-    from unlearn.attacks.reconstruction import Closeness, closeness_test, compromised_shares, relative_radius, share_of
+    from unlearn.attacks.reconstruction import Closeness, closeness_test, compromised_shares, relative_radius
     from unlearn.attacks.relinking import Relinking, relink, usage_features
     from unlearn.attacks.risk import Risk, exact_rate, measure_risk, wilson_rate
     from unlearn.attacks.shadow import fit_heads, likelihood_ratio_scores, loss_scores, random_subsets, residuals_of
@@ -75,7 +75,7 @@ __all__ = [
     # outliers
     "OutlierOptions", "draw_outliers", "inject_outliers", "make_outliers",
     # reconstruction
-    "Closeness", "closeness_test", "compromised_shares", "relative_radius", "share_of",
+    "Closeness", "closeness_test", "compromised_shares", "relative_radius",
     # copies
     "Similarity", "exact_copies", "check_copies", "most_similar",
     # attributes

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from unlearn.attacks.outcome import clopper_pearson
 from unlearn.checks import (
     FloatArray,
     IntArray,
@@ -253,23 +254,3 @@ def _shown(counts: IntArray, n: int, delta: float, tail: float) -> _Shown:
     rare = rare[::-1]
     with np.errstate(divide="ignore"):
         return _Shown(np.maximum(np.log(np.maximum(frequent - delta, 0.0) / rare), 0.0), frequent, rare)
-
-
-def clopper_pearson(count: ArrayLike, n: ArrayLike, tail: float) -> tuple[FloatArray, FloatArray]:
-    """Bounds of a chance by how often it came true, each missed with a chance of at most `tail` (1934).
-
-    Args:
-        count: how often, of any shape.
-        n: of how many, of a shape that fits.
-        tail: of each bound by itself.
-
-    Returns:
-        Lower and upper bounds.
-    """
-    from scipy.special import betaincinv  # takes long to import
-
-    hits, misses = np.asarray(count), np.asarray(n) - np.asarray(count)
-    # Where nothing came true the lower bound is 0, and likewise on the other side.
-    low = np.where(hits > 0, betaincinv(np.maximum(hits, 1), misses + 1, tail), 0.0)
-    high = np.where(misses > 0, 1 - betaincinv(np.maximum(misses, 1), hits + 1, tail), 1.0)
-    return low, high

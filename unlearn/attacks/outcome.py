@@ -108,6 +108,26 @@ def measure_attack(
     return Outcome(unit, len(inside), len(outside), auc, advantage, precision, recall, tpr_at)
 
 
+def clopper_pearson(count: ArrayLike, n: ArrayLike, tail: float) -> tuple[FloatArray, FloatArray]:
+    """Bounds of a chance by how often it came true, each missed with a chance of at most `tail` (1934).
+
+    Args:
+        count: how often, of any shape.
+        n: of how many, of a shape that fits.
+        tail: of each bound by itself.
+
+    Returns:
+        Lower and upper bounds.
+    """
+    from scipy.special import betaincinv  # takes long to import
+
+    hits, misses = np.asarray(count), np.asarray(n) - np.asarray(count)
+    # Where nothing came true the lower bound is 0, and likewise on the other side.
+    low = np.where(hits > 0, betaincinv(np.maximum(hits, 1), misses + 1, tail), 0.0)
+    high = np.where(misses > 0, 1 - betaincinv(np.maximum(misses, 1), hits + 1, tail), 1.0)
+    return low, high
+
+
 def bootstrap_weights(n_rows: int, n_draws: int, seed: int) -> FloatArray:
     """How often each row occurs in data sets of n rows drawn with replacement, shape (n_draws, n_rows)."""
     require_count("rows", n_rows)
@@ -248,8 +268,5 @@ def _interval(value: float, draws: FloatArray, n_groups: int) -> Estimate:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     if high - low < 1e-12 and value in (0.0, 1.0):
-        from scipy.stats import beta  # takes half a second to import
-
-        bound = float(beta.ppf(tail, n_groups, 1))
-        low, high = (bound, 1.0) if value == 1.0 else (0.0, 1 - bound)
+        low, high = clopper_pearson(value * n_groups, n_groups, tail)
     return Estimate(float(value), float(min(low, value)), float(max(high, value)))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, ks_2samp
+from scipy.stats import ks_2samp
 
 from unlearn.attacks.membership import nearest_records, profile_matrix
-from unlearn.attacks.outcome import LEVEL, Estimate
+from unlearn.attacks.outcome import Estimate
+from unlearn.attacks.risk import exact_rate
 from unlearn.checks import FloatArray, IntArray, as_floats, require_count, require_finite, require_shape
 from unlearn.errors import InputError
 
@@ -148,15 +149,7 @@ def compromised_shares(radius: ArrayLike, ratios: Sequence[float]) -> list[Estim
     if not len(reach) or min(ratios, default=0.0) < 0:
         raise InputError(f"compromised: expected households and ratios of at least 0, got {len(reach)}, {ratios}.")
     found = (reach[None] <= np.asarray(ratios, dtype=np.float64)[:, None]).sum(axis=1)
-    return [share_of(int(count), len(reach)) for count in found]
-
-
-def share_of(count: int, n: int) -> Estimate:
-    """A share with Clopper & Pearson's interval."""
-    tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, count, n - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, n - count)) if count < n else 1.0
-    return Estimate(count / n, low, high)
+    return [exact_rate(int(count), len(reach)) for count in found]
 
 
 def _equal_sides(

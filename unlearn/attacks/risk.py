@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from unlearn.attacks.outcome import LEVEL, Estimate
+from unlearn.attacks.outcome import LEVEL, Estimate, clopper_pearson
 from unlearn.checks import require_count, require_fraction
 from unlearn.errors import InputError
 
@@ -138,13 +138,9 @@ def exact_rate(successes: int, n: int, level: float = LEVEL) -> Estimate:
     Raises:
         InputError: fewer tries than one, successes outside of 0 to n, a level outside of (0, 1).
     """
-    from scipy.stats import beta  # takes half a second to import
-
     _require_rate(successes, n, level)
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
-    high = float(beta.isf(tail, successes + 1, n - successes)) if successes < n else 1.0
-    return Estimate(successes / n, low, high)
+    low, high = clopper_pearson(successes, n, (1 - level) / 2)
+    return Estimate(successes / n, float(low), float(high))
 
 
 def _require_rate(successes: float, n: int, level: float) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearn.attacks import Estimate, Outcome, likelihood_ratio_scores, loss_scores, residuals_of
+from unlearn.attacks.outcome import clopper_pearson
 from unlearn.checks import BoolArray, FloatArray, IntArray, require_fraction, require_shape, short_repr
 from unlearn.data import remain_rows
 from unlearn.forecasters import HeadObjective
@@ -212,17 +213,9 @@ def paired_auc(members: FloatArray, others: FloatArray, level: float) -> Estimat
     Raises:
         InputError: shapes that differ, or a level outside of (0, 1).
     """
-    from scipy.stats import beta  # takes half a second to import
-
     require_shape("scores of the others", others, members.shape)
     n, tail = len(members), (1 - require_fraction("level", level)) / 4
     wins, losses = int((members > others).sum()), int((members < others).sum())
-
-    def low(count: int) -> float:
-        return float(beta.ppf(tail, count, n - count + 1)) if count else 0.0
-
-    def high(count: int) -> float:
-        return 1 - low(n - count)
-
-    ends = [0.5 + 0.5 * (win - loss) for win, loss in ((low(wins), high(losses)), (high(wins), low(losses)))]
+    low, high = clopper_pearson([wins, losses], n, tail)
+    ends = [0.5 + 0.5 * float(win - loss) for win, loss in ((low[0], high[1]), (high[0], low[1]))]
     return Estimate(0.5 + 0.5 * (wins - losses) / n, *ends)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from unlearn.attacks.epsilon import clopper_pearson
+from unlearn.attacks.outcome import clopper_pearson
 from unlearn.checks import FloatArray, IntArray
 from unlearn.dp import Noise, SimulatedNoise
 from unlearn.dp.composition import Loss, advanced, basic, zcdp
