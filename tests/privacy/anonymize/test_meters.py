@@ -20,10 +20,10 @@ def profiles() -> HouseholdProfiles:
 def meters() -> Meters:
     """Meters of three days; one comes later, one goes earlier."""
     hours = pd.date_range("2013-01-30", periods=72, freq="h")
-    kwh = pd.DataFrame(np.random.default_rng(0).gamma(1.0, 0.3, (72, 9)), hours, [f"C{i}" for i in range(9)])
+    kwh = pd.DataFrame(np.random.default_rng(0).gamma(1.0, 0.3, (72, 9)), hours, [f"customer-{i}" for i in range(9)])
     kwh.iloc[:50, 2] = np.nan
     kwh.iloc[20:, 5] = np.nan
-    return hourly_meters(kwh, segments=pd.Series({f"C{i}": "ab"[i % 2] for i in range(9)}))
+    return hourly_meters(kwh, segments=pd.Series({f"customer-{i}": "ab"[i % 2] for i in range(9)}))
 
 
 def series_by_name(meters: Meters) -> pd.DataFrame:
