@@ -103,6 +103,10 @@ class SingularHessianError(SolverError):
     """The Hessian has no inverse: some parameters are not determined by the data."""
 
 
+class ProtocolError(UnlearnError, RuntimeError):
+    """A party of a joint computation vanished, or sent what the protocol does not allow; nothing has been released."""
+
+
 class StoreError(UnlearnError, OSError):
     """A file could not be written, as on a full disk or without permission; what stood there is as it was."""
 

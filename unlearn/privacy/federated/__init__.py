@@ -1,0 +1,23 @@
+"""Utilities learn together without pooling their data, and can leave again.
+
+Whoever coordinates asks members over a `Channel`, within one process or across many; every technique is written once,
+against the channel.
+"""
+
+from typing import TYPE_CHECKING
+
+from unlearn.registry import lazily
+
+if TYPE_CHECKING:
+    from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.messages import Payload, pack, unpack
+    from unlearn.privacy.federated.party import Party
+else:
+    __getattr__, __dir__ = lazily(__name__)
+
+__all__ = [
+    # who talks to whom, and what was sent
+    "Channel", "LocalChannel", "Party", "Replies", "Sent", "Traffic",
+    # what a message carries
+    "Payload", "pack", "unpack",
+]  # fmt: skip
