@@ -10,8 +10,14 @@ from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.designs import Design, LinearDesign, NetworkDesign
+    from unlearn.privacy.federated.differences import Revealed, difference_reveals
+    from unlearn.privacy.federated.layout import Layout
+    from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated, withdraw
     from unlearn.privacy.federated.messages import Payload, pack, unpack
+    from unlearn.privacy.federated.model import FederatedForecaster, FederatedModel
     from unlearn.privacy.federated.party import Party
+    from unlearn.privacy.federated.utility import Utility
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -20,4 +26,11 @@ __all__ = [
     "Channel", "LocalChannel", "Party", "Replies", "Sent", "Traffic",
     # what a message carries
     "Payload", "pack", "unpack",
+    # exact least squares in one round, and exact unlearning in another
+    "FederatedForecaster", "FederatedModel", "Utility", "fit_federated", "refit_federated", "update_federated",
+    "withdraw",
+    # what rows mean, and what members compute of them
+    "Design", "Layout", "LinearDesign", "NetworkDesign",
+    # what two totals tell of what left between them
+    "Revealed", "difference_reveals",
 ]  # fmt: skip
