@@ -10,8 +10,13 @@ from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.fixed_point import FixedPoint
+    from unlearn.privacy.federated.identity import Identity, Roster
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.party import Party
+    from unlearn.privacy.federated.sum_protocol import SumOptions
+    from unlearn.privacy.federated.summands import Contribution, summand
+    from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -20,4 +25,8 @@ __all__ = [
     "Channel", "LocalChannel", "Party", "Replies", "Sent", "Traffic",
     # what a message carries
     "Payload", "pack", "unpack",
+    # who the members are
+    "Identity", "Roster",
+    # sums of which nobody sees a summand
+    "Contribution", "FixedPoint", "RefusedError", "SecureTotal", "SumOptions", "secure_sum", "summand",
 ]  # fmt: skip
