@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
     from unlearn.privacy.federated.designs import Design, LinearDesign, NetworkDesign
     from unlearn.privacy.federated.differences import Revealed, difference_reveals
+    from unlearn.privacy.federated.fixed_point import FixedPoint
+    from unlearn.privacy.federated.identity import Identity, Roster
     from unlearn.privacy.federated.layout import Layout
     from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated, withdraw
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.model import FederatedForecaster, FederatedModel
     from unlearn.privacy.federated.party import Party
+    from unlearn.privacy.federated.sum_protocol import SumOptions
+    from unlearn.privacy.federated.summands import Contribution, summand
+    from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
     from unlearn.privacy.federated.utility import Utility
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -33,4 +38,8 @@ __all__ = [
     "Design", "Layout", "LinearDesign", "NetworkDesign",
     # what two totals tell of what left between them
     "Revealed", "difference_reveals",
+    # who the members are
+    "Identity", "Roster",
+    # sums of which nobody sees a summand
+    "Contribution", "FixedPoint", "RefusedError", "SecureTotal", "SumOptions", "secure_sum", "summand",
 ]  # fmt: skip

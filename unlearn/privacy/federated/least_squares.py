@@ -33,7 +33,8 @@ from unlearn.privacy.federated.layout import Layout
 from unlearn.privacy.federated.messages import Payload, as_bytes, require_arrays
 from unlearn.privacy.federated.model import FederatedModel
 from unlearn.privacy.federated.moments import added, centred, distinct, from_vector
-from unlearn.privacy.federated.secure_sum import SecureTotal, SumOptions, secure_sum
+from unlearn.privacy.federated.sum_protocol import SumOptions
+from unlearn.privacy.federated.summing import SecureTotal, secure_sum
 
 logger = logging.getLogger(__name__)
 

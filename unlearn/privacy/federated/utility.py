@@ -26,8 +26,8 @@ from unlearn.privacy.federated.layout import Layout
 from unlearn.privacy.federated.messages import Payload, as_bytes, as_text
 from unlearn.privacy.federated.moments import added, as_vector, from_vector, negated
 from unlearn.privacy.federated.party import Handler, Party
-from unlearn.privacy.federated.secure_sum import SumOptions
-from unlearn.privacy.federated.summand import summand
+from unlearn.privacy.federated.sum_protocol import SumOptions
+from unlearn.privacy.federated.summands import summand
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Utility:
     def handlers(self, identity: Identity, roster: Roster, options: SumOptions | None = None) -> dict[str, Handler]:
         """What answers each task; see `party`."""
         contributions = {"statistics": self._statistics, "change": self._change, "changed": self._changed}
-        sums = summand(self.name, identity, roster, contributions, options or SumOptions())
+        sums = summand(self.name, identity, roster, contributions, options)
         own: dict[str, Handler] = {"layout": self._tell_layout, "columns": self._columns, "confirm": self._confirm}
         return {task: self._keeping(handler) for task, handler in {**sums, **own}.items()}
 
