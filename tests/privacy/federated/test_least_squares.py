@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,7 +26,9 @@ from unlearn.privacy.federated import (
     update_federated,
     withdraw,
 )
+from unlearn.privacy.federated.designs import design_to_payload
 from unlearn.privacy.federated.identity import Identity, Roster
+from unlearn.privacy.federated.messages import as_bytes
 
 SAME = 1e-9
 
@@ -378,6 +381,29 @@ def test_sums_that_a_member_did_not_add_are_not_built_on() -> None:
     members["north"].forget(members["north"].dataset.customer_ids[:1])
     with pytest.raises(ProtocolError, match="refit_federated"):
         update_federated(channel, model)
+
+
+@pytest.mark.parametrize("missing", ["layout", "accepted", "leaving", "tag"])
+def test_a_message_without_what_it_needs_is_refused(missing: str) -> None:
+    members, channel = federation()
+    model = fit_federated(channel)
+    asked = {"accepted": dict(model.accepted), "leaving": [], "tag": "t"}
+    texts = {name: as_bytes(own if name == "tag" else json.dumps(own)) for name, own in asked.items()}
+    message = {**model.layout.to_payload(), **design_to_payload(model.design), **texts}
+    del message[missing]
+    with pytest.raises(ProtocolError, match="same version"):
+        members["north"]._change(message)
+
+
+def test_bounds_of_errors_do_not_grow_with_every_change(network: NetworkDesign) -> None:
+    members, channel = federation()
+    start = model = fit_federated(channel, network)
+    for customer in loads(0).customer_ids[:3]:
+        members["north"].forget([customer])
+        model = update_federated(channel, model)
+    never = fit_federated(federation(data_of(members))[1], network)
+    torch.testing.assert_close(model.statistics.rounding, never.statistics.rounding, rtol=1e-9, atol=1e-20)
+    assert model.how["error_estimate"] < 2 * start.how["error_estimate"]
 
 
 @pytest.mark.parametrize("fault", ["nan", "length"])
