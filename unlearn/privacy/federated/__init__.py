@@ -11,6 +11,15 @@ from unlearn.registry import lazily
 if TYPE_CHECKING:
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
     from unlearn.privacy.federated.messages import Payload, pack, unpack
+    from unlearn.privacy.federated.noise import (
+        DropOuts,
+        FederatedBudget,
+        RoundNoise,
+        SharedNoise,
+        composed_epsilon,
+        epsilon_under_drop_outs,
+        sharing_error,
+    )
     from unlearn.privacy.federated.party import Party
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -20,4 +29,7 @@ __all__ = [
     "Channel", "LocalChannel", "Party", "Replies", "Sent", "Traffic",
     # what a message carries
     "Payload", "pack", "unpack",
+    # noise that members share, and what rounds cost when members drop out
+    "DropOuts", "FederatedBudget", "RoundNoise", "SharedNoise", "composed_epsilon", "epsilon_under_drop_outs",
+    "sharing_error",
 ]  # fmt: skip
