@@ -10,14 +10,14 @@ not unmask it. Sized for all n members instead, as is often done, the noise fall
 
 A sum of discrete Gaussians is next to a discrete Gaussian. With a share of variance v in widths of the grid, the chance
 of each value of a sum of s shares differs from that of one discrete Gaussian of variance s v by a factor of at most
-exp(±5 Σₖ exp(-2π² v k/(k+1))), k = 1 ... s-1 (Kairouz, Liu and Steinke 2021, theorem 9 and corollary 12). So ε grows by
-at most twice the exponent for each number of each round (`sharing_error`). Here v is at least 2²⁰, which makes it less
-than 10 to the power of minus four million. What a discrete Gaussian costs beside a continuous one is told in
+exp(±5 Σₖ exp(-2π² v k/(k+1))), k = 1 ... s-1 (Kairouz, Liu and Steinke 2021, "The distributed discrete Gaussian
+mechanism"). So ε grows by at most twice the exponent for each number of each round (`sharing_error`). Here v is at least
+2²⁰, which makes it less than 10 to the power of minus four million. What a discrete Gaussian costs beside a continuous one is told in
 `unlearn.dp.noise`.
 
 Every round is one Gaussian mechanism on sums in which one household more or less moves at most the clip. Rounds compose
-exactly: their 1/σ² add up, for noise that is chosen by earlier rounds, too, as drop-outs choose it, as long as the limit
-on the sum is fixed before (Smith and Thakurta 2022). Nothing is taken off for drop-outs or for who happens to be
+exactly: their 1/σ² add up, also where earlier rounds decide on later noise, as drop-outs may, as long as the limit on
+the sum is fixed before (Smith and Thakurta 2022). Nothing is taken off for drop-outs or for who happens to be
 available: neither is a secret draw.
 """
 
@@ -179,7 +179,7 @@ class SharedNoise:
 def sharing_error(variance: float, shares: int) -> float:
     """How much a sum of discrete Gaussians adds to ε of one number, at most, as its natural logarithm.
 
-    log(10 Σₖ exp(-2π² v k/(k+1))) over k = 1 ... shares-1 (Kairouz, Liu and Steinke 2021, corollary 12, taken for both
+    log(10 Σₖ exp(-2π² v k/(k+1))) over k = 1 ... shares-1 (Kairouz, Liu and Steinke 2021, taken for both
     neighbours); the logarithm, for the number itself is below the least float.
 
     >>> sharing_error(1.0, 2) < -7, sharing_error(2.0**20, 100) < -10_000_000
@@ -291,9 +291,9 @@ class FederatedBudget:
         for name in members:
             if composed_epsilon([*self.multipliers(name), least], self.delta) > self.epsilon:
                 raise InputError(
-                    f"epsilon: expected to keep {self.epsilon:g} at delta {self.delta:g} for households of {name}, which "
-                    f"another round after {len(self.multipliers(name))} would exceed. Stop here, or promise less from "
-                    "the start."
+                    f"epsilon: expected to keep {self.epsilon:g} at delta {self.delta:g} for households of {name}, "
+                    f"which another round after {len(self.multipliers(name))} would exceed. Stop here, or promise less "
+                    "from the start."
                 )
 
     def _multiplier(self, one: RoundNoise, member: str) -> float:
