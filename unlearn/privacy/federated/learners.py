@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearn.checks import require_choice, require_count, require_not_negative, require_positive
+from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
 from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import ConvergenceError, InputError, ProtocolError
@@ -56,11 +56,11 @@ class LocalTraining:
     def to_payload(self) -> Payload:
         """As arrays of a message."""
         return {
-            "epochs": np.array(self.epochs),
-            "batch_size": np.array(self.batch_size),
-            "learning_rate": np.array(float(self.learning_rate)),
+            "epochs": np.array([self.epochs]),
+            "batch_size": np.array([self.batch_size]),
+            "learning_rate": np.array([float(self.learning_rate)]),
             "optimiser": as_bytes(self.optimiser),
-            "clip": np.array(float(self.clip)),
+            "clip": np.array([float(self.clip)]),
         }
 
     @classmethod
@@ -70,16 +70,16 @@ class LocalTraining:
         Raises:
             ProtocolError: arrays that are none of it.
         """
-        whole, number = (np.integer, ()), (np.floating, ())
+        whole, number = (np.integer, (1,)), (np.floating, (1,))
         expected = {"epochs": whole, "batch_size": whole, "learning_rate": number, "clip": number}
         require_arrays("settings of a round", payload, {**expected, "optimiser": (np.uint8, (None,))})
         try:
             return cls(
-                int(payload["epochs"]),
-                int(payload["batch_size"]),
-                float(payload["learning_rate"]),
+                int(payload["epochs"][0]),
+                int(payload["batch_size"][0]),
+                float(payload["learning_rate"][0]),
                 as_text(payload["optimiser"]),
-                float(payload["clip"]),
+                float(payload["clip"][0]),
             )
         except InputError as error:
             raise ProtocolError(f"settings of a round: {error}") from error
@@ -154,6 +154,8 @@ class NetworkLearner:
         rows = dataset.split.train
         self._features = dataset.features[rows]
         self._load_pu = dataset.load_pu[rows]
+        described = (dataset.load_names, dataset.feature_names, dataset.declared_lags, float(dataset.base_mva))
+        self._digest = as_bytes(hashlib.sha256(repr(described).encode()).digest())
 
     @property
     def n_samples(self) -> int:
@@ -163,6 +165,11 @@ class NetworkLearner:
     def shape(self) -> tuple[int, int]:
         """Loads and features, (B, F)."""
         return self._features.shape[1], self._features.shape[2]
+
+    @property
+    def layout(self) -> Payload:
+        """Numbers of loads and features, and a digest of their names, their lags and the power base; no data."""
+        return {"shape": np.array(self.shape), "digest": self._digest}
 
     def moments(self, centre: Payload) -> Payload:
         """Number of rows, sums and sums of squares of what differs from a centre, of features and targets.
@@ -177,7 +184,7 @@ class NetworkLearner:
         )
         features, targets = self._features - centre["features"], self._load_pu - centre["targets"]
         return {
-            "n": np.array(float(self.n_samples)),
+            "n": np.array([float(self.n_samples)]),
             "features/sum": features.sum(axis=0),
             "features/squares": np.square(features).sum(axis=0),
             "targets/sum": targets.sum(axis=0),
@@ -196,11 +203,15 @@ class NetworkLearner:
         network = untrained_network(self.architecture, *self.shape).to(self._dtype)
         weights = self._checked(weights, network)
         inputs = torch.from_numpy((self._features - weights["features/mean"]) / weights["features/std"])
-        targets = torch.from_numpy((self._load_pu - weights["targets/mean"]) / weights["targets/std"])
+        targets = torch.from_numpy((self.targets_pu() - weights["targets/mean"]) / weights["targets/std"])
         state = {name: torch.from_numpy(weights[name].copy()) for name in network.state_dict()}
         network.load_state_dict(state)
         train_locally(network, inputs.to(self._dtype), targets.to(self._dtype), options, seed)
         return {name: value.double().numpy() for name, value in network.state_dict().items()}
+
+    def targets_pu(self) -> FloatArray:
+        """Loads that it trains on, in p.u., shape (n, B)."""
+        return self._load_pu
 
     def _checked(self, weights: Payload, network: nn.Module) -> Payload:
         n_loads, n_features = self.shape
