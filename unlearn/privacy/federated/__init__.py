@@ -9,9 +9,26 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.privacy.federated.adversaries import PoisonedLearner, ScaledUpdates
+    from unlearn.privacy.federated.averaged_network import AveragedNetwork, fit_averaged
+    from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.party import Party
+    from unlearn.privacy.federated.robust import (
+        AGGREGATORS,
+        Aggregator,
+        ClippedMean,
+        CoordinateMedian,
+        GeometricMedian,
+        Krum,
+        MultiKrum,
+        TrimmedMean,
+        WeightedMean,
+    )
+    from unlearn.privacy.federated.rollback import Unlearned, retrain, roll_back
+    from unlearn.privacy.federated.training import trainer, training_contributions
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -20,4 +37,12 @@ __all__ = [
     "Channel", "LocalChannel", "Party", "Replies", "Sent", "Traffic",
     # what a message carries
     "Payload", "pack", "unpack",
+    # members train, the coordinator averages
+    "Averaged", "AveragedNetwork", "AveragingOptions", "Learner", "LocalTraining", "NetworkLearner", "RoundRecord",
+    "federated_average", "fit_averaged", "trainer", "training_contributions",
+    # rules that malicious members do not decide, and such members
+    "AGGREGATORS", "Aggregator", "ClippedMean", "CoordinateMedian", "GeometricMedian", "Krum", "MultiKrum",
+    "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",
+    # a member leaves
+    "Unlearned", "retrain", "roll_back",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearn.checks import require_finite
+from unlearn.checks import FloatArray, require_finite
 from unlearn.data import LoadDataset
 from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
 from unlearn.privacy.federated.messages import Payload
@@ -35,9 +35,9 @@ class ScaledUpdates:
     def layout(self) -> Payload:
         return self.learner.layout  # type: ignore[attr-defined]
 
-    def moments(self, centre: Payload) -> Payload:
+    def moments(self, scale: Payload) -> Payload:
         """Those of the honest learner."""
-        return self.learner.moments(centre)  # type: ignore[attr-defined]
+        return self.learner.moments(scale)  # type: ignore[attr-defined]
 
     def train(self, weights: Payload, options: LocalTraining, round: int, seed: int) -> Payload:
         """Train as the other, and exaggerate."""
@@ -62,5 +62,5 @@ class PoisonedLearner(NetworkLearner):
         require_finite("factor", np.asarray(factor))
         self._factor = float(factor)
 
-    def targets_pu(self) -> np.ndarray:
+    def targets_pu(self) -> FloatArray:
         return self._factor * super().targets_pu()

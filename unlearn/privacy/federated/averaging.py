@@ -25,7 +25,7 @@ from unlearn.privacy.federated.learners import LocalTraining
 from unlearn.privacy.federated.messages import Payload, as_bytes, require_arrays
 from unlearn.privacy.federated.party import ABORT
 from unlearn.privacy.federated.robust import AGGREGATORS, Aggregator, WeightedMean
-from unlearn.privacy.federated.trainer import (
+from unlearn.privacy.federated.training import (
     TRAIN,
     WEIGHED_BY,
     flattened,
@@ -293,8 +293,18 @@ def _abort(
 ) -> None:
     why = [*(f"{name} vanished" for name in vanished), *(f"{name} was left out" for name in refused)]
     reason = f"round {number}: expected answers of at least {least} members, got {came} ({', '.join(why)})."
-    channel.ask(ABORT, {member: {"reason": as_bytes(reason)} for member in asked})
+    abort(channel, asked, reason)
     raise ProtocolError(f"{reason} Wait for the others, or lower least_members.")
+
+
+def abort(channel: Channel, members: Sequence[str], reason: str) -> None:
+    """Tell members that a joint computation ends without a result."""
+    channel.ask(ABORT, {member: {"reason": as_bytes(reason)} for member in members})
+
+
+def founders(names: Sequence[str], joined: Mapping[str, int]) -> list[str]:
+    """Members of the first round."""
+    return [name for name in names if joined.get(name, 0) <= 0]
 
 
 def _as_weights(initial: Payload) -> Payload:

@@ -7,12 +7,12 @@ answers with its weights, or, in a secure sum, with what it adds to the weighted
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
@@ -154,8 +154,7 @@ class NetworkLearner:
         rows = dataset.split.train
         self._features = dataset.features[rows]
         self._load_pu = dataset.load_pu[rows]
-        described = (dataset.load_names, dataset.feature_names, dataset.declared_lags, float(dataset.base_mva))
-        self._digest = as_bytes(hashlib.sha256(repr(described).encode()).digest())
+        self._digest = layout_digest(dataset)
 
     @property
     def n_samples(self) -> int:
@@ -171,18 +170,14 @@ class NetworkLearner:
         """Numbers of loads and features, and a digest of their names, their lags and the power base; no data."""
         return {"shape": np.array(self.shape), "digest": self._digest}
 
-    def moments(self, centre: Payload) -> Payload:
-        """Number of rows, sums and sums of squares of what differs from a centre, of features and targets.
+    def moments(self, scale: Payload) -> Payload:
+        """Number of rows, sums and sums of squares of standardised features and targets.
 
         Args:
-            centre: `features`, shape (B, F), and `targets`, shape (B,), in p.u.
+            scale: arrays of `FIXED`, what is subtracted and what is divided by.
         """
-        n_loads, n_features = self.shape
-        kind = np.floating
-        require_arrays(
-            "centre of the scalers", centre, {"features": (kind, (n_loads, n_features)), "targets": (kind, (n_loads,))}
-        )
-        features, targets = self._features - centre["features"], self._load_pu - centre["targets"]
+        require_arrays("scale", scale, {name: (np.floating, shape) for name, shape in self._fixed_shapes.items()})
+        features, targets = self._standardised(scale, self._load_pu)
         return {
             "n": np.array([float(self.n_samples)]),
             "features/sum": features.sum(axis=0),
@@ -202,26 +197,36 @@ class NetworkLearner:
         """Train for some local epochs; see `Learner`."""
         network = untrained_network(self.architecture, *self.shape).to(self._dtype)
         weights = self._checked(weights, network)
-        inputs = torch.from_numpy((self._features - weights["features/mean"]) / weights["features/std"])
-        targets = torch.from_numpy((self.targets_pu() - weights["targets/mean"]) / weights["targets/std"])
+        inputs, targets = map(torch.from_numpy, self._standardised(weights, self.targets_pu()))
         state = {name: torch.from_numpy(weights[name].copy()) for name in network.state_dict()}
         network.load_state_dict(state)
         train_locally(network, inputs.to(self._dtype), targets.to(self._dtype), options, seed)
         return {name: value.double().numpy() for name, value in network.state_dict().items()}
+
+    @property
+    def _fixed_shapes(self) -> dict[str, tuple[int, ...]]:
+        n_loads, n_features = self.shape
+        return {**dict.fromkeys(FIXED[:2], (n_loads, n_features)), **dict.fromkeys(FIXED[2:], (n_loads,))}
+
+    def _standardised(self, scale: Payload, load_pu: FloatArray) -> tuple[FloatArray, FloatArray]:
+        features = (self._features - scale["features/mean"]) / scale["features/std"]
+        return features, (load_pu - scale["targets/mean"]) / scale["targets/std"]
 
     def targets_pu(self) -> FloatArray:
         """Loads that it trains on, in p.u., shape (n, B)."""
         return self._load_pu
 
     def _checked(self, weights: Payload, network: nn.Module) -> Payload:
-        n_loads, n_features = self.shape
-        shapes: Mapping[str, tuple[int, ...]] = {
-            **{name: tuple(value.shape) for name, value in network.state_dict().items()},
-            **dict.fromkeys(FIXED[:2], (n_loads, n_features)),
-            **dict.fromkeys(FIXED[2:], (n_loads,)),
-        }
+        own: dict[str, tuple[int, ...]] = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        shapes: dict[str, tuple[int, ...]] = {**own, **self._fixed_shapes}
         expected = {name: (np.floating, shape) for name, shape in shapes.items()}
         return require_arrays(f"weights of a {self.architecture}", weights, expected)
+
+
+def layout_digest(dataset: LoadDataset) -> NDArray[np.uint8]:
+    """SHA-256 of names of loads and features, declared lags and the power base, shape (32,)."""
+    described = (dataset.load_names, dataset.feature_names, dataset.declared_lags, float(dataset.base_mva))
+    return as_bytes(hashlib.sha256(repr(described).encode()).digest())
 
 
 def untrained_network(architecture: str, n_loads: int, n_features: int, seed: int = 0) -> nn.Sequential:

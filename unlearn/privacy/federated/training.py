@@ -31,8 +31,8 @@ class KnowsScale(Protocol):
         """What all members have in common: arrays that are equal at each of them, never data."""
         ...
 
-    def moments(self, centre: Payload) -> Payload:
-        """Number of rows, sums and sums of squares of what differs from a centre."""
+    def moments(self, scale: Payload) -> Payload:
+        """Number of rows, sums and sums of squares, standardised with scalers that need not be the right ones yet."""
         ...
 
 
