@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.privacy.federated.adversaries import PoisonedLearner, ScaledUpdates
+    from unlearn.privacy.federated.averaged_network import AveragedNetwork, fit_averaged
+    from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.noise import (
         DropOuts,
@@ -21,6 +25,19 @@ if TYPE_CHECKING:
         sharing_error,
     )
     from unlearn.privacy.federated.party import Party
+    from unlearn.privacy.federated.robust import (
+        AGGREGATORS,
+        Aggregator,
+        ClippedMean,
+        CoordinateMedian,
+        GeometricMedian,
+        Krum,
+        MultiKrum,
+        TrimmedMean,
+        WeightedMean,
+    )
+    from unlearn.privacy.federated.rollback import Unlearned, retrain, roll_back
+    from unlearn.privacy.federated.training import trainer, training_contributions
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -32,4 +49,12 @@ __all__ = [
     # noise that members share, and what rounds cost when members drop out
     "DropOuts", "FederatedBudget", "RoundNoise", "SharedNoise", "composed_epsilon", "epsilon_under_drop_outs",
     "sharing_error",
+    # members train, the coordinator averages
+    "Averaged", "AveragedNetwork", "AveragingOptions", "Learner", "LocalTraining", "NetworkLearner", "RoundRecord",
+    "federated_average", "fit_averaged", "trainer", "training_contributions",
+    # rules that malicious members do not decide, and such members
+    "AGGREGATORS", "Aggregator", "ClippedMean", "CoordinateMedian", "GeometricMedian", "Krum", "MultiKrum",
+    "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",
+    # a member leaves
+    "Unlearned", "retrain", "roll_back",
 ]  # fmt: skip

@@ -7,15 +7,15 @@ answers with its weights, or, in a secure sum, with what it adds to the weighted
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unlearn.checks import require_choice, require_count, require_not_negative, require_positive
+from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
 from unlearn.data import LoadDataset, StandardScaler
 from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import ConvergenceError, InputError, ProtocolError
@@ -56,11 +56,11 @@ class LocalTraining:
     def to_payload(self) -> Payload:
         """As arrays of a message."""
         return {
-            "epochs": np.array(self.epochs),
-            "batch_size": np.array(self.batch_size),
-            "learning_rate": np.array(float(self.learning_rate)),
+            "epochs": np.array([self.epochs]),
+            "batch_size": np.array([self.batch_size]),
+            "learning_rate": np.array([float(self.learning_rate)]),
             "optimiser": as_bytes(self.optimiser),
-            "clip": np.array(float(self.clip)),
+            "clip": np.array([float(self.clip)]),
         }
 
     @classmethod
@@ -70,16 +70,16 @@ class LocalTraining:
         Raises:
             ProtocolError: arrays that are none of it.
         """
-        whole, number = (np.integer, ()), (np.floating, ())
+        whole, number = (np.integer, (1,)), (np.floating, (1,))
         expected = {"epochs": whole, "batch_size": whole, "learning_rate": number, "clip": number}
         require_arrays("settings of a round", payload, {**expected, "optimiser": (np.uint8, (None,))})
         try:
             return cls(
-                int(payload["epochs"]),
-                int(payload["batch_size"]),
-                float(payload["learning_rate"]),
+                int(payload["epochs"][0]),
+                int(payload["batch_size"][0]),
+                float(payload["learning_rate"][0]),
                 as_text(payload["optimiser"]),
-                float(payload["clip"]),
+                float(payload["clip"][0]),
             )
         except InputError as error:
             raise ProtocolError(f"settings of a round: {error}") from error
@@ -154,6 +154,7 @@ class NetworkLearner:
         rows = dataset.split.train
         self._features = dataset.features[rows]
         self._load_pu = dataset.load_pu[rows]
+        self._digest = layout_digest(dataset)
 
     @property
     def n_samples(self) -> int:
@@ -164,20 +165,21 @@ class NetworkLearner:
         """Loads and features, (B, F)."""
         return self._features.shape[1], self._features.shape[2]
 
-    def moments(self, centre: Payload) -> Payload:
-        """Number of rows, sums and sums of squares of what differs from a centre, of features and targets.
+    @property
+    def layout(self) -> Payload:
+        """Numbers of loads and features, and a digest of their names, their lags and the power base; no data."""
+        return {"shape": np.array(self.shape), "digest": self._digest}
+
+    def moments(self, scale: Payload) -> Payload:
+        """Number of rows, sums and sums of squares of standardised features and targets.
 
         Args:
-            centre: `features`, shape (B, F), and `targets`, shape (B,), in p.u.
+            scale: arrays of `FIXED`, what is subtracted and what is divided by.
         """
-        n_loads, n_features = self.shape
-        kind = np.floating
-        require_arrays(
-            "centre of the scalers", centre, {"features": (kind, (n_loads, n_features)), "targets": (kind, (n_loads,))}
-        )
-        features, targets = self._features - centre["features"], self._load_pu - centre["targets"]
+        require_arrays("scale", scale, {name: (np.floating, shape) for name, shape in self._fixed_shapes.items()})
+        features, targets = self._standardised(scale, self._load_pu)
         return {
-            "n": np.array(float(self.n_samples)),
+            "n": np.array([float(self.n_samples)]),
             "features/sum": features.sum(axis=0),
             "features/squares": np.square(features).sum(axis=0),
             "targets/sum": targets.sum(axis=0),
@@ -195,22 +197,36 @@ class NetworkLearner:
         """Train for some local epochs; see `Learner`."""
         network = untrained_network(self.architecture, *self.shape).to(self._dtype)
         weights = self._checked(weights, network)
-        inputs = torch.from_numpy((self._features - weights["features/mean"]) / weights["features/std"])
-        targets = torch.from_numpy((self._load_pu - weights["targets/mean"]) / weights["targets/std"])
+        inputs, targets = map(torch.from_numpy, self._standardised(weights, self.targets_pu()))
         state = {name: torch.from_numpy(weights[name].copy()) for name in network.state_dict()}
         network.load_state_dict(state)
         train_locally(network, inputs.to(self._dtype), targets.to(self._dtype), options, seed)
         return {name: value.double().numpy() for name, value in network.state_dict().items()}
 
-    def _checked(self, weights: Payload, network: nn.Module) -> Payload:
+    @property
+    def _fixed_shapes(self) -> dict[str, tuple[int, ...]]:
         n_loads, n_features = self.shape
-        shapes: Mapping[str, tuple[int, ...]] = {
-            **{name: tuple(value.shape) for name, value in network.state_dict().items()},
-            **dict.fromkeys(FIXED[:2], (n_loads, n_features)),
-            **dict.fromkeys(FIXED[2:], (n_loads,)),
-        }
+        return {**dict.fromkeys(FIXED[:2], (n_loads, n_features)), **dict.fromkeys(FIXED[2:], (n_loads,))}
+
+    def _standardised(self, scale: Payload, load_pu: FloatArray) -> tuple[FloatArray, FloatArray]:
+        features = (self._features - scale["features/mean"]) / scale["features/std"]
+        return features, (load_pu - scale["targets/mean"]) / scale["targets/std"]
+
+    def targets_pu(self) -> FloatArray:
+        """Loads that it trains on, in p.u., shape (n, B)."""
+        return self._load_pu
+
+    def _checked(self, weights: Payload, network: nn.Module) -> Payload:
+        own: dict[str, tuple[int, ...]] = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        shapes: dict[str, tuple[int, ...]] = {**own, **self._fixed_shapes}
         expected = {name: (np.floating, shape) for name, shape in shapes.items()}
         return require_arrays(f"weights of a {self.architecture}", weights, expected)
+
+
+def layout_digest(dataset: LoadDataset) -> NDArray[np.uint8]:
+    """SHA-256 of names of loads and features, declared lags and the power base, shape (32,)."""
+    described = (dataset.load_names, dataset.feature_names, dataset.declared_lags, float(dataset.base_mva))
+    return as_bytes(hashlib.sha256(repr(described).encode()).digest())
 
 
 def untrained_network(architecture: str, n_loads: int, n_features: int, seed: int = 0) -> nn.Sequential:
