@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
     from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
+    from unlearn.privacy.federated.fixed_point import FixedPoint
+    from unlearn.privacy.federated.identity import Identity, Roster
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.noise import (
         DropOuts,
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     )
     from unlearn.privacy.federated.rollback import Unlearned, retrain, roll_back
     from unlearn.privacy.federated.training import trainer, training_contributions
+    from unlearn.privacy.federated.sum_protocol import SumOptions
+    from unlearn.privacy.federated.summands import Contribution, summand
+    from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -57,4 +62,8 @@ __all__ = [
     "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",
     # a member leaves
     "Unlearned", "retrain", "roll_back",
+    # who the members are
+    "Identity", "Roster",
+    # sums of which nobody sees a summand
+    "Contribution", "FixedPoint", "RefusedError", "SecureTotal", "SumOptions", "secure_sum", "summand",
 ]  # fmt: skip
