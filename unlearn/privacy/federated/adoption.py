@@ -206,9 +206,7 @@ def _charging(
         back = np.clip(36 + 3 * random.standard_normal((len(who), len(days))), 32, STEPS - 1)
         state = np.where(np.arange(STEPS) >= back[:, :, None], ACTIVE, AWAY).reshape(len(who), -1).astype(np.int8)
         away = random.random((len(who), len(days))) < 0.08
-        at, kwh = charging_kwh(
-            np.ones(len(who), dtype=bool), state, away, summer_time(days), random, float(by_timer)
-        )
+        at, kwh = charging_kwh(np.ones(len(who), dtype=bool), state, away, summer_time(days), random, float(by_timer))
         steps = np.bincount(at, weights=kwh, minlength=len(who) * len(days) * STEPS)
         by_hour = steps.reshape(len(who), -1, STEPS // 24).sum(axis=2)
         found[who] = by_hour[:, skipped : skipped + len(hours)]

@@ -105,9 +105,9 @@ class LogisticLearner:
         Raises:
             ProtocolError: weights of another name, type or length.
         """
-        found = require_arrays(
-            "weights of a round", weights, {"coefficients": (np.floating, (self.rows.shape[1],))}
-        )["coefficients"].astype(np.float64)
+        found = require_arrays("weights of a round", weights, {"coefficients": (np.floating, (self.rows.shape[1],))})[
+            "coefficients"
+        ].astype(np.float64)
         random = np.random.default_rng(seed)
         size = min(options.batch_size or self.n_samples, self.n_samples)
         mean, square, step = np.zeros_like(found), np.zeros_like(found), 0
