@@ -154,10 +154,10 @@ def adoption_data(
 def household_features(kwh: FloatArray, meters: Meters, where: IntArray) -> FloatArray:
     """Describe households by their readings while their meters were there.
 
-    Night share: energy from 22 to 6 h over all energy. Evening power: mean from 17 to 22 h; night power: from 0 to 6 h;
-    high power: 95th percentile; each as log(1 + kW). High hours: those above 3 kW, as log(1 + hours of 1,000). Weekday share: mean power on
-    weekdays over the sum of that and the mean power at weekends. Hours are those of `meters`; a share of nothing is what
-    an even load would have.
+    Night share: energy from 22 to 6 h over all energy. Evening power: mean from 17 to 22 h; night power: from 0 to
+    6 h; high power: 95th percentile; each as log(1 + kW). High hours: those above 3 kW, as log(1 + hours of 1,000).
+    Weekday share: mean power on weekdays over the sum of that and the mean power at weekends. Hours are those of
+    `meters`; a share of nothing is what an even load would have.
 
     Args:
         kwh: readings, shape (k, H).
@@ -198,16 +198,24 @@ def _charging(
     """Energy that vehicles are charged with, in kWh, shape (k, H); 0 for households without."""
     first, last = (edge.to_datetime64().astype("datetime64[D]") for edge in (hours[0], hours[-1]))
     days, skipped = np.arange(first, last + 1), int(hours[0].hour)
+    n_steps = len(days) * STEPS
     found = np.zeros((len(owns), len(hours)))
     timed = random.random(len(owns)) < timer_chance
     for by_timer in (False, True):
         who = np.flatnonzero(owns & (timed == by_timer))
         # People are back between 16 h and midnight, mostly about 18 h; on some days nobody drives.
         back = np.clip(36 + 3 * random.standard_normal((len(who), len(days))), 32, STEPS - 1)
-        state = np.where(np.arange(STEPS) >= back[:, :, None], ACTIVE, AWAY).reshape(len(who), -1).astype(np.int8)
+        state = np.where(np.arange(STEPS) >= back[:, :, None], ACTIVE, AWAY).astype(np.int8)
         away = random.random((len(who), len(days))) < 0.08
-        at, kwh = charging_kwh(np.ones(len(who), dtype=bool), state, away, summer_time(days), random, float(by_timer))
-        steps = np.bincount(at, weights=kwh, minlength=len(who) * len(days) * STEPS)
-        by_hour = steps.reshape(len(who), -1, STEPS // 24).sum(axis=2)
+        at, kwh = charging_kwh(
+            np.ones(len(who), dtype=bool),
+            state.reshape(len(who), n_steps),
+            away,
+            summer_time(days),
+            random,
+            float(by_timer),
+        )
+        steps = np.bincount(at, weights=kwh, minlength=len(who) * n_steps)
+        by_hour = steps.reshape(len(who), n_steps * 24 // STEPS, STEPS // 24).sum(axis=2)
         found[who] = by_hour[:, skipped : skipped + len(hours)]
     return found

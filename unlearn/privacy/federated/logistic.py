@@ -42,8 +42,8 @@ def design(features: ArrayLike, scaling: Scaling) -> FloatArray:
         require_finite("scaling", own)
     if (deviation <= 0).any():
         raise InputError(
-            f"scaling: expected deviations above 0, got {deviation.min():g} of feature {int(deviation.argmin())}. Leave "
-            "out features that are the same for all."
+            f"scaling: expected deviations above 0, got {deviation.min():g} of feature {int(deviation.argmin())}. "
+            "Leave out features that are the same for all."
         )
     return np.hstack([np.ones((len(array), 1)), (array - mean) / deviation])
 

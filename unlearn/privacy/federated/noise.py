@@ -11,9 +11,9 @@ not unmask it. Sized for all n members instead, as is often done, the noise fall
 A sum of discrete Gaussians is next to a discrete Gaussian. With a share of variance v in widths of the grid, the chance
 of each value of a sum of s shares differs from that of one discrete Gaussian of variance s v by a factor of at most
 exp(±5 Σₖ exp(-2π² v k/(k+1))), k = 1 ... s-1 (Kairouz, Liu and Steinke 2021, "The distributed discrete Gaussian
-mechanism"). So ε grows by at most twice the exponent for each number of each round (`sharing_error`). Here v is at least
-2²⁰, which makes it less than 10 to the power of minus four million. What a discrete Gaussian costs beside a continuous one is told in
-`unlearn.dp.noise`.
+mechanism"). So ε grows by at most twice the exponent for each number of each round (`sharing_error`). Here v is at
+least 2²⁰, which makes it less than 10 to the power of minus four million. What a discrete Gaussian costs beside a
+continuous one is told in `unlearn.dp.noise`.
 
 Every round is one Gaussian mechanism on sums in which one household more or less moves at most the clip. Rounds compose
 exactly: their 1/σ² add up, also where earlier rounds decide on later noise, as drop-outs may, as long as the limit on
