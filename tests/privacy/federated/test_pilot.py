@@ -78,6 +78,14 @@ def test_private_methods_spend_no_more_than_promised_whoever_drops_out(data: Ado
     assert 0 < descent.rounds <= 6
 
 
+def test_a_training_without_a_result_is_told_and_costs_nothing(data: AdoptionData) -> None:
+    options = AdoptionOptions(epsilons=(3.0,), descent=PrivateDescent(rounds=2), dropping=0.99, least_members=3)
+    told = measure_adoption(data, options, noise=NOISE).dropna(subset=["epsilon"])
+    assert told.auc.isna().all()
+    assert (told.spent == 0).all()
+    assert (told.rounds == 0).all()
+
+
 def test_noise_from_a_seed_repeats_and_is_for_simulated_readings_alone(data: AdoptionData, rows: pd.DataFrame) -> None:
     pd.testing.assert_series_equal(measure_adoption(data, OPTIONS, noise=NOISE).auc, rows.auc)
     real = replace(data, features=data.features.copy())

@@ -7,8 +7,9 @@ takes the public rate of owners as one.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,26 +20,23 @@ from scipy.special import expit
 from unlearn.checks import FloatArray, require_each_once, require_not_negative, require_positive
 from unlearn.dp.ledger import default_delta, require_guarantee
 from unlearn.dp.noise import Noise, noise_source
-from unlearn.errors import InputError
+from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.federated.adoption import FEATURES, PUBLIC_SCALING, AdoptionData
 from unlearn.privacy.federated.averaging import AveragingOptions, federated_average
 from unlearn.privacy.federated.channel import LocalChannel
 from unlearn.privacy.federated.identity import Identity, Roster
-from unlearn.privacy.federated.logistic import LogisticLearner, Scaling, design, household_gradients
+from unlearn.privacy.federated.logistic import LogisticLearner, Scaling, design
 from unlearn.privacy.federated.messages import Payload
 from unlearn.privacy.federated.noise import FederatedBudget, SharedNoise
 from unlearn.privacy.federated.party import Party
-from unlearn.privacy.federated.private import (
-    PrivateContribution,
-    PrivateDescent,
-    descend,
-    private_round,
-    private_summand,
-)
+from unlearn.privacy.federated.private import PrivateContribution, PrivateDescent, private_summand
+from unlearn.privacy.federated.private_classifiers import PrivateWay, by_descent, by_squares
 from unlearn.privacy.federated.sum_protocol import MASKED
 from unlearn.privacy.federated.summands import summand
 from unlearn.privacy.federated.summing import secure_sum
 from unlearn.privacy.federated.training import trainer
+
+_LOG = logging.getLogger(__name__)
 
 #: Columns of `measure_adoption`.
 COLUMNS = (
@@ -54,7 +52,7 @@ AVERAGING = AveragingOptions(
 #: Single features that are compared as baselines.
 SINGLE = ("night share", "high hours")
 
-_MOMENTS, _GRADIENTS, _PRIVATE_MOMENTS = "adoption/moments", "adoption/gradients", "adoption/private moments"
+_MOMENTS = "adoption/moments"
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,8 @@ def measure_adoption(
 
     Returns:
         Columns `COLUMNS`. `epsilon` is what was promised and `spent` what was spent given who took part, both NaN
-        without privacy. `tested_on` is "all" or a utility, and `trained_on` too.
+        without privacy. Where too few utilities stayed for any round, `auc` and `balanced_accuracy` are NaN.
+        `tested_on` is "all" or a utility, and `trained_on` too.
 
     Raises:
         InputError: noise from a seed on data that may be real, or settings that do not fit the number of utilities.
@@ -160,23 +159,27 @@ class _Pilot:
         n = len(self.data.utilities)
         return max(n - 1, n // 2 + 1) if self.options.least_members is None else self.options.least_members
 
-    def rows(self, method: str, scorer: Scorer, trained_on: str = "all", **found: Any) -> list[dict[str, Any]]:
-        """Test one classifier on all households that are held out, and on each utility's."""
+    def rows(self, method: str, scorer: Scorer | None, trained_on: str = "all", **found: Any) -> list[dict[str, Any]]:
+        """Test one classifier on all households that are held out, and on each utility's; NaN where there is none."""
         from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
         told = {"epsilon": np.nan, "spent": np.nan, "delta": np.nan, "rounds": 0, "n_bytes": 0, "seconds": 0.0} | found
         made = []
         for tested_on in ("all", *self.data.utilities):
             features, owns = self.data.held_out(None if tested_on == "all" else tested_on)
-            score = scorer.score(features)
+            auc = balanced = np.nan
+            if scorer is not None:
+                score = scorer.score(features)
+                auc = float(roc_auc_score(owns, score))
+                balanced = float(balanced_accuracy_score(owns, score > scorer.cut))
             made.append(
                 {
                     "method": method,
                     "trained_on": trained_on,
                     "tested_on": tested_on,
                     "seed": self.seed,
-                    "auc": float(roc_auc_score(owns, score)),
-                    "balanced_accuracy": float(balanced_accuracy_score(owns, score > scorer.cut)),
+                    "auc": auc,
+                    "balanced_accuracy": balanced,
                     "n_train": len(self.data.training(None if trained_on == "all" else trained_on)[1]),
                     "n_test": len(owns),
                     "simulated": self.data.simulated,
@@ -223,11 +226,13 @@ def _by_newton(pilot: _Pilot, utility: str | None, rate: float) -> Scorer:
     scaling = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
     fitted = LogisticRegression(C=1 / (pilot.options.penalty * len(owns)), tol=1e-10, max_iter=1000)
     fitted.fit(design(features, scaling)[:, 1:], owns)
-    return _logistic(np.concatenate([fitted.intercept_, fitted.coef_[0]]), scaling, rate)
+    return _linear(np.concatenate([fitted.intercept_, fitted.coef_[0]]), scaling, rate)
 
 
-def _logistic(coefficients: FloatArray, scaling: Scaling, rate: float) -> Scorer:
-    return Scorer(lambda rows: expit(design(rows, scaling) @ coefficients), rate)
+def _linear(
+    coefficients: FloatArray, scaling: Scaling, rate: float, link: Callable[[FloatArray], FloatArray] = expit
+) -> Scorer:
+    return Scorer(lambda rows: link(design(rows, scaling) @ coefficients), rate)
 
 
 def _federated(pilot: _Pilot) -> list[dict[str, Any]]:
@@ -252,21 +257,22 @@ def _federated(pilot: _Pilot) -> list[dict[str, Any]]:
     change[0, 1:-1] = -mean / deviation
     scaled = change.T @ gram @ change
     solved = np.linalg.lstsq(scaled[:-1, :-1], scaled[:-1, -1], rcond=None)[0]
-    squares = Scorer(lambda rows: design(rows, scaling) @ solved, pilot.rate)
-    spent = {"seconds": time.perf_counter() - begin, "n_bytes": channel.traffic.n_bytes(), "rounds": 1}
-    made = pilot.rows("least squares", squares, **spent)
+    squares = _linear(solved, scaling, pilot.rate, link=lambda values: values)
+    seconds = time.perf_counter() - begin
+    made = pilot.rows("least squares", squares, rounds=1, n_bytes=channel.traffic.n_bytes(), seconds=seconds)
 
     begin = time.perf_counter()
     channel = LocalChannel([Party(name, trainer(name, pilot.learner(name, scaling))) for name in data.utilities])
     start: Payload = {"coefficients": np.zeros(data.features.shape[1] + 1)}
     averaged = federated_average(channel, start, pilot.options.averaging)
-    spent = {
-        "seconds": time.perf_counter() - begin,
-        "n_bytes": channel.traffic.n_bytes(),
-        "rounds": len(averaged.history),
-    }
-    model = _logistic(averaged.weights["coefficients"], scaling, pilot.rate)
-    return made + pilot.rows("federated averaging", model, **spent)
+    model = _linear(averaged.weights["coefficients"], scaling, pilot.rate)
+    return made + pilot.rows(
+        "federated averaging",
+        model,
+        rounds=len(averaged.history),
+        n_bytes=channel.traffic.n_bytes(),
+        seconds=time.perf_counter() - begin,
+    )
 
 
 def _moments(data: AdoptionData, utility: str) -> Callable[[Payload], tuple[FloatArray, None]]:
@@ -281,99 +287,44 @@ def _moments(data: AdoptionData, utility: str) -> Callable[[Payload], tuple[Floa
 
 
 def _private(pilot: _Pilot) -> list[dict[str, Any]]:
-    return [
-        row
-        for epsilon in pilot.options.epsilons
-        for way in (_private_descent, _private_squares)
-        for row in way(pilot, epsilon)
-    ]
+    options, data, made = pilot.options, pilot.data, list[dict[str, Any]]()
+    ways = by_descent(data, options.descent), by_squares(data, options.radius)
+    for epsilon in options.epsilons:
+        for way in ways:
+            begin = time.perf_counter()
+            noise = SharedNoise.for_budget(
+                epsilon, pilot.delta, way.rounds, way.clip, pilot.least_members, options.colluding
+            )
+            budget, channel = FederatedBudget(noise, epsilon, pilot.delta), _private_channel(pilot, way, noise)
+            try:
+                found = way.fit(channel, budget)
+            except ProtocolError as error:
+                _LOG.warning("%s at epsilon %g has no result: %s", way.method, epsilon, error)
+                scorer = None
+            else:
+                scorer = _linear(found, PUBLIC_SCALING, pilot.rate, way.link)
+            made += pilot.rows(
+                way.method,
+                scorer,
+                epsilon=epsilon,
+                spent=budget.spent(),
+                delta=pilot.delta,
+                rounds=len(budget.rounds),
+                n_bytes=channel.traffic.n_bytes(),
+                seconds=time.perf_counter() - begin,
+            )
+    return made
 
 
-def _private_descent(pilot: _Pilot, epsilon: float) -> list[dict[str, Any]]:
-    descent, data = pilot.options.descent, pilot.data
-    noise = _noise(pilot, epsilon, descent.rounds, descent.clip)
-
-    def gradients(utility: str) -> Callable[[Payload], FloatArray]:
-        features, owns = data.training(utility)
-        rows = design(features, PUBLIC_SCALING)
-        return lambda asked: household_gradients(asked["coefficients"], rows, owns)
-
-    begin, budget = time.perf_counter(), FederatedBudget(noise, epsilon, pilot.delta)
-    channel = _private_channel(pilot, _GRADIENTS, gradients, noise, descent.rounds)
-    households = {name: len(data.training(name)[1]) for name in data.utilities}
-    found = descend(channel, _GRADIENTS, data.features.shape[1] + 1, households, budget, descent)
-    model = _logistic(found, PUBLIC_SCALING, pilot.rate)
-    return pilot.rows("private descent", model, **_spent(budget, channel, begin))
-
-
-def _private_squares(pilot: _Pilot, epsilon: float) -> list[dict[str, Any]]:
-    """Ridge regression from one noisy sum of second moments; rows are clipped to `radius`."""
-    radius, data = pilot.options.radius, pilot.data
-    # Off-diagonal entries count twice in the norm of z zᵀ, which is |z|²; z y adds at most |z|².
-    clip = float(np.hypot(radius**2, radius))
-    noise = _noise(pilot, epsilon, 1, clip)
-    n_columns = data.features.shape[1] + 1
-    upper = np.triu_indices(n_columns)
-    weight = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
-
-    def moments(utility: str) -> Callable[[Payload], FloatArray]:
-        features, owns = data.training(utility)
-        rows = design(features, PUBLIC_SCALING)
-        rows = rows * np.minimum(1.0, radius / np.linalg.norm(rows, axis=1, keepdims=True))
-        vectors = np.hstack([rows[:, upper[0]] * rows[:, upper[1]] * weight, rows * owns[:, None]])
-        return lambda asked: vectors
-
-    begin, budget = time.perf_counter(), FederatedBudget(noise, epsilon, pilot.delta)
-    channel = _private_channel(pilot, _PRIVATE_MOMENTS, moments, noise, 1)
-    total, members = private_round(channel, _PRIVATE_MOMENTS, {}, budget)
-    gram = np.zeros((n_columns, n_columns))
-    gram[upper] = total[: len(weight)] / weight
-    gram = gram + np.triu(gram, 1).T
-    # Noise of this size is in every eigenvalue; a ridge as large keeps the matrix definite. It is no secret.
-    ridge = noise.multiplier(len(members)) * clip * np.sqrt(n_columns)
-    found = np.linalg.solve(gram + ridge * np.eye(n_columns), total[len(weight) :])
-    model = Scorer(lambda rows: design(rows, PUBLIC_SCALING) @ found, pilot.rate)
-    return pilot.rows("private least squares", model, **_spent(budget, channel, begin))
-
-
-def _noise(pilot: _Pilot, epsilon: float, rounds: int, clip: float) -> SharedNoise:
-    return SharedNoise.for_budget(epsilon, pilot.delta, rounds, clip, pilot.least_members, pilot.options.colluding)
-
-
-def _spent(budget: FederatedBudget, channel: LocalChannel, begin: float) -> Mapping[str, Any]:
-    return {
-        "epsilon": budget.epsilon,
-        "spent": budget.spent(),
-        "delta": budget.delta,
-        "rounds": len(budget.rounds),
-        "n_bytes": channel.traffic.n_bytes(),
-        "seconds": time.perf_counter() - begin,
-    }
-
-
-def _private_channel(
-    pilot: _Pilot,
-    what: str,
-    vectors: Callable[[str], Callable[[Payload], FloatArray]],
-    noise: SharedNoise,
-    rounds: int,
-) -> LocalChannel:
+def _private_channel(pilot: _Pilot, way: PrivateWay, noise: SharedNoise) -> LocalChannel:
     names = pilot.data.utilities
-    parties = [
-        Party(
-            name,
-            private_summand(
-                name,
-                pilot.identities[name],
-                pilot.roster,
-                {what: PrivateContribution(vectors(name), noise, rounds, pilot.source)},
-            ),
-        )
-        for name in names
-    ]
-    gone = np.random.default_rng([pilot.seed, 1]).random((rounds, len(names))) < pilot.options.dropping
+    parties = []
+    for name in names:
+        own = {way.what: PrivateContribution(way.vectors(name), noise, way.rounds, pilot.source)}
+        parties.append(Party(name, private_summand(name, pilot.identities[name], pilot.roster, own)))
+    gone = np.random.default_rng([pilot.seed, 1]).random((way.rounds, len(names))) < pilot.options.dropping
 
     def lost(task: str, member: str, before: int) -> bool:
-        return task == MASKED and bool(gone[before % rounds, names.index(member)])
+        return task == MASKED and bool(gone[before % way.rounds, names.index(member)])
 
     return LocalChannel(parties, lost)
