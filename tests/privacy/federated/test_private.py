@@ -91,10 +91,11 @@ def test_a_round_of_too_few_shows_nothing_and_costs_nothing() -> None:
     assert not any(one.task == UNMASK for one in channel.traffic.sent)
 
 
-def test_a_round_that_some_have_unmasked_is_charged_when_in_doubt() -> None:
+@pytest.mark.parametrize("gone", [("b", "c"), NAMES])
+def test_a_round_that_some_may_have_unmasked_is_charged_when_in_doubt(gone: tuple[str, ...]) -> None:
     noise = SharedNoise(clip=1.0, noise_multiplier=50.0, least_members=3)
     budget = FederatedBudget(noise, 1.0, 1e-5)
-    channel = federation(noise, lost=lost_at(UNMASK, "b", "c"))
+    channel = federation(noise, lost=lost_at(UNMASK, *gone))
     with pytest.raises(ProtocolError):
         private_round(channel, "vectors", {}, budget)
     (one,) = budget.rounds

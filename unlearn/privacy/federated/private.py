@@ -18,7 +18,7 @@ from tqdm import tqdm
 from unlearn.checks import FloatArray, require_count, require_fraction, require_not_negative, require_positive
 from unlearn.dp.noise import Noise, NoiseSource
 from unlearn.errors import InputError, ProtocolError
-from unlearn.privacy.federated.channel import COORDINATOR, Channel
+from unlearn.privacy.federated.channel import Channel
 from unlearn.privacy.federated.fixed_point import FixedPoint
 from unlearn.privacy.federated.identity import Identity, Roster
 from unlearn.privacy.federated.messages import Payload
@@ -127,8 +127,8 @@ def private_round(
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """Run one round and charge what it released.
 
-    A round that ended before any member unmasked has released nothing and is not charged. If it ended later, it is
-    charged as if it had been released with the fewest members: what the coordinator saw is in doubt.
+    A round that ended before any member was asked to unmask has released nothing and is not charged. If it ended later,
+    it is charged as if it had been released with the fewest members: what the coordinator saw is in doubt.
 
     Args:
         channel: to members with handlers of `private_summand`.
@@ -148,13 +148,12 @@ def private_round(
     budget.require_left(names)
     number = len(budget.rounds)
     before = len(channel.traffic.sent)
+    total = None
     try:
         total = secure_sum(channel, what, asked, sum_options(budget.noise.least_members, len(names)), names)
-    except ProtocolError:
-        since = channel.traffic.sent[before:]
-        if any(one.task == UNMASK and one.receiver == COORDINATOR for one in since):
+    finally:  # whatever ended it, an interrupt among it
+        if total is None and any(one.task == UNMASK for one in channel.traffic.sent[before:]):
             budget.charge(RoundNoise(number, names, doubtful=True))
-        raise
     budget.charge(RoundNoise(number, total.members))
     return budget.noise.in_units(total.high), total.members
 
