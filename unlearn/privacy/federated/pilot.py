@@ -117,8 +117,10 @@ def measure_adoption(
     >>> from unlearn.privacy.federated.adoption import adoption_data
     >>> meters = hourly_meters(simulate_households(90, n_days=14, ev_share=0))
     >>> rows = measure_adoption(adoption_data(meters, {"a": 0.3, "b": 0.3, "c": 0.4}), AdoptionOptions(epsilons=()))
-    >>> rows.loc[rows.tested_on == "all"].groupby("method").auc.mean().gt(0.6).all()
-    np.True_
+    >>> sorted(set(rows.method))[:4]
+    ['alone', 'federated averaging', 'high hours', 'least squares']
+    >>> rows[(rows.method == "pooled") & (rows.tested_on == "all")].auc.item() > 0.7
+    True
 
     Args:
         data: households of several utilities; see `adoption_data`.
