@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from unlearn.dp import Loss, advanced, basic, epsilon_of, gaussian_sigma_for, rho_for, zcdp
+from unlearn.dp import Loss, advanced, basic, epsilon_of, gaussian_epsilon, gaussian_sigma_for, rho_for, zcdp
 from unlearn.errors import ConvergenceError, InputError
 
 EPSILONS = st.floats(1e-4, 3.0)
@@ -117,6 +117,23 @@ def test_sigma_is_the_least_that_keeps_the_promise(epsilon: float, delta: float,
     assert sigma <= sensitivity / math.sqrt(2 * rho_for(epsilon, delta)) * (1 + 1e-9)
 
 
+@given(st.floats(0.01, 50.0), DELTAS, st.floats(1e-3, 1e6))
+def test_epsilon_of_a_sigma_undoes_sigma_of_an_epsilon(epsilon: float, delta: float, sensitivity: float) -> None:
+    sigma = gaussian_sigma_for(epsilon, delta, sensitivity)
+    found = gaussian_epsilon(sensitivity, sigma, delta)
+    assert found == pytest.approx(epsilon, rel=1e-8)
+    # It is a bound, and below that by ρ, which suffices but is not tight for one answer.
+    assert gaussian_epsilon(sensitivity, sigma * (1 - 1e-6), delta) > epsilon
+    assert found <= epsilon_of((sensitivity / sigma) ** 2 / 2, delta) * (1 + 1e-9)
+
+
+def test_noise_that_delta_covers_alone_costs_nothing() -> None:
+    # At ε = 0 the total variation is 2 Φ(Δ/2σ) - 1.
+    delta = 2 * norm.cdf(0.005) - 1
+    assert gaussian_epsilon(1.0, 100.0, delta * 1.01) == 0.0
+    assert 0 < gaussian_epsilon(1.0, 100.0, delta * 0.99) < 1e-3
+
+
 def test_answers_without_a_rho_have_no_cost_in_it() -> None:
     assert zcdp([Loss(1.0, 1e-6, math.inf)], 1e-5) == math.inf
     assert zcdp([], 1e-5) == advanced([], 1e-5) == 0.0
@@ -154,6 +171,8 @@ def test_settings_out_of_range_are_refused() -> None:
         Loss.gaussian(1.0, 0.0)
     with pytest.raises(InputError, match="sensitivity"):
         gaussian_sigma_for(1.0, 1e-6, 0.0)
+    with pytest.raises(InputError, match="sigma"):
+        gaussian_epsilon(1.0, 0.0, 1e-6)
     with pytest.raises(ConvergenceError, match="Raise either"):
         gaussian_sigma_for(1e-14, 1e-14, 1.0)
 

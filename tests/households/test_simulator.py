@@ -278,6 +278,16 @@ def test_vehicles_charge_what_they_drive_in_the_evening_or_at_night():
     assert by_step[18:32].sum() < 0.02 * by_step.sum()
 
 
+@pytest.mark.parametrize("timer_share", [0.0, 1.0])
+def test_a_timer_charges_at_night(timer_share):
+    state = np.full((50, 48 * 20), ACTIVE, dtype=np.int8)
+    away, summer, random = np.zeros((50, 20), bool), np.zeros(20, int), np.random.default_rng(0)
+    at, kwh = charging_kwh(np.ones(50, bool), state, away, summer, random, timer_share)
+    # Charges of up to 38 kWh begin at 0:30 or, as somebody is at home, at 16:00.
+    in_the_evening = kwh[at % 48 >= 32].sum() / kwh.sum()
+    assert in_the_evening == 0 if timer_share else in_the_evening > 0.9
+
+
 def test_heating_follows_the_cold():
     households = draw_population(400, {"ev": 0, "heat_pump": 0.25, "solar": 0}, np.random.default_rng(0))
     state = np.full((400, 96), ACTIVE, dtype=np.int8)

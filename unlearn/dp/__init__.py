@@ -16,7 +16,16 @@ if TYPE_CHECKING:
         epsilon_spent,
         noise_multiplier_for,
     )
-    from unlearn.dp.composition import Loss, advanced, basic, epsilon_of, gaussian_sigma_for, rho_for, zcdp
+    from unlearn.dp.composition import (
+        Loss,
+        advanced,
+        basic,
+        epsilon_of,
+        gaussian_epsilon,
+        gaussian_sigma_for,
+        rho_for,
+        zcdp,
+    )
     from unlearn.dp.ledger import Charged, PrivacyLedger, default_delta, require_guarantee
     from unlearn.dp.noise import Noise, NoiseSource, SimulatedNoise, clipped, noise_source, private_sum
     from unlearn.dp.options import SgdOptions
@@ -31,7 +40,7 @@ __all__ = [
     "GaussianSteps", "Interval", "epsilon_spent", "epsilon_by_rdp", "epsilon_by_prv", "noise_multiplier_for",
     "Charged", "PrivacyLedger",
     # what several answers cost together
-    "Loss", "basic", "advanced", "zcdp", "epsilon_of", "rho_for", "gaussian_sigma_for",
+    "Loss", "basic", "advanced", "zcdp", "epsilon_of", "rho_for", "gaussian_epsilon", "gaussian_sigma_for",
     # where noise comes from
     "Noise", "NoiseSource", "SimulatedNoise", "noise_source",
     # mechanisms

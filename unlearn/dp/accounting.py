@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 
 from unlearn.checks import (
     FloatArray,
@@ -37,6 +37,7 @@ from unlearn.checks import (
     require_package,
     require_positive,
 )
+from unlearn.dp.composition import gaussian_epsilon
 from unlearn.dp.options import require_sampling_rate
 from unlearn.errors import ConvergenceError, InputError
 
@@ -256,13 +257,7 @@ def _mean_loss(part: GaussianSteps) -> float:
 
 def _by_gaussian(parts: tuple[GaussianSteps, ...], delta: float) -> float:
     """ε of the parts without their sampling (Balle and Wang 2018, theorem 8): exact for full batches, else above."""
-    mu = math.sqrt(sum(part.steps / part.noise_multiplier**2 for part in parts))
-
-    def excess(epsilon: float) -> float:
-        first, second = log_ndtr(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
-        return -math.exp(first) * math.expm1(min(second - first, 0.0)) - delta
-
-    return float(brentq(excess, 0.0, mu * (mu / 2 + 40))) if excess(0.0) > 0 else 0.0
+    return gaussian_epsilon(math.sqrt(sum(part.steps / part.noise_multiplier**2 for part in parts)), 1.0, delta)
 
 
 def _by_limit(noise_multiplier: float, sampling_rate: float, steps: int, delta: float) -> float:

@@ -217,16 +217,12 @@ def gaussian_sigma_for(epsilon: float, delta: float, sensitivity: float) -> floa
         InputError: one of them is out of range.
         ConvergenceError: σ would be beyond a factor of 10¹² of Δ.
     """
-    from scipy.special import log_ndtr  # takes long to import, and the other rules do without
-
     require_positive("epsilon", epsilon)
     require_fraction("delta", delta)
     require_positive("sensitivity", sensitivity)
 
     def keeps(sigma: float) -> bool:
-        first = float(log_ndtr(0.5 / sigma - epsilon * sigma))
-        second = epsilon + float(log_ndtr(-0.5 / sigma - epsilon * sigma))
-        return -math.exp(first) * math.expm1(min(second - first, 0.0)) <= delta
+        return _gaussian_delta(epsilon, 1 / sigma) <= delta
 
     high = 1.0
     while not keeps(high):
@@ -246,6 +242,46 @@ def gaussian_sigma_for(epsilon: float, delta: float, sensitivity: float) -> floa
         middle = (low + high) / 2
         low, high = (low, middle) if keeps(middle) else (middle, high)
     return high * sensitivity
+
+
+def gaussian_epsilon(sensitivity: float, sigma: float, delta: float) -> float:
+    """ε at δ of one answer with continuous Gaussian noise, to ten digits from above: what `gaussian_sigma_for` inverts.
+
+    It is exact, and so it is of several answers: together they are one whose (Δ/σ)² is the sum of theirs.
+
+    >>> round(gaussian_epsilon(sensitivity=1.0, sigma=3.7306, delta=1e-5), 4)
+    1.0
+
+    Args:
+        sensitivity: Δ, in Euclidean norm.
+        sigma: σ in the same unit.
+        delta: δ, in (0, 1).
+
+    Returns:
+        ε, at least 0; 0 where δ alone covers what is lost.
+
+    Raises:
+        InputError: one of them is out of range.
+    """
+    ratio = require_positive("sensitivity", sensitivity) / require_positive("sigma", sigma)
+    require_fraction("delta", delta)
+    if _gaussian_delta(0.0, ratio) <= delta:
+        return 0.0
+    # Zero-concentrated differential privacy bounds it from above.
+    low, high = 0.0, epsilon_of(ratio**2 / 2, delta)
+    while high - low > _RTOL * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _gaussian_delta(middle, ratio) <= delta else (middle, high)
+    return high
+
+
+def _gaussian_delta(epsilon: float, ratio: float) -> float:
+    """δ of Gaussian noise at ε, with ratio = Δ / σ: Balle and Wang (2018), theorem 8."""
+    from scipy.special import log_ndtr  # takes long to import, and the other rules do without
+
+    first = float(log_ndtr(ratio / 2 - epsilon / ratio))
+    second = epsilon + float(log_ndtr(-ratio / 2 - epsilon / ratio))
+    return -math.exp(first) * math.expm1(min(second - first, 0.0))
 
 
 def _counted(losses: Iterable[Loss]) -> Counter[Loss]:

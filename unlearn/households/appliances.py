@@ -332,6 +332,7 @@ def charging_kwh(
     away: NDArray[np.bool_],
     summer: IntArray,
     random: np.random.Generator,
+    timer_share: float = 0.35,
 ) -> tuple[IntArray, FloatArray]:
     """Electricity for vehicles, charged at home in the evening or, by timer, at night.
 
@@ -344,6 +345,7 @@ def charging_kwh(
         away: days of holiday, shape (H, D).
         summer: 1 on days of summer time, shape (D,).
         random: source of chance.
+        timer_share: chance of a vehicle to be charged by timer.
 
     Returns:
         Positions in the flattened (H, 48 D) half-hours, and the kWh charged there.
@@ -362,7 +364,7 @@ def charging_kwh(
     late = np.arange(_STEPS)[None] >= arrival[:, None]
     returned = late & home
     evening = np.where(returned.any(axis=1), np.argmax(returned, axis=1), _STEPS - 1)
-    timer = random.random(len(who)) < 0.35
+    timer = random.random(len(who)) < timer_share
     start = day * _STEPS + np.where(timer[vehicle], _STEPS + 1 - 2 * summer[day], evening)
     per_step = np.where(random.random(len(who)) < 0.6, 1.8, 3.5)[vehicle]
     step = np.arange(24)
