@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.fixed_point import FixedPoint
     from unlearn.privacy.federated.identity import Identity, Roster
     from unlearn.privacy.federated.layout import Layout
-    from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated, withdraw
     from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
+    from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated, withdraw
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.model import FederatedForecaster, FederatedModel
     from unlearn.privacy.federated.party import Party
-    from unlearn.privacy.federated.sum_protocol import SumOptions
-    from unlearn.privacy.federated.summands import Contribution, summand
-    from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
-    from unlearn.privacy.federated.utility import Utility
     from unlearn.privacy.federated.robust import (
         AGGREGATORS,
         Aggregator,
@@ -39,7 +35,11 @@ if TYPE_CHECKING:
         WeightedMean,
     )
     from unlearn.privacy.federated.rollback import Unlearned, retrain, roll_back
+    from unlearn.privacy.federated.sum_protocol import SumOptions
+    from unlearn.privacy.federated.summands import Contribution, summand
+    from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
     from unlearn.privacy.federated.training import trainer, training_contributions
+    from unlearn.privacy.federated.utility import Utility
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -67,6 +67,8 @@ class FlowerChannel:
                     f"{len(channel.members)}. Look into the logs of those that are missing, or wait longer."
                 )
             time.sleep(_POLL_S)
+        # Flower draws the numbers of nodes at random: the order of members does not depend on them.
+        channel._nodes = dict(sorted(channel._nodes.items()))
         return channel
 
     @property
