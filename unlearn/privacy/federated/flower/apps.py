@@ -90,18 +90,17 @@ def _answer(message: Message, context: Context, member: Member, settings_of: Cal
 
 
 def _own_member(context: Context) -> Member:
-    _log_to_stderr()
+    _log_to(logging.StreamHandler(sys.stderr))
     path = context.node_config.get(MEMBER)
     if path is None:
         raise InputError(f"--node-config: expected {MEMBER}=PATH, got none. Name the file that describes the member.")
     return Member.read(str(path))
 
 
-def _log_to_stderr() -> None:
+def _log_to(handler: logging.Handler) -> None:
     """Flower sets up its own log alone."""
     log = logging.getLogger("unlearn")
     if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
@@ -119,8 +118,10 @@ server_app = ServerApp()
 
 @server_app.main()
 def _coordinate(grid: Grid, context: Context) -> None:
-    _log_to_stderr()
     folder = Path(os.environ.get(RESULTS, "federated_results")) / str(context.run_id)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # The SuperLink drops what its apps say.
+    _log_to(logging.FileHandler(folder.with_suffix(".log")))
     try:
         told = run_of(context)
         channel = FlowerChannel.meet(grid, int(told[LEAST]), float(told[TIMEOUT]), float(told[PATIENCE]))
@@ -128,9 +129,11 @@ def _coordinate(grid: Grid, context: Context) -> None:
         run_job(str(told[JOB]), channel, told[SETTINGS], folder)
         logger.info("results are in %s", folder)
     except UnlearnError as error:
+        logger.error("ended without a result: %s", error)
         failed(folder, type(error).__name__, str(error))
         raise
     except BaseException as error:
+        logger.error("failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
         failed(folder, "", type(error).__name__)
         raise
 

@@ -11,20 +11,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from unlearn.data import LoadDataset
 from unlearn.errors import InputError
+from unlearn.households import load_loads, save_loads
+from unlearn.privacy.federated.averaged_network import fit_averaged
+from unlearn.privacy.federated.averaging import AveragingOptions
 from unlearn.privacy.federated.channel import Channel
 from unlearn.privacy.federated.flower.members import Member, Settings
+from unlearn.privacy.federated.identity import Identity, Roster
+from unlearn.privacy.federated.learners import NetworkLearner
+from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated
 from unlearn.privacy.federated.messages import pack, unpack
+from unlearn.privacy.federated.model import FederatedModel
 from unlearn.privacy.federated.party import Party
 from unlearn.privacy.federated.sum_protocol import SumOptions
+from unlearn.privacy.federated.summands import summand
+from unlearn.privacy.federated.training import LAYOUT, trainer, training_contributions
+from unlearn.privacy.federated.utility import Utility
 from unlearn.store import only_for_owner, write
-
-if TYPE_CHECKING:
-    from unlearn.data import LoadDataset
-    from unlearn.privacy.federated.averaging import RoundRecord
-    from unlearn.privacy.federated.identity import Identity, Roster
 
 #: Files of a utility's folder.
 LOADS, IDENTITY, ROSTER, TERMS = "loads", "identity.key", "roster.json", "terms.json"
@@ -50,8 +56,6 @@ def save_utility(
     Raises:
         InputError: unknown terms, or an identity is there.
     """
-    from unlearn.households import save_loads
-
     _checked(terms or {}, "terms")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,8 +69,6 @@ def save_utility(
 
 def exact_party(settings: Settings, member: Member) -> Party:
     """A utility that answers `least_squares`; its file needs `keeps`, for sums are subtracted jobs later."""
-    from unlearn.privacy.federated.utility import Utility
-
     dataset, identity, roster, terms = _own(member)
     utility = Utility(member.name, dataset, leaving=bool(terms["leaving"]))
     return utility.party(identity, roster, _least(terms))
@@ -74,10 +76,6 @@ def exact_party(settings: Settings, member: Member) -> Party:
 
 def averaging_party(settings: Settings, member: Member) -> Party:
     """A utility that answers `averaging`, by sums alone unless its terms say `in_plain`."""
-    from unlearn.privacy.federated.learners import NetworkLearner
-    from unlearn.privacy.federated.summands import summand
-    from unlearn.privacy.federated.training import LAYOUT, trainer, training_contributions
-
     dataset, identity, roster, terms = _own(member)
     learner = NetworkLearner(dataset, str(settings.get("architecture", "mixer")))
     plain = trainer(member.name, learner)
@@ -97,9 +95,6 @@ def least_squares(channel: Channel, settings: Settings) -> dict[str, bytes]:
     Returns:
         `model.safetensors`, which `FederatedModel.from_payload` reads, and `members.json`.
     """
-    from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated
-    from unlearn.privacy.federated.model import FederatedModel
-
     known = {"model", "leaving", "least_changes", "without", "threshold", "neighbours"}
     _require_known(settings, known)
     options = _least(settings)
@@ -123,23 +118,17 @@ def averaging(channel: Channel, settings: Settings) -> dict[str, bytes]:
     Returns:
         `weights.safetensors`, `scalers.safetensors`, and `rounds.json` with what happened in each round.
     """
-    from unlearn.privacy.federated.averaged_network import fit_averaged
-    from unlearn.privacy.federated.averaging import AveragingOptions
-
     _require_known(settings, {"architecture", "options"})
     options = AveragingOptions(**{"secure": True, **dict(settings.get("options", {}))})
     found = fit_averaged(channel, str(settings.get("architecture", "mixer")), options)
-    history: list[RoundRecord] = found.averaged.history
     return {
         "weights.safetensors": pack(found.averaged.weights),
         "scalers.safetensors": pack(found.averaged.fixed),
-        "rounds.json": json.dumps([asdict(one) for one in history]).encode(),
+        "rounds.json": json.dumps([asdict(one) for one in found.averaged.history]).encode(),
     }
 
 
 def _own(member: Member) -> tuple[LoadDataset, Identity, Roster, dict[str, Any]]:
-    from unlearn.households import load_loads
-    from unlearn.privacy.federated.identity import Identity, Roster
 
     folder = member.data
     try:

@@ -20,7 +20,9 @@ and `--port` count.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -31,7 +33,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from unlearn.checks import require_choice, require_package
-from unlearn.errors import InputError
+from unlearn.privacy.federated.flower.members import Member
+from unlearn.privacy.federated.flower.own_app import PRELOADED, replace_attribute, require_attribute, run_own_app
 
 #: What is off in every process of Flower; read when it is imported.
 QUIET = {
@@ -44,6 +47,9 @@ QUIET = {
 _POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
 #: Seconds between two looks of a node for messages.
 _LOOK_S = 0.5
+#: Variable that names the module of the member's factory, which is imported early, too.
+_FACTORY = "UNLEARN_FEDERATED_FACTORY"
+_SELF = "unlearn.privacy.federated.flower.launch"
 _FLEET = "/v1/fleet/"
 _NEAR = ("127.0.0.1", "::1")
 _NO = "unlearn: this path is answered to processes of the coordinator's own machine alone"
@@ -85,7 +91,7 @@ def _coordinator() -> None:
     from flwr.superlink.cli.flower_superlink import flower_superlink
     from starlette.middleware import Middleware
 
-    _replace(extensions, "get_middleware", lambda: (Middleware(NearOnly),))
+    replace_attribute(extensions, "get_middleware", lambda: (Middleware(NearOnly),))
     sys.argv += ["--disable-runtime-dependency-installation"]
     flower_superlink()
 
@@ -94,28 +100,46 @@ def _member() -> None:
     from flwr.supernode import start_client_internal
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
+    # The node's configuration names the member's file. A wrong one is told before anything starts.
+    described = re.search(r"member=[\"']?([^\"']+)", " ".join(sys.argv))
+    if described:
+        os.environ[_FACTORY] = Member.read(described[1]).party.partition(":")[0]
     # A node looks for messages every three seconds, which a protocol of several rounds would mostly wait for.
-    _replace(
+    replace_attribute(
         start_client_internal, "time", SimpleNamespace(time=time.time, sleep=lambda s: time.sleep(min(s, _LOOK_S)))
     )
-    # A node starts its app by the name of a command, which is found here first.
+    # A node starts what looks for work by the name of a command, which is found here first.
     with tempfile.TemporaryDirectory(prefix="unlearn-member-") as folder:
-        command = Path(folder, "flwr-clientapp")
-        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {__spec__.name} client-app "$@"\n')
+        command = Path(folder, "flower-superexec")
+        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {_SELF} tasks "$@"\n')
         command.chmod(0o700)
-        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
         flower_supernode()
 
 
-def _own_app() -> None:
-    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
-    from flwr.supernode.runtime import run_clientapp
+def _tasks() -> None:
+    from flwr.supercore.cli.flower_superexec import flower_superexec
+    from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
+    from flwr.supercore.superexec.executor.types import LaunchResult
 
-    from unlearn.privacy.federated.flower.apps import client_app
+    # Starting Python and importing torch for every message takes seconds. A process that has imported all of it, and
+    # done nothing else, is forked instead. Whatever app is asked for, the member's own is run.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, *filter(None, [os.environ.get(_FACTORY)])])
 
-    _replace(run_clientapp, "get_load_client_app_fn", lambda **ignored: lambda *which: client_app)
-    _replace(run_clientapp, "install_from_fab", lambda *content, **ignored: None)
-    flwr_clientapp()
+    def launch(self: Any, spec: Any) -> LaunchResult:
+        arguments = ["--runtime-api-address", spec.runtime_api_address, "--token", spec.token]
+        arguments += ["--insecure"] if spec.insecure else []
+        if not spec.insecure and spec.root_certificates_path is not None:
+            arguments += ["--root-certificates", spec.root_certificates_path]
+        if spec.parent_pid is not None:
+            arguments += ["--parent-pid", str(spec.parent_pid)]
+        context.Process(target=run_own_app, args=(arguments,)).start()
+        return LaunchResult.accepted()
+
+    require_attribute(SubprocessExecutor, "launch")
+    SubprocessExecutor.launch = launch  # type: ignore[method-assign]
+    flower_superexec()
 
 
 def _steer() -> None:
@@ -124,20 +148,11 @@ def _steer() -> None:
     app()
 
 
-def _replace(module: Any, name: str, value: Any) -> None:
-    if not hasattr(module, name):
-        raise InputError(
-            f"flwr: expected {module.__name__}.{name} as in version 1.41, got none. Install the version that "
-            "requirements-extras.lock names."
-        )
-    setattr(module, name, value)
-
-
 #: Each with the name of Flower's command, by which it knows itself.
 _SERVICES = {
     "coordinator": ("flower-superlink", _coordinator),
     "member": ("flower-supernode", _member),
-    "client-app": ("flwr-clientapp", _own_app),
+    "tasks": ("flower-superexec", _tasks),
     "steer": ("flwr", _steer),
 }
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from unlearn import __version__, errors
 from unlearn.checks import require_distinct, require_package
 from unlearn.errors import ProtocolError
+from unlearn.privacy.federated.channel import COORDINATOR
 from unlearn.privacy.federated.flower.certificates import Certificates, make_certificates, make_member_key
 from unlearn.privacy.federated.flower.launch import QUIET
 from unlearn.privacy.federated.flower.members import Member, Settings, as_json, require_reference
@@ -99,30 +100,34 @@ class Federation:
     ) -> None:
         self.close()
 
-    def start_member(
-        self, member: Member, *, registered: bool = True, certificates: Certificates | None = None
-    ) -> None:
+    def start_member(self, member: Member, *, registered: bool = True, certificates: Certificates | None = None) -> str:
         """Start a member's node, also after others.
 
         Args:
             member: who it is.
             registered: whether the coordinator lets its key in.
             certificates: whose authority it trusts, if another than the coordinator's.
+
+        Returns:
+            The name of its process: the member's, with a number if there was one of that name before.
         """
         assert self.certificates is not None
         number = len(self.processes)
+        name = f"{member.name} ({number})" if member.name in self.processes else member.name
         own = self.folder / f"member-{number}"
-        own.mkdir(mode=0o700)
+        own.mkdir(mode=0o700, exist_ok=True)
         private, public = make_member_key(own / "node.key")
         described = member.write(own / "member.json")
         if registered:
             self._steer("supernode", "register", str(public), "here")
+        # What Flower does on a port of the member's own machine is for processes of that machine, in plain.
         self._start(
-            member.name, f"member-{number}", "member", "--superlink", self._address,
+            name, f"member-{number}", "member", "--superlink", self._address,
             "--root-certificates", str((certificates or self.certificates).authority),
             "--auth-supernode-private-key", str(private), "--node-config", f'member="{described}"',
             "--host", _HOST, "--port", str(free_port()), "--max-wait-time", f"{self.patience_s:g}",
         )  # fmt: skip
+        return name
 
     def await_members(self, names: Sequence[str]) -> None:
         """Wait until the coordinator has let in the nodes of members that were started.
@@ -197,7 +202,10 @@ class Federation:
 
     def log(self, name: str) -> str:
         """What the processes of a member, or of the "coordinator", have said so far."""
-        return self.logs.joinpath(f"{self._log_names[name]}.log").read_text(errors="replace")
+        logs = [self.logs / f"{self._log_names[name]}.log"]
+        if name == COORDINATOR:
+            logs += sorted(self.results.glob("*.log"))  # of its jobs
+        return "\n".join(log.read_text(errors="replace") for log in logs)
 
     def close(self) -> None:
         """End every process, however it takes it."""
