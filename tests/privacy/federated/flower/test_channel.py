@@ -116,7 +116,7 @@ def test_late_members_are_admitted_when_asked_for(tmp_path):
 
 def test_another_version_is_refused(tmp_path, monkeypatch):
     grid = Grid(vectors(tmp_path))
-    monkeypatch.setattr("unlearn.privacy.federated.flower.apps.__version__", "0.0.1")
+    monkeypatch.setattr("unlearn.privacy.federated.flower.apps.PROTOCOL", "0.0.1")
     with pytest.raises(ProtocolError, match=r"got '0\.0\.1' at utility 0"):
         FlowerChannel.meet(grid, 3, timeout_s=2)
 

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearn import __version__
 from unlearn.checks import require_package
 from unlearn.errors import InputError, UnlearnError
-from unlearn.privacy.federated.flower.channel import HELLO, REFUSAL, TASK, FlowerChannel, as_record, of_record
+from unlearn.privacy.federated.flower.channel import HELLO, PROTOCOL, REFUSAL, TASK, FlowerChannel, as_record, of_record
 from unlearn.privacy.federated.flower.members import Member, Settings, as_settings, run_job
 from unlearn.privacy.federated.messages import Payload, as_bytes, as_text, pack, unpack
 from unlearn.privacy.federated.party import ABORT
@@ -71,7 +70,7 @@ def _answer(message: Message, context: Context, member: Member, settings_of: Cal
     body, texts = of_record(message.content)
     task, asked = str(texts.get(TASK)), unpack(body)
     if task == HELLO:
-        return {"name": as_bytes(member.name), "version": as_bytes(__version__)}
+        return {"name": as_bytes(member.name), "version": as_bytes(PROTOCOL)}
     if task == ABORT:
         logger.warning("%s: the coordinator ends the job: %s", member.name, as_text(asked.get("reason", as_bytes(""))))
     party = member.build(settings_of(context))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: First question to a node; it answers with its name and the version that it runs.
 HELLO = "hello"
+#: It changes when an older library could not take part.
+PROTOCOL = "1"
 #: Key of the one record in a message, and of its parts.
 RECORD, BODY, TASK, REFUSAL = "unlearn", "body", "task", "refusal"
 
@@ -88,13 +90,11 @@ class FlowerChannel:
         Raises:
             ProtocolError: see `meet`.
         """
-        from unlearn import __version__
-
         with _lost_link():
             there = sorted(set(self._grid.get_node_ids()) - set(self._nodes.values()))
         if not there:
             return self.members
-        hello = {HELLO: as_bytes(__version__)}
+        hello = {HELLO: as_bytes(PROTOCOL)}
         bodies, refusals = self._exchange(HELLO, {node: pack(hello) for node in there})
         for node, reason in refusals.items():
             logger.warning("node %d refused to say its name: %s", node, reason)
@@ -110,9 +110,9 @@ class FlowerChannel:
                     "another name and key."
                 )
             self._nodes[name] = node
-            if version != __version__:
+            if version != PROTOCOL:
                 raise self._refuse(
-                    f"federation: expected version {__version__} at every member, got {version[:40]!r} at {name}. "
+                    f"federation: expected version {PROTOCOL} of messages at every member, got {version[:40]!r} at {name}. "
                     "Install the same version everywhere."
                 )
         return self.members

@@ -23,7 +23,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from unlearn import __version__, errors
+from unlearn import errors
 from unlearn.checks import require_distinct, require_package
 from unlearn.errors import ProtocolError
 from unlearn.privacy.federated.channel import COORDINATOR
@@ -319,7 +319,7 @@ def app_project() -> str:
     told = "".join(f'{key} = ""\n' for key in ("job", "settings"))
     numbers = "least-members = 1\ntimeout-s = 60.0\npatience-s = 60.0\n"
     return (
-        f'[project]\nname = "unlearn-federated"\nversion = "{__version__}"\nlicense = "MIT"\ndependencies = []\n'
+        f'[project]\nname = "unlearn-federated"\nversion = "1.0.0"\nlicense = "MIT"\ndependencies = []\n'
         '[tool.flwr.app]\npublisher = "unlearn"\n[tool.flwr.app.components]\n'
         f'serverapp = "{_APPS}:server_app"\nclientapp = "{_APPS}:client_app"\n[tool.flwr.app.config]\n{told}{numbers}'
     )

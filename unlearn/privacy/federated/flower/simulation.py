@@ -93,6 +93,7 @@ def simulate(
         os.environ.pop("PYTHONPATH", None)
         if paths is not None:
             os.environ["PYTHONPATH"] = paths
-    if not came or isinstance(came[0], BaseException):
-        raise came[0] if came else ProtocolError("simulation: expected a result, got none.")
-    return came[0]
+    result = came[0] if came else ProtocolError("simulation: expected a result, got none.")
+    if isinstance(result, BaseException):
+        raise result
+    return result
