@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -58,7 +58,7 @@ class SumOptions:
 
     threshold: int | None = None
     neighbours: int | None = None
-    fixed_point: FixedPoint = FixedPoint()
+    fixed_point: FixedPoint = field(default_factory=FixedPoint)
 
     def __post_init__(self) -> None:
         if self.threshold is not None and require_count("threshold", self.threshold) < 2:
@@ -105,11 +105,13 @@ class About:
         try:
             about = cls(**json.loads(text))
             about = cls(**{**asdict(about), "members": tuple(about.members)})
-            n, t = len(about.members), about.threshold
-            if about.text() != text or len(set(about.members)) < n or not n < 2 * t <= 2 * n or about.neighbours % 2:
+            n, t, k = len(about.members), about.threshold, about.neighbours
+            texts = {type(own) for own in (about.what, about.asked, *about.members)}
+            if texts != {str} or {type(t), type(k)} != {int} or about.text() != text or not about.fixed_point:
                 raise ValueError
-            _ = about.fixed_point
-        except (TypeError, ValueError, AttributeError):
+            if len(set(about.members)) < n or not max(3, n) < 2 * t <= 2 * n or k < 0 or k % 2:
+                raise ValueError
+        except (TypeError, ValueError, AttributeError, RecursionError):
             raise ProtocolError(
                 "secure sum: expected what is summed, by whom, and a threshold above half of them; got something else. "
                 "Let every party run the same version."

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from unlearn.checks import FloatArray
 from unlearn.errors import InputError, ProtocolError
@@ -28,24 +24,19 @@ from unlearn.privacy.federated.sum_protocol import (
     SURVIVORS,
     UNMASK,
     About,
-    Graph,
     SumOptions,
-    agreed,
-    derived,
     digest,
     own_mask,
     pair_mask,
     rows,
     survivors_text,
 )
+from unlearn.privacy.federated.sum_round import PAIRS, PREFIX, SEALED_BYTES, Round, erase, keep, public_key
 
 #: Makes of the coordinator's message the vector to be summed: high and low part (None: zeros), shape (n,).
 Contribution = Callable[[Payload], tuple[FloatArray, FloatArray | None]]
 
-#: Bytes of the two shares that one member gives another, encrypted.
-SEALED_BYTES = 12 + 2 * SHARE_BYTES + 16
-
-_PREFIX, _USED = "sum/round/", "sum/used"
+_USED, _LONGEST = "sum/used", 1000
 _LOG = logging.getLogger(__name__)
 
 
@@ -91,19 +82,6 @@ def summand(
     }
 
 
-@dataclass(frozen=True)
-class _Round:
-    """What a member knows of the round once all keys have come."""
-
-    about: About
-    context: bytes
-    keys: bytes
-    mask_keys: list[bytes]
-    share_keys: list[bytes]
-    graph: Graph
-    own: int
-
-
 class _Summand:
     def __init__(
         self,
@@ -123,14 +101,14 @@ class _Summand:
         if (used == asked["round"]).all(axis=1).any():
             raise ProtocolError(f"{self._of(KEYS)}: expected a round that is new, got one again. Start a new one.")
         self._require_acceptable(about)
-        if _erase(kept):
+        if erase(kept):
             _LOG.warning("%s: a secure sum ended without a result, for the next one was asked for.", self._name)
         kept[_USED] = np.concatenate([used, asked["round"][None]])
         context = about.context(asked["round"].tobytes(), self._roster.fingerprint)
         private = [X25519PrivateKey.generate() for _ in range(2)]
         public = [key.public_key().public_bytes_raw() for key in private]
-        own = {f"{what}_private": as_bytes(key.private_bytes_raw()) for what, key in zip(_PAIRS, private, strict=True)}
-        self._keep(kept, KEYS, {"id": asked["round"], "about": asked["about"], **own})
+        own = {f"{what}_private": as_bytes(key.private_bytes_raw()) for what, key in zip(PAIRS, private, strict=True)}
+        keep(kept, KEYS, {"id": asked["round"], "about": asked["about"], **own})
         return {
             "roster": as_bytes(self._roster.fingerprint),
             "mask_key": as_bytes(public[0]),
@@ -151,7 +129,7 @@ class _Summand:
                 "signature": (np.uint8, (_n(asked), SIGNATURE_BYTES)),
             },
         )
-        about = About.read(kept[_PREFIX + "about"].tobytes())
+        about = About.read(kept[PREFIX + "about"].tobytes())
         self._require_positions(SHARES, asked["from"], range(len(about.members)), about.threshold)
         context = about.context(asked["round"].tobytes(), self._roster.fingerprint)
         names = [about.members[i] for i in asked["from"]]
@@ -163,17 +141,17 @@ class _Summand:
                     "fingerprints of all rosters, and what each member was asked."
                 )
         mine = dict(zip(names, table, strict=True)).get(self._name)
-        if mine != tuple(_public(kept[_PREFIX + what + "_private"]) for what in _PAIRS):
+        if mine != tuple(public_key(kept[PREFIX + what + "_private"]) for what in PAIRS):
             raise ProtocolError(f"{self._of(SHARES)}: expected its own keys among all, got others. Start anew.")
-        self._keep(kept, SHARES, {what: asked[what] for what in ("from", "mask_key", "share_key")})
-        known = self._round(kept)
+        keep(kept, SHARES, {what: asked[what] for what in ("from", "mask_key", "share_key")})
+        known = Round.of(kept, self._name, self._roster.fingerprint)
         seed, holders = secrets.token_bytes(32), known.graph.holders(known.own)
-        private = kept[_PREFIX + "mask_private"].tobytes()
+        private = kept[PREFIX + "mask_private"].tobytes()
         of_seed, of_key = (split(secret, known.graph.threshold, len(holders)) for secret in (seed, private))
         pairs = dict(zip(holders, zip(of_seed.shares, of_key.shares, strict=True), strict=True))
-        sealed = [self._seal(kept, known, to, b"".join(pairs[to])) for to in known.graph.neighbours[known.own]]
-        kept[_PREFIX + "seed"] = as_bytes(seed)
-        kept[_PREFIX + "own_share"] = as_bytes(pairs[known.own][0])
+        sealed = [known.seal(kept, to, b"".join(pairs[to])) for to in known.graph.neighbours[known.own]]
+        kept[PREFIX + "seed"] = as_bytes(seed)
+        kept[PREFIX + "own_share"] = as_bytes(pairs[known.own][0])
         return {
             "sealed": as_bytes(b"".join(sealed)).reshape(len(sealed), SEALED_BYTES),
             "seed_commitment": as_bytes(of_seed.commitment),
@@ -192,7 +170,7 @@ class _Summand:
                 "asked": (np.uint8, (None,)),
             },
         )
-        known = self._round(kept)
+        known = Round.of(kept, self._name, self._roster.fingerprint)
         about, graph = known.about, known.graph
         self._require_positions(MASKED, asked["from"], range(len(graph.names)), about.threshold, known.own)
         peers = [i for i in graph.neighbours[known.own] if i in asked["from"]]
@@ -203,7 +181,7 @@ class _Summand:
             )
         if digest(asked["asked"].tobytes()).hex() != about.asked:
             raise ProtocolError(f"{self._of(MASKED)}: expected the message that all agreed upon, got another.")
-        opened = [self._open(kept, known, i, row) for i, row in zip(peers, rows(asked, "sealed"), strict=True)]
+        opened = [known.opened(kept, i, row) for i, row in zip(peers, rows(asked, "sealed"), strict=True)]
         ring = about.fixed_point
         try:
             high, low = self._contributions[about.what](unpack(asked["asked"].tobytes()))
@@ -211,14 +189,14 @@ class _Summand:
         except InputError as error:
             raise ProtocolError(f"{self._of(MASKED)}: its contribution {about.what}: {error}") from error
         n = len(total)
-        seed, private = (kept[_PREFIX + what].tobytes() for what in ("seed", "mask_private"))
+        seed, private = (kept[PREFIX + what].tobytes() for what in ("seed", "mask_private"))
         total = ring.add(total, own_mask(seed, known.context, self._name, n, ring))
         for i in peers:
             first, second = sorted((i, known.own))
             names = graph.names[first], graph.names[second]
             mask = pair_mask(private, known.mask_keys[i], known.context, names, n, ring)
             total = ring.add(total, mask if known.own == first else ring.negate(mask))
-        self._keep(
+        keep(
             kept,
             MASKED,
             {
@@ -234,7 +212,7 @@ class _Summand:
         require_arrays(
             self._of(SURVIVORS), asked, {"round": (np.uint8, (ROUND_BYTES,)), "survivors": (np.integer, (None,))}
         )
-        known, sharing = self._round(kept), kept[_PREFIX + "sharing"].tolist()
+        known, sharing = Round.of(kept, self._name, self._roster.fingerprint), kept[PREFIX + "sharing"].tolist()
         self._require_positions(SURVIVORS, asked["survivors"], sharing, known.about.threshold, known.own)
         listed = asked["survivors"].tolist()
         if not known.graph.is_connected(listed):
@@ -243,7 +221,7 @@ class _Summand:
                 "show. Raise neighbours."
             )
         text = survivors_text(known.context, known.keys, sharing, listed)
-        self._keep(kept, SURVIVORS, {"survivors": asked["survivors"]})
+        keep(kept, SURVIVORS, {"survivors": asked["survivors"]})
         return {"signature": as_bytes(self._identity.sign(text, "sum survivors"))}
 
     def unmask(self, kept: Payload, asked: Payload) -> Payload:
@@ -257,8 +235,8 @@ class _Summand:
                 "signature": (np.uint8, (_n(asked), SIGNATURE_BYTES)),
             },
         )
-        known = self._round(kept)
-        sharing, survivors = (kept[_PREFIX + what].tolist() for what in ("sharing", "survivors"))
+        known = Round.of(kept, self._name, self._roster.fingerprint)
+        sharing, survivors = (kept[PREFIX + what].tolist() for what in ("sharing", "survivors"))
         self._require_positions(UNMASK, asked["from"], survivors, known.about.threshold, known.own)
         text = survivors_text(known.context, known.keys, sharing, survivors)
         for i, signature in zip(asked["from"].tolist(), rows(asked, "signature"), strict=True):
@@ -267,19 +245,20 @@ class _Summand:
                     f"{self._of(UNMASK)}: expected that {known.graph.names[i]} signed the same list of survivors, got "
                     "another signature. Start anew."
                 )
-        pairs = dict(zip(kept[_PREFIX + "peers"].tolist(), rows(kept, _PREFIX + "opened"), strict=True))
+        pairs = dict(zip(kept[PREFIX + "peers"].tolist(), rows(kept, PREFIX + "opened"), strict=True))
         # Of who is in the sum the share of its seed, of who vanished that of its key: never both.
         shown = {i: pair[:SHARE_BYTES] if i in survivors else pair[SHARE_BYTES:] for i, pair in pairs.items()}
-        shown[known.own] = kept[_PREFIX + "own_share"].tobytes()
-        _erase(kept)
+        shown[known.own] = kept[PREFIX + "own_share"].tobytes()
+        erase(kept)
         return {
             "of": np.array(list(shown), dtype=np.int64),
             "shares": as_bytes(b"".join(shown.values())).reshape(len(shown), SHARE_BYTES),
         }
 
     def abort(self, kept: Payload, asked: Payload) -> Payload:
-        _erase(kept)
-        _LOG.warning("%s: ended without a result: %s", self._name, as_text(asked.get("reason", as_bytes("no reason"))))
+        erase(kept)
+        reason = " ".join(as_text(asked["reason"]).split()) if "reason" in asked else "no reason"
+        _LOG.warning("%s: a joint computation ended without a result: %s", self._name, reason[:_LONGEST])
         return {}
 
     def _require_acceptable(self, about: About) -> None:
@@ -304,10 +283,10 @@ class _Summand:
 
     def _require_turn(self, kept: Payload, asked: Payload, stage: str) -> None:
         """Each stage of the one open round comes once, in order."""
-        current = kept.get(_PREFIX + "id")
+        current = kept.get(PREFIX + "id")
         if current is None or not np.array_equal(asked.get("round", ()), current):
             raise ProtocolError(f"{self._of(stage)}: expected the round that is open, got another. Start a new one.")
-        before = STAGES[int(kept[_PREFIX + "stage"][0])]
+        before = STAGES[int(kept[PREFIX + "stage"][0])]
         if STAGES.index(stage) != STAGES.index(before) + 1:
             raise ProtocolError(f"{self._of(stage)}: expected what follows {before}, each once. Start a new round.")
 
@@ -322,57 +301,8 @@ class _Summand:
         if len(listed) < least:
             raise ProtocolError(f"{self._of(stage)}: expected at least {least} members, got {len(listed)}.")
 
-    def _round(self, kept: Payload) -> _Round:
-        about = About.read(kept[_PREFIX + "about"].tobytes())
-        names = [about.members[i] for i in kept[_PREFIX + "from"]]
-        keys = digest(*(kept[_PREFIX + what].tobytes() for what in ("from", "mask_key", "share_key")))
-        return _Round(
-            about,
-            about.context(kept[_PREFIX + "id"].tobytes(), self._roster.fingerprint),
-            keys,
-            rows(kept, _PREFIX + "mask_key"),
-            rows(kept, _PREFIX + "share_key"),
-            Graph.of(about, names, keys),
-            names.index(self._name),
-        )
-
-    def _keep(self, kept: Payload, stage: str, values: Payload) -> None:
-        kept |= {_PREFIX + what: value.copy() for what, value in values.items()}
-        kept[_PREFIX + "stage"] = np.array([STAGES.index(stage)], dtype=np.uint8)
-
-    def _seal(self, kept: Payload, known: _Round, to: int, shares: bytes) -> bytes:
-        nonce = os.urandom(12)
-        return nonce + self._cipher(kept, known, to, self._name, known.graph.names[to]).encrypt(nonce, shares, None)
-
-    def _open(self, kept: Payload, known: _Round, sender: int, sealed: bytes) -> bytes:
-        name = known.graph.names[sender]
-        try:
-            return self._cipher(kept, known, sender, name, self._name).decrypt(sealed[:12], sealed[12:], None)
-        except InvalidTag:
-            raise ProtocolError(
-                f"{self._of(MASKED)}: expected the shares that {name} encrypted for it, got others. Start anew without "
-                "whoever changed them."
-            ) from None
-
-    def _cipher(self, kept: Payload, known: _Round, other: int, sender: str, receiver: str) -> AESGCM:
-        """A key for one direction, bound to the round and both names."""
-        private = kept[_PREFIX + "share_private"].tobytes()
-        secret = agreed(private, known.share_keys[other], f"{self._of(MASKED)}: {known.graph.names[other]}")
-        return AESGCM(derived(secret, "shares", known.context, sender, receiver))
-
     def _of(self, stage: str) -> str:
         return f"{self._name}, {stage}"
-
-
-_PAIRS = ("mask", "share")
-
-
-def _erase(kept: Payload) -> bool:
-    """Forget the open round, and say whether there was one."""
-    open_ones = [name for name in kept if name.startswith(_PREFIX)]
-    for name in open_ones:
-        del kept[name]
-    return bool(open_ones)
 
 
 def _n(asked: Payload) -> int | None:
@@ -383,7 +313,3 @@ def _n(asked: Payload) -> int | None:
 
 def _advertised(context: bytes, mask_key: bytes, share_key: bytes) -> bytes:
     return digest(b"keys", context, mask_key, share_key)
-
-
-def _public(private: np.ndarray) -> bytes:
-    return X25519PrivateKey.from_private_bytes(private.tobytes()).public_key().public_bytes_raw()

@@ -32,7 +32,7 @@ from unlearn.privacy.federated.sum_protocol import (
     pair_mask,
     rows,
 )
-from unlearn.privacy.federated.summands import SEALED_BYTES
+from unlearn.privacy.federated.sum_round import SEALED_BYTES, public_key
 
 
 class RefusedError(ProtocolError):
@@ -187,7 +187,7 @@ class _Coordinator:
 
     def _masked(self, graph: Graph, shares: Mapping[str, Payload], message: bytes) -> dict[str, RingArray]:
         sharing = [i for i, name in enumerate(graph.names) if name in shares]
-        asked = {}
+        asked: dict[str, Payload] = {}
         for to in sharing:
             sealed = [
                 shares[graph.names[i]]["sealed"][graph.neighbours[i].index(to)]
@@ -257,6 +257,8 @@ class _Coordinator:
                 if not linked:
                     continue
                 private = self._recovered(graph, own, shown, shares[name]["key_commitment"])
+                if public_key(private) != mask_keys[own]:
+                    self._refuse(UNMASK, {name: "it shared another key than the one that it sent"})
                 for i in linked:
                     first, second = sorted((i, own))
                     names = graph.names[first], graph.names[second]
