@@ -40,6 +40,7 @@ def difference_reveals(before: FederatedModel, after: FederatedModel, rows: int)
     """Recover from the totals before and after a round what left in between.
 
     It takes the calendar of a member's rows for that of all members' rows, as it is where members have the same hours.
+    Lags among the features tell more, which is not used here.
 
     Args:
         before: model of the earlier round.

@@ -5,10 +5,11 @@ members, and whoever coordinates solves for the head: the one that pooling all r
 leaves is subtracted: a member that changed adds the difference of its sums, the others add zeros, and the coordinator
 learns neither who changed nor how many. The head afterwards is the one of a federation that never had what left.
 
-What this does not hide: whoever keeps the totals before and after a round has their difference. That is the sums of the
-member that left, or a projection of the readings of the customer that was forgotten; see `difference_reveals`. Several
-changes in one round are seen as their sum only. φ is the coordinator's choice, and sums over few rows tell of those:
-members should know where an extractor comes from. How long a member takes may tell that it changed.
+What this does not hide: whoever keeps the totals before and after a round has their difference. That is the sums of
+the member that left, or a projection of the readings of the customer that was forgotten; see `difference_reveals`. The
+totals of all and of all but one, as `refit_federated` gives them, tell the same. Several changes in one round are
+seen as their sum only. φ is the coordinator's choice, and features that pick out few rows tell of those: members should
+know where an extractor comes from. How long a member takes may tell that it changed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def fit_federated(
     >>> from unlearn.privacy.federated import Identity, LocalChannel, Roster, Utility
     >>> names, keys = ("north", "south", "west"), [Identity.new() for _ in range(3)]
     >>> roster = Roster(dict(zip(names, (key.public for key in keys))))
-    >>> data = [make_synthetic(n_loads=2, n_hours=500, seed=i) for i in range(3)]
+    >>> data = [make_synthetic(n_loads=2, n_hours=500, random_state=i) for i in range(3)]
     >>> parties = [Utility(*own).party(key, roster) for own, key in zip(zip(names, data), keys)]
     >>> model = fit_federated(LocalChannel(parties))
     >>> model.members, model.forecast(data[0].features[:3]).shape
@@ -143,7 +144,11 @@ def update_federated(
 def withdraw(
     channel: Channel, model: FederatedModel, *members: str, options: SumOptions | None = None
 ) -> FederatedModel:
-    """Let members leave the federation: the model that never had them; see `update_federated`."""
+    """Let members leave the federation: the model that never had them; see `update_federated`.
+
+    The others add what they have changed since, most of them zeros. Once half of the members that the channel has are
+    gone, no secure sum reaches its threshold: form a federation of those who are left, with a roster of their own.
+    """
     if not members:
         raise InputError("withdraw: expected a member that leaves, got none. Name it: withdraw(channel, model, name).")
     return update_federated(channel, model, leaving=members, options=options)

@@ -109,7 +109,7 @@ class FederatedModel:
     def to_payload(self) -> Payload:
         """Everything as arrays, to be kept between rounds: `pack(model.to_payload())`. Keep it as you keep the sums."""
         said = {"accepted": dict(self.accepted), "rounds": self.rounds, "how": dict(self.how)}
-        own = {"head": self.head, "vector": as_vector(self.statistics), "said": as_bytes(json.dumps(said))}
+        own: Payload = {"head": self.head, "vector": as_vector(self.statistics), "said": as_bytes(json.dumps(said))}
         return {**self.layout.to_payload(), **design_to_payload(self.design), **own}
 
     @classmethod

@@ -80,8 +80,12 @@ def added(one: SufficientStatistics, other: SufficientStatistics) -> SufficientS
 
 
 def negated(statistics: SufficientStatistics) -> SufficientStatistics:
-    """What takes these rows away when it is added; it is as uncertain as they are."""
-    return SufficientStatistics(-statistics.moments, statistics.rounding, -statistics.total, statistics.n_columns)
+    """What takes these rows away when it is added to a sum that holds these very numbers.
+
+    Their error goes with them, so the bound goes as well: φ computed twice differs in last bits, but nothing is
+    computed twice here.
+    """
+    return SufficientStatistics(-statistics.moments, -statistics.rounding, -statistics.total, statistics.n_columns)
 
 
 def centred(statistics: SufficientStatistics, origin: Tensor) -> SufficientStatistics:

@@ -23,7 +23,7 @@ from unlearn.linalg import SufficientStatistics
 from unlearn.privacy.federated.designs import Design, design_from_payload, digest_of, equal_columns
 from unlearn.privacy.federated.identity import Identity, Roster
 from unlearn.privacy.federated.layout import Layout
-from unlearn.privacy.federated.messages import Payload, as_bytes, as_text
+from unlearn.privacy.federated.messages import Payload, as_bytes
 from unlearn.privacy.federated.moments import added, as_vector, from_vector, negated
 from unlearn.privacy.federated.party import Handler, Party
 from unlearn.privacy.federated.sum_protocol import SumOptions
@@ -149,7 +149,7 @@ class Utility:
 
     def _confirm(self, kept: Payload, asked: Payload) -> Payload:
         """The round was taken in: what was pending is what the federation has."""
-        self._settle(asked["tag"].tobytes())
+        self._settle(self._said(asked, "tag"))
         return {}
 
     def _statistics(self, asked: Payload) -> tuple[FloatArray, FloatArray | None]:
@@ -198,7 +198,7 @@ class Utility:
         return bytes.fromhex(self.dataset.fingerprint) + digest_of(design)
 
     def _leaves(self, asked: Payload) -> bool:
-        if self.name not in json.loads(as_text(asked["leaving"])):
+        if self.name not in json.loads(self._said(asked, "leaving")):
             return False
         if not self._leaving:
             raise ProtocolError(
@@ -209,7 +209,7 @@ class Utility:
 
     def _known(self, asked: Payload) -> FloatArray:
         """The vector of sums that the federation has of this member, shape (2, n)."""
-        accepted: Mapping[str, str] = json.loads(as_text(asked["accepted"]))
+        accepted: Mapping[str, str] = json.loads(self._said(asked, "accepted"))
         self._settle(bytes.fromhex(accepted.get(self.name, "")))
         return self._kept[f"{CONFIRMED}vector"]
 
@@ -236,7 +236,14 @@ class Utility:
         for name in ("tag", "mark", "vector"):
             kept.pop(f"{PENDING}{name}", None)
 
+    def _said(self, asked: Payload, name: str) -> bytes:
+        if name not in asked or asked[name].dtype != np.uint8:
+            raise ProtocolError(
+                f"{self.name}: expected a message with {name}, got one without. Let every party run the same version."
+            )
+        return asked[name].tobytes()
+
     def _pend(self, asked: Payload, mark: bytes, vector: FloatArray) -> None:
-        self._kept[f"{PENDING}tag"] = asked["tag"].astype(np.uint8)
+        self._kept[f"{PENDING}tag"] = as_bytes(self._said(asked, "tag"))
         self._kept[f"{PENDING}mark"] = as_bytes(mark)
         self._kept[f"{PENDING}vector"] = vector
