@@ -112,7 +112,8 @@ class FlowerChannel:
             self._nodes[name] = node
             if version != PROTOCOL:
                 raise self._refuse(
-                    f"federation: expected version {PROTOCOL} of messages at every member, got {version[:40]!r} at {name}. "
+                    f"federation: expected version {PROTOCOL} of messages at every member, got {version[:40]!r} at "
+                    f"{name}. "
                     "Install the same version everywhere."
                 )
         return self.members
