@@ -157,7 +157,8 @@ def fit_averaged(
 
     >>> from unlearn.data import load_dataset
     >>> from unlearn.privacy.federated import LocalChannel, NetworkLearner, Party, trainer
-    >>> own = {name: load_dataset("synthetic", n_hours=300, random_state=i) for i, name in enumerate(["north", "south"])}
+    >>> names = "north", "south"
+    >>> own = {name: load_dataset("synthetic", n_hours=300, random_state=i) for i, name in enumerate(names)}
     >>> parties = [Party(name, trainer(name, NetworkLearner(data, "mixer"))) for name, data in own.items()]
     >>> found = fit_averaged(LocalChannel(parties), "mixer", AveragingOptions(rounds=2))
     >>> [one.members for one in found.averaged.history]
