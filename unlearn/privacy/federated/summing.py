@@ -230,8 +230,17 @@ class _Coordinator:
             dict.fromkeys(signed, told),
             {"of": (np.integer, (None,)), "shares": (np.uint8, (None, SHARE_BYTES))},
         )
+        self._refuse(
+            UNMASK,
+            {
+                name: f"expected a share for each member that it names, got {len(answer['of'])} names and "
+                f"{len(answer['shares'])} shares"
+                for name, answer in answers.items()
+                if len(answer["of"]) != len(answer["shares"])
+            },
+        )
         return {
-            name: dict(zip(answer["of"].tolist(), rows(answer, "shares"), strict=False))
+            name: dict(zip(answer["of"].tolist(), rows(answer, "shares"), strict=True))
             for name, answer in answers.items()
         }
 
