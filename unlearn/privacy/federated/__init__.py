@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.adversaries import PoisonedLearner, ScaledUpdates
     from unlearn.privacy.federated.averaged_network import AveragedNetwork, fit_averaged
     from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
+    from unlearn.privacy.federated.averaging_secure import averaging_party
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.fixed_point import FixedPoint
+    from unlearn.privacy.federated.identity import Identity, Roster
     from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.party import Party
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
         WeightedMean,
     )
     from unlearn.privacy.federated.rollback import Unlearned, retrain, roll_back
+    from unlearn.privacy.federated.sum_protocol import SumOptions
+    from unlearn.privacy.federated.summands import Contribution, summand
+    from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
     from unlearn.privacy.federated.training import trainer, training_contributions
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -39,10 +45,14 @@ __all__ = [
     "Payload", "pack", "unpack",
     # members train, the coordinator averages
     "Averaged", "AveragedNetwork", "AveragingOptions", "Learner", "LocalTraining", "NetworkLearner", "RoundRecord",
-    "federated_average", "fit_averaged", "trainer", "training_contributions",
+    "averaging_party", "federated_average", "fit_averaged", "trainer", "training_contributions",
     # rules that malicious members do not decide, and such members
     "AGGREGATORS", "Aggregator", "ClippedMean", "CoordinateMedian", "GeometricMedian", "Krum", "MultiKrum",
     "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",
     # a member leaves
     "Unlearned", "retrain", "roll_back",
+    # who the members are
+    "Identity", "Roster",
+    # sums of which nobody sees a summand
+    "Contribution", "FixedPoint", "RefusedError", "SecureTotal", "SumOptions", "secure_sum", "summand",
 ]  # fmt: skip
