@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
     from unlearn.privacy.federated.averaging_secure import averaging_party
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
+    from unlearn.privacy.federated.designs import Design, LinearDesign, NetworkDesign
+    from unlearn.privacy.federated.differences import Revealed, difference_reveals
     from unlearn.privacy.federated.fixed_point import FixedPoint
     from unlearn.privacy.federated.identity import Identity, Roster
+    from unlearn.privacy.federated.layout import Layout
     from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
+    from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated, withdraw
     from unlearn.privacy.federated.messages import Payload, pack, unpack
+    from unlearn.privacy.federated.model import FederatedForecaster, FederatedModel
     from unlearn.privacy.federated.party import Party
     from unlearn.privacy.federated.robust import (
         AGGREGATORS,
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.summands import Contribution, summand
     from unlearn.privacy.federated.summing import RefusedError, SecureTotal, secure_sum
     from unlearn.privacy.federated.training import trainer, training_contributions
+    from unlearn.privacy.federated.utility import Utility
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -51,6 +57,13 @@ __all__ = [
     "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",
     # a member leaves
     "Unlearned", "retrain", "roll_back",
+    # exact least squares in one round, and exact unlearning in another
+    "FederatedForecaster", "FederatedModel", "Utility", "fit_federated", "refit_federated", "update_federated",
+    "withdraw",
+    # what rows mean, and what members compute of them
+    "Design", "Layout", "LinearDesign", "NetworkDesign",
+    # what two totals tell of what left between them
+    "Revealed", "difference_reveals",
     # who the members are
     "Identity", "Roster",
     # sums of which nobody sees a summand
