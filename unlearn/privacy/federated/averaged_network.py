@@ -21,6 +21,7 @@ from unlearn.forecasters.specs import network_named
 from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, abort, federated_average, founders
 from unlearn.privacy.federated.averaging_secure import summed_securely
 from unlearn.privacy.federated.channel import Channel
+from unlearn.privacy.federated.designs import NetworkDesign
 from unlearn.privacy.federated.learners import FIXED, initial_weights, layout_digest, untrained_network
 from unlearn.privacy.federated.messages import Payload, require_arrays
 from unlearn.privacy.federated.robust import Aggregator
@@ -55,7 +56,7 @@ class AveragedNetwork:
 
     @property
     def extractor(self) -> nn.Module:
-        """The extractor, in double precision; an exact federated head stands on it, see `fit_federated`."""
+        """The extractor, in double precision."""
         return self._network[0]
 
     @property
@@ -63,6 +64,11 @@ class AveragedNetwork:
         """Of the features."""
         fixed = self.averaged.fixed
         return StandardScaler(*(torch.from_numpy(fixed[name].copy()) for name in FIXED[:2]))
+
+    @property
+    def design(self) -> NetworkDesign:
+        """Scaler and extractor for an exact federated head: `fit_federated(channel, found.design)`."""
+        return NetworkDesign(self.architecture, self.extractor, self.scaler)
 
     @property
     def head(self) -> FloatArray:
@@ -154,7 +160,7 @@ def fit_averaged(
     """Train a network forecaster over the members of a federation.
 
     Scalers come from sums over the members of the first round, initial weights from `options.seed`, and the weights
-    from `federated_average`. An exact federated head on its extractor is one call more, see `fit_federated`.
+    from `federated_average`. An exact federated head is one call more: `fit_federated(channel, found.design)`.
 
     >>> from unlearn.data import load_dataset
     >>> from unlearn.privacy.federated import LocalChannel, NetworkLearner, Party, trainer
