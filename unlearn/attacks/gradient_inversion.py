@@ -19,6 +19,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.func import vmap
@@ -66,7 +67,9 @@ class InversionOptions:
         learning_rate: of Adam, in standard deviations of the prior; it falls to 0 along a cosine.
         signed: whether Adam takes the signs of gradients alone.
         polished: restarts with the least objective that are searched further.
-        iterations: of L-BFGS in each of these.
+        loosening: weights of the prior in a first search of each of these, from the strongest; a weak prior from the
+            start leads to rows that fit the update in part and no load at all.
+        iterations: of L-BFGS for each of these weights and for `prior`.
         newton: Levenberg-Marquardt steps after that, for the distance "l2".
         newton_size: unknown numbers above which there are none, for their cost grows with the cube.
         prior: weight of squared distance from the prior's mean; noise of known size raises it to what makes the result
@@ -87,7 +90,8 @@ class InversionOptions:
     learning_rate: float = 0.1
     signed: bool = False
     polished: int = 2
-    iterations: int = 500
+    loosening: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6)
+    iterations: int = 200
     newton: int = 15
     newton_size: int = 1000
     prior: float = 1e-10
@@ -166,9 +170,7 @@ def invert_update(
     made_of = MemberUpdate(model, loss or squared_error, shapes, rule, known)
     seen = made_of.checked(update)
     if not float(seen.norm()) > 0:
-        raise InputError(
-            "update: expected one that differs from zero, got zeros, which any rows that fit exactly make."
-        )
+        raise InputError("update: expected one that differs from zero, got zeros, which tell of no row.")
     if prior is None:
         prior = prior_of(*public, shapes) if public is not None else no_prior(shapes)
     rows, k = made_of.n_rows, shapes.n_window + shapes.n_target
@@ -178,8 +180,8 @@ def invert_update(
         targets = recover_targets(made_of, seen, windows)
         if targets is not None:
             return Inversion(windows, targets, _mismatch(made_of, seen, windows, targets), rows, "analytic")
-    search = _Search(made_of, seen, prior, options)
-    found, outputs = search.rows(search.run(windows, np.random.default_rng(seed)))
+    search = _Search(made_of, seen, prior, options, windows)
+    found, outputs = search.rows(search.run(np.random.default_rng(seed)))
     best = _with_targets(made_of, seen, found.numpy(), outputs.numpy())
     return Inversion(*best, len(windows), "search")
 
@@ -202,9 +204,15 @@ def _mismatch(made_of: MemberUpdate, seen: Tensor, windows: FloatArray, targets:
 
 
 class _Search:
-    """The objective in the coordinates z of the prior, shape (rows, K), and how it is made small."""
+    """The objective in the free coordinates of the prior, and how it is made small.
 
-    def __init__(self, made_of: MemberUpdate, seen: Tensor, prior: Prior, options: InversionOptions) -> None:
+    Rows have coordinates z, shape (rows, K). The factor is lower triangular, so that a window fixes the first ones: of
+    the windows that algebra gave these stay, and what is free are the others.
+    """
+
+    def __init__(
+        self, made_of: MemberUpdate, seen: Tensor, prior: Prior, options: InversionOptions, windows: FloatArray
+    ) -> None:
         self.made_of, self.options, self.shapes = made_of, options, made_of.shapes
         self.size = seen.norm()
         self.seen = seen / self.size
@@ -216,13 +224,27 @@ class _Search:
         self.factor = torch.from_numpy(prior.factor.copy())
         self.unit = self.factor.square().sum(dim=1).mean().sqrt()
         # −2 σ² log p of rows given the update, up to a constant, with the seen update as unit.
-        self.weight = max(options.prior, float((made_of.rule.noise / self.size) ** 2))
+        self.least = max(options.prior, float((made_of.rule.noise / self.size) ** 2))
+        self.weight = max([self.least, *options.loosening[:1]])
 
-    def flat_rows(self, z: Tensor) -> Tensor:
+        fixed = np.zeros((made_of.n_rows, k), dtype=bool)
+        fixed[: len(windows), : self.shapes.n_window] = True
+        self.free = torch.from_numpy(np.flatnonzero(~fixed))
+        start = (
+            windows.reshape(len(windows), self.shapes.n_window)
+            - self.mean.numpy()[: len(windows), : self.shapes.n_window]
+        )
+        part = prior.factor[: self.shapes.n_window, : self.shapes.n_window]
+        z = np.zeros(fixed.shape)
+        z[fixed] = solve_triangular(part, start.T, lower=True).T.ravel()
+        self.fixed = torch.from_numpy(z.ravel())
+
+    def flat_rows(self, free: Tensor) -> Tensor:
+        z = self.fixed.scatter(0, self.free, free).reshape(self.mean.shape)
         return self.mean + z @ self.factor.T
 
-    def rows(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, outputs = self.flat_rows(z).split([self.shapes.n_window, self.shapes.n_target], dim=1)
+    def rows(self, free: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, outputs = self.flat_rows(free).split([self.shapes.n_window, self.shapes.n_target], dim=1)
         return inputs.reshape(-1, *self.shapes.window), outputs.reshape(-1, *self.shapes.target)
 
     def made(self, z: Tensor) -> Tensor:
@@ -232,7 +254,7 @@ class _Search:
     def penalties(self, z: Tensor) -> Tensor:
         """Numbers whose squares are added to the distance, shape (some,)."""
         options, (windows, targets) = self.options, self.rows(z)
-        parts = [self.weight**0.5 * z.reshape(-1)]
+        parts = [self.weight**0.5 * z]
         days = windows
         if self.shapes.target == self.shapes.window[:-1]:
             days = torch.cat([windows, targets[..., None]], dim=-1)
@@ -251,22 +273,20 @@ class _Search:
     def objective(self, z: Tensor) -> Tensor:
         return DISTANCES[self.options.distance](self.made(z), self.seen) + (self.penalties(z) ** 2).sum()
 
-    def run(self, windows: FloatArray, random: np.random.Generator) -> Tensor:
-        """The z with the least objective; `windows` are those that algebra gave, which all restarts start from."""
+    def run(self, random: np.random.Generator) -> Tensor:
+        """The free coordinates with the least objective."""
         options = self.options
-        z = torch.from_numpy(options.spread * random.standard_normal((options.restarts, *self.mean.shape)))
-        if len(windows):
-            start = torch.from_numpy(windows.reshape(len(windows), -1).copy())
-            part = self.factor[: self.shapes.n_window, : self.shapes.n_window]
-            # The factor is triangular: a window fixes the first coordinates.
-            some = torch.linalg.lstsq(part, (start - self.mean[: len(start), : self.shapes.n_window]).T).solution.T
-            z[:, : len(start), : self.shapes.n_window] = some
+        z = torch.from_numpy(options.spread * random.standard_normal((options.restarts, len(self.free))))
         z = self.adam(z)
         with torch.no_grad():
             order = vmap(self.objective)(z).argsort()[: options.polished]
         best, least = z[order[0]], float("inf")
         for one in tqdm(order.tolist(), desc="inversion", leave=False, delay=2):
-            found = self.newton(self.lbfgs(z[one]))
+            found = z[one]
+            for weight in (*self.options.loosening, self.least):
+                self.weight = max(weight, self.least)
+                found = self.lbfgs(found)
+            found = self.newton(found)
             with torch.no_grad():
                 value = float(self.objective(found))
             log.debug("inversion: objective %.3g", value)
@@ -293,25 +313,24 @@ class _Search:
             return z
 
         def value(flat: FloatArray) -> tuple[float, FloatArray]:
-            at = torch.from_numpy(flat.reshape(z.shape).copy()).requires_grad_(True)
+            at = torch.from_numpy(flat.copy()).requires_grad_(True)
             objective = self.objective(at)
             (gradient,) = torch.autograd.grad(objective, at)
-            return float(objective.detach()), gradient.numpy().ravel()
+            return float(objective.detach()), gradient.numpy()
 
         limits = {"maxiter": int(self.options.iterations), "ftol": 1e-15, "gtol": 1e-12, "maxcor": 30}
-        found = minimize(value, z.numpy().ravel(), jac=True, method="L-BFGS-B", options=limits)
-        return torch.from_numpy(np.asarray(found.x, dtype=np.float64).reshape(z.shape))
+        found = minimize(value, z.numpy(), jac=True, method="L-BFGS-B", options=limits)
+        return torch.from_numpy(np.asarray(found.x, dtype=np.float64))
 
     def newton(self, z: Tensor) -> Tensor:
         """Levenberg-Marquardt: least squares of the update's mismatch and the penalties."""
         if self.options.distance != "l2" or z.numel() > self.options.newton_size:
             return z
 
-        def residuals(flat: Tensor) -> Tensor:
-            at = flat.reshape(z.shape)
+        def residuals(at: Tensor) -> Tensor:
             return torch.cat([self.made(at) - self.seen, self.penalties(at)])
 
-        flat, damping = z.reshape(-1), 1e-3
+        flat, damping = z, 1e-3
         residual = residuals(flat)
         value = float(residual @ residual)
         for _ in range(int(self.options.newton)):
@@ -329,4 +348,4 @@ class _Search:
                 damping *= 5
             if value >= before * (1 - 1e-3):
                 break
-        return flat.reshape(z.shape)
+        return flat

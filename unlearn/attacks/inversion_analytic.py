@@ -1,7 +1,7 @@
 """Rows that follow from an update by algebra, without a search.
 
-A linear layer's gradients are sums over rows, Σ δ_i x_iᵀ of the weights and Σ δ_i of the bias. Of one row their ratio is
-its input. A neuron that a single row activates gives that row away within any batch. The last layer's gradients are
+A linear layer's gradients are sums over rows, Σ δ_i x_iᵀ of the weights and Σ δ_i of the bias. Of one row their ratio
+is its input. A neuron that a single row activates gives that row away within any batch. The last layer's gradients are
 linear in the residuals, and give the targets once the windows are known (Geiping et al. 2020, "Inverting gradients";
 Fowl et al. 2022, "Robbing the fed"; Boenisch et al. 2023, "When the curious abandon honesty").
 """
@@ -37,16 +37,17 @@ def ratio_windows(update: MemberUpdate, flat: Tensor) -> FloatArray:
     """Windows that the first layer's gradients show exactly, shape (k, *window) with k from 0 to the number of rows.
 
     That takes a first layer that sees each number of the window, in whatever order, and has a bias. All k are rows of
-    the update when it is one gradient without noise, of a target with at least two hours or of one row alone.
+    the update, of one row alone or of targets with at least two hours. Local steps and clipping do not matter, for they
+    leave the ratio of what a row adds to weights and bias as it is; noise does.
 
     Args:
         update: what the attacker knows of how updates are made.
         flat: the seen update, shape (P,).
     """
     shapes, empty = update.shapes, np.empty((0, *update.shapes.window))
-    gradient = gradient_of(update, flat)
-    if gradient is None:
+    if update.rule.noise:
         return empty
+    gradient = update.split(flat)
     probe = torch.from_numpy(np.random.default_rng(0).standard_normal((update.n_rows, *shapes.window)))
     for layer in _linear_layers(update, probe):
         places = _places(layer.given, probe.reshape(len(probe), -1))

@@ -25,7 +25,7 @@ class Prior:
 
     Attributes:
         mean: shape (K,), or (rows, K) where rows are guessed apart.
-        factor: shape (K, K).
+        factor: lower triangular with a diagonal above 0, as of Cholesky, shape (K, K).
         low: shape of the mean.
         high: shape of the mean.
     """
@@ -44,6 +44,8 @@ class Prior:
         factor = as_floats("prior.factor", self.factor, ndim=2)
         require_shape("prior.factor", factor, (k, k))
         require_finite("prior.factor", factor)
+        if np.triu(factor, 1).any() or not (np.diag(factor) > 0).all():
+            raise InputError("prior.factor: expected a lower triangular matrix with a diagonal above 0, got another.")
         low, high = as_floats("prior.low", self.low), as_floats("prior.high", self.high)
         for name, bound in (("low", low), ("high", high)):
             require_shape(f"prior.{name}", bound, mean.shape)
