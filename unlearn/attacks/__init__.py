@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unlearn.attacks.epsilon import EpsilonBound, audit_epsilon
     from unlearn.attacks.gradient_inversion import Inversion, InversionOptions, invert_update
     from unlearn.attacks.inference import inference_risk
-    from unlearn.attacks.inversion_error import InversionError, guesses_from, inversion_error
+    from unlearn.attacks.inversion_errors import InversionError, guesses_from, inversion_error
     from unlearn.attacks.inversion_measure import SETTINGS, WINDOW_FORECASTERS, InversionSetting, measure_inversion
     from unlearn.attacks.inversion_prior import Prior, prior_of
     from unlearn.attacks.linkability import linkability_risk
