@@ -22,6 +22,7 @@ from unlearn.errors import InputError
 
 WINDOW, TARGET = (6, 3), (6,)
 SHAPE = WindowShapes(1, WINDOW, TARGET)
+FEW = InversionOptions(restarts=2, polished=1, steps=20, loosening=(), iterations=50, newton=5)
 
 
 def loads(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +148,9 @@ def test_the_sum_over_members_is_a_batch_of_all_their_rows() -> None:
     windows, targets = loads(3)
     model, rule = network(hidden=16), UpdateRule(members=3)
     found = invert_update(
-        model, None, make_update(model, windows, targets, rule), SHAPE, rule=rule, public=loads(60, 1)
-    )
+        model, None, make_update(model, windows, targets, rule), SHAPE, rule=rule, public=loads(60, 1),
+        options=InversionOptions(steps=30, polished=1, loosening=(1e-3, 1e-5)),
+    )  # fmt: skip
     error = inversion_error((found.windows, found.targets), (windows, targets))
     assert max(error.windows.max(), error.targets.max()) < 1e-2
 
@@ -178,7 +180,8 @@ def test_gradients_of_the_objective_are_those_of_differences(distance: str, rule
 def test_other_distances_come_near_as_well(options: InversionOptions) -> None:
     windows, targets = loads(1)
     model = network()
-    options = InversionOptions(**{**vars(options), "analytic": False, "periodicity": 1e-6, "bounds": 1e-6})
+    few = {"restarts": 2, "polished": 1, "steps": 50, "loosening": (1e-3,), "iterations": 60}
+    options = InversionOptions(**{**vars(options), **few, "analytic": False, "periodicity": 1e-6, "bounds": 1e-6})
     found = invert_update(
         model, None, make_update(model, windows, targets), SHAPE, public=loads(60, 1), options=options
     )
@@ -196,7 +199,7 @@ def test_noise_alone_tells_no_more_than_a_guess() -> None:
     for row in range(8):
         one = (truth[0][row : row + 1], truth[1][row : row + 1])
         seen = make_update(model, *loads(1, 3 + row), rule, seed=row)
-        found = invert_update(model, None, seen, SHAPE, rule=rule, public=public, seed=row)
+        found = invert_update(model, None, seen, SHAPE, rule=rule, public=public, options=FEW, seed=row)
         error = inversion_error((found.windows, found.targets), one, guesses_from(public, one))
         better.append(error.better_than("mean"))
     assert np.abs(np.mean(better, axis=0)).max() < 0.05
@@ -252,6 +255,7 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: InversionOptions(distance="l3"), "distance"),
         (lambda: InversionOptions(restarts=0), "restarts"),
         (lambda: InversionOptions(prior=-1.0), "prior"),
+        (lambda: InversionOptions(loosening=(1.0, -1.0)), "loosening"),
     ],
 )
 def test_options_out_of_range_are_refused(make: object, message: str) -> None:

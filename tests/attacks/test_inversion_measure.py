@@ -16,7 +16,7 @@ from unlearn.attacks import (
 )
 from unlearn.errors import InputError
 
-QUICK = InversionOptions(steps=20, restarts=2, polished=1, iterations=100, newton=5)
+QUICK = InversionOptions(steps=10, restarts=2, polished=1, loosening=(1e-3,), iterations=30, newton=3)
 
 
 def members(n: int = 4, n_rows: int = 3) -> tuple[np.ndarray, np.ndarray]:

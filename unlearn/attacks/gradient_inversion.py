@@ -107,6 +107,8 @@ class InversionOptions:
             require_positive(f"inversion.{name}", getattr(self, name))
         for name in ("steps", "iterations", "newton", "newton_size", "prior", "periodicity", "trend", "bounds"):
             require_not_negative(f"inversion.{name}", getattr(self, name))
+        for weight in self.loosening:
+            require_not_negative("inversion.loosening", weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ def prior_of(
     floor = 1e-6 * max(float(variance.mean()), np.finfo(float).tiny)
     shrunk = (1 - _SHRINKAGE) * covariance + np.diag(_SHRINKAGE * variance + floor)
     bounds = np.quantile(rows, [low, high], axis=0)
-    return Prior(rows.mean(axis=0), np.linalg.cholesky(shrunk), bounds[0], bounds[1])
+    return Prior(rows.mean(axis=0), as_floats("factor", np.linalg.cholesky(shrunk)), bounds[0], bounds[1])
 
 
 def public_rows(windows: ArrayLike, targets: ArrayLike, shapes: WindowShapes, name: str = "public") -> FloatArray:

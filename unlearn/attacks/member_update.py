@@ -152,12 +152,12 @@ class MemberUpdate:
         """The mean update over members without noise, shape (P,), of rows (m n, *window) and (m n, *target)."""
         m, n = self.rule.members, self.shapes.rows
         split = [part.reshape(m, n, *part.shape[1:]) for part in (windows, targets)]
-        if self.known is None:
-            return vmap(lambda x, y: self._of_one(x, y, None))(*split).mean(dim=0)
-        known = self.known.reshape(m, n, -1)
-        return vmap(self._of_one)(*split, known).mean(dim=0)
+        if self.known is not None:
+            split.append(self.known.reshape(m, n, -1))
+        made: Tensor = vmap(self._of_one)(*split)
+        return made.mean(dim=0)
 
-    def _of_one(self, windows: Tensor, targets: Tensor, known: Tensor | None) -> Tensor:
+    def _of_one(self, windows: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         def batch_loss(weights: dict[str, Tensor], rows: slice) -> Tensor:
             some = None if known is None else known[rows]
             return self.loss(self.predict(weights, windows[rows], some), targets[rows])
