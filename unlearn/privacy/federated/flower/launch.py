@@ -123,7 +123,9 @@ def _member() -> None:
         start_client_internal, "time", SimpleNamespace(time=time.time, sleep=lambda s: time.sleep(min(s, _LOOK_S)))
     )
     # A node starts what looks for work by the name of a command, which is found here first.
-    with tempfile.TemporaryDirectory(prefix="unlearn-member-") as folder:
+    # A node that is killed leaves that folder, so it lies with Flower's own files where those have a place.
+    home = os.environ.get("FLWR_HOME")
+    with tempfile.TemporaryDirectory(prefix="unlearn-member-", dir=home) as folder:
         command = Path(folder, "flower-superexec")
         command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {_SELF} tasks "$@"\n')
         command.chmod(0o700)
