@@ -1,7 +1,10 @@
 """A coordinator and three members in processes of their own; one federation for the whole module."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -102,6 +105,12 @@ def test_a_stranger_is_not_let_in(federation, members, tmp_path):
     stranger = Member("stranger", members[0].party, members[0].data)
     with pytest.raises(ProtocolError, match="stranger: expected its node to be let in, got: its process ended"):
         federation.await_members([federation.start_member(stranger, registered=False)])
+    # A copy of a key that is registered: neither registered again nor let in beside its first node.
+    copied = federation.folder / "member-1" / "node.key"
+    with pytest.raises(ProtocolError, match="Public key already in use"):
+        federation.start_member(stranger, key=copied)
+    with pytest.raises(ProtocolError, match="let in, got: its process ended"):
+        federation.await_members([federation.start_member(stranger, key=copied, registered=False)])
     other = make_certificates(tmp_path / "other")
     wary = Member("wary", members[0].party, members[0].data)
     federation.patience_s, before = 8.0, federation.patience_s
@@ -126,6 +135,31 @@ def test_two_nodes_of_one_name_are_refused_everywhere(federation, members):
     assert "got two named utility 0" in federation.log("coordinator")
     assert "got two named utility 0" in federation.log(second)
     time.sleep(1)
+
+
+_OWNER = """
+import sys, time
+from pathlib import Path
+from unlearn.privacy.federated.flower import Federation, Member
+with Federation([Member("utility 0", sys.argv[1], Path(sys.argv[2]))], sys.argv[3]) as running:
+    print(running._mark, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_of_a_federation_whose_owner_ends(members, tmp_path, end):
+    command = [sys.executable, "-c", _OWNER, members[0].party, str(members[0].data), str(tmp_path / "own")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as owner:
+        mark = owner.stdout.readline().strip()
+        probe = Federation(members, tmp_path)
+        probe._mark = mark
+        assert len(probe.left_over()) >= 2
+        owner.send_signal(end)
+    until = time.monotonic() + 30
+    while probe.left_over() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not probe.left_over()
 
 
 def test_bad_input_is_refused_before_anything_starts(tmp_path, federation):

@@ -24,8 +24,10 @@ import multiprocessing
 import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -47,6 +49,8 @@ QUIET = {
 _POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
 #: Seconds between two looks of a node for messages.
 _LOOK_S = 0.5
+#: Variable with the number of the process without which a service is not to go on.
+OWNER = "UNLEARN_FEDERATION_OWNER"
 #: Variable that names the module of the member's factory, which is imported early, too.
 _FACTORY = "UNLEARN_FEDERATED_FACTORY"
 _SELF = "unlearn.privacy.federated.flower.launch"
@@ -66,7 +70,17 @@ def main(arguments: list[str]) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command, service = _SERVICES[arguments[0]]
     sys.argv = [command, *arguments[1:]]
+    owner = os.environ.get(OWNER)
+    if owner is not None and arguments[0] in ("coordinator", "member"):
+        threading.Thread(target=_end_with, args=(int(owner),), daemon=True).start()
     service()
+
+
+def _end_with(owner: int) -> None:
+    """End when the process that started this one does, however it ends: a killed one cleans nothing up."""
+    while os.getppid() == owner:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class NearOnly:
@@ -109,7 +123,9 @@ def _member() -> None:
         start_client_internal, "time", SimpleNamespace(time=time.time, sleep=lambda s: time.sleep(min(s, _LOOK_S)))
     )
     # A node starts what looks for work by the name of a command, which is found here first.
-    with tempfile.TemporaryDirectory(prefix="unlearn-member-") as folder:
+    # A node that is killed leaves that folder, so it lies with Flower's own files where those have a place.
+    home = os.environ.get("FLWR_HOME")
+    with tempfile.TemporaryDirectory(prefix="unlearn-member-", dir=home) as folder:
         command = Path(folder, "flower-superexec")
         command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {_SELF} tasks "$@"\n')
         command.chmod(0o700)

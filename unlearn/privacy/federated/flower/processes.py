@@ -28,7 +28,7 @@ from unlearn.checks import require_distinct, require_package
 from unlearn.errors import ProtocolError
 from unlearn.privacy.federated.channel import COORDINATOR
 from unlearn.privacy.federated.flower.certificates import Certificates, make_certificates, make_member_key
-from unlearn.privacy.federated.flower.launch import QUIET
+from unlearn.privacy.federated.flower.launch import OWNER, QUIET
 from unlearn.privacy.federated.flower.members import Member, Settings, as_json, require_reference
 
 _LAUNCH = "unlearn.privacy.federated.flower.launch"
@@ -100,13 +100,21 @@ class Federation:
     ) -> None:
         self.close()
 
-    def start_member(self, member: Member, *, registered: bool = True, certificates: Certificates | None = None) -> str:
+    def start_member(
+        self,
+        member: Member,
+        *,
+        registered: bool = True,
+        certificates: Certificates | None = None,
+        key: Path | None = None,
+    ) -> str:
         """Start a member's node, also after others.
 
         Args:
             member: who it is.
             registered: whether the coordinator lets its key in.
             certificates: whose authority it trusts, if another than the coordinator's.
+            key: of its node, made by `make_member_key`; a new one by default. No two nodes may have one key.
 
         Returns:
             The name of its process: the member's, with a number if there was one of that name before.
@@ -116,7 +124,7 @@ class Federation:
         name = f"{member.name} ({number})" if member.name in self.processes else member.name
         own = self.folder / f"member-{number}"
         own.mkdir(mode=0o700, exist_ok=True)
-        private, public = make_member_key(own / "node.key")
+        private, public = make_member_key(own / "node.key") if key is None else (key, key.with_name(f"{key.name}.pub"))
         described = member.write(own / "member.json")
         if registered:
             self._steer("supernode", "register", str(public), "here")
@@ -266,6 +274,7 @@ class Federation:
     def _environment(self) -> dict[str, str]:
         paths = [str(Path(errors.__file__).parents[1]), *filter(None, sys.path)]
         own = {_MARK: self._mark, _RESULTS: str(self.results), "FLWR_HOME": str(self.folder / "home")}
+        own[OWNER] = str(os.getpid())
         return {**os.environ, **QUIET, **own, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
     def _steer(self, *arguments: str) -> str:
