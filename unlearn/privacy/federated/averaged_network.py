@@ -200,8 +200,7 @@ def _common_layout(channel: Channel, names: Sequence[str]) -> Payload:
     replies = channel.ask(LAYOUT, {name: {} for name in names})
     first: Payload | None = None
     for member, answer in replies.answers.items():
-        expected = {"shape": (np.integer, (2,)), "digest": (np.uint8, (32,))}
-        require_arrays(f"{member}, layout", answer, expected)
+        require_arrays(f"{member}, layout", answer, {"shape": (np.integer, (2,)), "digest": (np.uint8, (32,))})
         first = first or answer
         if any(not np.array_equal(answer[name], value) for name, value in first.items()):
             reason = f"{member}: expected the loads, features, lags and power base of the others, got others."

@@ -259,7 +259,10 @@ class GeometricMedian:
 def _flattened(updates: FloatArray) -> FloatArray:
     """Coordinates of m updates within the space that they span, shape (m, at most m): distances stay as they are."""
     centred = updates - np.median(updates, axis=0)
-    return centred if updates.shape[1] <= len(updates) else np.linalg.qr(centred.T, mode="r").T
+    if updates.shape[1] <= len(updates):
+        return centred
+    triangle: FloatArray = np.linalg.qr(centred.T)[1]
+    return triangle.T
 
 
 def _stepped_off(shares: FloatArray, pull: FloatArray, step: float) -> FloatArray:
