@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.adversaries import PoisonedLearner, ScaledUpdates
     from unlearn.privacy.federated.averaged_network import AveragedNetwork, fit_averaged
     from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
+    from unlearn.privacy.federated.averaging_secure import averaging_party
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
     from unlearn.privacy.federated.designs import Design, LinearDesign, NetworkDesign
     from unlearn.privacy.federated.differences import Revealed, difference_reveals
@@ -90,12 +91,18 @@ __all__ = [
     "household_features", "household_gradients", "measure_adoption",
     # members train, the coordinator averages
     "Averaged", "AveragedNetwork", "AveragingOptions", "Learner", "LocalTraining", "NetworkLearner", "RoundRecord",
-    "federated_average", "fit_averaged", "trainer", "training_contributions",
+    "averaging_party", "federated_average", "fit_averaged", "trainer", "training_contributions",
     # rules that malicious members do not decide, and such members
     "AGGREGATORS", "Aggregator", "ClippedMean", "CoordinateMedian", "GeometricMedian", "Krum", "MultiKrum",
     "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",
     # a member leaves
     "Unlearned", "retrain", "roll_back",
+    # exact least squares in one round, and exact unlearning in another
+    "withdraw",
+    # what rows mean, and what members compute of them
+    "NetworkDesign",
+    # what two totals tell of what left between them
+    "difference_reveals",
     # who the members are
     "Identity", "Roster",
     # sums of which nobody sees a summand
