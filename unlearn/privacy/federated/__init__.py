@@ -98,11 +98,8 @@ __all__ = [
     # a member leaves
     "Unlearned", "retrain", "roll_back",
     # exact least squares in one round, and exact unlearning in another
-    "withdraw",
     # what rows mean, and what members compute of them
-    "NetworkDesign",
     # what two totals tell of what left between them
-    "difference_reveals",
     # who the members are
     "Identity", "Roster",
     # sums of which nobody sees a summand

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 
 from unlearn.data import LoadDataset
 from unlearn.privacy.federated.averaging import AveragingOptions
+from unlearn.privacy.federated.averaging_secure import averaging_party
 from unlearn.privacy.federated.channel import LocalChannel
 from unlearn.privacy.federated.identity import Identity, Roster
 from unlearn.privacy.federated.learners import Learner, NetworkLearner
-from unlearn.privacy.federated.party import Handler, Party
-from unlearn.privacy.federated.summands import summand
-from unlearn.privacy.federated.training import trainer, training_contributions
 from unlearn.privacy.federated.utility import Utility
 from unlearn.studies.federated.options import AveragingSettings
 
@@ -31,7 +29,7 @@ def averaging_channel(
     learners: Mapping[str, Learner], lost: Callable[[str, str, int], bool] | None = None
 ) -> LocalChannel:
     """Members of federated averaging, in plain sight; see `secure_channel`."""
-    parties = [Party(name, trainer(name, learner)) for name, learner in learners.items()]
+    parties = [averaging_party(name, learner) for name, learner in learners.items()]
     return LocalChannel(parties) if lost is None else LocalChannel(parties, lost)
 
 
@@ -39,12 +37,7 @@ def secure_channel(learners: Mapping[str, Learner]) -> LocalChannel:
     """Members of federated averaging whose updates are only seen as their sum."""
     keys = {name: Identity.new() for name in learners}
     roster = Roster({name: own.public for name, own in keys.items()})
-    parties = []
-    for name, learner in learners.items():
-        sums = summand(name, keys[name], roster, training_contributions(name, learner))
-        handlers: dict[str, Handler] = {**trainer(name, learner), **sums}
-        parties.append(Party(name, handlers))
-    return LocalChannel(parties)
+    return LocalChannel([averaging_party(name, learner, keys[name], roster) for name, learner in learners.items()])
 
 
 def learners_of(datasets: Mapping[str, LoadDataset]) -> dict[str, Learner]:

@@ -79,7 +79,7 @@ def _add_pilot(setting: Setting, table: RecordTable, whose: str, meters: Meters)
     noise = SimulatedNoise(setting.seed) if data.simulated else "os"
     asked = AdoptionOptions(epsilons=options.epsilons, least_members=least_members(len(names)))
     rows = measure_adoption(data, asked, setting.seed, noise)
-    everybody = rows[rows["tested_on"] == "all"]
+    everybody = rows[(rows["tested_on"] == "all") & rows["auc"].notna()]
     for row in everybody.to_dict("records"):
         epsilon = None if pd.isna(row["epsilon"]) else float(row["epsilon"])
         own = {"part": "privacy", "method": METHODS[row["method"]], "epsilon": epsilon, "whose": whose}
