@@ -66,7 +66,7 @@ def test_who_never_joined_is_in_no_load(setting: Setting) -> None:
 
 
 def test_more_leavers_than_feeders_can_spare_are_refused(setting: Setting) -> None:
-    with pytest.raises(InputError, match="federated.leavers: expected feeders that keep a customer each"):
+    with pytest.raises(InputError, match=r"federated\.leavers: expected feeders that keep a customer each"):
         setting.leaving_customers(30)
 
 
@@ -156,7 +156,7 @@ def test_options_are_refused_before_anything_is_read() -> None:
     ):
         with pytest.raises(InputError, match=said):
             FederatedOptions(**how)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="averaging.rounds"):
+    with pytest.raises(InputError, match=r"averaging\.rounds"):
         AveragingSettings(rounds=0)
 
 

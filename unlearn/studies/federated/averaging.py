@@ -29,6 +29,7 @@ from unlearn.studies.federated.options import (
     NOTHING_WRONG,
     POISONED,
     POOLED,
+    PROCESSES,
     SCALED,
     SECURE,
     WEIGHTED_MEAN,
@@ -40,20 +41,11 @@ from unlearn.studies.federated.setting import Setting
 def measure_averaging(setting: Setting, table: RecordTable) -> None:
     """Add errors and costs of every way to train the Mixer."""
     own = {"part": "averaging", "forecaster": MIXER}
-    datasets, options = setting.datasets, setting.options
+    datasets, settings = setting.datasets, setting.options.averaging
     right = {"wrong": NOTHING_WRONG, "aggregate": WEIGHTED_MEAN}
-    if options.processes:
-        from unlearn.studies.federated.processes import averaged_in_processes
+    found = averaged_by_all(setting)
+    _add(setting, table, found, setting.known["spent"], **own, method=AVERAGED, **right)
 
-        found, spent = averaged_in_processes(setting)
-        local = averaged_by_all(setting)
-        weights = [flattened(one.averaged.weights) for one in (found, local)]
-        table.add("distance_to_one_process", relative_distance(*weights), "relative", **own, method=AVERAGED, **right)
-    else:
-        found, spent = averaged_by_all(setting), dict(setting.known["spent"])
-    _add(setting, table, found, spent, **own, method=AVERAGED, **right)
-
-    settings = options.averaging
     learners = learners_of(datasets)
     start, channel = time.perf_counter(), secure_channel(learners)
     secure = fit_averaged(channel, ARCHITECTURE, averaging_options(settings, setting.seed, secure=True))
@@ -67,7 +59,17 @@ def measure_averaging(setting: Setting, table: RecordTable) -> None:
     linear = fit_pooled(datasets.values())
     setting.add_forecasts(table, datasets, dict.fromkeys(datasets, linear.forecast), part="averaging",
                           forecaster=LINEAR, method=FEDERATED)  # fmt: skip
-    _add_wrong(setting, table, learners)
+
+
+def measure_processes(setting: Setting, table: RecordTable) -> None:
+    """Add the same averaging across processes, and how far it is from that within one."""
+    from unlearn.studies.federated.processes import averaged_in_processes
+
+    found, spent = averaged_in_processes(setting)
+    weights = [flattened(one.averaged.weights) for one in (found, averaged_by_all(setting))]
+    own = {"part": "averaging", "forecaster": MIXER, "method": PROCESSES}
+    table.add("distance_to_one_process", relative_distance(*weights), "relative", **own)
+    _add(setting, table, found, spent, **own)
 
 
 def averaged_by_all(setting: Setting) -> AveragedNetwork:
@@ -91,9 +93,9 @@ def _alone(setting: Setting, learner: Learner, name: str) -> tuple[AveragedNetwo
     return found, time.perf_counter() - start
 
 
-def _add_wrong(setting: Setting, table: RecordTable, learners: Mapping[str, Learner]) -> None:
+def measure_attacked(setting: Setting, table: RecordTable) -> None:
     """Add errors at honest members where one goes wrong, by how updates are put together."""
-    options = setting.options
+    options, learners = setting.options, learners_of(setting.datasets)
     honest: dict[str, LoadDataset] = {n: d for n, d in setting.datasets.items() if n != setting.leaver.name}
     aggregates = options.aggregates
     if setting.seed != options.seeds[0]:

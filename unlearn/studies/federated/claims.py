@@ -24,6 +24,7 @@ from unlearn.studies.federated.options import (
     NOTHING_WRONG,
     OTHER_SEED,
     POISONED,
+    PROCESSES,
     RETRAINED,
     ROLLED_BACK,
     SCALED,
@@ -109,6 +110,8 @@ def _averaging(table: FederatedTable) -> Found:
     said += f"; against each utility alone: MSE {gap_text(alone)}, cost {gap_text(alone_cost)}" if alone else ""
     linear = table.gap("averaging", "mse", {"method": FEDERATED},
                        {"method": AVERAGED, "wrong": NOTHING_WRONG, "aggregate": WEIGHTED_MEAN})  # fmt: skip
+    apart = table.most("averaging", "distance_to_one_process", method=PROCESSES)
+    said += f"; in processes of their own members come to the same weights to {apart:.1g}" if np.isfinite(apart) else ""
     said += f"; one sum of a linear forecaster against the averaged Mixer: MSE {gap_text(linear)}" if linear else ""
     worst = max(mse.mean, cost.mean)
     answer = YES if worst <= AS_GOOD else PARTLY if mse.mean <= AS_GOOD or cost.mean <= AS_GOOD else NO
@@ -233,6 +236,8 @@ def _robust(table: FederatedTable) -> Found:
     price = table.under(NOTHING_WRONG, best)
     said = f"the {AGGREGATE_NAMES[best]} keeps the MSE within {worst[best]:.3g} times that of a round without attack"
     said += f" and costs {gap_text(Spread.at(100 * (price.mean - 1)))} where nobody attacks" if price else ""
+    others = [f"{value:.3g} ({AGGREGATE_NAMES[own]})" for own, value in worst.items() if own != best]
+    said += f"; other rules: {', '.join(others)}" if others else ""
     said += f"; a member that vanishes leaves it at {dropped.text('.3g')} times" if dropped else ""
     yield Answer(
         "Robust aggregation survives a malicious member",
@@ -246,7 +251,7 @@ def _subtle(table: FederatedTable) -> Found:
     if not counts:
         return
     told = {n: table.spread("traffic", "difference_relative", n_changed=n) for n in counts}
-    said = ", ".join(f"{own.text('.2g')} where {n:g} leave at once" for n, own in told.items() if own)
+    said = ", ".join(f"{own.text('.2g')} where {n:g} leave{'s' * (n == 1)} at once" for n, own in told.items() if own)
     alone, last = told[counts[0]], told[counts[-1]]
     if not alone or not last:
         return

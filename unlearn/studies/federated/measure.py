@@ -16,10 +16,10 @@ from unlearn.households.meters import Meters
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import PACKAGES
-from unlearn.studies.federated.averaging import measure_averaging
+from unlearn.studies.federated.averaging import measure_attacked, measure_averaging, measure_processes
 from unlearn.studies.federated.exact import measure_exact
 from unlearn.studies.federated.inversion import measure_inversions
-from unlearn.studies.federated.options import FederatedOptions
+from unlearn.studies.federated.options import CASES, FederatedOptions
 from unlearn.studies.federated.privacy import measure_privacy
 from unlearn.studies.federated.setting import Setting, make_setting, meters_of
 from unlearn.studies.federated.traffic import measure_traffic
@@ -27,15 +27,20 @@ from unlearn.studies.federated.unlearning import measure_unlearning
 
 Measure = Callable[[Setting, RecordTable], None]
 
-#: What each part adds, and the options that it depends on beside those of all.
+#: What each step adds, and the options that it depends on beside those of all; steps of a part are kept one by one.
 _MEASURES: MappingProxyType[str, tuple[Measure, tuple[str, ...]]] = MappingProxyType(
     {
         "exact": (measure_exact, ("hours", "public", "training")),
-        "unlearning": (
-            measure_unlearning,
-            ("hours", "public", "training", "leavers", "cases", "averaging", "joins"),
-        ),
-        "averaging": (measure_averaging, ("hours", "averaging", "aggregates", "scale", "poison", "processes")),
+        **{
+            f"unlearning-{case}": (
+                partial(measure_unlearning, case),
+                ("hours", "public", "training", "leavers", "averaging", "joins"),
+            )
+            for case in CASES
+        },
+        "averaging": (measure_averaging, ("hours", "averaging")),
+        "attacked": (measure_attacked, ("hours", "averaging", "aggregates", "scale", "poison")),
+        "processes": (measure_processes, ("hours", "averaging")),
         "privacy": (measure_privacy, ("epsilons", "main_epsilon", "delta", "adoption")),
         "inversion": (
             measure_inversions,
@@ -74,10 +79,22 @@ def study_federated(
     for seed in options.seeds:
         setting = make_setting(meters, cost, options, seed)
         tables.append(_measured(setting, _describe))
-        for part in tqdm(options.parts, desc=f"seed {seed}", leave=False, delay=2):
-            measure, names = _MEASURES[part]
-            tables.append(_kept(setting, store, part, measure, names))
+        for step in tqdm(steps_of(options), desc=f"seed {seed}", leave=False, delay=2):
+            tables.append(_kept(setting, store, step))
     return joined(tables)
+
+
+def steps_of(options: FederatedOptions) -> list[str]:
+    """Steps of the parts that are asked for, in their order."""
+    found = []
+    for part in options.parts:
+        if part == "unlearning":
+            found += [f"{part}-{case}" for case in options.cases]
+        else:
+            found.append(part)
+        if part == "averaging":
+            found += ["attacked", *(["processes"] if options.processes else [])]
+    return found
 
 
 def require_packages(options: FederatedOptions) -> None:
@@ -90,21 +107,22 @@ def require_packages(options: FederatedOptions) -> None:
         require_package("federated.processes", "flwr", '"unlearn[federated]"')
 
 
-def _kept(setting: Setting, store: Store | None, part: str, measure: Measure, names: tuple[str, ...]) -> pd.DataFrame:
+def _kept(setting: Setting, store: Store | None, step: str) -> pd.DataFrame:
+    measure, names = _MEASURES[step]
     make = partial(_measured, setting, measure)
     if store is None:
         return make()
     options = setting.options
     depends = {name: getattr(options, name) for name in ("utilities", "lags", *names)}
-    # Only what the first seed measures beside the others depends on which one that is.
-    first = setting.seed == options.seeds[0]
+    # The first seed compares more aggregates than the others.
+    first = step == "attacked" and setting.seed == options.seeds[0]
     return store.table(
         "federated",
-        f"{part}-{setting.seed}",
+        f"{step}-{setting.seed}",
         make=make,
-        options={**depends, "part": part, "seed": setting.seed, "first": first, "cost": setting.cost},
+        options={**depends, "step": step, "seed": setting.seed, "first": first, "cost": setting.cost},
         data=setting.datasets,
-        code=(measure,),
+        code=(measure.func if isinstance(measure, partial) else measure,),
         packages=PACKAGES,
     )
 

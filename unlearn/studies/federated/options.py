@@ -20,7 +20,9 @@ PARTS = ("exact", "unlearning", "averaging", "privacy", "inversion", "traffic")
 #: Forecasters: the linear one, a Mixer under an analytic head, and a Mixer that is trained as a whole.
 LINEAR, HEAD, MIXER = "linear", "mixer_head", "mixer"
 #: How a model of all utilities, or of each one, is made.
-FEDERATED, POOLED, ALONE, AVERAGED, SECURE = "federated", "pooled", "alone", "averaged", "secure"
+FEDERATED, POOLED, ALONE, AVERAGED, SECURE, PROCESSES = (
+    "federated", "pooled", "alone", "averaged", "secure", "processes",
+)  # fmt: skip
 #: How somebody is unlearnt, rolled back by all or half of the lost rounds; the same model as before; and training
 #: without the leaver from another seed.
 EXACT, RETRAINED, ROLLED_BACK, HALF_BACK, KEPT, OTHER_SEED = (
@@ -92,8 +94,8 @@ class FederatedOptions:
         inversions: updates that are attacked of each kind.
         iterations: of an attack by optimisation.
         batch_customers: customers whose withdrawals are taken together, to hide each among the others.
-        processes: whether the averaging runs in processes of their own, which takes the extra `federated`; False runs
-            the same messages in one process.
+        processes: whether the averaging also runs in processes of their own, which takes the extra `federated`; the
+            same messages go through one process otherwise.
     """
 
     parts: tuple[str, ...] = PARTS

@@ -15,6 +15,7 @@ from unlearn.studies.federated.options import (
     NOTHING_WRONG,
     OTHER_SEED,
     POOLED,
+    PROCESSES,
     RETRAINED,
     ROLLED_BACK,
     SECURE,
@@ -93,7 +94,7 @@ def unlearning_rows(table: FederatedTable) -> list[Row]:
 def averaging_rows(table: FederatedTable) -> list[Row]:
     """A row per way to train the Mixer, where nothing goes wrong."""
     rows = []
-    for method in (AVERAGED, SECURE, POOLED, ALONE, FEDERATED):
+    for method in (AVERAGED, PROCESSES, SECURE, POOLED, ALONE, FEDERATED):
         own: dict[str, str] = {"method": method}
         if method in (AVERAGED, SECURE):
             own |= {"wrong": NOTHING_WRONG, "aggregate": WEIGHTED_MEAN}

@@ -38,19 +38,18 @@ from unlearn.studies.federated.setting import Forecast, Setting
 OTHER = 1000
 
 
-def measure_unlearning(setting: Setting, table: RecordTable) -> None:
-    """Add every case that the options name."""
-    for case in setting.options.cases:
-        if case == UTILITY:
-            _exact_utility(setting, table)
-            _averaged_utility(setting, table)
-        elif case == LATE:
-            _averaged_late(setting, table)
-        else:
-            leaving = setting.leaving_customers(1 if case == CUSTOMER else setting.options.leavers)
-            after = setting.never_joined(leaving)
-            _exact_customers(setting, table, case, leaving, after)
-            _averaged_customers(setting, table, case, after)
+def measure_unlearning(case: str, setting: Setting, table: RecordTable) -> None:
+    """Add what is left of who leaves, in one case."""
+    if case == UTILITY:
+        _exact_utility(setting, table)
+        _averaged_utility(setting, table)
+    elif case == LATE:
+        _averaged_late(setting, table)
+    else:
+        leaving = setting.leaving_customers(1 if case == CUSTOMER else setting.options.leavers)
+        after = setting.never_joined(leaving)
+        _exact_customers(setting, table, case, leaving, after)
+        _averaged_customers(setting, table, case, after)
 
 
 def _without_leaver(setting: Setting) -> dict[str, LoadDataset]:

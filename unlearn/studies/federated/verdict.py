@@ -10,7 +10,7 @@ import pandas as pd
 
 from unlearn.reporting.verdict import NO, UNCLEAR, YES, Block, Page, answer_rows, counted, write
 from unlearn.studies.federated.claims import SAME, claims, gap_text
-from unlearn.studies.federated.options import ALONE, FEDERATED, LINEAR, ROLLED_BACK, SINGLE, SUM
+from unlearn.studies.federated.options import ALONE, FEDERATED, HALF_BACK, LINEAR, SINGLE, SUM
 from unlearn.studies.federated.rows import (
     averaging_rows,
     difference_rows,
@@ -109,21 +109,26 @@ def because(table: FederatedTable) -> str:
         gain = table.gap("exact", "cost", {**own, "method": FEDERATED}, {**own, "method": ALONE})
         parts.append(
             f"least squares of one secure sum is the pooled model to {table.pooled_distance:.1g}"
-            + (f", and costs {gap_text(gain)} against each utility alone" if gain else "")
+            + (f", cost {gap_text(gain)} against each utility alone" if gain else "")
         )
     if np.isfinite(table.exact_distance):
-        back = table.spread("unlearning", "distance", method=ROLLED_BACK)
+        half = table.spread("unlearning", "distance", method=HALF_BACK)
         parts.append(
             f"after a withdrawal it is the never-joined model to {table.exact_distance:.1g}"
-            + (f", where an averaged Mixer that is rolled back is {back.text('.2g')} away" if back else "")
+            + (
+                f", to which an averaged Mixer comes by repeating all rounds since the leaver joined; half of them end "
+                f"{half.text('.2g')} away"
+                if half
+                else ""
+            )
         )
     if gap := table.to_pooled("mse"):
-        parts.append(f"a Mixer by federated averaging has an MSE {gap_text(gap)} against pooled training")
+        parts.append(f"the Mixer by federated averaging against pooled training: MSE {gap_text(gap)}")
     single, summed = table.by_batch(SINGLE), table.by_batch(SUM)
     if single and summed:
         parts.append(
-            f"a load window is reconstructed from an update with {single[0][1].text('.2g')} times the error of guessing, "
-            f"from a secure sum with {summed[0][1].text('.2g')} times"
+            f"a load window is reconstructed from an update with {single[0][1].text('.2g')} times the error of "
+            f"guessing, from a secure sum with {summed[0][1].text('.2g')} times"
         )
         batch, last = summed[-1]
         if len(summed) > 1:
