@@ -82,7 +82,7 @@ def averaged_by_all(setting: Setting) -> AveragedNetwork:
             "seconds": time.perf_counter() - start,
             "bytes": float(channel.traffic.n_bytes()),
         }
-    return setting.known["averaged"]  # type: ignore[no-any-return]
+    return setting.known["averaged"]
 
 
 def _alone(setting: Setting, learner: Learner, name: str) -> tuple[AveragedNetwork, float]:

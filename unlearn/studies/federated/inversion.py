@@ -29,11 +29,12 @@ def measure_inversions(setting: Setting, table: RecordTable) -> None:
     windows, targets = (np.stack(part) for part in zip(*own, strict=True))
     public = windows_of(setting.public, PUBLIC, setting.seed)
     settings = settings_of(options)
-    few = {
-        "steps": min(InversionOptions.steps, options.iterations),
-        "newton": min(InversionOptions.newton, options.iterations // 10),
-    }
-    attack = InversionOptions(iterations=options.iterations, **few)
+    iterations = options.iterations
+    attack = InversionOptions(
+        steps=min(InversionOptions.steps, iterations),
+        iterations=iterations,
+        newton=min(InversionOptions.newton, iterations // 10),
+    )
     found = measure_inversion(
         windows, targets, *public, {str(key): one for key, one in settings.items()}, "mlp", attack,
         options.inversions, seed=setting.seed,

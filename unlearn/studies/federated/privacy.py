@@ -7,6 +7,7 @@ import logging
 import pandas as pd
 
 from unlearn.dp import SimulatedNoise
+from unlearn.dp.noise import Noise
 from unlearn.errors import DataError
 from unlearn.households import hourly_meters, simulate_households
 from unlearn.households.meters import Meters
@@ -76,7 +77,7 @@ def _add_pilot(setting: Setting, table: RecordTable, whose: str, meters: Meters)
             raise
         _logger.info("federated: the pilot leaves out the %d households of the study: %s", len(meters), error)
         return
-    noise = SimulatedNoise(setting.seed) if data.simulated else "os"
+    noise: Noise = SimulatedNoise(setting.seed) if data.simulated else "os"
     asked = AdoptionOptions(epsilons=options.epsilons, least_members=least_members(len(names)))
     rows = measure_adoption(data, asked, setting.seed, noise)
     everybody = rows[(rows["tested_on"] == "all") & rows["auc"].notna()]

@@ -110,7 +110,7 @@ def draw_unlearning(axis: Axes, table: FederatedTable) -> None:
 
 def _distance(table: FederatedTable, case: str, way: str, kind: str) -> Spread | None:
     own = table.unlearnt(case, way, forecaster=kind)
-    return Spread(*(max(end, LEAST) for end in (own.mean, own.low, own.high))) if own else None
+    return Spread(max(own.mean, LEAST), max(own.low, LEAST), max(own.high, LEAST)) if own else None
 
 
 def draw_averaging(axis: Axes, table: FederatedTable) -> None:

@@ -151,7 +151,7 @@ def _trained(setting: Setting, datasets: Mapping[str, LoadDataset], seed: int) -
     if key not in setting.known:
         options = averaging_options(setting.options.averaging, seed)
         setting.known[key] = fit_averaged(averaging_channel(learners_of(datasets)), ARCHITECTURE, options)
-    return setting.known[key]  # type: ignore[no-any-return]
+    return setting.known[key]
 
 
 def _add(
