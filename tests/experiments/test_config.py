@@ -103,7 +103,8 @@ def test_only_the_settings_of_protocols_name_a_class() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "unlearn", "deletion", "leakage", "detection", "private_training", "tuning", "dp_release"]
+    "name",
+    ["train", "unlearn", "deletion", "leakage", "detection", "private_training", "tuning", "dp_release", "federated"],
 )
 def test_help_and_composition_load_neither_torch_nor_pandas(name: str) -> None:
     code = (

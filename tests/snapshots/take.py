@@ -49,6 +49,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "customers": ("customers",),
     "dp_release": ("dp_release", "dp_release.noise=simulated"),
     "anonymize": ("anonymize", "grid=ieee9", "anonymize.seeds=[0]"),
+    "federated": ("federated", "grid=ieee9"),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),
