@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.adversaries import PoisonedLearner, ScaledUpdates
     from unlearn.privacy.federated.averaged_network import AveragedNetwork, fit_averaged
     from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, RoundRecord, federated_average
+    from unlearn.privacy.federated.averaging_secure import averaging_party
     from unlearn.privacy.federated.channel import Channel, LocalChannel, Replies, Sent, Traffic
     from unlearn.privacy.federated.designs import Design, LinearDesign, NetworkDesign
     from unlearn.privacy.federated.differences import Revealed, difference_reveals
@@ -90,7 +91,7 @@ __all__ = [
     "household_features", "household_gradients", "measure_adoption",
     # members train, the coordinator averages
     "Averaged", "AveragedNetwork", "AveragingOptions", "Learner", "LocalTraining", "NetworkLearner", "RoundRecord",
-    "federated_average", "fit_averaged", "trainer", "training_contributions",
+    "averaging_party", "federated_average", "fit_averaged", "trainer", "training_contributions",
     # rules that malicious members do not decide, and such members
     "AGGREGATORS", "Aggregator", "ClippedMean", "CoordinateMedian", "GeometricMedian", "Krum", "MultiKrum",
     "PoisonedLearner", "ScaledUpdates", "TrimmedMean", "WeightedMean",

@@ -19,7 +19,9 @@ from unlearn.forecasters.card import NO_ROWS, make_card
 from unlearn.forecasters.network import NetworkForecaster
 from unlearn.forecasters.specs import network_named
 from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, abort, federated_average, founders
+from unlearn.privacy.federated.averaging_secure import summed_securely
 from unlearn.privacy.federated.channel import Channel
+from unlearn.privacy.federated.designs import NetworkDesign
 from unlearn.privacy.federated.learners import FIXED, initial_weights, layout_digest, untrained_network
 from unlearn.privacy.federated.messages import Payload, require_arrays
 from unlearn.privacy.federated.robust import Aggregator
@@ -54,7 +56,7 @@ class AveragedNetwork:
 
     @property
     def extractor(self) -> nn.Module:
-        """The extractor, in double precision; an exact federated head stands on it, see `fit_federated`."""
+        """The extractor, in double precision."""
         return self._network[0]
 
     @property
@@ -62,6 +64,11 @@ class AveragedNetwork:
         """Of the features."""
         fixed = self.averaged.fixed
         return StandardScaler(*(torch.from_numpy(fixed[name].copy()) for name in FIXED[:2]))
+
+    @property
+    def design(self) -> NetworkDesign:
+        """Scaler and extractor for an exact federated head: `fit_federated(channel, found.design)`."""
+        return NetworkDesign(self.architecture, self.extractor, self.scaler)
 
     @property
     def head(self) -> FloatArray:
@@ -153,16 +160,15 @@ def fit_averaged(
     """Train a network forecaster over the members of a federation.
 
     Scalers come from sums over the members of the first round, initial weights from `options.seed`, and the weights
-    from `federated_average`. An exact federated head on its extractor is one call more, see `fit_federated`.
+    from `federated_average`. An exact federated head is one call more: `fit_federated(channel, found.design)`.
 
     >>> from unlearn.data import load_dataset
     >>> from unlearn.privacy.federated import LocalChannel, NetworkLearner, Party, trainer
-    >>> names = "north", "south"
-    >>> own = {name: load_dataset("synthetic", n_hours=300, random_state=i) for i, name in enumerate(names)}
+    >>> own = {name: load_dataset("synthetic", n_hours=300, random_state=i) for i, name in enumerate(("north", "west"))}
     >>> parties = [Party(name, trainer(name, NetworkLearner(data, "mixer"))) for name, data in own.items()]
     >>> found = fit_averaged(LocalChannel(parties), "mixer", AveragingOptions(rounds=2))
     >>> [one.members for one in found.averaged.history]
-    [('north', 'south'), ('north', 'south')]
+    [('north', 'west'), ('north', 'west')]
 
     Args:
         channel: to members whose learners are `NetworkLearner`.
@@ -261,9 +267,12 @@ def _plain_moments(
 def _secure_moments(
     channel: Channel, names: Sequence[str], scale: Payload, like: Payload, least: int
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    from unlearn.privacy.federated.summed import summed_securely
-
-    total = summed_securely(channel, MOMENTS, scale, names, least)
+    total, refused = summed_securely(channel, MOMENTS, scale, names, least)
     if len(total.high) != sum(value.size for value in like.values()):
-        raise ProtocolError(f"scalers: expected a sum of other length than {len(total.high)}.")
+        raise ProtocolError(
+            f"scalers: expected a sum of as many entries as moments, got {len(total.high)}. Let every party run the "
+            "same version."
+        )
+    for member, reason in refused.items():
+        _LOG.warning("scalers: %s is left out: %s", member, reason)
     return total.high, total.members

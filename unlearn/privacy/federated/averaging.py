@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from unlearn.checks import FloatArray, require_choice, require_count
 from unlearn.errors import InputError, ProtocolError
+from unlearn.privacy.federated.averaging_secure import summed_securely
 from unlearn.privacy.federated.channel import Channel
 from unlearn.privacy.federated.learners import LocalTraining
 from unlearn.privacy.federated.messages import Payload, as_bytes, require_arrays
@@ -262,17 +263,17 @@ def _secure_round(
     least: int,
     number: int,
 ) -> tuple[FloatArray, RoundRecord]:
-    from unlearn.privacy.federated.summed import summed_securely
-
-    total = summed_securely(channel, TRAIN, message, asked, least)
+    total, refused = summed_securely(channel, TRAIN, message, asked, least)
     count, vector = float(total.high[0]), total.high[1:]
     if len(vector) != sum(value.size for value in weights.values()) or not count > 0:
         raise ProtocolError(
             f"round {number}: expected a sum of as many entries as there are weights, and of rows above 0, got "
             f"{len(vector)} entries. Let every party run the same version."
         )
-    _tell(number, total.vanished, {})
-    return vector / count, RoundRecord(number, total.members, total.vanished, {}, (), 0, 0.0, {}, 0.0)
+    _tell(number, total.vanished, refused)
+    # One that vanished late is in the sum all the same.
+    gone = tuple(name for name in total.vanished if name not in total.members)
+    return vector / count, RoundRecord(number, total.members, gone, refused, (), 0, 0.0, {}, 0.0)
 
 
 def _tell(number: int, vanished: Sequence[str], refused: Mapping[str, str]) -> None:

@@ -3,6 +3,10 @@
 Weights before the first round that a member took part in have not seen it. Rolling back to them and repeating the
 rounds since, without the member, is what Plato does and what is exact; it saves the rounds before. A member of the
 first hour costs as much as training anew. Fewer rounds than were lost save more, and end elsewhere.
+
+Whoever keeps what the coordinator saw can subtract: the first round that is repeated begins at the same weights, and
+all but one take part again. Where the others train by the same steps as before, the difference of the two sums is the
+leaver's own update, though each was summed securely. It hides only among others that leave with it.
 """
 
 from __future__ import annotations
@@ -109,6 +113,11 @@ def _without(
         )
     if not lost:
         return Unlearned(averaged, leaver, first, 0, 0, 0, 0.0, tuple(limitations))
+    if averaged.options.secure:
+        limitations.append(
+            f"Sums of round {first} with and without {leaver} begin at the same weights: whoever kept both can "
+            "subtract them, and has its update."
+        )
     if n_rounds < lost:
         limitations.append(f"{n_rounds} of {lost} lost rounds were repeated: training anew ends elsewhere.")
     # Numbers of rounds say learning rates and seeds: fewer rounds still end at the last one.

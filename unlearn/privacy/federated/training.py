@@ -130,6 +130,7 @@ def _update(name: str, learner: Learner, asked: Payload) -> tuple[Payload, float
     number, seed = int(parts[""]["round"][0]), int(parts[""]["seed"][0])
     old = parts["weight"]
     new = learner.train({**old, **parts["fixed"]}, options, number, seed_of(seed, number, name))
+    require_arrays(f"{name}, trained weights", new, {own: (np.floating, value.shape) for own, value in old.items()})
     update = {own: new[own].astype(np.float64) - old[own] for own in old}
     norm = float(np.linalg.norm(flattened(update)))
     if options.clip and norm > options.clip:
