@@ -59,13 +59,14 @@ def test_processes_give_what_one_process_gives_and_run_no_code_they_are_sent(
 
 def test_a_killed_member_is_survived_and_may_come_back(federation, members, tmp_path):
     def kill():
-        while not asked.exists():
+        until = time.monotonic() + 60
+        while not asked.exists() and time.monotonic() < until:
             time.sleep(0.05)
         federation.kill(members[1].name)
 
     asked = members[1].data.with_suffix(".asked")
     asked.unlink(missing_ok=True)
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     federation.timeout_s = 12.0
     folder = federation.run(SUM, {"threshold": 2, "pause_s": {members[1].name: 20}})
