@@ -16,7 +16,7 @@ from unlearn.attacks import (
     make_update,
     prior_of,
 )
-from unlearn.attacks.gradient_inversion import DISTANCES, _Search
+from unlearn.attacks.inversion_search import DISTANCES, Search
 from unlearn.attacks.member_update import MemberUpdate, squared_error
 from unlearn.errors import InputError
 
@@ -165,7 +165,7 @@ def test_gradients_of_the_objective_are_those_of_differences(distance: str, rule
     seen = made_of.checked(make_update(model, windows, targets, rule))
     options = InversionOptions(distance=distance, periodicity=0.1, trend=0.2, bounds=0.3, prior=0.01)
     prior = prior_of(*loads(60, 1), SHAPE, (0.4, 0.6))
-    search = _Search(made_of, seen, prior, options, windows[:1])
+    search = Search(made_of, seen, prior, options, windows[:1])
     random = np.random.default_rng(0)
     z, way = (torch.from_numpy(random.normal(size=len(search.free))) for _ in range(2))
     slope = float(torch.func.grad(search.objective)(z) @ way)

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     )
     from unlearn.attacks.differencing import Differencing, Finding, PublishedSums, composed, find_differences
     from unlearn.attacks.epsilon import EpsilonBound, audit_epsilon
-    from unlearn.attacks.gradient_inversion import Inversion, InversionOptions, invert_update
+    from unlearn.attacks.gradient_inversion import Inversion, invert_update
     from unlearn.attacks.inference import inference_risk
     from unlearn.attacks.inversion_errors import InversionError, guesses_from, inversion_error
     from unlearn.attacks.inversion_measure import SETTINGS, WINDOW_FORECASTERS, InversionSetting, measure_inversion
     from unlearn.attacks.inversion_prior import Prior, prior_of
+    from unlearn.attacks.inversion_search import InversionOptions
     from unlearn.attacks.linkability import linkability_risk
     from unlearn.attacks.linkage import Linkage, Ranking, link_by_distance, link_by_match
     from unlearn.attacks.member_update import UpdateRule, WindowShapes, make_update

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from unlearn.attacks.gradient_inversion import InversionOptions, invert_update
+from unlearn.attacks.gradient_inversion import invert_update
 from unlearn.attacks.inversion_errors import guesses_from, inversion_error
 from unlearn.attacks.inversion_prior import prior_of, public_rows
+from unlearn.attacks.inversion_search import InversionOptions
 from unlearn.attacks.member_update import UpdateRule, WindowShapes, make_update
 from unlearn.checks import FloatArray, as_floats, require_choice, require_count, require_not_negative, require_positive
 from unlearn.errors import InputError
