@@ -222,26 +222,25 @@ def _malicious(table: FederatedTable) -> Found:
 
 
 def _robust(table: FederatedTable) -> Found:
-    robust = [own for own in table.aggregates if own != WEIGHTED_MEAN]
-    worst = {
-        own: max((found.mean for wrong in (SCALED, POISONED) if (found := table.under(wrong, own))), default=np.nan)
-        for own in robust
-    }
-    worst = {own: value for own, value in worst.items() if np.isfinite(value)}
+    worst: dict[str, Spread] = {}
+    for own in table.aggregates:
+        found = [one for wrong in (SCALED, POISONED) if (one := table.under(wrong, own))]
+        if own != WEIGHTED_MEAN and found:
+            worst[own] = max(found, key=lambda one: one.mean)
     if not worst:
         return
-    best = min(worst, key=lambda own: worst[own])
-    dropped = table.under(DROPPED, WEIGHTED_MEAN)
-    survived = worst[best] <= SURVIVED
-    price = table.under(NOTHING_WRONG, best)
-    said = f"the {AGGREGATE_NAMES[best]} keeps the MSE within {worst[best]:.3g} times that of a round without attack"
-    said += f" and costs {gap_text(Spread.at(100 * (price.mean - 1)))} where nobody attacks" if price else ""
-    others = [f"{value:.3g} ({AGGREGATE_NAMES[own]})" for own, value in worst.items() if own != best]
+    # Rules that only the first seed tried do not win by it.
+    seeds = {own: len(table.by_seed("attacked", "mse", aggregate=own)) for own in worst}
+    best = min(worst, key=lambda own: (-seeds[own], worst[own].mean))
+    price, dropped = table.under(NOTHING_WRONG, best), table.under(DROPPED, WEIGHTED_MEAN)
+    said = f"the {AGGREGATE_NAMES[best]} keeps the MSE within {worst[best].mean:.3g} times that without an attack"
+    said += f", and where nobody attacks changes it by {gap_text(Spread.at(100 * (price.mean - 1)))}" if price else ""
+    others = [f"{value.mean:.3g} ({AGGREGATE_NAMES[own]})" for own, value in worst.items() if own != best]
     said += f"; other rules: {', '.join(others)}" if others else ""
     said += f"; a member that vanishes leaves it at {dropped.text('.3g')} times" if dropped else ""
     yield Answer(
         "Robust aggregation survives a malicious member",
-        YES if survived else PARTLY if worst[best] <= BROKEN else NO,
+        YES if worst[best].mean <= SURVIVED else PARTLY if worst[best].mean <= BROKEN else NO,
         f"{said}. Robust rules look at single updates, which secure summation hides: one has either.",
     )
 

@@ -104,7 +104,7 @@ def draw_unlearning(axis: Axes, table: FederatedTable) -> None:
         marks(axis, points, WAY_COLOURS[way], f"{METHOD_NAMES[way]}: {name}", WAY_FORMS[kind], across=True)
     rows(axis, [CASE_NAMES[case] for case in table.cases])
     reference(axis, 1e-9, "", ":", GREY, upright=True)
-    axis.set(xscale="log", xlabel="distance of forecasts to never joined", title="Who leaves")
+    axis.set(xscale="log", xlabel="distance of forecasts to never joined; 0 at the left", title="Who leaves")
     legend_below(axis, 0.16, fontsize=7)
 
 
@@ -142,6 +142,10 @@ def draw_averaging(axis: Axes, table: FederatedTable) -> None:
     reference(axis, 1.0, "", "--", GREY, upright=True)
     if max(own.high for _, own, _ in found) > 5:
         axis.set_xscale("log")
+        most = max(own.high for _, own, _ in found)
+        ticks = [own for own in (1, 2, 5, 10, 20, 50, 100, 1000) if own <= most]
+        axis.set_xticks(ticks, [f"{own:g}" for own in ticks])
+        axis.minorticks_off()
     axis.set(xlabel="MSE over pooled training, or over no attack", title="Averaging of the Mixer")
 
 

@@ -109,7 +109,7 @@ def averaging_rows(table: FederatedTable) -> list[Row]:
                 "MAPE [%]": text(table.spread("averaging", "mape", **own), ".3g"),
                 "cost [money/h]": text(table.spread("averaging", "cost", **own), "short"),
                 "cost against pooled [%]": text(against["cost"], "+.2g"),
-                "s": write(table.value("averaging", "seconds", **own), ".2g"),
+                "s": write(table.value("averaging", "seconds", **own), "short"),
                 "sent": size(table.value("averaging", "bytes", **own)),
             }
         )
@@ -166,7 +166,7 @@ def inversion_rows(table: FederatedTable) -> list[Row]:
             {
                 "seen": seen,
                 "windows": f"{batch:g}",
-                "error [of the spread]": text(table.inversion(view, batch, noise, "error"), ".2g"),
+                "error [of the load]": text(table.inversion(view, batch, noise, "error"), ".2g"),
                 "guessing": text(table.inversion(view, batch, noise, "guess"), ".2g"),
                 "over guessing": text(table.inversion(view, batch, noise), ".2g"),
             }
@@ -178,7 +178,7 @@ def traffic_rows(table: FederatedTable) -> list[Row]:
     """A row per joint computation and party: what it sent and received."""
     rows = []
     for family in table.values("traffic", "family"):
-        for party in table.rows("traffic", "bytes_sent", family=family)["party"].unique().tolist():
+        for party in dict.fromkeys(row["party"] for row in table.rows("traffic", "bytes_sent", family=family)):
             own = {"family": family, "party": party}
             rows.append(
                 {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.verdict import Spread, over_seeds, require_columns, require_one, select
+from unlearn.reporting.verdict import Spread, require_columns, require_one, select
 from unlearn.studies.federated.options import (
     ALONE,
     AVERAGED,
@@ -113,17 +113,32 @@ class FederatedTable:
         self.records = records.reindex(columns=[*records, *(own for own in _COLUMNS if own not in records)])
         self.about = require_one("federated", records, ["data", "grid"], "setting")
 
-    def rows(self, part: str, metric: str, **wanted: Any) -> pd.DataFrame:
-        """Records of a metric whose columns have the wanted values, as `select` has them."""
-        return select(self._by_metric.get((part, metric), self.records.iloc[:0]), **wanted)
+    def rows(self, part: str, metric: str, **wanted: Any) -> list[dict[str, Any]]:
+        """Records of a metric whose columns have the wanted values; None asks for an empty cell."""
+        known = self._by_metric.get((part, metric), [])
+        return [row for row in known if all(row.get(column) == value for column, value in wanted.items())]
 
     @cached_property
-    def _by_metric(self) -> dict[object, pd.DataFrame]:
-        return dict(iter(self.records.groupby(["part", "metric"], sort=False)))
+    def _by_metric(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """Records by part and metric, without empty cells: a page asks for hundreds of numbers."""
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in self.records.to_dict("records"):
+            own = {str(column): value for column, value in row.items() if pd.notna(value)}
+            if "value" in own and "part" in own:
+                found.setdefault((own["part"], own["metric"]), []).append(own)
+        return found
+
+    def by_seed(self, part: str, metric: str, **wanted: Any) -> dict[int, float]:
+        """The mean over utilities for each seed."""
+        found: dict[int, list[float]] = {}
+        for row in self.rows(part, metric, **wanted):
+            found.setdefault(row["seed"], []).append(row["value"])
+        return {seed: float(np.mean(own)) for seed, own in found.items()}
 
     def spread(self, part: str, metric: str, **wanted: Any) -> Spread | None:
         """Mean and range over seeds, of the mean over utilities; None where nothing was measured."""
-        return over_seeds(self.rows(part, metric, **wanted))
+        found = self.by_seed(part, metric, **wanted)
+        return Spread.of(list(found.values())) if found else None
 
     def value(self, part: str, metric: str, **wanted: Any) -> float:
         """The mean; NaN where nothing was measured."""
@@ -132,8 +147,7 @@ class FederatedTable:
 
     def most(self, part: str, metric: str, **wanted: Any) -> float:
         """The largest value of all seeds; NaN where nothing was measured."""
-        found = self.rows(part, metric, **wanted)["value"]
-        return float(found.max()) if len(found) else np.nan
+        return max((float(row["value"]) for row in self.rows(part, metric, **wanted)), default=np.nan)
 
     def setting(self, metric: str) -> float:
         return self.value("setting", metric)
@@ -148,9 +162,9 @@ class FederatedTable:
 
     def gap(self, part: str, metric: str, own: dict[str, Any], other: dict[str, Any]) -> Spread | None:
         """How much more one has than another, in percent, seed by seed, of means over utilities."""
-        one, two = (self.rows(part, metric, **which).groupby("seed")["value"].mean() for which in (own, other))
-        change = (100 * (one - two) / two).dropna()
-        return Spread.of(change.to_numpy(np.float64)) if len(change) else None
+        one, two = (self.by_seed(part, metric, **which) for which in (own, other))
+        change = [100 * (one[seed] / two[seed] - 1) for seed in one if seed in two]
+        return Spread.of(change) if change else None
 
     def to_pooled(self, metric: str = "cost", method: str = AVERAGED) -> Spread | None:
         """Gap of the averaged Mixer to the pooled one, in percent."""
@@ -240,4 +254,4 @@ class FederatedTable:
 
     @property
     def pilot_epsilons(self) -> list[float]:
-        return sorted(select(self.rows("privacy", "auc"), method="private")["epsilon"].dropna().unique().tolist())
+        return sorted({row["epsilon"] for row in self.rows("privacy", "auc", method="private")})

@@ -8,12 +8,13 @@ EXACT_NOTE = (
     "an extractor that was trained on simulated households, who are nobody's customers. Sent: by all parties together."
 )
 UNLEARNING_NOTE = (
-    "Never joined: the same training without the leaver's data, built from the other meters alone. Distances are norms"
-    " of differences over norms, of forecasts of the remaining test hours and of parameters. Averaging anew and "
-    "rolling back begin with the same initial weights and orders of rows as the never-joined run, which is to their "
-    "advantage; the distance between two seeds that never had the leaver says how far apart equally good models are. "
-    "Scalers of averaged networks are summed anew without the leaver where a run begins anew; a rolled-back network "
-    "keeps those that the leaver had its part in. Nothing done: the model with the leaver in it."
+    "Never joined: the same training without the leaver's data, built from the other meters alone; of heads that are "
+    "solved exactly, by another solver. Distances are norms of differences over norms, of forecasts of the remaining "
+    "test hours and of parameters. Averaging anew and rolling back begin with the same initial weights and orders of "
+    "rows as the never-joined run; the distance between two seeds that never had the leaver says how far apart equally"
+    " good models are. A rollback goes to before the leaver's first round and repeats all rounds since, or half of "
+    "them. No rollback takes a customer out of a member that stays: there, averaging anew is the never-joined run "
+    "itself. Nothing done: the model with the leaver in it. Times are of all parties one after the other on one core."
 )
 AVERAGING_NOTE = (
     "A member's weights count by its rows. Pooled: the same network on the stacked rows of all, with as many passes. "
@@ -21,15 +22,17 @@ AVERAGING_NOTE = (
     " sum. Secure: only the sum of the updates is seen."
 )
 WRONG_NOTE = (
-    "Mean squared error where something goes wrong in every round, over that of the weighted mean where nothing does. "
-    "A scaled update is the member's own times a negative number; a poisoned one is trained on turned loads. "
-    "Vanishing: a member does not answer from the second round on. Errors of honest utilities alone."
+    "Mean squared error where something goes wrong, over that of the weighted mean where nothing does. A scaled update"
+    " is the member's own times a negative number; a poisoned one is trained on loads three times as large. Vanishing:"
+    " a member does not answer from the second round on. Errors at honest utilities alone, without the one that goes "
+    "wrong. The first seed compares all rules, the others the mean and the median."
 )
 INVERSION_NOTE = (
-    "The attacker knows the model, the weights before, calendar features and how many windows there were, and looks "
-    "for windows of load whose update is what it saw. Errors are root mean squares over those of the windows' spread, "
-    "with the best matching of windows found to true ones; guessing takes the mean window of public households. Over "
-    "guessing: 1 is no better than that."
+    "Windows are seven days of one feeder, the next day is forecast by a small network at its first weights. The "
+    "attacker knows the network and how many windows there were, and looks for windows whose update is what it saw. "
+    "Errors are root mean squares over those of the loads in a window, with the best matching of windows found to true"
+    " ones; guessing takes the mean window of public feeders. Over guessing: 1 is no better than that. Of a sum it "
+    "looks for the windows of all members. Noise is relative to the norm that updates are clipped to."
 )
 SPENT_NOTE = (
     "Each member adds its share of the noise; the sum of the shares protects a household. Promised: with shares that "
