@@ -21,6 +21,7 @@ from unlearn.privacy.federated import (
 )
 from unlearn.privacy.federated.averaged_network import LAYOUT, MOMENTS
 from unlearn.privacy.federated.learners import FIXED, initial_weights, untrained_network
+from unlearn.privacy.federated.messages import as_bytes, pack, unpack
 
 NAMES = ("north", "south", "west")
 FULL = AveragingOptions(rounds=3, batch_size=0, learning_rate=0.05, optimiser="sgd", seed=7)
@@ -108,7 +109,7 @@ def test_as_a_forecaster_of_one_member(found: AveragedNetwork) -> None:
     assert model.card.limitations
     with pytest.raises(InputError, match="trained as a whole"):
         model.objective(own)
-    with pytest.raises(MismatchError, match="power base"):
+    with pytest.raises(MismatchError, match=r"base_mva, 100\.0, got 1\.0"):
         found.as_forecaster(replace(own, base_mva=1.0))
 
 
@@ -197,7 +198,7 @@ def test_a_poisoned_member_trains_on_other_loads_and_reports_true_moments() -> N
 def test_members_of_different_layouts_are_refused() -> None:
     mixed = {"north": NetworkLearner(loads(0), "cnn"), "south": NetworkLearner(replace(loads(1), base_mva=1.0), "cnn")}
     channel = channel_of(mixed)
-    with pytest.raises(ProtocolError, match="south: expected the loads"):
+    with pytest.raises(MismatchError, match=r"south: expected the federation.s base_mva, 100\.0, got 1\.0"):
         fit_averaged(channel, "cnn", FULL)
     assert {one.receiver for one in channel.traffic.sent if one.task == "abort"} >= {"north", "south"}
 
@@ -207,6 +208,18 @@ def test_members_that_do_not_answer_are_refused() -> None:
         channel = channel_of(learners(), lost=lambda asked, member, before, task=task: asked == task)
         with pytest.raises(ProtocolError, match=said):
             fit_averaged(channel, "cnn", FULL)
+
+
+def test_a_network_comes_back_from_a_file(found: AveragedNetwork) -> None:
+    again = AveragedNetwork.from_payload(unpack(pack(found.to_payload())))
+    features = loads(0).features[:5]
+    np.testing.assert_array_equal(again.forecast(features), found.forecast(features))
+    assert (again.layout, again.scaler_members, again.seed) == (found.layout, found.scaler_members, found.seed)
+    assert again.averaged.history == found.averaged.history
+    assert again.averaged.options == found.averaged.options
+    for name, value in (("said", as_bytes("{}")), ("weight/1.bias", np.zeros(9)), ("fixed/targets/std", np.zeros(9))):
+        with pytest.raises(ProtocolError, match="model"):
+            AveragedNetwork.from_payload({**found.to_payload(), name: value})
 
 
 def test_refusals(found: AveragedNetwork) -> None:

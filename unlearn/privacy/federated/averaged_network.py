@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,13 +19,21 @@ from unlearn.forecasters.base import FROZEN, UNUSED
 from unlearn.forecasters.card import NO_ROWS, make_card
 from unlearn.forecasters.network import NetworkForecaster
 from unlearn.forecasters.specs import network_named
-from unlearn.privacy.federated.averaging import Averaged, AveragingOptions, abort, federated_average, founders
+from unlearn.privacy.federated.averaging import (
+    Averaged,
+    AveragingOptions,
+    RoundRecord,
+    abort,
+    federated_average,
+    founders,
+)
 from unlearn.privacy.federated.averaging_secure import summed_securely
 from unlearn.privacy.federated.channel import Channel
 from unlearn.privacy.federated.designs import NetworkDesign
-from unlearn.privacy.federated.learners import FIXED, initial_weights, layout_digest, untrained_network
-from unlearn.privacy.federated.messages import Payload, require_arrays
-from unlearn.privacy.federated.robust import Aggregator
+from unlearn.privacy.federated.layout import Layout
+from unlearn.privacy.federated.learners import FIXED, initial_weights, untrained_network
+from unlearn.privacy.federated.messages import Payload, as_bytes, as_text, require_arrays
+from unlearn.privacy.federated.robust import AGGREGATORS, Aggregator
 from unlearn.privacy.federated.rollback import Unlearned, retrain, roll_back
 from unlearn.privacy.federated.training import LAYOUT, MOMENTS, flattened, unflattened
 
@@ -32,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 
 #: How a member is unlearnt.
 WAYS = ("retrain", "roll_back")
+#: Of a `RoundRecord`, what JSON has no form for.
+_TUPLES = ("members", "vanished", "rejected")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +51,22 @@ class AveragedNetwork:
 
     Attributes:
         architecture: "cnn" or "mixer".
-        shape: loads and features, (B, F).
-        digest: of the members' layout.
+        layout: what the members' data have in common.
         averaged: weights and how they came about.
         scaler_members: whose rows the scalers of features and targets were computed from.
         seed: of the initial weights.
     """
 
     architecture: str
-    shape: tuple[int, int]
-    digest: Payload = field(repr=False)
+    layout: Layout = field(repr=False)
     averaged: Averaged
     scaler_members: tuple[str, ...]
     seed: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Loads and features, (B, F)."""
+        return self.layout.shape
 
     @property
     def extractor(self) -> nn.Module:
@@ -97,10 +111,7 @@ class AveragedNetwork:
         Raises:
             MismatchError: data of another layout.
         """
-        if not np.array_equal(layout_digest(dataset), self.digest["digest"]):
-            raise MismatchError(
-                f"{dataset.name}: expected the loads, features, lags and power base of the federation, got others."
-            )
+        self.layout.require_same(dataset.name, Layout.of(dataset))
         card = make_card(
             self.architecture,
             dataset,
@@ -116,6 +127,45 @@ class AveragedNetwork:
         parts[dataset.split.train] = FROZEN
         model.parts = torch.from_numpy(parts)
         return model
+
+    def to_payload(self) -> Payload:
+        """Everything but the weights before each round as arrays, for a file: `pack(network.to_payload())`."""
+        averaged = self.averaged
+        said = {
+            "architecture": self.architecture, "options": asdict(averaged.options), "joined": dict(averaged.joined),
+            "history": [asdict(one) for one in averaged.history], "scaler_members": self.scaler_members,
+            "seed": self.seed,
+        }  # fmt: skip
+        arrays = {f"weight/{name}": value for name, value in averaged.weights.items()}
+        arrays |= {f"fixed/{name}": value for name, value in averaged.fixed.items()}
+        return {**self.layout.to_payload(), **arrays, "said": as_bytes(json.dumps(said))}
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> AveragedNetwork:
+        """Take it back; it can be trained anew without a member, but not rolled back.
+
+        Raises:
+            ProtocolError: something else came.
+        """
+        layout = Layout.from_payload("model", payload)
+        try:
+            said = json.loads(as_text(payload["said"]))
+            options = AveragingOptions(**said["options"])
+            history = [RoundRecord(**{**one, **{k: tuple(one[k]) for k in _TUPLES}}) for one in said["history"]]
+            like = initial_weights(said["architecture"], *layout.shape)
+            members, seed, joined = tuple(said["scaler_members"]), int(said["seed"]), dict(said["joined"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError("model: expected one that to_payload wrote, got something else.") from error
+        wanted = {f"weight/{name}": value.shape for name, value in like.items()}
+        wanted |= {f"fixed/{name}": layout.shape if name.startswith("features") else layout.shape[:1] for name in FIXED}
+        arrays = {name: value for name, value in payload.items() if "/" in name}
+        require_arrays("model", arrays, {name: (np.floating, shape) for name, shape in wanted.items()})
+        weights, fixed = (
+            {name.removeprefix(kind): value for name, value in arrays.items() if name.startswith(kind)}
+            for kind in ("weight/", "fixed/")
+        )
+        averaged = Averaged(weights, history, [], fixed, options, AGGREGATORS.make(options.aggregation), joined)
+        return cls(said["architecture"], layout, averaged, members, seed)
 
     def without(
         self, channel: Channel, leaver: str, how: str = "retrain", rounds: int | None = None
@@ -180,32 +230,33 @@ def fit_averaged(
 
     Raises:
         InputError: see `federated_average`; an unknown architecture.
-        ProtocolError: members of different layouts; fewer than a round needs; everybody was told to abort.
+        MismatchError: members of different layouts; everybody was told to abort.
+        ProtocolError: fewer than a round needs; everybody was told to abort.
     """
     network_named(architecture)
     options, joined = options or AveragingOptions(), dict(joined or {})
     names = list(channel.members if members is None else members)
     layout = _common_layout(channel, names)
-    shape = int(layout["shape"][0]), int(layout["shape"][1])
-    fixed, saw = _shared_scalers(channel, shape, options, founders(names, joined))
-    initial = initial_weights(architecture, *shape, seed=options.seed)
+    fixed, saw = _shared_scalers(channel, layout.shape, options, founders(names, joined))
+    initial = initial_weights(architecture, *layout.shape, seed=options.seed)
     averaged = federated_average(
         channel, initial, options, aggregate=aggregate, fixed=fixed, members=names, joined=joined
     )
-    return AveragedNetwork(architecture, shape, layout, averaged, saw, options.seed)
+    return AveragedNetwork(architecture, layout, averaged, saw, options.seed)
 
 
-def _common_layout(channel: Channel, names: Sequence[str]) -> Payload:
+def _common_layout(channel: Channel, names: Sequence[str]) -> Layout:
     """The layout that all members have."""
     replies = channel.ask(LAYOUT, {name: {} for name in names})
-    first: Payload | None = None
+    first: Layout | None = None
     for member, answer in replies.answers.items():
-        require_arrays(f"{member}, layout", answer, {"shape": (np.integer, (2,)), "digest": (np.uint8, (32,))})
-        first = first or answer
-        if any(not np.array_equal(answer[name], value) for name, value in first.items()):
-            reason = f"{member}: expected the loads, features, lags and power base of the others, got others."
-            abort(channel, names, reason)
-            raise ProtocolError(f"{reason} Give every member's data the same ones, in the same order.")
+        layout = Layout.from_payload(member, answer)
+        first = first or layout
+        try:
+            first.require_same(member, layout)
+        except MismatchError as error:
+            abort(channel, names, str(error))
+            raise
     if first is None:
         raise ProtocolError(f"layout: expected an answer, got none of {len(names)} members.")
     return first

@@ -27,11 +27,12 @@ def averaging_party(
     identity: Identity | None = None,
     roster: Roster | None = None,
     options: SumOptions | None = None,
+    in_plain: bool = False,
 ) -> Party:
     """A member of federated averaging.
 
-    Without an identity it answers in plain sight of the coordinator. With one it takes part in secure sums alone: a
-    coordinator that asks it for its update gets none.
+    Without an identity it answers in plain sight of the coordinator. With one it takes part in secure sums alone,
+    unless it agrees to both: a coordinator that asks it for its update gets none.
 
     Args:
         name: of the member.
@@ -39,12 +40,13 @@ def averaging_party(
         identity: its key.
         roster: all members; needed with an identity.
         options: the least that it accepts of a secure sum, see `summand`.
+        in_plain: whether it answers in plain sight, too, where it has an identity.
     """
     plain = trainer(name, learner)
     if identity is None or roster is None:
         return Party(name, plain)
-    layout = {task: handler for task, handler in plain.items() if task == LAYOUT}
-    return Party(name, {**summand(name, identity, roster, training_contributions(name, learner), options), **layout})
+    shown = {task: handler for task, handler in plain.items() if in_plain or task == LAYOUT}
+    return Party(name, {**shown, **summand(name, identity, roster, training_contributions(name, learner), options)})
 
 
 def summed_securely(
@@ -68,7 +70,7 @@ def summed_securely(
             return secure_sum(channel, what, asked, replace(SUM_OPTIONS, threshold=least), names), refused
         except RefusedError as error:
             # Once masks have come off, a sum of fewer would show by its difference what the others sent.
-            if f"refused at {UNMASK}" in str(error):
+            if error.task == UNMASK:
                 raise
             refused |= error.refusals
             names = [name for name in names if name not in refused]

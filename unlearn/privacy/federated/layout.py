@@ -35,6 +35,11 @@ class Layout:
         return cls(dataset.load_names, dataset.feature_names, float(dataset.base_mva), lags)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Loads and features, (B, F)."""
+        return len(self.load_names), len(self.feature_names)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the layout."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()

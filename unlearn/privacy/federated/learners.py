@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlearn.checks import FloatArray, require_choice, require_count, require_not_negative, require_positive
@@ -21,6 +20,7 @@ from unlearn.data.features import CALENDAR_NAMES
 from unlearn.errors import ConvergenceError, InputError, ProtocolError
 from unlearn.forecasters.extractors import N_FEATURES
 from unlearn.forecasters.specs import network_named
+from unlearn.privacy.federated.layout import Layout
 from unlearn.privacy.federated.messages import Payload, as_bytes, as_text, require_arrays
 
 #: Optimisers of the local training; the state of Adam begins anew in every round.
@@ -154,7 +154,7 @@ class NetworkLearner:
         rows = dataset.split.train
         self._features = dataset.features[rows]
         self._load_pu = dataset.load_pu[rows]
-        self._digest = layout_digest(dataset)
+        self.layout = Layout.of(dataset)
 
     @property
     def n_samples(self) -> int:
@@ -163,12 +163,7 @@ class NetworkLearner:
     @property
     def shape(self) -> tuple[int, int]:
         """Loads and features, (B, F)."""
-        return self._features.shape[1], self._features.shape[2]
-
-    @property
-    def layout(self) -> Payload:
-        """Numbers of loads and features, and a digest of their names, their lags and the power base; no data."""
-        return {"shape": np.array(self.shape), "digest": self._digest}
+        return self.layout.shape
 
     def moments(self, scale: Payload) -> Payload:
         """Number of rows, sums and sums of squares of standardised features and targets.
@@ -221,12 +216,6 @@ class NetworkLearner:
         shapes: dict[str, tuple[int, ...]] = {**own, **self._fixed_shapes}
         expected = {name: (np.floating, shape) for name, shape in shapes.items()}
         return require_arrays(f"weights of a {self.architecture}", weights, expected)
-
-
-def layout_digest(dataset: LoadDataset) -> NDArray[np.uint8]:
-    """SHA-256 of names of loads and features, declared lags and the power base, shape (32,)."""
-    described = (dataset.load_names, dataset.feature_names, dataset.declared_lags, float(dataset.base_mva))
-    return as_bytes(hashlib.sha256(repr(described).encode()).digest())
 
 
 def untrained_network(architecture: str, n_loads: int, n_features: int, seed: int = 0) -> nn.Sequential:

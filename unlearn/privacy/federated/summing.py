@@ -40,11 +40,12 @@ class RefusedError(ProtocolError):
 
     Attributes:
         refusals: why, by member.
+        task: at which the sum ended; from `UNMASK` on, masks may have come off.
     """
 
-    def __init__(self, message: str, refusals: Mapping[str, str]) -> None:
+    def __init__(self, message: str, refusals: Mapping[str, str], task: str) -> None:
         super().__init__(message)
-        self.refusals = dict(refusals)
+        self.refusals, self.task = dict(refusals), task
 
 
 @short_repr
@@ -316,7 +317,7 @@ class _Coordinator:
         if refusals:
             said = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in refusals.items())
             raise RefusedError(
-                f"secure sum of {self._about.what}, refused at {task}: {said}. {advice}".strip(), refusals
+                f"secure sum of {self._about.what}, refused at {task}: {said}. {advice}".strip(), refusals, task
             )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from unlearn.checks import FloatArray, require_choice
 from unlearn.errors import ProtocolError
+from unlearn.privacy.federated.layout import Layout
 from unlearn.privacy.federated.learners import Learner, LocalTraining, seed_of
 from unlearn.privacy.federated.messages import Payload, as_bytes, as_text, require_arrays
 from unlearn.privacy.federated.party import ABORT, Handler
@@ -27,8 +28,8 @@ class KnowsScale(Protocol):
     """A learner whose inputs and targets are standardised with scalers that all members share."""
 
     @property
-    def layout(self) -> Payload:
-        """What all members have in common: arrays that are equal at each of them, never data."""
+    def layout(self) -> Layout:
+        """What all members' data have in common."""
         ...
 
     def moments(self, scale: Payload) -> Payload:
@@ -69,7 +70,7 @@ def trainer(name: str, learner: Learner) -> dict[str, Handler]:
     handlers: dict[str, Handler] = {TRAIN: train, ABORT: abort}
     if isinstance(learner, KnowsScale):
         scale = learner
-        handlers[LAYOUT] = lambda kept, asked: dict(scale.layout)
+        handlers[LAYOUT] = lambda kept, asked: scale.layout.to_payload()
         handlers[MOMENTS] = lambda kept, asked: scale.moments(asked)
     return handlers
 

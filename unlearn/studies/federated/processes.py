@@ -8,17 +8,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from unlearn.privacy.federated.averaged_network import AveragedNetwork
-from unlearn.privacy.federated.averaging import Averaged
-from unlearn.privacy.federated.flower.jobs import save_utility
+from unlearn.privacy.federated.flower.jobs import MODEL, save_utility
 from unlearn.privacy.federated.flower.members import TRAFFIC, Member
 from unlearn.privacy.federated.flower.processes import Federation
 from unlearn.privacy.federated.identity import Identity, Roster
-from unlearn.privacy.federated.learners import layout_digest
 from unlearn.privacy.federated.messages import unpack
-from unlearn.privacy.federated.robust import WeightedMean
 from unlearn.studies.federated.members import ARCHITECTURE, averaging_options
 from unlearn.studies.federated.setting import Setting
 
@@ -52,12 +47,6 @@ def averaged_in_processes(setting: Setting) -> tuple[AveragedNetwork, dict[str, 
             start = time.perf_counter()
             found = federation.run(JOB, {"architecture": ARCHITECTURE, "options": asdict(options)})
             seconds = time.perf_counter() - start
-            weights = unpack((found / "weights.safetensors").read_bytes())
-            fixed = unpack((found / "scalers.safetensors").read_bytes())
+            network = AveragedNetwork.from_payload(unpack((found / MODEL).read_bytes()))
             sent = json.loads((found / TRAFFIC).read_text())["bytes"]
-    dataset = setting.members[0].dataset
-    shape = dataset.n_loads, len(dataset.feature_names)
-    digest = {"shape": np.array(shape), "digest": layout_digest(dataset)}
-    averaged = Averaged(weights, [], [], fixed, options, WeightedMean())
-    network = AveragedNetwork(ARCHITECTURE, shape, digest, averaged, setting.names, setting.seed)
     return network, {"seconds": seconds, "bytes": float(sent["coordinator"])}

@@ -18,6 +18,7 @@ from unlearn.errors import InputError
 from unlearn.households import load_loads, save_loads
 from unlearn.privacy.federated.averaged_network import fit_averaged
 from unlearn.privacy.federated.averaging import AveragingOptions
+from unlearn.privacy.federated.averaging_secure import averaging_party as utility_party
 from unlearn.privacy.federated.channel import Channel
 from unlearn.privacy.federated.flower.members import Member, Settings
 from unlearn.privacy.federated.identity import Identity, Roster
@@ -27,14 +28,12 @@ from unlearn.privacy.federated.messages import pack, unpack
 from unlearn.privacy.federated.model import FederatedModel
 from unlearn.privacy.federated.party import Party
 from unlearn.privacy.federated.sum_protocol import SumOptions
-from unlearn.privacy.federated.summands import summand
-from unlearn.privacy.federated.training import LAYOUT, trainer, training_contributions
 from unlearn.privacy.federated.utility import Utility
 from unlearn.store import only_for_owner, write
 
 #: Files of a utility's folder.
 LOADS, IDENTITY, ROSTER, TERMS = "loads", "identity.key", "roster.json", "terms.json"
-#: File of a model's sums and head in the results of `least_squares`.
+#: File of a model in the results of a job.
 MODEL = "model.safetensors"
 
 _TERMS: dict[str, Any] = {"threshold": None, "neighbours": None, "leaving": False, "in_plain": False}
@@ -78,11 +77,7 @@ def averaging_party(settings: Settings, member: Member) -> Party:
     """A utility that answers `averaging`, by sums alone unless its terms say `in_plain`."""
     dataset, identity, roster, terms = _own(member)
     learner = NetworkLearner(dataset, str(settings.get("architecture", "mixer")))
-    plain = trainer(member.name, learner)
-    if not terms["in_plain"]:
-        plain = {task: handler for task, handler in plain.items() if task == LAYOUT}
-    sums = summand(member.name, identity, roster, training_contributions(member.name, learner), _least(terms))
-    return Party(member.name, {**plain, **sums})
+    return utility_party(member.name, learner, identity, roster, _least(terms), in_plain=bool(terms["in_plain"]))
 
 
 def least_squares(channel: Channel, settings: Settings) -> dict[str, bytes]:
@@ -116,14 +111,14 @@ def averaging(channel: Channel, settings: Settings) -> dict[str, bytes]:
     Settings: `architecture`, "mixer" or "cnn"; `options`, those of `AveragingOptions`, with `secure` true unless said.
 
     Returns:
-        `weights.safetensors`, `scalers.safetensors`, and `rounds.json` with what happened in each round.
+        `model.safetensors`, which `AveragedNetwork.from_payload` reads, and `rounds.json` with what happened in each
+        round.
     """
     _require_known(settings, {"architecture", "options"})
     options = AveragingOptions(**{"secure": True, **dict(settings.get("options", {}))})
     found = fit_averaged(channel, str(settings.get("architecture", "mixer")), options)
     return {
-        "weights.safetensors": pack(found.averaged.weights),
-        "scalers.safetensors": pack(found.averaged.fixed),
+        MODEL: pack(found.to_payload()),
         "rounds.json": json.dumps([asdict(one) for one in found.averaged.history]).encode(),
     }
 

@@ -36,7 +36,7 @@ from typing import Any
 
 from unlearn.checks import require_choice, require_package
 from unlearn.privacy.federated.flower.members import Member
-from unlearn.privacy.federated.flower.own_app import PRELOADED, replace_attribute, require_attribute, run_own_app
+from unlearn.privacy.federated.flower.own_app import PRELOADED, replace_attribute, run_own_app
 
 #: What is off in every process of Flower; read when it is imported.
 QUIET = {
@@ -153,8 +153,7 @@ def _tasks() -> None:
         context.Process(target=run_own_app, args=(arguments,)).start()
         return LaunchResult.accepted()
 
-    require_attribute(SubprocessExecutor, "launch")
-    SubprocessExecutor.launch = launch  # type: ignore[method-assign]
+    replace_attribute(SubprocessExecutor, "launch", launch)
     flower_superexec()
 
 

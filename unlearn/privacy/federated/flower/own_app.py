@@ -32,16 +32,11 @@ def run_own_app(arguments: list[str]) -> None:
     flwr_clientapp()
 
 
-def require_attribute(owner: Any, name: str) -> None:
-    """Refuse a version of Flower that has no such part."""
+def replace_attribute(owner: Any, name: str, value: Any) -> None:
+    """Replace a part of Flower; refuses a version of it that has no such part."""
     if not hasattr(owner, name):
         raise InputError(
             f"flwr: expected {owner.__name__}.{name} as in version 1.41, got none. Install the version that "
             "requirements-extras.lock names."
         )
-
-
-def replace_attribute(owner: Any, name: str, value: Any) -> None:
-    """Replace a part of Flower, which must be there."""
-    require_attribute(owner, name)
     setattr(owner, name, value)
