@@ -12,8 +12,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from unlearn.errors import DataError, InputError, MismatchError, system_reason
-from unlearn.store.files import write
+from unlearn.errors import DataError, InputError, MismatchError
+from unlearn.store.keys import read_secret, write_new
 
 _MARK = "unlearn-registry-key:"
 _BYTES = 32
@@ -68,12 +68,8 @@ class RegistryKey:
         Raises:
             InputError: there is a file of that name; a key is never replaced.
         """
-        path = Path(path)
-        if os.path.lexists(path):
-            raise InputError(f"{path}: expected a name that is free for a new key, got a file. Choose another name.")
         text = f"{_MARK}{base64.b64encode(self._secret).decode()}\n"
-        write(path, text.encode(), confidential=True)
-        return path
+        return write_new(path, text.encode(), "a new key")
 
     @classmethod
     def load(cls, path: str | Path) -> RegistryKey:
@@ -82,18 +78,10 @@ class RegistryKey:
         Raises:
             DataError: no such file, or another one; what is in it is not shown.
         """
-        path = Path(path)
+        absent = "Name it with --key, or bring it back from its copy; nothing in the registry can be read without it."
+        content = read_secret(path, "the key of the registry", absent)
         try:
-            text = path.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            raise DataError(
-                f"{path}: expected the key of the registry, got no such file. Name it with --key, or bring it back "
-                "from its copy; nothing in the registry can be read without it."
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            why = system_reason(error) if isinstance(error, OSError) else "it is no text"
-            raise DataError(f"{path}: expected the key of the registry, which cannot be read: {why}.") from error
-        try:
+            text = content.decode().strip()
             if not text.startswith(_MARK):
                 raise ValueError
             return cls(base64.b64decode(text.removeprefix(_MARK), validate=True))

@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from unlearn.checks import short_repr
-from unlearn.errors import DataError, InputError, MismatchError, system_reason
-from unlearn.store import write
+from unlearn.errors import DataError, InputError, MismatchError
+from unlearn.store.keys import load_key, read_secret, save_key, write_new
 
 _KEY_MARK = b"unlearn-identity-key:"
 _MAP_MARK = b"unlearn-identities:1\n"
@@ -55,11 +55,7 @@ class IdentityKey:
         Raises:
             InputError: there is a file of that name; a key is never replaced.
         """
-        path = Path(path)
-        if os.path.lexists(path):
-            raise InputError(f"{path}: expected a name that is free for a new key, got a file. Choose another name.")
-        write(path, _KEY_MARK + self._secret.hex().encode() + b"\n", confidential=True)
-        return path
+        return save_key(path, _KEY_MARK, self._secret)
 
     @classmethod
     def load(cls, path: str | Path) -> IdentityKey:
@@ -68,15 +64,7 @@ class IdentityKey:
         Raises:
             DataError: no such file, or another one; what is in it is not shown.
         """
-        content = _content(Path(path), "the key of identity maps").strip()
-        try:
-            if not content.startswith(_KEY_MARK):
-                raise ValueError
-            return cls(bytes.fromhex(content.removeprefix(_KEY_MARK).decode()))
-        except (ValueError, InputError):
-            raise DataError(
-                f"{path}: expected the key of identity maps, got another file. Name the right one."
-            ) from None
+        return cls(load_key(path, _KEY_MARK, "the key of identity maps", _BYTES))
 
 
 @short_repr
@@ -131,13 +119,10 @@ class IdentityMap:
         Raises:
             InputError: there is a file of that name; a map is never replaced.
         """
-        if os.path.lexists(path):
-            raise InputError(f"{path}: expected a name that is free for a new map, got a file. Choose another name.")
         period, nonce = self.period.encode(), os.urandom(_NONCE)
         head = _MAP_MARK + len(period).to_bytes(2, "big") + period + key.fingerprint
         plain = json.dumps(dict(self.customers)).encode()
-        write(path, head + nonce + key.cipher.encrypt(nonce, plain, head), confidential=True)
-        return Path(path)
+        return write_new(path, head + nonce + key.cipher.encrypt(nonce, plain, head), "a new map")
 
     @classmethod
     def load(cls, path: str | Path, key: IdentityKey, period: str) -> IdentityMap:
@@ -148,7 +133,7 @@ class IdentityMap:
             DataError: no such file, another one, or one in which a byte was changed.
         """
         path, period = Path(path), checked_period(period)
-        content = _content(path, "an identity map")
+        content = read_secret(path, "an identity map")
         start = len(_MAP_MARK) + 2
         size = int.from_bytes(content[start - 2 : start], "big")
         body = start + size + _FINGERPRINT
@@ -202,12 +187,3 @@ def checked_period(period: str) -> str:
     if not period.isprintable():
         raise InputError("period: expected a name of letters that can be printed, such as 2013-01; got others.")
     return period
-
-
-def _content(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: expected {what}, got no such file. Name the right one.") from None
-    except OSError as error:
-        raise DataError(f"{path}: expected {what}, which cannot be read: {system_reason(error)}.") from error

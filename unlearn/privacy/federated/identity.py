@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from unlearn.checks import require_distinct, short_repr
-from unlearn.errors import DataError, InputError, system_reason
+from unlearn.errors import DataError, InputError
 from unlearn.privacy.federated.channel import COORDINATOR
 from unlearn.store import write
+from unlearn.store.keys import load_key, read_secret, save_key
 
 #: Bytes of a private or public key, and of a signature.
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
@@ -57,11 +57,7 @@ class Identity:
         Raises:
             InputError: there is a file of that name; a key is never replaced.
         """
-        path = Path(path)
-        if os.path.lexists(path):
-            raise InputError(f"{path}: expected a name that is free for a new key, got a file. Choose another name.")
-        write(path, _MARK + self._key.private_bytes_raw().hex().encode() + b"\n", confidential=True)
-        return path
+        return save_key(path, _MARK, self._key.private_bytes_raw())
 
     @classmethod
     def load(cls, path: str | Path) -> Identity:
@@ -70,13 +66,7 @@ class Identity:
         Raises:
             DataError: no such file, or another one; what is in it is not shown.
         """
-        content = _content(Path(path), "the key of a member").strip()
-        try:
-            if not content.startswith(_MARK):
-                raise ValueError
-            return cls(bytes.fromhex(content.removeprefix(_MARK).decode()))
-        except (ValueError, InputError):
-            raise DataError(f"{path}: expected the key of a member, got another file. Name the right one.") from None
+        return cls(load_key(path, _MARK, "the key of a member", KEY_BYTES))
 
     def __repr__(self) -> str:
         return f"Identity({hashlib.sha256(self.public).hexdigest()[:16]})"
@@ -159,7 +149,7 @@ class Roster:
             DataError: no such file, or another one.
             InputError: as for a roster.
         """
-        content = _content(Path(path), "the roster of a federation")
+        content = read_secret(path, "the roster of a federation")
         try:
             mark, pairs = json.loads(content)
             if mark != _ROSTER_MARK:
@@ -190,12 +180,3 @@ def is_signed(content: bytes, signature: bytes, purpose: str, public: bytes) -> 
 
 def _message(content: bytes, purpose: str) -> bytes:
     return _DOMAIN + purpose.encode() + b"\n" + content
-
-
-def _content(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: expected {what}, got no such file. Name the right one.") from None
-    except OSError as error:
-        raise DataError(f"{path}: expected {what}, which cannot be read: {system_reason(error)}.") from error
