@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,14 +79,33 @@ def tiled(names: Sequence[str], columns: int) -> list[list[str]]:
     return [row + ["."] * (columns - len(row)) for row in rows]
 
 
-def saver(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame, Path], Path]:
-    """Make a study's `save(records, stem)`, which draws its figure, writes PNG and PDF, and returns the PNG."""
+def saver(
+    draw: Callable[[pd.DataFrame], Figure],
+    single: Callable[[pd.DataFrame, str], Figure] | None = None,
+    names: Iterable[str] = (),
+) -> Callable[[pd.DataFrame, Path], Path]:
+    """Make a study's `save(records, stem)`, which draws its figure, writes PNG and PDF, and returns the PNG.
+
+    Args:
+        draw: the figure of some records.
+        single: a figure of the page by its name, saved beside it as `STEM_NAME`; see `beside`.
+        names: of those figures.
+    """
 
     def save(records: pd.DataFrame, stem: Path) -> Path:
-        """Save the figure of some records as PNG and PDF; return the PNG."""
-        return save_figure(draw(records), stem, records)
+        """Save the figures of some records as PNG and PDF; return the PNG of the first."""
+        file = save_figure(draw(records), stem, records)
+        if single is not None:
+            for name in names:
+                save_figure(single(records, name), stem.with_name(f"{stem.name}_{name}"), records)
+        return file
 
     return save
+
+
+def beside(png: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The PNG of each figure that `saver` wrote beside the first one, by its name."""
+    return {name: png.with_name(f"{png.stem}_{name}{png.suffix}") for name in names}
 
 
 @styled

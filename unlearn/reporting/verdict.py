@@ -89,8 +89,11 @@ def write(value: float | Spread | None, form: str = ".3g") -> str:
 
 
 def counted(n: float, what: str) -> str:
-    """A number of things: "1 seed", "2,000 meters"."""
-    return f"{n:,.0f} {what}{'s' * (n != 1)}"
+    """A number of things: "1 seed", "2,000 meters", "5 utilities"."""
+    if n == 1:
+        return f"1 {what}"
+    ends_in_ies = what.endswith("y") and what[-2] not in "aeiou"
+    return f"{n:,.0f} {what[:-1] + 'ies' if ends_in_ies else what + 's'}"
 
 
 def seeds_of(records: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.figure import legend_below, marks, note, panels, per_cent, reference, save_figure, styled
+from unlearn.reporting.figure import beside, legend_below, marks, note, panels, per_cent, reference, saver, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
 from unlearn.reporting.verdict import Spread
@@ -44,14 +44,6 @@ COLOURS = {
 SPAN_COLOURS = {"day": GREEN, "week": ORANGE, "year": RED}
 
 
-def save(records: pd.DataFrame, stem: Path) -> Path:
-    """Save the figure of privacy against use, and those of single panels, `STEM_NAME`; return the first one's PNG."""
-    file = save_figure(figure(records), stem, records)
-    for name in FIGURES:
-        save_figure(single(records, name), stem.with_name(f"{stem.name}_{name}"), records)
-    return file
-
-
 @styled
 def figure(records: pd.DataFrame) -> Figure:
     """All panels in one figure."""
@@ -82,8 +74,7 @@ def single(records: pd.DataFrame, name: str) -> Figure:
 
 def write_page(records: pd.DataFrame, png: Path, path: Path) -> Path:
     """Write the page of some records and the figures that `save` wrote, all or nothing."""
-    figures = {name: png.with_name(f"{png.stem}_{name}{png.suffix}") for name in FIGURES}
-    return fill(page(records, figures), records, None, path)
+    return fill(page(records, beside(png, FIGURES)), records, None, path)
 
 
 def draw_trade(axis: Axes, table: AnonymizeTable, metric: str, legend: bool = True) -> None:
@@ -162,3 +153,5 @@ FIGURES: dict[str, Callable[[Axes, AnonymizeTable], None]] = {
     "linkage": draw_linkage,
     "sums": draw_sums,
 }
+
+save = saver(figure, single, FIGURES)

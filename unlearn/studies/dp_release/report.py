@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.figure import legend_below, line, note, panels, reference, rows, save_figure, styled
+from unlearn.reporting.figure import beside, legend_below, line, note, panels, reference, rows, saver, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED, named
 from unlearn.reporting.verdict import Spread
@@ -46,14 +46,6 @@ def figure(records: pd.DataFrame) -> Figure:
     return drawn
 
 
-def save(records: pd.DataFrame, stem: Path) -> Path:
-    """Save the figure of all panels and those that the page shows, `STEM_NAME`; return the first one's PNG."""
-    file = save_figure(figure(records), stem, records)
-    for name in FIGURES:
-        save_figure(single(records, name), stem.with_name(f"{stem.name}_{name}"), records)
-    return file
-
-
 @styled
 def single(records: pd.DataFrame, name: str) -> Figure:
     """Panels of one figure of the page."""
@@ -68,8 +60,7 @@ def single(records: pd.DataFrame, name: str) -> Figure:
 
 def write_page(records: pd.DataFrame, png: Path, path: Path) -> Path:
     """Write the page of some records and the figures that `save` wrote, all or nothing."""
-    figures = {name: png.with_name(f"{png.stem}_{name}{png.suffix}") for name in FIGURES}
-    return fill(page(records, figures), records, None, path)
+    return fill(page(records, beside(png, FIGURES)), records, None, path)
 
 
 def draw_homes(axis: Axes, table: DpReleaseTable) -> None:
@@ -203,3 +194,5 @@ PANELS: dict[str, Callable[[Axes, DpReleaseTable], None]] = {
 }
 #: Figures of the page: their panels.
 FIGURES = {"homes": ("homes",), "utility": ("mape", "cost"), "audit": ("audit",)}
+
+save = saver(figure, single, FIGURES)

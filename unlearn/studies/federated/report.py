@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from unlearn.reporting.figure import legend_below, line, marks, note, panels, reference, rows, save_figure, styled
+from unlearn.reporting.figure import beside, legend_below, line, marks, note, panels, reference, rows, saver, styled
 from unlearn.reporting.page import fill
 from unlearn.reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from unlearn.reporting.verdict import Spread
@@ -65,14 +65,6 @@ def figure(records: pd.DataFrame) -> Figure:
     return drawn
 
 
-def save(records: pd.DataFrame, stem: Path) -> Path:
-    """Save the figure of all panels and those that the page shows, `STEM_NAME`; return the first one's PNG."""
-    file = save_figure(figure(records), stem, records)
-    for name in FIGURES:
-        save_figure(single(records, name), stem.with_name(f"{stem.name}_{name}"), records)
-    return file
-
-
 @styled
 def single(records: pd.DataFrame, name: str) -> Figure:
     """One figure of the page."""
@@ -83,8 +75,7 @@ def single(records: pd.DataFrame, name: str) -> Figure:
 
 def write_page(records: pd.DataFrame, png: Path, path: Path) -> Path:
     """Write the page of some records and the figures that `save` wrote, all or nothing."""
-    figures = {name: png.with_name(f"{png.stem}_{name}{png.suffix}") for name in FIGURES}
-    return fill(page(records, figures), records, None, path)
+    return fill(page(records, beside(png, FIGURES)), records, None, path)
 
 
 def draw_unlearning(axis: Axes, table: FederatedTable) -> None:
@@ -197,3 +188,5 @@ FIGURES: dict[str, Callable[[Axes, FederatedTable], None]] = {
     "inversion": draw_inversion,
     "privacy": draw_privacy,
 }
+
+save = saver(figure, single, FIGURES)

@@ -88,7 +88,7 @@ def about(table: FederatedTable) -> str:
     """What was measured on what."""
     return (
         f"{table.setting('households'):.0f} households of {table.about['data']} divided among "
-        f"{counted(table.setting('utilities'), 'utility').replace('utilitys', 'utilities')}, each with "
+        f"{counted(table.setting('utilities'), 'utility')}, each with "
         f"{counted(table.setting('feeders'), 'feeder')} at a {table.about['grid']} of its own; "
         f"{table.setting('hours_train'):,.0f} hours to learn from and {table.setting('hours_test'):,.0f} to test on; "
         f"{counted(table.seeds, 'seed')}; means over utilities, with the range of seeds."
