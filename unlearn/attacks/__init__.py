@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from unlearn.attacks.gradient_inversion import Inversion, invert_update
     from unlearn.attacks.inference import inference_risk
     from unlearn.attacks.inversion_errors import InversionError, guesses_from, inversion_error
-    from unlearn.attacks.inversion_measure import SETTINGS, WINDOW_FORECASTERS, InversionSetting, measure_inversion
     from unlearn.attacks.inversion_prior import Prior, prior_of
     from unlearn.attacks.inversion_search import InversionOptions
     from unlearn.attacks.linkability import linkability_risk
@@ -101,9 +100,8 @@ __all__ = [
     # the promise of a private mechanism
     "EpsilonBound", "audit_epsilon",
     # load windows that are rebuilt from a member's update
-    "Inversion", "InversionError", "InversionOptions", "InversionSetting", "Prior", "SETTINGS", "UpdateRule",
-    "WINDOW_FORECASTERS", "WindowShapes", "guesses_from", "inversion_error", "invert_update", "make_update",
-    "measure_inversion", "prior_of",
+    "Inversion", "InversionError", "InversionOptions", "Prior", "UpdateRule", "WindowShapes",
+    "guesses_from", "inversion_error", "invert_update", "make_update", "prior_of",
     # neighbours
     "Nearest", "nearest_records",
 ]  # fmt: skip

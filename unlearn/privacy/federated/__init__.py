@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from unlearn.privacy.federated.layout import Layout
     from unlearn.privacy.federated.learners import Learner, LocalTraining, NetworkLearner
     from unlearn.privacy.federated.least_squares import fit_federated, refit_federated, update_federated, withdraw
-    from unlearn.privacy.federated.logistic import LogisticLearner, design, household_gradients
+    from unlearn.privacy.federated.logistic import LogisticLearner, household_gradients
     from unlearn.privacy.federated.messages import Payload, pack, unpack
     from unlearn.privacy.federated.model import FederatedForecaster, FederatedModel
     from unlearn.privacy.federated.noise import (
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
         sharing_error,
     )
     from unlearn.privacy.federated.party import Party
-    from unlearn.privacy.federated.pilot import AdoptionOptions, measure_adoption
     from unlearn.privacy.federated.private import (
         PrivateContribution,
         PrivateDescent,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
         private_round,
         private_summand,
     )
+    from unlearn.privacy.federated.private_classifiers import PrivateWay, by_descent, by_squares
     from unlearn.privacy.federated.robust import (
         AGGREGATORS,
         Aggregator,
@@ -87,8 +87,8 @@ __all__ = [
     # private sums in secret
     "PrivateContribution", "PrivateDescent", "descend", "private_round", "private_summand",
     # the pilot: who has a vehicle
-    "FEATURES", "PUBLIC_SCALING", "AdoptionData", "AdoptionOptions", "LogisticLearner", "adoption_data", "design",
-    "household_features", "household_gradients", "measure_adoption",
+    "FEATURES", "PUBLIC_SCALING", "AdoptionData", "LogisticLearner", "PrivateWay", "adoption_data", "by_descent",
+    "by_squares", "household_features", "household_gradients",
     # members train, the coordinator averages
     "Averaged", "AveragedNetwork", "AveragingOptions", "Learner", "LocalTraining", "NetworkLearner", "RoundRecord",
     "averaging_party", "federated_average", "fit_averaged", "trainer", "training_contributions",

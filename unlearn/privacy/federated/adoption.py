@@ -4,8 +4,7 @@ Readings may be real; who has a vehicle is simulated, for no meter data tells it
 charging sessions added to their readings, by the rules of `unlearn.households.simulator`, and the label. Utilities
 differ in how many households have a vehicle and in how many of those charge by timer, at night, as a tariff makes them.
 
-For a study: `adoption_data(meters, ...)` makes the data, `unlearn.privacy.federated.pilot.measure_adoption(data, ...)`
-compares classifiers in tidy rows.
+`adoption_data(meters, ...)` makes the data; the study `federated` compares classifiers on it.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from unlearn.attacks.gradient_inversion import InversionOptions
-from unlearn.attacks.inversion_measure import InversionSetting, measure_inversion
 from unlearn.attacks.member_update import UpdateRule
 from unlearn.checks import FloatArray
 from unlearn.data import LoadDataset
 from unlearn.records import RecordTable
 from unlearn.studies.federated.options import NOISY, SINGLE, STEPS, SUM, FederatedOptions
 from unlearn.studies.federated.setting import Setting
+from unlearn.studies.federated.windows import InversionSetting, measure_inversion
 
 #: Days of a window; the next day is forecast.
 DAYS = 7

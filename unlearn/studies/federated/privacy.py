@@ -13,9 +13,9 @@ from unlearn.households import hourly_meters, simulate_households
 from unlearn.households.meters import Meters
 from unlearn.privacy.federated.adoption import SHARES, adoption_data
 from unlearn.privacy.federated.noise import epsilon_under_drop_outs
-from unlearn.privacy.federated.pilot import AdoptionOptions, measure_adoption
 from unlearn.records import RecordTable
 from unlearn.studies.federated.options import ALONE, FEDERATED, POOLED
+from unlearn.studies.federated.pilot import AdoptionOptions, measure_adoption
 from unlearn.studies.federated.setting import PUBLIC_SEED, Setting
 
 _logger = logging.getLogger(__name__)

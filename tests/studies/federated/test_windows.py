@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from tests.attacks.test_gradient_inversion import SHAPE, loads
-from unlearn.attacks import (
-    SETTINGS,
-    WINDOW_FORECASTERS,
-    InversionOptions,
-    InversionSetting,
-    Prior,
-    UpdateRule,
-    measure_inversion,
-    prior_of,
-)
+from unlearn.attacks import InversionOptions, Prior, UpdateRule, prior_of
 from unlearn.errors import InputError
+from unlearn.studies.federated.windows import SETTINGS, WINDOW_FORECASTERS, InversionSetting, measure_inversion
 
 QUICK = InversionOptions(steps=10, restarts=2, polished=1, loosening=(1e-3,), iterations=30, newton=3)
 

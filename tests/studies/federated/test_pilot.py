@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 from unlearn.dp import SimulatedNoise
 from unlearn.errors import InputError
 from unlearn.households import hourly_meters, simulate_households
-from unlearn.privacy.federated import AdoptionData, AdoptionOptions, PrivateDescent, adoption_data, measure_adoption
-from unlearn.privacy.federated.pilot import COLUMNS
+from unlearn.privacy.federated import AdoptionData, PrivateDescent, adoption_data
+from unlearn.studies.federated.pilot import COLUMNS, AdoptionOptions, measure_adoption
 
 SHARES = {"a": 0.3, "b": 0.4, "c": 0.2}
 NOISE = SimulatedNoise(5)
