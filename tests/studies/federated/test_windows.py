@@ -6,9 +6,12 @@ import pytest
 from tests.attacks.test_gradient_inversion import SHAPE, loads
 from unlearn.attacks import InversionOptions, Prior, UpdateRule, prior_of
 from unlearn.errors import InputError
-from unlearn.studies.federated.windows import SETTINGS, WINDOW_FORECASTERS, InversionSetting, measure_inversion
+from unlearn.studies.federated.windows import WINDOW_FORECASTERS, InversionSetting, measure_inversion
 
 QUICK = InversionOptions(steps=10, restarts=2, polished=1, loosening=(1e-3,), iterations=30, newton=3)
+
+#: A window of one member.
+ONE = {"single_1": InversionSetting(1)}
 
 
 def members(n: int = 4, n_rows: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -17,9 +20,8 @@ def members(n: int = 4, n_rows: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_one_row_is_found_and_noise_hides_it() -> None:
-    found = measure_inversion(
-        *members(), *loads(60, 1), ["single_1", "noise_0.01", "noise_1"], options=QUICK, n_trials=2, trained_steps=3
-    )
+    noisy = {f"noise_{n:g}": InversionSetting(1, UpdateRule(clip=1.0, noise_multiplier=n)) for n in (0.01, 1.0)}
+    found = measure_inversion(*members(), *loads(60, 1), {**ONE, **noisy}, options=QUICK, n_trials=2, trained_steps=3)
     assert [row["setting"] for row in found] == ["single_1"] * 2 + ["noise_0.01"] * 2 + ["noise_1"] * 2
     better = np.array([row["better"] for row in found], dtype=float).reshape(3, 2).mean(axis=1)
     assert better[0] > 1 - 1e-8
@@ -41,7 +43,7 @@ def test_all_small_forecasters_can_be_attacked(model: str) -> None:
 
 def test_the_same_seed_measures_the_same() -> None:
     def measured(seed: int) -> list[object]:
-        found = measure_inversion(*members(), *loads(60, 1), ["single_1"], n_trials=1, seed=seed)
+        found = measure_inversion(*members(), *loads(60, 1), ONE, n_trials=1, seed=seed)
         return [row["guess_error"] for row in found]
 
     assert measured(0) == measured(0) != measured(1)
@@ -85,14 +87,14 @@ def test_what_does_not_fit_is_refused() -> None:
         ((windows * np.nan, targets, *public), "members"),
     ):
         with pytest.raises(InputError, match=message):
-            measure_inversion(*given, ["single_1"])  # type: ignore[arg-type]
-    for settings, message in ((["double"], "settings"), (["sum_5"], "at least 5 members"), (["single_4"], "4 rows")):
+            measure_inversion(*given, ONE)  # type: ignore[arg-type]
+    five = InversionSetting(1, UpdateRule(members=5))
+    for setting, message in ((five, "at least 5 members"), (InversionSetting(4), "4 rows")):
         with pytest.raises(InputError, match=message):
-            measure_inversion(windows, targets, *public, settings)
+            measure_inversion(windows, targets, *public, {"mine": setting})
     with pytest.raises(InputError, match="model"):
-        measure_inversion(windows, targets, *public, ["single_1"], "tree")
+        measure_inversion(windows, targets, *public, ONE, "tree")
     with pytest.raises(InputError, match="quantiles"):
         prior_of(*public, SHAPE, (0.9, 0.1))
     with pytest.raises(InputError, match="setting"):
         InversionSetting(0)
-    assert set(SETTINGS) >= {"single_1", "sum_5"}

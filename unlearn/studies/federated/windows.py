@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -37,24 +37,6 @@ class InversionSetting:
 
     def __post_init__(self) -> None:
         require_count("setting.rows", self.rows)
-
-
-#: Updates of one member by rows, the sum over five, noise that promises differential privacy, and local steps.
-SETTINGS: Mapping[str, InversionSetting] = MappingProxyType(
-    {
-        "single_1": InversionSetting(1),
-        "single_4": InversionSetting(4),
-        "single_16": InversionSetting(16),
-        "sum_5": InversionSetting(1, UpdateRule(members=5)),
-        "sum_5_of_4": InversionSetting(4, UpdateRule(members=5)),
-        "steps_5": InversionSetting(1, UpdateRule(learning_rate=0.1, epochs=5)),
-        "steps_5_of_4": InversionSetting(4, UpdateRule(learning_rate=0.1, epochs=5)),
-        "noise_0.001": InversionSetting(1, UpdateRule(clip=1.0, noise_multiplier=0.001)),
-        "noise_0.01": InversionSetting(1, UpdateRule(clip=1.0, noise_multiplier=0.01)),
-        "noise_0.1": InversionSetting(1, UpdateRule(clip=1.0, noise_multiplier=0.1)),
-        "noise_1": InversionSetting(1, UpdateRule(clip=1.0, noise_multiplier=1.0)),
-    }
-)
 
 
 class MlpForecaster(nn.Module):
@@ -120,7 +102,7 @@ def measure_inversion(
     targets: ArrayLike,
     public_windows: ArrayLike,
     public_targets: ArrayLike,
-    settings: Mapping[str, InversionSetting] | Sequence[str] = tuple(SETTINGS),
+    settings: Mapping[str, InversionSetting],
     model: str | Callable[[tuple[int, ...], tuple[int, ...]], nn.Module] = "mlp",
     options: InversionOptions | None = None,
     n_trials: int = 3,
@@ -137,7 +119,7 @@ def measure_inversion(
         targets: loads that are forecast, shape (M, R, *target).
         public_windows: loads of others, whom the attacker knows, shape (Q, *window).
         public_targets: shape (Q, *target).
-        settings: names in `SETTINGS`, or settings by name.
+        settings: what is attacked, by name.
         model: a name in `WINDOW_FORECASTERS`, or what makes a forecaster of the shapes of window and target.
         options: of the attack.
         n_trials: other members, rows, weights and noise for each setting.
@@ -160,10 +142,9 @@ def measure_inversion(
             f"windows, targets: expected shapes (M, R, ...) of as many members and rows, got {inputs.shape} and "
             f"{outputs.shape}."
         )
-    chosen = _settings(settings)
     window, target = inputs.shape[2:], outputs.shape[2:]
     make = WINDOW_FORECASTERS[require_choice("model", model, WINDOW_FORECASTERS)] if isinstance(model, str) else model
-    for name, setting in chosen.items():
+    for name, setting in settings.items():
         if setting.rule.members > len(inputs) or setting.rows > inputs.shape[1]:
             raise InputError(
                 f"setting {name}: expected at least {setting.rule.members} members with {setting.rows} rows, got "
@@ -178,7 +159,7 @@ def measure_inversion(
     public = (scale.to(as_floats("public windows", public_windows)), scale.to(as_floats("public", public_targets)))
     prior = prior_of(*public, shapes)
     found = []
-    work = [(name, setting, trial) for name, setting in chosen.items() for trial in range(n_trials)]
+    work = [(name, setting, trial) for name, setting in settings.items() for trial in range(n_trials)]
     for name, setting, trial in tqdm(work, desc="inversion", leave=False, delay=2):
         random = np.random.default_rng([seed, trial])
         # The same network, and the same members and rows as far as they go, in each setting of a trial.
@@ -233,12 +214,6 @@ class _Scale:
 
     def back(self, scaled: FloatArray) -> FloatArray:
         return scaled * self.spread + self.mean
-
-
-def _settings(settings: Mapping[str, InversionSetting] | Sequence[str]) -> Mapping[str, InversionSetting]:
-    if isinstance(settings, Mapping):
-        return settings
-    return {name: SETTINGS[require_choice("settings", name, SETTINGS)] for name in settings}
 
 
 def _network(
