@@ -1,16 +1,13 @@
 """What the page says, from hand-made records alone."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.pages import assert_self_contained, read_page
+from tests.pages import drawn_page, sentences_without_figures
 from tests.studies.dp_release.made import made_records
 from unlearn.errors import InputError
 from unlearn.records import joined
-from unlearn.reporting.style import NOT_A_RESULT
 from unlearn.reporting.verdict import NO, UNCLEAR, YES
 from unlearn.studies.dp_release import report
 from unlearn.studies.dp_release.claims import CLAIMS, PARTLY, claims, rounded
@@ -91,12 +88,7 @@ def test_tables_hold_what_was_measured() -> None:
 
 @pytest.mark.slow
 def test_figures_and_page_are_drawn_from_records_alone(tmp_path: Path) -> None:
-    records = made_records().assign(tiny=True)
-    png = report.save(records, tmp_path / "dp_release")
-    written = read_page(report.write_page(records, png, tmp_path / "index.html"))
-    assert_self_contained(written)
-    assert written.index(NOT_A_RESULT) < written.index("<h1")
-    assert written.count("<img") == len(report.FIGURES)
+    drawn_page(report, made_records(), tmp_path)
 
 
 def test_parts_that_were_not_measured_are_left_out() -> None:
@@ -108,14 +100,7 @@ def test_parts_that_were_not_measured_are_left_out() -> None:
 
 @pytest.mark.slow
 def test_sentences_need_no_figures() -> None:
-    code = (
-        "import sys; from tests.studies.dp_release.made import made_records; "
-        "from unlearn.studies.dp_release.verdict import summarise; "
-        "print(*summarise(made_records()), sep='\\n'); sys.exit('matplotlib' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Totals of many homes" in done.stdout
+    assert "Totals of many homes" in sentences_without_figures("dp_release", "made")
     assert summarise(made_records())[0].startswith("250 homes of made")
 
 

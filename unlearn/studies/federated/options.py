@@ -47,7 +47,7 @@ LEAST_UTILITIES = 4
 class AveragingSettings:
     """How the Mixer is trained by federated averaging, and pooled or alone with as many passes over the data.
 
-    The defaults are those of four that come nearest to pooled training on validation rows of the London sample, in a
+    The defaults are those of three that come nearest to pooled training on validation rows of the London sample, in a
     division among utilities that no seed of the study has.
 
     Attributes:
