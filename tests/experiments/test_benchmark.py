@@ -1,5 +1,7 @@
 """The benchmark runs in a tiny mode: every part leaves its records and its table; what it times is what it says."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from experiments.benchmarks.dispatch import Hours
 from experiments.benchmarks.scaling import add_exponent, stream
-from experiments.benchmarks.timing import Timing, add_timing, repeat
+from experiments.benchmarks.timing import Timing, add_timing, in_a_process, peak_memory_mb, repeat
 from tests.experiments.conftest import Runner
 from unlearn.records import RecordTable
 
@@ -95,6 +97,13 @@ def test_repeat_warms_up_and_prepares_each_call() -> None:
     timing = repeat(lambda: calls.append("call"), 3, lambda: calls.append("prepare"))
     assert calls == ["prepare", "call"] * 4
     assert len(timing.seconds) == 3
+
+
+def test_memory_is_that_of_the_process_alone(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "little.py").write_text("from experiments.benchmarks.timing import print_result\nprint_result({})\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    ballast = np.ones(2**27)  # 1 GB, which the process that is started never holds
+    assert 20 < in_a_process("little", threads=1)["peak_memory"] < ballast.nbytes / 2**20 < peak_memory_mb()
 
 
 def test_timings_are_median_and_range() -> None:

@@ -13,11 +13,11 @@ from unlearn.privacy.federated import (
     LocalTraining,
     LogisticLearner,
     Party,
-    design,
     federated_average,
     household_gradients,
     trainer,
 )
+from unlearn.privacy.federated.logistic import design
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal([3.0, -1.0, 0.0], [2.0, 0.5, 1.0], size=(90, 3))
