@@ -50,7 +50,10 @@ def test_the_environment_of_ray_differs_in_what_is_told() -> None:
     ("lock", "extras"),
     [
         ("requirements.lock", ["experiments", "dev", "joblib"]),
-        ("requirements-extras.lock", ["slurm", "moreau", "private", "release", "federated", "mpc", "encrypted", "paillier", "anomaly"]),
+        (
+            "requirements-extras.lock",
+            ["slurm", "moreau", "private", "release", "federated", "mpc", "encrypted", "paillier", "anomaly"],
+        ),
         ("requirements-kfac.lock", ["kfac"]),
         ("requirements-ray.lock", ["experiments", "joblib", "ray"]),
     ],

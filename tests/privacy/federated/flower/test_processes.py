@@ -139,9 +139,10 @@ def test_two_nodes_of_one_name_are_refused_everywhere(federation, members):
 
 
 _OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from unlearn.privacy.federated.flower import Federation, Member
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 with Federation([Member("utility 0", sys.argv[1], Path(sys.argv[2]))], sys.argv[3]) as running:
     print(running._mark, flush=True)
     time.sleep(600)
