@@ -174,7 +174,9 @@ def require_finite_input(name: str, payload: Payload) -> None:
     """
     for key, value in payload.items():
         if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
-            raise InputError(f"{name}: expected finite numbers in {key!r}, got others. Fill or leave out what is missing.")
+            raise InputError(
+                f"{name}: expected finite numbers in {key!r}, got others. Fill or leave out what is missing."
+            )
 
 
 def _number(value: Any) -> int | float:

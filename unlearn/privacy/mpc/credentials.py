@@ -91,7 +91,7 @@ def make_credentials(folder: str | Path, names: Sequence[str]) -> dict[str, Cred
     return made
 
 
-def peer_name(connection: ssl.SSLSocket) -> str:
+def peer_name(connection: ssl.SSLSocket | ssl.SSLObject) -> str:
     """The name in the certificate that the other side has shown."""
     shown = connection.getpeercert() or {}
     subject = shown.get("subject", ())

@@ -1,0 +1,239 @@
+"""What one party of a joint computation runs, in a process of its own; see `compute`.
+
+Between organisations each runs it on its own machine, with an input that never leaves it:
+`python -m unlearn.privacy.mpc.joint_party settings.json input.safetensors result.safetensors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unlearn.errors import InputError, ProtocolError, UnlearnError
+from unlearn.privacy.federated.messages import Payload, as_bytes, pack, unpack
+from unlearn.privacy.mpc.context import Context, Program, require_finite_input, require_parties
+from unlearn.privacy.mpc.credentials import Credentials
+from unlearn.privacy.mpc.peers import HELLO, Peers
+from unlearn.store import write
+
+#: How long others may take to take note of an error before this process ends.
+_GRACE_S = 0.5
+_META, _RECEIVED = "meta", "received: "
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all parties agree on, and who this one is.
+
+    Attributes:
+        names: of all parties.
+        index: of this one.
+        program: "module:function" of a `Program`.
+        public: its parameters.
+        session: drawn anew for each run, so that no message of another run fits.
+        threshold: so many parties together learn nothing of others' inputs; fewer than half.
+        timeout_s: how long the whole may take.
+        credentials: paths of the authority's certificate, the own one and the own key.
+        record: whether to return every byte that was received.
+    """
+
+    names: tuple[str, ...]
+    index: int
+    program: str
+    public: Mapping[str, Any]
+    session: str
+    threshold: int
+    timeout_s: float
+    credentials: tuple[str, str, str]
+    record: bool = False
+
+    def agreed(self) -> str:
+        """A digest of what must be the same at all parties."""
+        same = {key: value for key, value in asdict(self).items() if key not in ("index", "credentials", "record")}
+        return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+
+
+def load_program(reference: str) -> Program:
+    """The function that "module:function" names.
+
+    Raises:
+        InputError: there is none.
+    """
+    module, colon, function = reference.partition(":")
+    try:
+        if not colon:
+            raise ImportError("a colon is missing")
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"program: expected module:function, got {reference!r} ({error}).") from None
+    if not callable(found):
+        raise InputError(f"program: expected an async function, got {reference!r}, which is none.")
+    return found  # type: ignore[no-any-return]
+
+
+async def take_part(
+    settings: Settings, own: Payload, listening: socket.socket, addresses: Mapping[str, tuple[str, int]]
+) -> Payload:
+    """Run a program with the other parties.
+
+    Returns:
+        What it gives this party, with a record of bytes and seconds.
+
+    Raises:
+        ProtocolError: a party vanished, refused, agreed to something else or is not who it says; or the time is over.
+        InputError: the own input cannot be taken; the others learn only that.
+    """
+    names = require_parties(settings.names)
+    peers = Peers(
+        names, settings.index, settings.threshold, Credentials(*map(Path, settings.credentials)), settings.record
+    )
+    running = asyncio.ensure_future(_with_peers(settings, own, peers, listening, addresses))
+    done, _ = await asyncio.wait(
+        {running, peers.failed}, timeout=settings.timeout_s, return_when=asyncio.FIRST_COMPLETED
+    )
+    try:
+        if peers.failed in done:
+            raise peers.failed.exception() or ProtocolError("the computation ended")
+        if not done:
+            refused = f" Refused: {'; '.join(peers.refused)}." if peers.refused else ""
+            raise ProtocolError(
+                f"expected an end within {settings.timeout_s:g} s, still waiting for {', '.join(peers.awaited())}."
+                f"{refused}"
+            )
+        return running.result()
+    except BaseException as error:
+        running.cancel()
+        # What others are told never holds values: an input's owner alone learns what is wrong with it.
+        peers.abort(str(error) if isinstance(error, ProtocolError) else f"it refused ({type(error).__name__}).")
+        await asyncio.sleep(_GRACE_S)
+        peers.close()
+        raise
+
+
+async def _with_peers(
+    settings: Settings,
+    own: Payload,
+    peers: Peers,
+    listening: socket.socket,
+    addresses: Mapping[str, tuple[str, int]],
+) -> Payload:
+    await peers.connect(listening, addresses)
+    start = time.perf_counter()
+    name = settings.names[settings.index]
+    require_finite_input(name, own)
+    program = load_program(settings.program)
+    shapes = {key: list(value.shape) for key, value in sorted(own.items())}
+    heard = await peers.exchange(HELLO, {"agreed": settings.agreed(), "shapes": shapes})
+    announced = {name: {key: tuple(shape) for key, shape in shapes.items()}}
+    for other, greeting in heard.items():
+        if greeting.get("agreed") != settings.agreed():
+            raise ProtocolError(
+                f"expected the same run, program, parameters and parties at all, got others at {other}."
+            )
+        announced[other] = {str(key): tuple(map(int, shape)) for key, shape in greeting["shapes"].items()}
+    context = Context(settings.names, settings.index, peers.mpc, {name: own}, announced)
+    result = await program(context, settings.public)
+    seconds = time.perf_counter() - start
+    await peers.leave()
+    meta = {"seconds": seconds, "n_bytes": peers.n_bytes_sent()}
+    received = {f"{_RECEIVED}{key}": as_bytes(bytes(value)) for key, value in peers.received.items() if key != name}
+    return {**result, _META: as_bytes(json.dumps(meta)), **received}
+
+
+def run_party(settings: Settings, own: Payload, listening: socket.socket, addresses: Mapping) -> Payload:
+    """`take_part` on MPyC's event loop."""
+    from unlearn.privacy.mpc.context import runtime
+
+    loop = runtime(len(settings.names), settings.index, settings.threshold)._loop
+    loop.set_exception_handler(lambda loop, context: None)  # what a failed step drags along says nothing new
+    asyncio.set_event_loop(loop)
+    task = loop.create_task(take_part(settings, own, listening, addresses))
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except RuntimeError:  # MPyC stops the loop when one of its steps fails; the task still has to tell the others
+            if loop.is_closed():
+                raise
+    return task.result()
+
+
+def read_settings(text: str | bytes) -> Settings:
+    """Read what `Settings` holds.
+
+    Raises:
+        InputError: other fields.
+    """
+    try:
+        fields = json.loads(text)
+        lists = {key: tuple(fields.pop(key)) for key in ("names", "credentials")}
+        return Settings(**lists, **fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"settings: expected the fields of Settings as JSON, got others ({error}).") from None
+
+
+def _listen(address: tuple[str, int]) -> socket.socket:
+    listening = socket.socket()
+    listening.bind(address)
+    listening.listen()
+    return listening
+
+
+def _serve() -> None:
+    """For `compute`, which speaks through pipes: settings and input come in, an address and a result go out."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints goes to the log
+    source = sys.stdin.buffer
+
+    def say(line: Mapping[str, Any], body: bytes = b"") -> None:
+        with os.fdopen(os.dup(out), "wb") as pipe:
+            pipe.write(json.dumps({**line, "n_bytes": len(body)}).encode() + b"\n" + body)
+
+    head = json.loads(source.readline())
+    own = unpack(source.read(head["n_bytes"]))
+    listening = _listen(("127.0.0.1", 0))
+    say({"address": listening.getsockname()})
+    addresses = {name: (host, port) for name, (host, port) in json.loads(source.readline()).items()}
+    # When whoever started this is gone, however it went, so is the party.
+    threading.Thread(target=lambda: (source.read(), os._exit(1)), daemon=True).start()
+    try:
+        result = run_party(read_settings(json.dumps(head["settings"])), own, listening, addresses)
+        say({"error": None}, pack(result))
+    except UnlearnError as error:
+        say({"error": str(error), "kind": type(error).__name__})
+    os._exit(0)
+
+
+def main(arguments: list[str]) -> None:
+    """`joint_party SETTINGS INPUT RESULT`: settings as JSON with `addresses` of all parties besides."""
+    if not arguments:
+        _serve()
+        return
+    if len(arguments) != 3:
+        raise SystemExit("expected: python -m unlearn.privacy.mpc.joint_party SETTINGS INPUT RESULT")
+    fields = json.loads(Path(arguments[0]).read_text())
+    addresses = {name: (str(host), int(port)) for name, (host, port) in fields.pop("addresses").items()}
+    settings = read_settings(json.dumps(fields))
+    own = unpack(Path(arguments[1]).read_bytes())
+    try:
+        listening = _listen(addresses[settings.names[settings.index]])
+        result = run_party(settings, own, listening, addresses)
+    except (UnlearnError, OSError) as error:
+        raise SystemExit(str(error)) from None
+    write(Path(arguments[2]), pack({key: np.asarray(value) for key, value in result.items()}), confidential=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
