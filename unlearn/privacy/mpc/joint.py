@@ -1,8 +1,8 @@
 """`compute`: a joint computation among parties in processes of their own, over sockets with mutual TLS.
 
-Trust: parties follow the protocol (semi-honest), and at most `threshold` of them put what they see together; then nobody
-learns of another's input more than the result tells. A party that deviates can make results wrong; what it can not do is
-pose as another, run code at another, or leave others waiting.
+Trust: parties follow the protocol (semi-honest), and at most `threshold` of them put what they see together; then
+nobody learns of another's input more than the result tells. A party that deviates can make results wrong; what it can
+not do is pose as another, run code at another, or leave others waiting.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -189,10 +190,8 @@ class Parties:
         for process in self.processes.values():
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    try:
+                    with suppress(OSError):
                         pipe.close()
-                    except OSError:
-                        pass
             try:
                 process.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
@@ -212,11 +211,9 @@ class Parties:
     def _tell(self, name: str, message: bytes) -> None:
         pipe = self.processes[name].stdin
         assert pipe is not None
-        try:
+        with suppress(OSError):  # if it has ended, `outcome` finds out
             pipe.write(message)
             pipe.flush()
-        except OSError:  # it has ended, which `outcome` finds out
-            pass
 
     def _hear(self, name: str) -> tuple[dict[str, Any], bytes]:
         process = self.processes[name]

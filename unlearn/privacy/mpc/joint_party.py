@@ -18,13 +18,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from unlearn.errors import InputError, ProtocolError, UnlearnError
 from unlearn.privacy.federated.messages import Payload, as_bytes, pack, unpack
-from unlearn.privacy.mpc.context import Context, Program, require_finite_input, require_parties
+from unlearn.privacy.mpc.context import Context, Program, require_finite_input, require_parties, runtime
 from unlearn.privacy.mpc.credentials import Credentials
 from unlearn.privacy.mpc.peers import HELLO, Peers
 from unlearn.store import write
@@ -81,7 +81,7 @@ def load_program(reference: str) -> Program:
         raise InputError(f"program: expected module:function, got {reference!r} ({error}).") from None
     if not callable(found):
         raise InputError(f"program: expected an async function, got {reference!r}, which is none.")
-    return found  # type: ignore[no-any-return]
+    return cast(Program, found)
 
 
 async def take_part(
@@ -101,18 +101,16 @@ async def take_part(
         names, settings.index, settings.threshold, Credentials(*map(Path, settings.credentials)), settings.record
     )
     running = asyncio.ensure_future(_with_peers(settings, own, peers, listening, addresses))
-    done, _ = await asyncio.wait(
-        {running, peers.failed}, timeout=settings.timeout_s, return_when=asyncio.FIRST_COMPLETED
-    )
+    ends: set[asyncio.Future[Any]] = {running, peers.failed}
+    done, _ = await asyncio.wait(ends, timeout=settings.timeout_s, return_when=asyncio.FIRST_COMPLETED)
     try:
         if peers.failed in done:
             raise peers.failed.exception() or ProtocolError("the computation ended")
         if not done:
             refused = f" Refused: {'; '.join(peers.refused)}." if peers.refused else ""
-            raise ProtocolError(
-                f"expected an end within {settings.timeout_s:g} s, still waiting for {', '.join(peers.awaited())}."
-                f"{refused}"
-            )
+            left = ", ".join(peers.awaited())
+            got = f"still waiting for {left}" if left else "its own part is not done"
+            raise ProtocolError(f"expected an end within {settings.timeout_s:g} s, {got}.{refused}")
         return running.result()
     except BaseException as error:
         running.cancel()
@@ -155,8 +153,6 @@ async def _with_peers(
 
 def run_party(settings: Settings, own: Payload, listening: socket.socket, addresses: Mapping) -> Payload:
     """`take_part` on MPyC's event loop."""
-    from unlearn.privacy.mpc.context import runtime
-
     loop = runtime(len(settings.names), settings.index, settings.threshold)._loop
     loop.set_exception_handler(lambda loop, context: None)  # what a failed step drags along says nothing new
     asyncio.set_event_loop(loop)
@@ -178,8 +174,8 @@ def read_settings(text: str | bytes) -> Settings:
     """
     try:
         fields = json.loads(text)
-        lists = {key: tuple(fields.pop(key)) for key in ("names", "credentials")}
-        return Settings(**lists, **fields)
+        fields.update({key: tuple(fields[key]) for key in ("names", "credentials")})
+        return Settings(**fields)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"settings: expected the fields of Settings as JSON, got others ({error}).") from None
 

@@ -1,8 +1,8 @@
 """Connections between the parties of a joint computation: mutual TLS, names checked, nothing read that could run.
 
-MPyC as it comes takes a client's word for which party it is, reads arrays with pickle, which runs what a peer sends, and
-waits for ever for a party that has vanished. Here a party is who its certificate says, arrays are read as plain numbers,
-and a lost connection ends the computation at everybody.
+MPyC as it comes takes a client's word for which party it is, reads arrays with pickle, which runs what a peer sends,
+and waits for ever for a party that has vanished. Here a party is who its certificate says, arrays are read as plain
+numbers, and a lost connection ends the computation at everybody.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class Peers:
         self.failed: asyncio.Future[None] = self.mpc._loop.create_future()
         self.received: dict[str, bytearray] = {name: bytearray() for name in names} if record else {}
         self.refused: list[str] = []
-        self._over = False
+        self._over, self._goodbyes = False, dict[str, Any]()
 
     @staticmethod
     def _modules() -> Any:
@@ -112,7 +113,7 @@ class Peers:
             host, port = addresses[self.names[at]]
             while True:
                 try:
-                    await loop.create_connection(lambda at=at: kind(mpc, at), host, port, ssl=made)
+                    await loop.create_connection(partial(kind, mpc, at), host, port, ssl=made)
                     break
                 except ssl.SSLError as error:
                     raise ProtocolError(
@@ -136,14 +137,16 @@ class Peers:
         body = json.dumps(message, sort_keys=True).encode()
         for peer in self._others():
             peer.protocol.send(place, body)
+        answers = {self.names[peer.pid]: peer.protocol.receive(place) for peer in self._others()}
+        if place == GOODBYE:
+            self._goodbyes = answers
         heard = {}
-        for peer in self._others():
-            answer = peer.protocol.receive(place)
+        for name, answer in answers.items():
             raw = await answer if isinstance(answer, asyncio.Future) else answer
             try:
-                heard[self.names[peer.pid]] = dict(json.loads(raw))
+                heard[name] = dict(json.loads(raw))
             except (ValueError, TypeError):
-                raise ProtocolError(f"{self.names[peer.pid]}: expected a greeting, got something else.") from None
+                raise ProtocolError(f"{name}: expected a greeting, got something else.") from None
         return heard
 
     def abort(self, reason: str) -> None:
@@ -175,6 +178,10 @@ class Peers:
         if not self._over and not self.failed.done():
             self.failed.set_exception(ProtocolError(reason))
 
+    def _has_parted(self, name: str, protocol: Any) -> bool:
+        goodbye = self._goodbyes.get(name, protocol.buffers.get(GOODBYE))
+        return isinstance(goodbye, bytes) or (isinstance(goodbye, asyncio.Future) and goodbye.done())
+
     def _aborted_by(self, name: str) -> Callable[[asyncio.Future[bytes]], None]:
         def tell(message: asyncio.Future[bytes]) -> None:
             if not message.cancelled():
@@ -189,8 +196,6 @@ class Peers:
         base: Any = self._modules().asyncoro.MessageExchanger
 
         class Peer(base):
-            __slots__ = ()
-
             def connection_made(self, transport: Any) -> None:
                 self.transport = transport
                 if self.peer_pid is not None:
@@ -225,9 +230,9 @@ class Peers:
                     self.transport.abort()
 
             def connection_lost(self, error: Exception | None) -> None:
-                if self.peer_pid is not None and room.mpc.parties[self.peer_pid].protocol is self:
-                    if GOODBYE not in self.buffers or isinstance(self.buffers[GOODBYE], asyncio.Future):
-                        room._fail(f"{room.names[self.peer_pid]} vanished.")
+                known = self.peer_pid is not None and room.mpc.parties[self.peer_pid].protocol is self
+                if known and not room._has_parted(room.names[self.peer_pid], self):
+                    room._fail(f"{room.names[self.peer_pid]} vanished.")
 
         return Peer
 
