@@ -1,6 +1,7 @@
 """Parties compute together on data that none of them shows to another.
 
-Sums of thousands of meters need nothing beyond the core: `sum_meters`.
+Sums of thousands of meters need nothing beyond the core: `sum_meters`. Other programs run on MPyC, `compute`:
+`pip install "unlearn[mpc]"`.
 """
 
 from typing import TYPE_CHECKING
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING
 from unlearn.registry import lazily
 
 if TYPE_CHECKING:
+    from unlearn.privacy.mpc.context import Context, Program, rehearse
     from unlearn.privacy.mpc.credentials import Credentials, make_credentials
+    from unlearn.privacy.mpc.joint import JointOptions, Outcome, Parties, compute
     from unlearn.privacy.mpc.party_processes import PartyProcess, PartyProcesses
     from unlearn.privacy.mpc.shamir import Decoded, Field, corrects, decode, detects, share
     from unlearn.privacy.mpc.sockets import PartyServer, SocketChannel
@@ -16,6 +19,8 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
+    # any program, among a few parties
+    "Context", "JointOptions", "Outcome", "Parties", "Program", "compute", "rehearse",
     # parties in processes of their own
     "Credentials", "PartyProcess", "PartyProcesses", "PartyServer", "SocketChannel", "make_credentials",
     # shares of many numbers

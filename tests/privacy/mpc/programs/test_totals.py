@@ -44,7 +44,7 @@ def test_a_value_beyond_the_largest_is_refused_without_being_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shapes", "message"), [([(2,), (2,)], "at least 3, got 2"), ([(2,), (2,), (3,)], "values of one shape")]
+    ("shapes", "message"), [([(2,), (2,)], "at least 3 parties, got 2"), ([(2,), (2,), (3,)], "values of one shape")]
 )
 def test_what_cannot_be_added_is_refused(shapes: list[tuple[int, ...]], message: str) -> None:
     inputs = {f"party {at}": {"values": np.ones(shape)} for at, shape in enumerate(shapes)} | {"helper": {}}
