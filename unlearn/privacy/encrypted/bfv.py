@@ -5,15 +5,15 @@ read every single ciphertext it got. So server and key holder must be two partie
 put together what they have; `split_keys` needs several holders to do so. The holder asks for `minimum` addends, as the
 server counts them: it cannot check that count. A total is exact, and says of a meter what a total of few says.
 
-SEAL itself (`tenseal.sealapi`) is used rather than `tenseal.bfv_vector`, which packs slots alone, keeps a prime for
-switching keys out of the noise's room, and does not tell the noise. SEAL draws keys and noise with its own generator,
+SEAL itself (`tenseal.sealapi`) is used rather than `tenseal.bfv_vector`, which packs slots alone and does not tell
+the noise. SEAL draws keys and noise with its own generator,
 seeded from the operating system.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -77,7 +77,7 @@ class Encryptor:
         Raises:
             InputError: another shape, no whole numbers, or one outside of low..high: a sum could overflow.
         """
-        coefficients = digits_of(as_values("values", values, self.summands), self.summands)
+        coefficients = as_values("values", values, self.summands)
         return Ciphertext(label_of(self._keys, run), sender, self.encrypt_coefficients(coefficients))
 
     def encrypt_coefficients(self, coefficients: IntArray) -> tuple[bytes, ...]:
@@ -120,7 +120,7 @@ class RunningSum:
                 "and start a new run."
             )
         found = self._inbox.opened(payload, sender)
-        wanted = -(-self._coefficients // self._parameters.degree)
+        wanted = self._parameters.n_ciphertexts
         if len(found.parts) != wanted or found.addends != 1:
             raise ProtocolError(
                 f"{found.sender}, {READINGS}: expected {wanted} ciphertexts of one sender, got {len(found.parts)} of "
@@ -135,10 +135,6 @@ class RunningSum:
         else:
             self._parts = parts
         self.addends += 1
-
-    @property
-    def _coefficients(self) -> int:
-        return self.summands.n_values * self._parameters.digits
 
     def total(self, server: str) -> Ciphertext:
         """The encrypted sum so far, for the key holder; sign it before it is sent.
@@ -178,7 +174,7 @@ class KeyHolder:
                 than the keys are for; or a noise that leaves no certainty.
         """
         coefficients, addends = self.open_coefficients(payload, run)
-        return sums_of(coefficients[: self.summands.n_values * self._parameters.digits], self.summands, addends)
+        return sums_of(coefficients[: self.summands.n_values], self.summands, addends)
 
     def open_coefficients(self, payload: Payload, run: str) -> tuple[list[int], int]:
         """All coefficients modulo t, and the number of addends; see `open`."""
@@ -190,6 +186,10 @@ class KeyHolder:
             raise ProtocolError(
                 f"{what}: expected at least {self.minimum} and at most {self.summands.addends} addends, got another "
                 "number. Wait for more senders, or make keys for more."
+            )
+        if len(found.parts) != self._parameters.n_ciphertexts:
+            raise ProtocolError(
+                f"{what}: expected {self._parameters.n_ciphertexts} ciphertexts, got {len(found.parts)}. Start a new run."
             )
         self._runs.add(run)
         seal, coefficients = _seal(), []
@@ -217,41 +217,25 @@ def summands_of(keys: PublicKeys) -> Summands:
     return Summands.read(keys.settings)
 
 
-def as_values(name: str, values: Sequence[int] | IntArray, summands: Summands) -> list[int]:
-    """Numbers to encrypt as integers; see `Encryptor.encrypt` for what is refused. Values are not shown."""
+def as_values(name: str, values: Sequence[int] | IntArray, summands: Summands) -> IntArray:
+    """What is encrypted of numbers, v - low; see `Encryptor.encrypt` for what is refused. Values are not shown."""
     array = np.asarray(values, dtype=object)
     if array.shape != (summands.n_values,):
         raise InputError(f"{name}: expected shape ({summands.n_values},), got {array.shape}.")
     if not all(isinstance(one, int | np.integer) and not isinstance(one, bool) for one in array):
         raise InputError(f"{name}: expected whole numbers, got others. Round them to steps first.")
-    whole = [int(one) for one in array]
-    outside = sum(not summands.low <= one <= summands.high for one in whole)
+    outside = sum(not summands.low <= int(one) <= summands.high for one in array)
     if outside:
         raise InputError(
             f"{name}: expected numbers of {summands.low} to {summands.high}, got {outside} outside. A sum could "
             "overflow; agree on a wider range, or limit them."
         )
-    return whole
-
-
-def digits_of(values: Iterable[int], summands: Summands) -> IntArray:
-    """The digits of v - low, lowest first, shape (n D,)."""
-    own, found = parameters(summands), []
-    for value in values:
-        left = value - summands.low
-        for _ in range(own.digits):
-            left, digit = divmod(left, own.base)
-            found.append(digit)
-    return np.array(found, dtype=np.int64)
+    return np.array([int(one) - summands.low for one in array], dtype=np.int64)
 
 
 def sums_of(coefficients: Sequence[int], summands: Summands, addends: int) -> list[int]:
-    """Sums of numbers from sums of their digits."""
-    own, found = parameters(summands), []
-    for start in range(0, len(coefficients), own.digits):
-        digits = coefficients[start : start + own.digits]
-        found.append(sum(digit * own.base**i for i, digit in enumerate(digits)) + addends * summands.low)
-    return found
+    """Sums of numbers v from sums of v - low."""
+    return [one + addends * summands.low for one in coefficients]
 
 
 def _seal() -> Any:
@@ -267,7 +251,7 @@ def _context(own: SumParameters) -> Any:
     seal = _seal()
     settings = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
     settings.set_poly_modulus_degree(own.degree)
-    settings.set_coeff_modulus([seal.Modulus(own.modulus)])
+    settings.set_coeff_modulus([seal.Modulus(one) for one in (own.modulus, own.dropped) if one])
     settings.set_plain_modulus(own.plain_modulus)
     context = seal.SEALContext(settings, False, seal.SEC_LEVEL_TYPE.TC128)
     if not context.parameters_set():
@@ -283,7 +267,7 @@ def _plaintext(coefficients: IntArray) -> Any:
 
 def _ciphertext(own: SumParameters, content: bytes, what: str) -> Any:
     found = _read(_seal().Ciphertext(), own, content, what)
-    if found.size() != 2 or found.is_ntt_form() or found.poly_modulus_degree() != own.degree:
+    if (found.size(), found.coeff_modulus_size(), found.poly_modulus_degree()) != (2, 1, own.degree):
         raise ProtocolError(f"{what}: expected a ciphertext of two polynomials, got another. Leave it out.")
     return found
 

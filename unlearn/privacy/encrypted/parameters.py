@@ -1,13 +1,15 @@
 """Parameters of exact encrypted sums, derived from what is summed so that even the worst case comes out exactly.
 
-A number v of low..high is written as the digits of v - low in a base B, one coefficient of a polynomial each. Sums of
-digits stay below the plaintext modulus t > n (B - 1) for n addends, so nothing wraps around. Each fresh ciphertext has
-noise of at most 21 (2N + 1), for SEAL's errors are at most 21 and its secrets -1, 0 or 1; scaling a plaintext adds at
-most 1/2. The ciphertext decrypts to the truth while n (21 (2N + 1) + 1/2) < q / 2t. These are bounds, not
-probabilities. Degree N and bits of q are those of 128-bit security, as SEAL and the HomomorphicEncryption.org standard
-(2018) have them.
+A number v of low..high is written as v - low, one coefficient of a polynomial. A sum of n stays below the plaintext
+modulus t > n (high - low), so nothing wraps around. Numbers are not cut into digits, which would fit into shorter
+ciphertexts: sums of digits tell more than the sum of the numbers.
 
-All of q serves the noise: sums need neither rotations nor relinearisation, so there is no prime for switching keys.
+Each fresh ciphertext has noise of at most 21 (2N + 1), for SEAL's errors are at most 21 and its secrets -1, 0 or 1.
+Where there is a second prime p, SEAL encrypts modulo qp and divides by p, which leaves 21 (2N + 1) / p + (N + 1) / 2.
+Scaling a plaintext adds at most 1/2. With e for the sum of these, the sum decrypts to the truth while n e < q / 2t.
+These are bounds, not probabilities. Degree N and bits of qp are those of 128-bit security, as SEAL and the
+HomomorphicEncryption.org standard (2018) have them. Sums need neither rotations nor relinearisation.
+
 Coefficients rather than slots are used because t is then free to be a power of two with q = 1 modulo t. The rounding
 of a plaintext in SEAL's scaling is then m / t, so that of a sum depends on the sum alone: together with the noise of
 encryption, which knows no readings, the key holder sees nothing of one meter beyond the total.
@@ -24,8 +26,8 @@ from functools import lru_cache
 from unlearn.checks import require_count
 from unlearn.errors import InputError, ProtocolError
 
-#: Largest modulus with 128-bit security, in bits, by the degree; one prime of at most 60 bits is used.
-_BITS = {1024: 27, 2048: 54, 4096: 60}
+#: Degree, bits of q, and bits of p or 0; at most 27, 54 and 109 bits in all have 128-bit security.
+_SETS = ((1024, 27, 0), (2048, 54, 0), (4096, 60, 49))
 
 #: Largest |error| of SEAL's centered binomial distribution.
 _ERROR = 21
@@ -36,8 +38,8 @@ class Summands:
     """What each sender encrypts, and how many may be added.
 
     >>> day = Summands(n_values=24, low=0, high=2**16 - 1, addends=10_000)
-    >>> parameters(day).degree, parameters(day).digits, parameters(day).n_ciphertexts
-    (2048, 2, 1)
+    >>> parameters(day).degree, parameters(day).n_ciphertexts
+    (4096, 1)
 
     Attributes:
         n_values: numbers of each sender, such as 24 hours or a day of each of several feeders.
@@ -96,62 +98,50 @@ class SumParameters:
     Attributes:
         degree: N, coefficients of a ciphertext.
         modulus: q, a prime.
+        dropped: p, a prime that encryption divides by; 0 if there is none.
         plain_modulus: t, a power of two.
-        digits: D of each number.
-        base: B of the digits.
         n_ciphertexts: of each sender.
         spare_bits: log2 of q / 2t over the largest noise; above zero.
     """
 
     degree: int
     modulus: int
+    dropped: int
     plain_modulus: int
-    digits: int
-    base: int
     n_ciphertexts: int
     spare_bits: float
 
 
 @lru_cache(maxsize=64)
 def parameters(summands: Summands) -> SumParameters:
-    """The parameters with the fewest bytes, of those the smallest degree and then the fewest digits.
+    """The parameters with the fewest bytes, of those the smallest degree.
 
     Raises:
-        InputError: so many addends that the noise leaves no room; sum in several groups.
+        InputError: so many addends or so wide a range that the noise leaves no room.
     """
     found = list(_candidates(summands))
     if not found:
         raise InputError(
-            f"addends: expected few enough for the noise of one key, got {summands.addends}. Sum in several groups, "
-            "each with a run of its own."
+            f"addends: expected few enough for the noise and range of one key, got {summands.addends}. Sum in several "
+            "groups, each with a run of its own, or agree on a narrower range."
         )
-    return min(found, key=lambda one: (one.n_ciphertexts * one.degree * _BITS[one.degree], one.degree, one.digits))
+    return min(found, key=lambda one: (one.n_ciphertexts * one.degree * one.modulus.bit_length(), one.degree))
 
 
 def _candidates(summands: Summands) -> Iterator[SumParameters]:
-    span, n = summands.high - summands.low, summands.addends
-    for degree, bits in _BITS.items():
-        for digits in range(1, span.bit_length() + 1):
-            base = _root(span + 1, digits)
-            # Twice what sums need: digits stay below t / 2, where the rounding of SEAL's scaling is m / t.
-            plain = 2 ** (2 * n * (base - 1)).bit_length()
-            noise = n * (2 * _ERROR * (2 * degree + 1) + 1)  # twice the bound, a whole number
-            if plain * noise >= 2**bits:
-                continue
-            modulus = _prime(bits, max(2 * degree, plain))
-            if modulus is None or plain * noise >= modulus:
-                continue
-            parts = -(-summands.n_values * digits // degree)
-            spare = math.log2(modulus / (plain * noise))
-            yield SumParameters(degree, modulus, plain, digits, base, parts, spare)
-
-
-def _root(value: int, digits: int) -> int:
-    """The least base of so many digits for numbers below value."""
-    base = max(2, round(value ** (1 / digits)) - 1)
-    while base**digits < value:
-        base += 1
-    return base
+    n = summands.addends
+    # Twice what sums need: they stay below t / 2, where the rounding of SEAL's scaling is m / t.
+    plain = 2 ** (2 * n * (summands.high - summands.low)).bit_length()
+    for degree, bits, dropped_bits in _SETS:
+        modulus = _prime(bits, max(2 * degree, plain))
+        dropped = (_prime(dropped_bits, 2 * degree) or 0) if dropped_bits else 0
+        # Twice the bound for one addend, a whole number.
+        fresh = 2 * _ERROR * (2 * degree + 1)
+        noise = (-(-fresh // dropped) + degree + 1 if dropped else fresh) + 1
+        if modulus is None or plain * n * noise >= modulus:
+            continue
+        parts = -(-summands.n_values // degree)
+        yield SumParameters(degree, modulus, dropped, plain, parts, math.log2(modulus / (plain * n * noise)))
 
 
 @lru_cache(maxsize=256)

@@ -27,7 +27,7 @@ import numpy as np
 
 from unlearn.checks import IntArray, require_count, require_distinct
 from unlearn.errors import InputError, ProtocolError
-from unlearn.privacy.encrypted.bfv import Encryptor, as_values, digits_of, label_of, sums_of
+from unlearn.privacy.encrypted.bfv import Encryptor, as_values, label_of, sums_of
 from unlearn.privacy.encrypted.envelope import Ciphertext
 from unlearn.privacy.encrypted.keys import PublicKeys
 from unlearn.privacy.encrypted.parameters import Summands, parameters
@@ -110,8 +110,7 @@ class SplitEncryptor:
         Raises:
             InputError: see `Encryptor.encrypt`.
         """
-        own = self._split.summands(self._summands)
-        shares = shared(digits_of(as_values("values", values, self._summands), own), self._split, self._modulus)
+        shares = shared(as_values("values", values, self._summands), self._split, self._modulus)
         found = {}
         for holder, encryptor in self._encryptors.items():
             content = np.concatenate([shares[i] for i in self._split.shares_of(holder)])
@@ -148,7 +147,7 @@ def joined(opened: Mapping[str, tuple[Sequence[int], int]], split: Split, summan
     if len({addends for _, addends in opened.values()}) > 1:
         raise ProtocolError("split keys: expected sums of the same senders, got others. Start a new run.")
     own = parameters(split.summands(summands))
-    n, found = summands.n_values * own.digits, dict[int, list[int]]()
+    n, found = summands.n_values, dict[int, list[int]]()
     for holder, (coefficients, _) in opened.items():
         for at, share in enumerate(split.shares_of(holder)):
             part = [int(one) for one in coefficients[at * n : (at + 1) * n]]
@@ -158,4 +157,4 @@ def joined(opened: Mapping[str, tuple[Sequence[int], int]], split: Split, summan
                     "something else; start a new run."
                 )
     total = [sum(column) % own.plain_modulus for column in zip(*found.values(), strict=True)]
-    return sums_of(total, split.summands(summands), next(iter(opened.values()))[1])
+    return sums_of(total, summands, next(iter(opened.values()))[1])
