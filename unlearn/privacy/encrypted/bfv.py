@@ -189,7 +189,8 @@ class KeyHolder:
             )
         if len(found.parts) != self._parameters.n_ciphertexts:
             raise ProtocolError(
-                f"{what}: expected {self._parameters.n_ciphertexts} ciphertexts, got {len(found.parts)}. Start a new run."
+                f"{what}: expected {self._parameters.n_ciphertexts} ciphertexts, got {len(found.parts)}. Start "
+                "a new run."
             )
         self._runs.add(run)
         seal, coefficients = _seal(), []
