@@ -53,12 +53,12 @@ def make_certificates(folder: str | Path, hosts: Sequence[str] = ("localhost", "
     """
     if not hosts:
         raise InputError("hosts: expected at least one name or address, got none.")
-    authority, server = _new_key(), _new_key()
+    authority, server = new_key(), new_key()
     one_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "unlearn federation")])
     server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     by_name = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
-    own = _signed(one_name, authority.public_key(), one_name, authority, x509.BasicConstraints(True, 0))
-    of_server = _signed(server_name, server.public_key(), one_name, authority, by_name)
+    own = signed(one_name, authority.public_key(), one_name, authority, x509.BasicConstraints(True, 0))
+    of_server = signed(server_name, server.public_key(), one_name, authority, by_name)
     folder = Path(folder)
     write(folder / "authority.pem", own)
     write(folder / "server.pem", of_server)
@@ -76,14 +76,15 @@ def make_member_key(path: str | Path) -> tuple[Path, Path]:
     Returns:
         The private file, which stays at the member, and the public one beside it, which the coordinator registers.
     """
-    private, path = _new_key(), Path(path)
+    private, path = new_key(), Path(path)
     write(path, private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()), confidential=True)
     public = path.with_name(f"{path.name}.pub")
     write(public, private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
     return path, public
 
 
-def _new_key() -> ec.EllipticCurvePrivateKey:
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A new private key (P-384), from the operating system's generator."""
     return ec.generate_private_key(ec.SECP384R1())
 
 
@@ -94,13 +95,14 @@ def _alternative(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _signed(
+def signed(
     name: x509.Name,
     key: ec.EllipticCurvePublicKey,
     signer: x509.Name,
     by: ec.EllipticCurvePrivateKey,
     extension: x509.BasicConstraints | x509.SubjectAlternativeName,
 ) -> bytes:
+    """A certificate in PEM of a name and its public key, signed by another; valid for `DAYS` from now."""
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()
