@@ -1,7 +1,7 @@
 """`sum_meters`: totals of groups and of a region of thousands of meters, of which nobody sees one.
 
-Who is trusted with what. The head-end, which asks and carries sealed messages, and up to t aggregators may pool all that
-they see, and learn the opened totals and which meters took part, and nothing more; they are taken to keep to the
+Who is trusted with what. The head-end, which asks and carries sealed messages, and up to t aggregators may pool all
+that they see, and learn the opened totals and which meters took part, and nothing more; they are taken to keep to the
 protocol. Beyond that, an aggregator that sends wrong shares of totals is found as `shamir` says, and a head-end that
 asks for different sets is refused by aggregators of whom a quorum must sign one set. Meters are taken to keep to the
 protocol: nobody can check that a reading is in its range or true, and a meter that gives aggregators shares of no one
@@ -236,7 +236,8 @@ class _HeadEnd:
             said = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in refusals.items())
             raise ProtocolError(
                 f"sum of meters: expected at least {least} of {len(self._directory.aggregators)} aggregators at "
-                f"{task}, got {len(answers)}; vanished: {', '.join(self.vanished) or 'none'}; refused: {said or 'none'}."
+                f"{task}, got {len(answers)}; vanished: {', '.join(self.vanished) or 'none'}; refused: "
+                f"{said or 'none'}."
             )
         return answers
 
