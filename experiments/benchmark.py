@@ -24,6 +24,7 @@ def main(job: Job, folder: Path) -> Ending:
     from experiments.benchmarks.customers import time_customers
     from experiments.benchmarks.dispatch import time_dispatch
     from experiments.benchmarks.feeder import time_feeder
+    from experiments.benchmarks.private_sums import time_private_sums
     from experiments.benchmarks.requests import time_requests
     from experiments.benchmarks.scaling import scale_grids, scale_hours
     from experiments.benchmarks.tables import PUBLISHED, as_text
@@ -45,6 +46,7 @@ def main(job: Job, folder: Path) -> Ending:
         "customers": [lambda: time_customers(job, table, folder)],
         "requests": [lambda: time_requests(job, table, folder)],
         "certified": [lambda: time_certified(job, table)],
+        "private_sums": [lambda: time_private_sums(job, table)],
     }
     for part in parts:
         for time in parts[part] if part in job.benchmark.parts else ():

@@ -8,7 +8,7 @@ from unlearn.checks import require_choice
 
 PARTS = (
     "dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning", "customers",
-    "requests", "certified",
+    "requests", "certified", "private_sums",
 )  # fmt: skip
 
 
@@ -68,6 +68,7 @@ class BenchmarkOptions:
         customers: of the part `customers`, simulated.
         customer_days: of their meters.
         request_customers: of the part `requests`, simulated, with as many days.
+        private_sum_meters: of the part `private_sums`, with a day of hours each.
         anomaly: of the part `anomaly`.
     """
 
@@ -89,6 +90,7 @@ class BenchmarkOptions:
     customers: int = 10000
     customer_days: int = 365
     request_customers: int = 1000
+    private_sum_meters: int = 10000
     anomaly: AnomalyBenchmarkOptions = field(default_factory=AnomalyBenchmarkOptions)
 
     def __post_init__(self) -> None:

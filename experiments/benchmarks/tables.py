@@ -39,6 +39,7 @@ def as_text(records: pd.DataFrame) -> str:
         _customers,
         _requests,
         _certified,
+        _private_sums,
     )
     return "\n".join(text for text in (table(records) for table in tables) if text)
 
@@ -198,6 +199,24 @@ def _certified(records: pd.DataFrame) -> str:
             }
         )
     return _markdown("Certified removal, epsilon 1, delta 1e-5", rows)
+
+
+def _private_sums(records: pd.DataFrame) -> str:
+    own = records[records["part"] == "private_sums"]
+    rows = [
+        {
+            "what": what,
+            "with": method,
+            "meters [s]": _value(part, "meters_seconds", ".3g"),
+            "each aggregator [s]": _value(part, "aggregator_seconds", ".3g"),
+            "opening [s]": _value(part, "opening_seconds", ".3g"),
+            "bytes of a meter": _value(part, "meter_bytes", ",.0f"),
+            "bytes in all": _value(part, "bytes", ",.0f"),
+            "largest error": _value(part, "error", ".3g"),
+        }
+        for (what, method), part in own.groupby(["what", "method"], sort=False)
+    ]
+    return _markdown("Sums of meters, of which nobody sees one", rows)
 
 
 def _number(records: pd.DataFrame, metric: str) -> float:

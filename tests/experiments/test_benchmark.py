@@ -168,3 +168,11 @@ def test_bounds_of_certified_removals_hold_and_are_not_vacuous(tables) -> None:
     assert (values["residual_of_bound"] > 1e-4).all()
     assert (values["distance_of_bound"] <= 1).all()
     assert "## Certified removal" in text
+
+
+def test_private_sums_are_exact(tables) -> None:
+    records, text = tables("private_sums", "benchmark.private_sum_meters=60")
+    values = records.set_index("metric")["value"]
+    assert values["error"] == 0
+    assert values["meter_bytes"] == 5 * (12 + 16 + 24 * 8 + 16)
+    assert "| 60 meters, 24 hours, 50 a group | Shamir, 5 aggregators, threshold 2 |" in text

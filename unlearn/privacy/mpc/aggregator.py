@@ -22,6 +22,9 @@ from unlearn.privacy.mpc.shamir import FIELD, FieldArray
 #: What an aggregator is asked: to take sealed shares, to sign the set of meters, to open its shares of totals.
 COLLECT, AGREE, OPEN = "meter-collect", "meter-agree", "meter-open"
 
+#: Types and shapes of the arrays of a message.
+Shapes = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]
+
 _PURPOSE = "set of meters"
 
 
@@ -117,7 +120,7 @@ class MeterAggregator:
 
     def open(self, asked: Payload) -> Payload:
         """Give its shares of totals, once enough aggregators have signed the same set."""
-        expected = {"run": (np.uint8, (None,)), "from": (np.integer, (None,)),
+        expected: Shapes = {"run": (np.uint8, (None,)), "from": (np.integer, (None,)),
                     "signature": (np.uint8, (None, SIGNATURE_BYTES))}  # fmt: skip
         require_arrays(self._what(OPEN), asked, expected)
         state, names = self._state(asked), self._directory.aggregators
@@ -173,7 +176,7 @@ def set_digest(run: SumRun, included: IntArray, marks: NDArray[np.uint8]) -> byt
 
 def aggregator_party(name: str, private: Payload) -> Party:
     """An aggregator in a process of its own, from `aggregator_input`."""
-    parts = {"directory": (np.uint8, (None,)), "box": (np.uint8, (32,)), "identity": (np.uint8, (32,))}
+    parts: Shapes = {"directory": (np.uint8, (None,)), "box": (np.uint8, (32,)), "identity": (np.uint8, (32,))}
     require_arrays(f"private input of {name}", private, parts)
     directory = MeterDirectory.from_text(as_text(private["directory"]))
     box, identity = BoxKey(private["box"].tobytes()), Identity(private["identity"].tobytes())
@@ -186,7 +189,7 @@ def aggregator_input(directory: MeterDirectory, box: bytes, identity: bytes) -> 
 
 
 def _require(
-    asked: Payload, first: Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]], name: str,
+    asked: Payload, first: Shapes, name: str,
     others: tuple[str, ...],
 ) -> NDArray:  # fmt: skip
     """The array by which the shapes of the others are known."""

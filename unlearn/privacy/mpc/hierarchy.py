@@ -24,7 +24,7 @@ from unlearn.privacy.federated.channel import Channel
 from unlearn.privacy.federated.identity import SIGNATURE_BYTES
 from unlearn.privacy.federated.messages import Payload, as_bytes, require_arrays
 from unlearn.privacy.federated.party import ABORT
-from unlearn.privacy.mpc.aggregator import AGREE, COLLECT, OPEN
+from unlearn.privacy.mpc.aggregator import AGREE, COLLECT, OPEN, Shapes
 from unlearn.privacy.mpc.meter_directory import MeterDirectory, SumRun
 from unlearn.privacy.mpc.opened import plan
 from unlearn.privacy.mpc.sealed import MARK_BYTES, Sealed
@@ -168,11 +168,11 @@ class _HeadEnd:
 
     def _collect(self, sealed: Mapping[str, Sealed]) -> dict[str, Payload]:
         about = as_bytes(self._run.text())
-        asked = {
+        asked: dict[str, Payload] = {
             name: {"about": about, "meters": np.asarray(sealed[name].meters), "boxes": sealed[name].boxes}
             for name in self._directory.aggregators
         }
-        expected = {
+        expected: Shapes = {
             "good": (np.integer, (None,)),
             "bad": (np.integer, (None,)),
             "marks": (np.uint8, (None, MARK_BYTES)),
@@ -187,12 +187,12 @@ class _HeadEnd:
     def _open(self, signatures: Mapping[str, Payload], groups: IntArray) -> dict[str, FieldArray]:
         """Shares of totals by aggregator, the region's first, shape (1 + groups, values)."""
         names, n, n_groups = self._directory.aggregators, self._run.n_values, len(groups)
-        told = {
+        told: Payload = {
             "run": as_bytes(self._run.run),
             "from": np.array([names.index(name) for name in signatures], dtype=np.int64),
             "signature": np.stack([answer["signature"] for answer in signatures.values()]),
         }
-        expected = {"groups": (np.integer, (n_groups,)), "group_shares": (np.uint64, (n_groups, n)),
+        expected: Shapes = {"groups": (np.integer, (n_groups,)), "group_shares": (np.uint64, (n_groups, n)),
                     "region_share": (np.uint64, (n,))}  # fmt: skip
 
         def fits(name: str, answer: Payload) -> bool:
@@ -211,7 +211,7 @@ class _HeadEnd:
         self,
         task: str,
         asked: Mapping[str, Payload],
-        expected: Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]],
+        expected: Shapes,
         least: int,
         fits: Callable[[str, Payload], bool] = lambda name, answer: True,
     ) -> dict[str, Payload]:

@@ -195,7 +195,7 @@ def decode(
         if not len(left):
             break
         kept = [at for at in range(n) if at not in suspects]
-        found, fits = _fit(table[np.ix_(kept, left)], [holders[at] for at in kept], threshold, numbers)
+        found, fits = _fit(table[kept][:, left], [holders[at] for at in kept], threshold, numbers)
         values[left[fits]] = found[fits]
         wrong |= {holders[at] for at in suspects} if fits.any() else set()
         left = left[~fits]
