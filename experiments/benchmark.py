@@ -23,6 +23,7 @@ def main(job: Job, folder: Path) -> Ending:
     from experiments.benchmarks.curvature import time_curvature
     from experiments.benchmarks.customers import time_customers
     from experiments.benchmarks.dispatch import time_dispatch
+    from experiments.benchmarks.encrypted import time_encrypted
     from experiments.benchmarks.feeder import time_feeder
     from experiments.benchmarks.requests import time_requests
     from experiments.benchmarks.scaling import scale_grids, scale_hours
@@ -45,6 +46,7 @@ def main(job: Job, folder: Path) -> Ending:
         "customers": [lambda: time_customers(job, table, folder)],
         "requests": [lambda: time_requests(job, table, folder)],
         "certified": [lambda: time_certified(job, table)],
+        "encrypted": [lambda: time_encrypted(job, table)],
     }
     for part in parts:
         for time in parts[part] if part in job.benchmark.parts else ():

@@ -168,3 +168,16 @@ def test_bounds_of_certified_removals_hold_and_are_not_vacuous(tables) -> None:
     assert (values["residual_of_bound"] > 1e-4).all()
     assert (values["distance_of_bound"] <= 1).all()
     assert "## Certified removal" in text
+
+
+@pytest.mark.extras
+@pytest.mark.slow
+def test_encrypted_sums_are_exact_whatever_encrypts_them(tables) -> None:
+    records, text = tables("encrypted", "benchmark.encrypted_meters=4", "benchmark.paillier_meters=4")
+    sums = records[records["what"].str.startswith("sum")]
+    assert sums.loc[sums["metric"] == "error", "value"].eq(0).all()
+    assert {"in the clear", "tenseal", "Paillier, 3072 bits, 24 hours in a ciphertext"} <= set(sums["method"])
+    assert records.loc[records["metric"] == "seconds", "value"].gt(0).all()
+    forecasts = records[records["what"].str.startswith("forecast") & records["metric"].eq("error")]
+    assert forecasts["value"].between(0, 1e-4).all()
+    assert "## Encrypted sums and forecasts" in text
