@@ -23,6 +23,7 @@ def main(job: Job, folder: Path) -> Ending:
     from experiments.benchmarks.curvature import time_curvature
     from experiments.benchmarks.customers import time_customers
     from experiments.benchmarks.dispatch import time_dispatch
+    from experiments.benchmarks.encrypted import time_encrypted
     from experiments.benchmarks.feeder import time_feeder
     from experiments.benchmarks.private_sums import time_private_sums
     from experiments.benchmarks.requests import time_requests
@@ -47,6 +48,7 @@ def main(job: Job, folder: Path) -> Ending:
         "requests": [lambda: time_requests(job, table, folder)],
         "certified": [lambda: time_certified(job, table)],
         "private_sums": [lambda: time_private_sums(job, table)],
+        "encrypted": [lambda: time_encrypted(job, table)],
     }
     for part in parts:
         for time in parts[part] if part in job.benchmark.parts else ():

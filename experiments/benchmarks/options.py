@@ -8,7 +8,7 @@ from unlearn.checks import require_choice
 
 PARTS = (
     "dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning", "customers",
-    "requests", "certified", "private_sums",
+    "requests", "certified", "private_sums", "encrypted",
 )  # fmt: skip
 
 
@@ -69,6 +69,9 @@ class BenchmarkOptions:
         customer_days: of their meters.
         request_customers: of the part `requests`, simulated, with as many days.
         private_sum_meters: of the part `private_sums`, with a day of hours each.
+        encrypted_meters: of the part `encrypted`, with a day of hours each.
+        paillier_meters: of which Paillier encrypts, for 1,000 take minutes; times are per 1,000.
+        openfhe_python: interpreter that has OpenFHE and numpy, where this one has not; empty is this one.
         anomaly: of the part `anomaly`.
     """
 
@@ -91,6 +94,9 @@ class BenchmarkOptions:
     customer_days: int = 365
     request_customers: int = 1000
     private_sum_meters: int = 10000
+    encrypted_meters: int = 1000
+    paillier_meters: int = 50
+    openfhe_python: str = ""
     anomaly: AnomalyBenchmarkOptions = field(default_factory=AnomalyBenchmarkOptions)
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ def as_text(records: pd.DataFrame) -> str:
         _requests,
         _certified,
         _private_sums,
+        _encrypted,
     )
     return "\n".join(text for text in (table(records) for table in tables) if text)
 
@@ -217,6 +218,23 @@ def _private_sums(records: pd.DataFrame) -> str:
         for (what, method), part in own.groupby(["what", "method"], sort=False)
     ]
     return _markdown("Sums of meters, of which nobody sees one", rows)
+
+
+def _encrypted(records: pd.DataFrame) -> str:
+    rows = []
+    for (what, method), own in records[records["part"] == "encrypted"].groupby(["what", "method"], sort=False):
+        times = {
+            f"{step} [s]": _text(_number(own[own["step"] == step], "seconds"), ".3g")
+            for step in ("make keys", "encrypt", "compute", "decrypt")
+        }
+        facts = {
+            "bytes": _value(own, "bytes", ",.0f"),
+            "error": _value(own, "error"),
+            "size [MB]": _value(own, "size", ".3g"),
+            "peak memory [MB]": _value(own, "peak_memory", ".3g"),
+        }
+        rows.append({"what": what, "with": method} | times | facts)
+    return _markdown("Encrypted sums and forecasts", rows)
 
 
 def _number(records: pd.DataFrame, metric: str) -> float:

@@ -176,3 +176,16 @@ def test_private_sums_are_exact(tables) -> None:
     assert values["error"] == 0
     assert values["meter_bytes"] == 5 * (12 + 16 + 24 * 8 + 16)
     assert "| 60 meters, 24 hours, 50 a group | Shamir, 5 aggregators, threshold 2 |" in text
+
+
+@pytest.mark.extras
+@pytest.mark.slow
+def test_encrypted_sums_are_exact_whatever_encrypts_them(tables) -> None:
+    records, text = tables("encrypted", "benchmark.encrypted_meters=4", "benchmark.paillier_meters=4")
+    sums = records[records["what"].str.startswith("sum")]
+    assert sums.loc[sums["metric"] == "error", "value"].eq(0).all()
+    assert {"in the clear", "tenseal", "Paillier, 3072 bits, 24 hours in a ciphertext"} <= set(sums["method"])
+    assert records.loc[records["metric"] == "seconds", "value"].gt(0).all()
+    forecasts = records[records["what"].str.startswith("forecast") & records["metric"].eq("error")]
+    assert forecasts["value"].between(0, 1e-4).all()
+    assert "## Encrypted sums and forecasts" in text

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from unlearn.privacy.encrypted.keys import PublicKeys, SecretKeys
     from unlearn.privacy.encrypted.limits import LimitTask, above_limits, encrypt_loads, new_limit_keys, open_above
     from unlearn.privacy.encrypted.moments import Moments, RunningMoments, moments_task, open_moments
+    from unlearn.privacy.encrypted.paillier import Paillier, PaillierSum, decrypt_total, make_paillier_keys
+    from unlearn.privacy.encrypted.paillier_packing import Packing
+    from unlearn.privacy.encrypted.paillier_protocol import encrypted_total, holder_party, meter_party
+    from unlearn.privacy.encrypted.paillier_split import Holder, Policy, make_split_keys
     from unlearn.privacy.encrypted.parameters import Summands
     from unlearn.privacy.encrypted.precision import Task
     from unlearn.privacy.encrypted.protocol import EncryptedTotal, encrypted_sum, key_holder, meter
@@ -39,4 +43,7 @@ __all__ = [
     "ForecastClient", "ForecastServer", "forecast_task",
     "Moments", "RunningMoments", "moments_task", "open_moments",
     "LimitTask", "above_limits", "encrypt_loads", "new_limit_keys", "open_above",
+    # Paillier: sums and bills, and a key of which no holder has all
+    "Holder", "Packing", "Paillier", "PaillierSum", "Policy", "decrypt_total", "encrypted_total", "holder_party",
+    "make_paillier_keys", "make_split_keys", "meter_party",
 ]  # fmt: skip
