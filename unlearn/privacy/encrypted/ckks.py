@@ -282,7 +282,8 @@ def opened(own: RealParameters, content: bytes, what: str, scale_bits: int, size
 def uniform(shape: Sequence[int], within: float) -> FloatArray:
     """Noise within -within..within from the operating system's generator, in steps of 2^-63."""
     n = int(np.prod(shape))
-    return (np.frombuffer(os.urandom(8 * n), dtype=np.uint64).reshape(shape) * 2.0**-63 - 1.0) * within
+    drawn = np.frombuffer(os.urandom(8 * n), dtype=np.uint64).astype(np.float64).reshape(shape)
+    return (drawn * 2.0**-63 - 1.0) * within
 
 
 @lru_cache(maxsize=16)

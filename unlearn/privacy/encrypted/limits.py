@@ -114,7 +114,7 @@ def plan_of(task: LimitTask) -> LimitPlan:
                 return LimitPlan(degree, steep, stages - steep, (high - low) / (2.0 * _FLOOD))
     raise InputError(
         f"band: expected a wider one for 128-bit security within {task.largest:g}, got {task.band:g}: its polynomials "
-        "are deeper than the largest ciphertext allows. Narrow the range, widen the band, or let an indicator tell more."
+        "are deeper than the largest ciphertext allows. Narrow the range, or widen the band or what may be told."
     )
 
 
