@@ -67,7 +67,12 @@ def _kept(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame
         "comparison",
         f"{technique}-{setting.seed}",
         make=make,
-        options={"options": setting.options, "technique": technique, "seed": setting.seed, "cost": setting.feeders.cost},
+        options={
+            "options": setting.options,
+            "technique": technique,
+            "seed": setting.seed,
+            "cost": setting.feeders.cost,
+        },
         data={"households": setting.profiles},
         code=(study_comparison,),
         packages=(*PACKAGES, "opendp"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unlearn.checks import FloatArray
+from unlearn.checks import FloatArray, IntArray
 from unlearn.generators.base import make_generator
 from unlearn.households import simulate_households
 from unlearn.households.meters import RESOLUTION_KWH
@@ -19,10 +19,11 @@ from unlearn.privacy.federated.identity import Identity, Roster
 from unlearn.privacy.federated.least_squares import fit_federated
 from unlearn.privacy.federated.messages import pack
 from unlearn.privacy.federated.party import Party
-from unlearn.privacy.federated.summands import summand
+from unlearn.privacy.federated.summands import Contribution, summand
 from unlearn.privacy.federated.summing import secure_sum
 from unlearn.privacy.federated.utility import Utility
-from unlearn.privacy.release.base import Contribution, View
+from unlearn.privacy.release.base import Contribution as Bounds
+from unlearn.privacy.release.base import Sensitivity, View
 from unlearn.privacy.release.bounding import bounded_steps, energy_sensitivity
 from unlearn.privacy.release.consistent import non_negative
 from unlearn.privacy.release.local import distributed_sum
@@ -84,7 +85,9 @@ def _none(setting: Setting) -> Iterator[Made]:
     start = time.perf_counter()
     kwh = setting.by_feeder(setting.kwh)
     # Records with names: everybody is found.
-    yield Made(kwh, time.perf_counter() - start, collected_bytes(setting), len(setting.kwh), records=setting.half_hourly)
+    yield Made(
+        kwh, time.perf_counter() - start, collected_bytes(setting), len(setting.kwh), records=setting.half_hourly
+    )
 
 
 def _sums(setting: Setting) -> Iterator[Made]:
@@ -127,10 +130,10 @@ def noisy_totals(setting: Setting, epsilon: float, homes: FloatArray | None = No
     return setting.feeders.by_day(non_negative(found))
 
 
-def _asking(setting: Setting, epsilon: float):  # type: ignore[no-untyped-def]
+def _asking(setting: Setting, epsilon: float) -> tuple[Asking, IntArray, Sensitivity]:
     own = setting.options
     view = View(setting.feeders.meters.hours, setting.feeders.names)
-    bounds = Contribution(LEVEL, own.kwh_per_hour, own.kwh_per_day)
+    bounds = Bounds(LEVEL, own.kwh_per_hour, own.kwh_per_day)
     asking = Asking(bounds, view, 0.95, MECHANISMS[MECHANISM], epsilon, setting.source)
     return asking, bounded_steps(setting.kwh, bounds, view), energy_sensitivity(bounds, view, "h")
 
@@ -186,7 +189,7 @@ def _secure(setting: Setting) -> Iterator[Made]:
     roster = Roster({name: own.public for name, own in keys.items()})
     own = dict(zip(names, setting.by_retailer, strict=True))
 
-    def gives(kwh: FloatArray):  # type: ignore[no-untyped-def]
+    def gives(kwh: FloatArray) -> dict[str, Contribution]:
         return {"totals": lambda asked: (kwh.reshape(-1), None)}
 
     parties = [Party(name, summand(name, keys[name], roster, gives(own[name]))) for name in names]
@@ -200,7 +203,7 @@ def _secure_dp(setting: Setting) -> Iterator[Made]:
     """Each meter adds a part of the noise, and only sums are opened; traffic is that of the secure sum."""
     exact = next(_secure(setting))
     epsilon = setting.options.main_epsilon
-    asking, steps, sensitivity = _asking(setting, epsilon)
+    _, steps, sensitivity = _asking(setting, epsilon)
     scale = MECHANISMS[MECHANISM].scale_for(sensitivity, epsilon)
     start = time.perf_counter()
     where, n = setting.feeders.feeder_of, len(setting.feeders.names)
