@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from unlearn.attacks.linkage import link_by_match
+from unlearn.attacks.linkage import link_by_distance, link_by_match
 from unlearn.attacks.published import PublishedSeries, known_readings
+from unlearn.checks import FloatArray
 from unlearn.grid import OperatingCost
 from unlearn.households import HouseholdProfiles
 from unlearn.records import RecordTable, joined
@@ -129,18 +130,23 @@ def _add(setting: Setting, technique: str, made: Made, table: RecordTable) -> No
     learnt = forecast(setting.test.features[setting.rows])
     setting.add(table, learnt, {"part": "utility", "task": FORECAST, **own})
     if made.records is not None:
-        table.add("linked", linked(setting, made), "share", part="attack", **own)
+        table.add("linked", linked(setting, made.records), "share", part="attack", **own)
     error = difference_error(setting, technique, made)
     if error is not None:
         table.add("difference", error, "relative", part="attack", **own)
 
 
-def linked(setting: Setting, made: Made) -> float:
-    """Chance that a home's record is found by some of its half-hourly readings, in the mean over homes."""
+def linked(setting: Setting, records: FloatArray) -> float:
+    """Chance that a home's record is found by some of its half-hourly readings, in the mean over homes.
+
+    That of the better of two attackers: one looks for records that agree with all readings, one for the nearest.
+    """
     kwh = setting.half_hourly
     steps = known_readings(len(kwh), kwh.shape[1], min(setting.options.known, kwh.shape[1]), seed=setting.seed)
-    series = PublishedSeries(made.records, np.arange(kwh.shape[1]))
-    return float(link_by_match(series, np.arange(len(kwh)), kwh, steps).chance.mean())
+    series = PublishedSeries(records, np.arange(kwh.shape[1]))
+    owner = np.arange(len(kwh))
+    matched = link_by_match(series, owner, kwh, steps).chance.mean()
+    return float(max(matched, link_by_distance(series, owner, kwh, steps).top(1).mean()))
 
 
 def difference_error(setting: Setting, technique: str, made: Made) -> float | None:

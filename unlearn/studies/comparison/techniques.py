@@ -84,7 +84,6 @@ def _bytes_of(kwh: FloatArray) -> int:
 def _none(setting: Setting) -> Iterator[Made]:
     start = time.perf_counter()
     kwh = setting.by_feeder(setting.kwh)
-    # Records with names: everybody is found.
     yield Made(
         kwh, time.perf_counter() - start, collected_bytes(setting), len(setting.kwh), records=setting.half_hourly
     )
@@ -164,7 +163,7 @@ def _synthetic(setting: Setting) -> Iterator[Made]:
         axis=1,
     )
     spent = time.perf_counter() - start
-    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(release.kwh), len(setting.kwh))
+    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(release.kwh.astype(np.float64)), len(setting.kwh))
 
 
 def _federated(setting: Setting) -> Iterator[Made]:

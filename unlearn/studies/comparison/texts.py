@@ -58,11 +58,11 @@ WORDS: dict[str, Words] = {
         "linkage of records, there are none", "memorised days; membership",
     ),
     FEDERATED: Words(
-        "federated, exact least squares", "retailers keep readings, the coordinator sees sums alone; all are semi-honest",
+        "federated, exact least squares", "retailers keep readings, the coordinator sees sums; all are semi-honest",
         "a coordinator that reads members' data", "two totals that differ by one home; its own retailer",
     ),
     SECURE: Words(
-        "secure sum among retailers", "the coordinator sees the exact total alone; all are semi-honest, a majority stays",
+        "secure sum among retailers", "the coordinator sees the total alone; all are semi-honest, most stay",
         "a coordinator that reads members' data", "what the total tells; its own retailer",
     ),
     MPC: Words("multiparty computation among meters", "–", "–", "–"),
@@ -78,10 +78,11 @@ WORDS: dict[str, Words] = {
 }  # fmt: skip
 
 #: Why a number is not there.
-NO_RECORDS, NOT_TWICE, NOT_HERE = (
+NO_RECORDS, NOT_TWICE, NOT_HERE, BY_NAME = (
     "not measured: no record of a home is given away",
     "not measured: no totals of its own, or a new fit for each home",
     "not measured",
+    "all, by name",
 )
 
 MEASURED = (
@@ -99,7 +100,8 @@ MEASURED = (
 LIMITS = (
     "Who sees raw readings is told by the design of each technique, and not measured here.",
     "Multiparty computation among meters and homomorphic encryption are not measured yet; the secure sum among "
-    "retailers stands for exact sums that nobody sees the parts of. Bytes between meters and their retailer are left out.",
+    "retailers stands for exact sums that nobody sees the parts of. Bytes between meters and their retailer are left "
+    "out.",
     "Differential privacy protects one reading at its ε; a home's year takes so many times more noise.",
     "Feeders of a few homes: with more homes noise weighs less, and the rest stays.",
 )

@@ -26,7 +26,7 @@ from unlearn.studies.comparison.options import (
     WEEK,
 )
 from unlearn.studies.comparison.table import ComparisonTable, Row
-from unlearn.studies.comparison.texts import LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, WORDS
+from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, WORDS
 
 QUESTION = "Which technique does one take?"
 PARTLY = "partly"
@@ -127,13 +127,14 @@ def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
         words = WORDS[row.technique]
         linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
         known = table.spread("spent", "seconds", row) is not None
+        without = BY_NAME if row.technique == NONE else NO_RECORDS if known else NOT_HERE
         found.append(
             {
                 "technique": row.name,
                 "promise, and who is trusted": words.promise,
                 "protects against": words.against,
                 "not against": words.not_against,
-                "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else NO_RECORDS if known else NOT_HERE,
+                "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else without,
                 "error of a home's curve": text(difference, ".2g") if difference else NOT_TWICE if known else NOT_HERE,
             }
         )
