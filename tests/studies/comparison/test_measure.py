@@ -13,12 +13,16 @@ from unlearn.households import simulate_households
 from unlearn.reporting.verdict import select
 from unlearn.store import Store
 from unlearn.studies.comparison import ComparisonOptions, study_comparison, summarise
-from unlearn.studies.comparison.options import FEDERATED, NONE, PSEUDONYMS, SECURE, SUMS, TOTALS
+from unlearn.studies.comparison.meter_sums import encrypted, shared
+from unlearn.studies.comparison.options import FEDERATED, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TECHNIQUES, TOTALS
 from unlearn.studies.comparison.setting import Setting, make_settings, meters_of
 from unlearn.studies.comparison.table import ComparisonTable, Row
 from unlearn.studies.comparison.techniques import MAKERS
 
-OPTIONS = ComparisonOptions(seeds=(0,), noise="simulated", hours=12, retailers=3, profiles=200, targets=2)
+WITHOUT_EXTRAS = tuple(own for own in TECHNIQUES if own != HE)
+OPTIONS = ComparisonOptions(
+    WITHOUT_EXTRAS, seeds=(0,), noise="simulated", hours=12, retailers=3, profiles=200, targets=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,19 @@ def test_more_retailers_than_homes_of_a_feeder_are_refused(setting: Setting) -> 
     few = replace(setting, options=replace(OPTIONS, retailers=9))
     with pytest.raises(InputError, match="retailers: expected at most as many as each feeder has homes"):
         next(MAKERS[SECURE](few))
+
+
+def test_totals_in_shares_are_exact_and_a_difference_is_refused(records: pd.DataFrame, setting: Setting) -> None:
+    table = ComparisonTable(records)
+    refused = table.spread("attack", "refused", Row(MPC, None))
+    assert refused is not None
+    assert refused.low == 1
+    np.testing.assert_allclose(next(shared(setting)).kwh, setting.feeders.kwh, atol=6e-3)
+
+
+@pytest.mark.extras
+def test_encrypted_totals_are_exact(setting: Setting) -> None:
+    np.testing.assert_allclose(next(encrypted(setting)).kwh, setting.feeders.kwh, atol=6e-3)
 
 
 @pytest.mark.parametrize(

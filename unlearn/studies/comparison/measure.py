@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -11,14 +13,28 @@ from tqdm import tqdm
 from unlearn.attacks.linkage import link_by_distance, link_by_match
 from unlearn.attacks.published import PublishedSeries, known_readings
 from unlearn.checks import FloatArray
+from unlearn.errors import MissingPackageError
 from unlearn.grid import OperatingCost
 from unlearn.households import HouseholdProfiles
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import PACKAGES
-from unlearn.studies.comparison.options import DP, FORECAST, NONE, SECURE, SUMS, TOTALS, WEEK, ComparisonOptions
+from unlearn.studies.comparison.options import (
+    DP,
+    FORECAST,
+    HE,
+    MPC,
+    NONE,
+    SECURE,
+    SUMS,
+    TOTALS,
+    WEEK,
+    ComparisonOptions,
+)
 from unlearn.studies.comparison.setting import Setting, make_settings, meters_of, require_noise
 from unlearn.studies.comparison.techniques import MAKERS, Made, noisy_totals
+
+_LOG = logging.getLogger(__name__)
 
 #: Purpose of chance: who leaves.
 _LEAVERS = 2
@@ -55,8 +71,7 @@ def study_comparison(
         setting = make_settings(households, cost, options, seed, meters)
         tables.append(_measured(setting, None))
         for technique in tqdm(options.techniques, desc=f"seed {seed}", delay=2, leave=False):
-            if technique in MAKERS:
-                tables.append(_kept(setting, store, technique))
+            tables.append(_kept(setting, store, technique))
     return joined(tables)
 
 
@@ -80,6 +95,12 @@ def _kept(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame
     )
 
 
+def _makers() -> Mapping[str, Callable[[Setting], Iterator[Made]]]:
+    from unlearn.studies.comparison.meter_sums import encrypted, shared
+
+    return {**MAKERS, MPC: shared, HE: encrypted}
+
+
 def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
     table = RecordTable(
         experiment="comparison",
@@ -92,8 +113,13 @@ def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
     if technique is None:
         _describe(setting, table)
     else:
-        for made in MAKERS[technique](setting):
-            _add(setting, technique, made, table)
+        try:
+            for made in _makers()[technique](setting):
+                _add(setting, technique, made, table)
+        except MissingPackageError as error:
+            # The others are worth having without it; the page says so.
+            _LOG.warning("comparison: %s is left out: %s", technique, error)
+            table.add("missing", 1, part="spent", technique=technique)
     return table.to_frame()
 
 
@@ -131,6 +157,8 @@ def _add(setting: Setting, technique: str, made: Made, table: RecordTable) -> No
     setting.add(table, learnt, {"part": "utility", "task": FORECAST, **own})
     if made.records is not None:
         table.add("linked", linked(setting, made.records), "share", part="attack", **own)
+    if made.refuses is not None:
+        table.add("refused", float(made.refuses), "share", part="attack", **own)
     error = difference_error(setting, technique, made)
     if error is not None:
         table.add("difference", error, "relative", part="attack", **own)
@@ -155,7 +183,7 @@ def difference_error(setting: Setting, technique: str, made: Made) -> float | No
     In the mean over some homes; 0 is read off, 1 is no better than guessing. None of what gives away no totals of its
     own, or cannot be made twice in time.
     """
-    if technique not in (NONE, SUMS, SECURE, DP):
+    if technique not in (NONE, SUMS, SECURE, HE, DP):
         return None
     random = np.random.default_rng((setting.seed, _LEAVERS))
     n = min(setting.options.targets, len(setting.kwh) - 1)

@@ -14,7 +14,7 @@ NONE, SUMS, PSEUDONYMS, CLASSES, DP, SYNTHETIC, FEDERATED, SECURE, SECURE_DP, DP
     "none", "sums", "pseudonyms", "classes", "dp", "synthetic", "federated", "secure_sum", "secure_sum_dp",
     "dp_synthetic",
 )  # fmt: skip
-#: Multiparty computation among meters and homomorphic encryption, which nothing here measures yet.
+#: Multiparty computation among meters, and homomorphic encryption.
 MPC, HE = "mpc", "he"
 TECHNIQUES = (
     NONE, SUMS, PSEUDONYMS, CLASSES, DP, SYNTHETIC, FEDERATED, SECURE, MPC, HE, SECURE_DP, DP_SYNTHETIC,
@@ -39,6 +39,7 @@ class ComparisonOptions:
         generator: of synthetic days, by its name.
         profiles: that it releases.
         retailers: who hold the homes among them, where nobody holds all.
+        minimum: meters of which a total that meters compute together must be; fewer where feeders are smaller.
         known: half-hourly readings that an attacker knows of a home.
         targets: homes that leave between two releases, one at a time.
         hours: test hours that are priced, evenly spaced; None prices all.
@@ -56,6 +57,7 @@ class ComparisonOptions:
     generator: str = "independent_gaussian"
     profiles: int = 20_000
     retailers: int = 5
+    minimum: int = 15
     known: int = 4
     targets: int = 20
     hours: int | None = None
@@ -70,7 +72,7 @@ class ComparisonOptions:
         require_choice("comparison.techniques[0]", self.techniques[0], (NONE,))
         for epsilon in (*self.epsilons, self.main_epsilon):
             require_positive("comparison.epsilons", epsilon)
-        for name in ("class_size", "profiles", "retailers", "known", "targets"):
+        for name in ("class_size", "profiles", "retailers", "minimum", "known", "targets"):
             require_count(f"comparison.{name}", getattr(self, name))
         for name in ("kwh_per_hour", "kwh_per_day"):
             require_positive(f"comparison.{name}", getattr(self, name))

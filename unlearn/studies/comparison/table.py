@@ -11,6 +11,9 @@ from unlearn.reporting.verdict import Spread, over_seeds, require_columns, requi
 from unlearn.studies.comparison.options import DP, FORECAST, NONE, PSEUDONYMS, SECURE, TECHNIQUES, TOTALS, WEEK
 from unlearn.studies.comparison.texts import WORDS
 
+#: Points of MAPE that rounding to whole Wh may cost.
+EXACT = 0.01
+
 
 class Row(NamedTuple):
     """A technique at its ε."""
@@ -91,8 +94,8 @@ class ComparisonTable:
 
     @property
     def exact(self) -> list[Row]:
-        """Techniques that give the exact totals."""
-        return [row for row in self.rows if (own := self.lost(row, TOTALS, "mape")) and abs(own.mean) < 1e-6]
+        """Techniques that give the totals, exact in whole Wh."""
+        return [row for row in self.rows if (own := self.lost(row, TOTALS, "mape")) and abs(own.mean) < EXACT]
 
     @property
     def secure_lost(self) -> float:

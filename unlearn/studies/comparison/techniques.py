@@ -61,6 +61,7 @@ class Made:
         epsilon: ε where it promises one.
         forecast: forecasts in p.u. of features; None learns from `kwh`.
         records: of single homes, half-hourly, shape (R, S), where it gives such; row i is that of home i.
+        refuses: whether totals that differ by one home were refused; None where nobody tried.
     """
 
     kwh: FloatArray | None
@@ -70,6 +71,7 @@ class Made:
     epsilon: float | None = None
     forecast: Callable[[FloatArray], FloatArray] | None = None
     records: FloatArray | None = field(default=None, repr=False)
+    refuses: bool | None = None
 
 
 def collected_bytes(setting: Setting) -> int:

@@ -65,8 +65,14 @@ WORDS: dict[str, Words] = {
         "secure sum among retailers", "the coordinator sees the total alone; all are semi-honest, most stay",
         "a coordinator that reads members' data", "what the total tells; its own retailer",
     ),
-    MPC: Words("multiparty computation among meters", "–", "–", "–"),
-    HE: Words("homomorphic encryption", "–", "–", "–"),
+    MPC: Words(
+        "shares of meters among aggregators", "nobody sees a reading; of 5 aggregators at most 2 work together",
+        "the utility; linkage; two sums that differ by one home", "what a total of few tells; 3 aggregators together",
+    ),
+    HE: Words(
+        "homomorphic encryption", "the server sees no reading; it and the key holder do not work together",
+        "the server; linkage", "two sums that differ by one home; server and key holder together",
+    ),
     SECURE_DP: Words(
         "secure sum, then differential privacy", "ε for each reading, and nobody sees one; all meters add their part",
         "linkage, membership, differences, the utility", "many readings of one home together",
@@ -78,11 +84,12 @@ WORDS: dict[str, Words] = {
 }  # fmt: skip
 
 #: Why a number is not there.
-NO_RECORDS, NOT_TWICE, NOT_HERE, BY_NAME = (
+NO_RECORDS, NOT_TWICE, NOT_HERE, BY_NAME, REFUSED = (
     "not measured: no record of a home is given away",
     "not measured: no totals of its own, or a new fit for each home",
-    "not measured",
+    "not measured: its package is not installed",
     "all, by name",
+    "refused by aggregators",
 )
 
 MEASURED = (
@@ -99,9 +106,10 @@ MEASURED = (
 )
 LIMITS = (
     "Who sees raw readings is told by the design of each technique, and not measured here.",
-    "Multiparty computation among meters and homomorphic encryption are not measured yet; the secure sum among "
-    "retailers stands for exact sums that nobody sees the parts of. Bytes between meters and their retailer are left "
-    "out.",
+    "Aggregators, server and key holder are parties within one process here; bytes are of their messages. Those "
+    "between meters and their retailer are left out.",
+    "Where nobody sees readings, forecasters learn from the opened totals; a model that is fitted in secret is not "
+    "measured here.",
     "Differential privacy protects one reading at its ε; a home's year takes so many times more noise.",
     "Feeders of a few homes: with more homes noise weighs less, and the rest stays.",
 )

@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.reporting.verdict import NO, UNCLEAR, YES, Answer, Block, Page, text, write
+from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, text, write
 from unlearn.studies.comparison.options import (
     CLASSES,
     DP,
     DP_SYNTHETIC,
     FEDERATED,
     FORECAST,
+    HE,
     MPC,
     NONE,
     PSEUDONYMS,
@@ -26,7 +27,7 @@ from unlearn.studies.comparison.options import (
     WEEK,
 )
 from unlearn.studies.comparison.table import ComparisonTable, Row
-from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, WORDS
+from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, REFUSED, WORDS
 
 QUESTION = "Which technique does one take?"
 PARTLY = "partly"
@@ -127,6 +128,8 @@ def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
         words = WORDS[row.technique]
         linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
         known = table.spread("spent", "seconds", row) is not None
+        refused = table.spread("attack", "refused", row)
+        twice = REFUSED if refused and refused.low == 1 else NOT_TWICE if known else NOT_HERE
         without = BY_NAME if row.technique == NONE else NO_RECORDS if known else NOT_HERE
         found.append(
             {
@@ -135,7 +138,7 @@ def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
                 "protects against": words.against,
                 "not against": words.not_against,
                 "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else without,
-                "error of a home's curve": text(difference, ".2g") if difference else NOT_TWICE if known else NOT_HERE,
+                "error of a home's curve": text(difference, ".2g") if difference else twice,
             }
         )
     return found
@@ -151,7 +154,9 @@ def decisions(table: ComparisonTable) -> list[str]:
 
     return [
         f"Does one party hold all readings rightly, and nothing leaves it? Plain sums ({cost(Row(SUMS, None))}).",
-        f"May nobody see the parts, and must the result be exact? A secure sum ({cost(Row(SECURE, None))}); "
+        "May nobody see the parts, and must the result be exact? Sums in shares of meters where nobody is trusted with "
+        f"homes ({cost(Row(MPC, None))}), encrypted ones where one server computes ({cost(Row(HE, None))}), a secure "
+        f"sum where retailers may see their own ({cost(Row(SECURE, None))}); "
         "for a model alone, federated least squares "
         f"({cost(Row(FEDERATED, None), FORECAST)}).",
         f"Is the result published, or asked for again when homes change? Differential privacy at the utility "
@@ -183,18 +188,31 @@ def claims(table: ComparisonTable) -> list[Answer]:
         if (grouped := linked[CLASSES]) is not None:
             said += f", {write(100 * grouped.mean, '.3g')} % of records that a class shares"
         found.append(Answer("Anonymisation by itself is weak", YES if named.mean > FOUND else NO, f"{said}."))
-    if Row(SECURE, None) in table.rows and MPC not in {row.technique for row in table.rows}:
-        plain, own = (table.spread("spent", "bytes", Row(one, None)) for one in (SUMS, SECURE))
-        if plain and own:
-            said = (
-                f"the secure sum among retailers sends {write(own.mean / plain.mean, '.2g')} times the bytes of plain "
-            )
-            said += "sums; multiparty computation among meters and homomorphic encryption are not measured"
-            found.append(Answer("They give strong privacy and accuracy but are limited to specific computations",
-                                UNCLEAR, f"{said}."))  # fmt: skip
+    if secret := [
+        row for row in table.rows if row.technique in (SECURE, MPC, HE) and table.utility(row, TOTALS, "mape")
+    ]:
+        found.append(_strong(table, secret))
     if len(table.rows) > 1:
         found.append(_no_single(table))
     return found
+
+
+def _strong(table: ComparisonTable, secret: list[Row]) -> Answer:
+    """Whether computing in secret is exact, and what it takes against plain sums."""
+    plain = table.spread("spent", "bytes", Row(SUMS, None))
+    said = []
+    for row in secret:
+        seconds, n_bytes = (table.spread("spent", own, row) for own in ("seconds", "bytes"))
+        times = (
+            f"{write(n_bytes.mean / plain.mean, '.2g')} times the bytes of plain sums, " if plain and n_bytes else ""
+        )
+        said.append(f"{row.name}: {times}{write(seconds, '.2g')} s")
+    exact = all(row in table.exact for row in secret)
+    return Answer(
+        "They give strong privacy and accuracy but are limited to specific computations",
+        PARTLY if exact else NO,
+        f"totals are {'exact' if exact else 'NOT exact'} ({'; '.join(said)}); only sums are computed so here.",
+    )
 
 
 def _no_single(table: ComparisonTable) -> Answer:
@@ -202,14 +220,16 @@ def _no_single(table: ComparisonTable) -> Answer:
     safe = []
     for row in table.rows:
         linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
-        attacked = linked is not None or difference is not None
+        refused = table.spread("attack", "refused", row)
+        attacked = linked is not None or difference is not None or (refused is not None and refused.low == 1)
         holds = (linked is None or linked.mean < FOUND) and (difference is None or difference.mean > READ)
         if row.technique != NONE and attacked and holds and row in table.exact:
             safe.append(row.name)
     said = f"exact totals that stood all attacks tried on them: {', '.join(safe) or 'none'}"
     if week := table.week_wins:
         said += f"; forecasts no cheaper than the load of a week before: {', '.join(row.name for row in week)}"
-    return Answer("No single technique is sufficient for all needs", NO if safe else YES, f"{said}.")
+    said += "; none of them publishes records, or hides what an exact total tells" if safe else ""
+    return Answer("No single technique is sufficient for all needs", PARTLY if safe else YES, f"{said}.")
 
 
 def captions(table: ComparisonTable) -> dict[str, str]:
