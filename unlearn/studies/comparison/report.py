@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def figure(records: pd.DataFrame) -> Figure:
     """Draw cost lost by technique, a row each."""
     table = ComparisonTable(records)
     shown = [*table.rows[1:], Row(WEEK, None)]
-    drawn, axes = panels([["cost"]], "", (7.2, 1.8 + 0.34 * len(shown)))
+    drawn, axes = panels([["cost"]], "", (4.8, 1.8 + 0.42 * len(shown)))
     axis = axes["cost"]
     if not table.rows:
         note(axis, "not measured")
@@ -39,10 +40,12 @@ def figure(records: pd.DataFrame) -> Figure:
             if (own := table.lost(row, task, "cost")) is not None
         ]
         marks(axis, points, colour, label, across=True)
-    rows(axis, [row.name for row in shown])
+    rows(axis, [textwrap.fill(row.name, 24) for row in shown])
     reference(axis, 0.0, upright=True, colour=INK)
-    axis.set_xscale("symlog", linthresh=10)
-    axis.set(xlabel="cost lost against no protection [money/h]")
+    axis.set_xscale("symlog", linthresh=100)
+    axis.set_xticks([-100, 0, 100, 1000, 10_000], ["−100", "0", "100", "1,000", "10,000"])
+    axis.set_xlim(-150, 15_000)
+    axis.set(xlabel="cost lost [money/h]")
     legend_below(axis, 0.14)
     return drawn
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, text, write
+from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, Spread, text, write
 from unlearn.studies.comparison.options import (
     CLASSES,
     DP,
@@ -111,11 +111,17 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
                 "forecast: MAPE lost [points]": text(table.lost(row, FORECAST, "mape"), "short"),
                 "cost lost ": text(table.lost(row, FORECAST, "cost"), ",.0f"),
                 "s": write(seconds, ".2g"),
-                "MB": write(n_bytes.times(1e-6) if n_bytes else None, ".3g"),
-                "kB a party": write(each.times(1e-3) if each else None, ".3g"),
+                "MB (a party)": _sizes(n_bytes, each),
             }
         )
     return found
+
+
+def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
+    """Bytes of all, and of a party in the mean, in MB."""
+    if n_bytes is None or each is None:
+        return "–"
+    return f"{write(1e-6 * n_bytes.mean, 'short')} ({write(1e-6 * each.mean, '.2g')})"
 
 
 def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
