@@ -86,9 +86,7 @@ def _bytes_of(kwh: FloatArray) -> int:
 def _none(setting: Setting) -> Iterator[Made]:
     start = time.perf_counter()
     kwh = setting.by_feeder(setting.kwh)
-    yield Made(
-        kwh, time.perf_counter() - start, collected_bytes(setting), len(setting.kwh), records=setting.half_hourly
-    )
+    yield Made(kwh, time.perf_counter() - start, collected_bytes(setting), len(setting.kwh))
 
 
 def _sums(setting: Setting) -> Iterator[Made]:

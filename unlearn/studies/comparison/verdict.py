@@ -26,7 +26,7 @@ from unlearn.studies.comparison.options import (
     TOTALS,
     WEEK,
 )
-from unlearn.studies.comparison.table import ComparisonTable, Row
+from unlearn.studies.comparison.table import EXACT, ComparisonTable, Row
 from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, REFUSED, WORDS
 
 QUESTION = "Which technique does one take?"
@@ -106,15 +106,25 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
         found.append(
             {
                 "technique": row.name,
-                "totals: MAPE lost [points]": text(table.lost(row, TOTALS, "mape"), "short"),
+                "totals: MAPE lost [points]": _points(table.lost(row, TOTALS, "mape")),
                 "cost lost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
-                "forecast: MAPE lost [points]": text(table.lost(row, FORECAST, "mape"), "short"),
+                "forecast: MAPE lost [points]": _points(table.lost(row, FORECAST, "mape")),
                 "cost lost ": text(table.lost(row, FORECAST, "cost"), ",.0f"),
                 "s": write(seconds, ".2g"),
                 "MB (a party)": _sizes(n_bytes, each),
             }
         )
     return found
+
+
+def _points(found: Spread | None) -> str:
+    """Points of MAPE; what rounding to whole Wh costs is nothing."""
+    return "0" if found and max(abs(found.low), abs(found.high)) < EXACT else text(found, "short")
+
+
+def _error(found: Spread) -> str:
+    """Error of a curve, over that of guessing."""
+    return "0" if found.high < EXACT else text(found, ".2g")
 
 
 def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
@@ -144,7 +154,7 @@ def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
                 "protects against": words.against,
                 "not against": words.not_against,
                 "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else without,
-                "error of a home's curve": text(difference, ".2g") if difference else twice,
+                "error of a home's curve": _error(difference) if difference else twice,
             }
         )
     return found
