@@ -40,13 +40,14 @@ def figure(records: pd.DataFrame) -> Figure:
             if (own := table.lost(row, task, "cost")) is not None
         ]
         marks(axis, points, colour, label, across=True)
-    rows(axis, [textwrap.fill(row.name, 24) for row in shown])
+    # An ε stays on the line of its value.
+    rows(axis, [textwrap.fill(row.name.replace("ε = ", "ε\u00a0=\u00a0"), 24) for row in shown])
     reference(axis, 0.0, upright=True, colour=INK)
     axis.set_xscale("symlog", linthresh=100)
     axis.set_xticks([-100, 0, 100, 1000, 10_000], ["−100", "0", "100", "1,000", "10,000"])
     axis.set_xlim(-150, 15_000)
     axis.set(xlabel="cost lost [money/h]")
-    legend_below(axis, 0.14)
+    legend_below(axis, 0.08)
     return drawn
 
 

@@ -53,7 +53,7 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         captions(table)["cost"],
         [
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
-                  note="Lost: more than without protection, over the same test hours. Cost in money per hour."),
+                  note="Points of MAPE and money per hour that are lost against no protection, over the same test hours."),
             Block("What each technique hides", rows=privacy_rows(table), texts=6),
             Block("Which one do I take?", points=decisions(table)),
             Block("What the literature says", rows=said, texts=3),
@@ -106,10 +106,10 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
         found.append(
             {
                 "technique": row.name,
-                "totals: MAPE lost [points]": _points(table.lost(row, TOTALS, "mape")),
-                "cost lost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
-                "forecast: MAPE lost [points]": _points(table.lost(row, FORECAST, "mape")),
-                "cost lost ": text(table.lost(row, FORECAST, "cost"), ",.0f"),
+                "totals: MAPE": _points(table.lost(row, TOTALS, "mape")),
+                "totals: cost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
+                "forecast: MAPE": _points(table.lost(row, FORECAST, "mape")),
+                "forecast: cost": text(table.lost(row, FORECAST, "cost"), ",.0f"),
                 "s": write(seconds, ".2g"),
                 "MB (a party)": _sizes(n_bytes, each),
             }
