@@ -74,8 +74,8 @@ WORDS: dict[str, Words] = {
         "the server; linkage", "two sums that differ by one home; server and key holder together",
     ),
     SECURE_DP: Words(
-        "secure sum, then differential privacy", "ε for each reading, and nobody sees one; all meters add their part",
-        "linkage, membership, differences, the utility", "many readings of one home together",
+        "secure sum, then differential privacy", "ε for each reading; all meters add a part of its noise",
+        "linkage, membership, differences, the coordinator", "many readings of one home together; its own retailer",
     ),
     DP_SYNTHETIC: Words(
         "differential privacy, then synthetic", "ε for each reading, also of all records; the utility is trusted",
@@ -108,6 +108,9 @@ LIMITS = (
     "Who sees raw readings is told by the design of each technique, and not measured here.",
     "Aggregators, server and key holder are parties within one process here; bytes are of their messages. Those "
     "between meters and their retailer are left out.",
+    "Membership is not attacked here: what is said of it is the promise. The noise that meters add is drawn as they "
+    "draw it, and its sum is not sent: bytes and messages are those of the secure sum without noise.",
+    "Synthetic days are those of the generator that is named in the options, which promises nothing.",
     "Where nobody sees readings, forecasters learn from the opened totals; a model that is fitted in secret is not "
     "measured here.",
     "Differential privacy protects one reading at its ε; a home's year takes so many times more noise.",

@@ -53,7 +53,7 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         captions(table)["cost"],
         [
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
-                  note="Points of MAPE and money per hour that are lost against no protection, over the same test hours."),
+                  note="Points of MAPE and money per hour lost against no protection, over the same hours."),
             Block("What each technique hides", rows=privacy_rows(table), texts=6),
             Block("Which one do I take?", points=decisions(table)),
             Block("What the literature says", rows=said, texts=3),
