@@ -104,7 +104,18 @@ def test_only_the_settings_of_protocols_name_a_class() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["train", "unlearn", "deletion", "leakage", "detection", "private_training", "tuning", "dp_release", "federated"],
+    [
+        "train",
+        "unlearn",
+        "deletion",
+        "leakage",
+        "detection",
+        "private_training",
+        "tuning",
+        "dp_release",
+        "federated",
+        "comparison",
+    ],
 )
 def test_help_and_composition_load_neither_torch_nor_pandas(name: str) -> None:
     code = (

@@ -10,7 +10,8 @@ from unlearn.errors import InputError
 from unlearn.records import RecordTable
 
 STUDIES = ("full_network", "deletion", "leakage", "fidelity", "utility", "private_training", "detection", "thresholds",
-           "poisoning", "release", "customers", "dp_release", "anonymize", "federated")  # fmt: skip
+           "poisoning", "release", "customers", "dp_release", "anonymize", "federated",
+           "comparison")  # fmt: skip
 
 VERDICT = """
 from unlearn.reporting.verdict import over_seeds

@@ -50,6 +50,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "dp_release": ("dp_release", "dp_release.noise=simulated"),
     "anonymize": ("anonymize", "grid=ieee9", "anonymize.seeds=[0]"),
     "federated": ("federated", "grid=ieee9"),
+    "comparison": ("comparison", "comparison.noise=simulated"),
     "anomaly": ("detection",),
     "thresholds": ("thresholds", "thresholds.run=anomaly"),
     "synthesize_faraday": ("release", "generator=faraday"),

@@ -1,0 +1,203 @@
+"""The comparison of techniques, seed by seed and technique by technique; each is measured once and kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from unlearn.attacks.linkage import link_by_distance, link_by_match
+from unlearn.attacks.published import PublishedSeries, known_readings
+from unlearn.checks import FloatArray
+from unlearn.errors import MissingPackageError
+from unlearn.grid import OperatingCost
+from unlearn.households import HouseholdProfiles
+from unlearn.records import RecordTable, joined
+from unlearn.store import Store
+from unlearn.studies._shared.study import PACKAGES
+from unlearn.studies.comparison.options import (
+    DP,
+    FORECAST,
+    HE,
+    MPC,
+    NONE,
+    SECURE,
+    SUMS,
+    TOTALS,
+    WEEK,
+    ComparisonOptions,
+)
+from unlearn.studies.comparison.setting import Setting, make_settings, meters_of, require_noise
+from unlearn.studies.comparison.techniques import MAKERS, Made, noisy_totals
+
+_LOG = logging.getLogger(__name__)
+
+#: Purpose of chance: who leaves.
+_LEAVERS = 2
+
+
+def study_comparison(
+    households: HouseholdProfiles,
+    cost: OperatingCost,
+    options: ComparisonOptions | None = None,
+    store: Store | None = None,
+) -> pd.DataFrame:
+    """Measure every technique on the same two tasks, and what attackers learn from what it gives away.
+
+    The records compare with true readings: they are for their owner only.
+
+    Args:
+        households: readings by home and day; those without all days are left out.
+        cost: the grid, whose loads are the feeders.
+        options: what is compared; None takes the defaults.
+        store: where finished parts are kept and taken from; None keeps nothing.
+
+    Returns:
+        Tidy records; the column `part` says what they are of, `technique` of which.
+
+    Raises:
+        InputError: too few homes or days, or whatever `feeders_of` refuses.
+        MissingPackageError: OpenDP is not installed.
+    """
+    options = options or ComparisonOptions()
+    require_noise(options)
+    meters = meters_of(households)
+    tables = []
+    for seed in options.seeds:
+        setting = make_settings(households, cost, options, seed, meters)
+        tables.append(_measured(setting, None))
+        for technique in tqdm(options.techniques, desc=f"seed {seed}", delay=2, leave=False):
+            tables.append(_kept(setting, store, technique))
+    return joined(tables)
+
+
+def _kept(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame:
+    make = partial(_measured, setting, technique)
+    if store is None:
+        return make()
+    return store.table(
+        "comparison",
+        f"{technique}-{setting.seed}",
+        make=make,
+        options={
+            "options": setting.options,
+            "technique": technique,
+            "seed": setting.seed,
+            "cost": setting.feeders.cost,
+        },
+        data={"households": setting.profiles},
+        code=(study_comparison,),
+        packages=(*PACKAGES, "opendp"),
+    )
+
+
+def _makers() -> Mapping[str, Callable[[Setting], Iterator[Made]]]:
+    from unlearn.studies.comparison.meter_sums import encrypted, shared
+
+    return {**MAKERS, MPC: shared, HE: encrypted}
+
+
+def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
+    table = RecordTable(
+        experiment="comparison",
+        data=setting.profiles.name,
+        grid=setting.feeders.cost.case.name,
+        protocol="fair",
+        split="test",
+        seed=setting.seed,
+    )
+    if technique is None:
+        _describe(setting, table)
+    else:
+        try:
+            for made in _makers()[technique](setting):
+                _add(setting, technique, made, table)
+        except MissingPackageError as error:
+            # The others are worth having without it; the page says so.
+            _LOG.warning("comparison: %s is left out: %s", technique, error)
+            table.add("missing", 1, part="spent", technique=technique)
+    return table.to_frame()
+
+
+def _describe(setting: Setting, table: RecordTable) -> None:
+    """Add sizes, and the forecast that learns nothing."""
+    own = setting.options
+    for metric, value in (
+        ("homes", len(setting.kwh)),
+        ("feeders", len(setting.feeders.names)),
+        ("hours", setting.kwh.shape[1]),
+        ("main_epsilon", own.main_epsilon),
+        ("known", own.known),
+        ("class_size", own.class_size),
+        ("retailers", own.retailers),
+    ):
+        table.add(metric, value, part="setting")
+    test, rows = setting.test, setting.rows
+    week = test.features[rows][:, :, test.feature_names.index("load_week_before_mw")] / test.base_mva
+    setting.add(table, week, {"part": "utility", "technique": WEEK, "task": FORECAST})
+
+
+def _add(setting: Setting, technique: str, made: Made, table: RecordTable) -> None:
+    own = {"technique": technique, "epsilon": made.epsilon}
+    for metric, value, unit in (
+        ("seconds", made.seconds, "s"),
+        ("bytes", float(made.n_bytes), "B"),
+        ("bytes_each", made.n_bytes / made.parties, "B"),
+    ):
+        table.add(metric, value, unit, part="spent", **own)
+    if made.kwh is not None:
+        given = setting.dataset(made.kwh).load_pu[setting.rows]
+        setting.add(table, given, {"part": "utility", "task": TOTALS, **own})
+    forecast = made.forecast or setting.learnt(made.kwh)  # type: ignore[arg-type]
+    learnt = forecast(setting.test.features[setting.rows])
+    setting.add(table, learnt, {"part": "utility", "task": FORECAST, **own})
+    if made.records is not None:
+        table.add("linked", linked(setting, made.records), "share", part="attack", **own)
+    if made.refuses is not None:
+        table.add("refused", float(made.refuses), "share", part="attack", **own)
+    error = difference_error(setting, technique, made)
+    if error is not None:
+        table.add("difference", error, "relative", part="attack", **own)
+
+
+def linked(setting: Setting, records: FloatArray) -> float:
+    """Chance that a home's record is found by some of its half-hourly readings, in the mean over homes.
+
+    That of the better of two attackers: one looks for records that agree with all readings, one for the nearest.
+    """
+    kwh = setting.half_hourly
+    steps = known_readings(len(kwh), kwh.shape[1], min(setting.options.known, kwh.shape[1]), seed=setting.seed)
+    series = PublishedSeries(records, np.arange(kwh.shape[1]))
+    owner = np.arange(len(kwh))
+    matched = link_by_match(series, owner, kwh, steps).chance.mean()
+    return float(max(matched, link_by_distance(series, owner, kwh, steps).top(1).mean()))
+
+
+def difference_error(setting: Setting, technique: str, made: Made) -> float | None:
+    """Error of a home's hourly curve by the totals with and without it, over that of the mean home's curve.
+
+    In the mean over some homes; 0 is read off, 1 is no better than guessing. None of what gives away no totals of its
+    own, or cannot be made twice in time.
+    """
+    if technique not in (NONE, SUMS, SECURE, HE, DP):
+        return None
+    random = np.random.default_rng((setting.seed, _LEAVERS))
+    n = min(setting.options.targets, len(setting.kwh) - 1)
+    mean, errors = setting.kwh.mean(axis=0), []
+    for home in random.permutation(len(setting.kwh))[:n]:
+        kept = np.arange(len(setting.kwh)) != home
+        if technique == DP:
+            assert made.epsilon is not None
+            after = noisy_totals(setting, made.epsilon, kept)
+        else:
+            after = setting.by_feeder(setting.kwh[kept], np.flatnonzero(kept))
+        assert made.kwh is not None
+        b = int(setting.feeders.feeder_of[home])
+        guess = (made.kwh - after)[:, b].reshape(-1)
+        own = setting.kwh[home]
+        errors.append(np.linalg.norm(guess - own) / np.linalg.norm(mean - own))
+    return float(np.mean(errors))

@@ -1,0 +1,246 @@
+"""What each technique makes of the homes' readings: loads of feeders as somebody is given them, or a forecast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from unlearn.checks import FloatArray, IntArray
+from unlearn.generators.base import make_generator
+from unlearn.households import simulate_households
+from unlearn.households.meters import RESOLUTION_KWH
+from unlearn.households.released import drawn_load_kwh
+from unlearn.privacy.anonymize import microaggregated
+from unlearn.privacy.federated.channel import LocalChannel
+from unlearn.privacy.federated.identity import Identity, Roster
+from unlearn.privacy.federated.least_squares import fit_federated
+from unlearn.privacy.federated.messages import pack
+from unlearn.privacy.federated.party import Party
+from unlearn.privacy.federated.summands import Contribution, summand
+from unlearn.privacy.federated.summing import secure_sum
+from unlearn.privacy.federated.utility import Utility
+from unlearn.privacy.release.base import Contribution as Bounds
+from unlearn.privacy.release.base import Sensitivity, View
+from unlearn.privacy.release.bounding import bounded_steps, energy_sensitivity
+from unlearn.privacy.release.consistent import non_negative
+from unlearn.privacy.release.local import distributed_sum
+from unlearn.privacy.release.mechanisms import MECHANISMS, Asking
+from unlearn.privacy.release.queries import by_group
+from unlearn.studies.comparison.options import (
+    CLASSES,
+    DP,
+    DP_SYNTHETIC,
+    FEDERATED,
+    NONE,
+    PSEUDONYMS,
+    SECURE,
+    SECURE_DP,
+    SUMS,
+    SYNTHETIC,
+)
+from unlearn.studies.comparison.setting import Setting
+
+#: Noise of pure ε, and the level that it protects: one reading.
+MECHANISM, LEVEL = "discrete_laplace", "event"
+#: Seed of simulated homes that are nobody's.
+PUBLIC_SEED = 90210
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a technique gave away.
+
+    Attributes:
+        kwh: loads of feeders as far as they are known of it, shape (D, B, 24); None where only a forecaster is.
+        seconds: that it took in all.
+        n_bytes: that all parties sent to each other until the result was there.
+        parties: who took part in sending.
+        epsilon: ε where it promises one.
+        forecast: forecasts in p.u. of features; None learns from `kwh`.
+        records: of single homes, half-hourly, shape (R, S), where it gives such; row i is that of home i.
+        refuses: whether totals that differ by one home were refused; None where nobody tried.
+    """
+
+    kwh: FloatArray | None
+    seconds: float
+    n_bytes: int
+    parties: int
+    epsilon: float | None = None
+    forecast: Callable[[FloatArray], FloatArray] | None = None
+    records: FloatArray | None = field(default=None, repr=False)
+    refuses: bool | None = None
+
+
+def collected_bytes(setting: Setting) -> int:
+    """Bytes of the hourly readings of all homes as their meters send them, in whole Wh."""
+    return sum(len(pack({"wh": np.zeros(setting.kwh.shape[1], dtype=np.int32)})) for _ in setting.kwh)
+
+
+def _bytes_of(kwh: FloatArray) -> int:
+    return len(pack({"wh": np.rint(1000 * kwh).astype(np.int32)}))
+
+
+def _none(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    kwh = setting.by_feeder(setting.kwh)
+    yield Made(kwh, time.perf_counter() - start, collected_bytes(setting), len(setting.kwh))
+
+
+def _sums(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    kwh = setting.by_feeder(setting.kwh)
+    spent = time.perf_counter() - start
+    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(kwh), len(setting.kwh))
+
+
+def _pseudonyms(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    kwh = setting.by_feeder(setting.kwh)
+    given = setting.half_hourly
+    spent = time.perf_counter() - start
+    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(given), len(given), records=given)
+
+
+def _classes(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    given = microaggregated(setting.half_hourly, min(setting.options.class_size, len(setting.kwh))).centroids
+    hourly = given.reshape(len(given), setting.kwh.shape[1], -1).sum(axis=2)
+    kwh = setting.by_feeder(hourly)
+    spent = time.perf_counter() - start
+    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(given), len(given), records=given)
+
+
+def noisy_totals(setting: Setting, epsilon: float, homes: FloatArray | None = None) -> FloatArray:
+    """Loads of feeders with noise at the level of a reading, shape (D, B, 24).
+
+    Args:
+        setting: homes and bounds.
+        epsilon: ε of all hours and feeders.
+        homes: which homes are in it, shape (C,), True or False; None takes all.
+    """
+    asking, steps, sensitivity = _asking(setting, epsilon)
+    where = setting.feeders.feeder_of
+    kept = np.ones(len(steps), dtype=bool) if homes is None else np.asarray(homes, dtype=bool)
+    totals = by_group(steps[kept], where[kept], asking.view)
+    found = asking.noisy(totals.reshape(-1), sensitivity, RESOLUTION_KWH).values.reshape(totals.shape)
+    return setting.feeders.by_day(non_negative(found))
+
+
+def _asking(setting: Setting, epsilon: float) -> tuple[Asking, IntArray, Sensitivity]:
+    own = setting.options
+    view = View(setting.feeders.meters.hours, setting.feeders.names)
+    bounds = Bounds(LEVEL, own.kwh_per_hour, own.kwh_per_day)
+    asking = Asking(bounds, view, 0.95, MECHANISMS[MECHANISM], epsilon, setting.source)
+    return asking, bounded_steps(setting.kwh, bounds, view), energy_sensitivity(bounds, view, "h")
+
+
+def _dp(setting: Setting) -> Iterator[Made]:
+    for epsilon in setting.options.epsilons:
+        start = time.perf_counter()
+        kwh = noisy_totals(setting, epsilon)
+        spent = time.perf_counter() - start
+        yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(kwh), len(setting.kwh), epsilon)
+
+
+def _synthetic(setting: Setting) -> Iterator[Made]:
+    own, feeders = setting.options, setting.feeders
+    start = time.perf_counter()
+    days = feeders.plan.days[feeders.plan.training]
+    train = setting.profiles.take(np.isin(setting.profiles.date, days))
+    release = make_generator(own.generator).release(train, own.profiles, setting.seed)
+    random = np.random.default_rng((setting.seed, 1))
+    ids = setting.profiles.households
+    segment = dict(zip(ids["household_id"].astype(str), ids["segment"].astype(str), strict=True))
+    of = np.array([segment[own] for own in feeders.meters.customer_ids])
+    kwh = np.concatenate(
+        [
+            drawn_load_kwh(of[feeders.feeder_of == b][None], feeders.plan.days, release, random)
+            for b in range(len(feeders.names))
+        ],
+        axis=1,
+    )
+    spent = time.perf_counter() - start
+    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(release.kwh.astype(np.float64)), len(setting.kwh))
+
+
+def _federated(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    names = [f"retailer_{r + 1}" for r in range(setting.options.retailers)]
+    keys = {name: Identity.new() for name in names}
+    roster = Roster({name: own.public for name, own in keys.items()})
+    parties = [
+        Utility(name, setting.scaled_dataset(kwh, name)).party(keys[name], roster)
+        for name, kwh in zip(names, setting.by_retailer, strict=True)
+    ]
+    channel = LocalChannel(parties)
+    model = fit_federated(channel)
+    spent = time.perf_counter() - start
+    yield Made(None, spent, channel.traffic.n_bytes(), len(names), forecast=model.forecast)
+
+
+def _secure(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    names = [f"retailer_{r + 1}" for r in range(setting.options.retailers)]
+    keys = {name: Identity.new() for name in names}
+    roster = Roster({name: own.public for name, own in keys.items()})
+    own = dict(zip(names, setting.by_retailer, strict=True))
+
+    def gives(kwh: FloatArray) -> dict[str, Contribution]:
+        return {"totals": lambda asked: (kwh.reshape(-1), None)}
+
+    parties = [Party(name, summand(name, keys[name], roster, gives(own[name]))) for name in names]
+    channel = LocalChannel(parties)
+    kwh = secure_sum(channel, "totals").high.reshape(setting.feeders.kwh.shape)
+    spent = time.perf_counter() - start
+    yield Made(kwh, spent, channel.traffic.n_bytes(), len(names))
+
+
+def _secure_dp(setting: Setting) -> Iterator[Made]:
+    """Each meter adds a part of the noise, and only sums are opened; traffic is that of the secure sum."""
+    exact = next(_secure(setting))
+    epsilon = setting.options.main_epsilon
+    _, steps, sensitivity = _asking(setting, epsilon)
+    scale = MECHANISMS[MECHANISM].scale_for(sensitivity, epsilon)
+    start = time.perf_counter()
+    where, n = setting.feeders.feeder_of, len(setting.feeders.names)
+    noisy = np.stack([distributed_sum(steps[where == b], scale, setting.source) for b in range(n)])
+    kwh = setting.feeders.by_day(non_negative(noisy * RESOLUTION_KWH))
+    spent = exact.seconds + time.perf_counter() - start
+    yield Made(kwh, spent, exact.n_bytes, exact.parties, epsilon)
+
+
+def _dp_synthetic(setting: Setting) -> Iterator[Made]:
+    """Records of simulated homes that add up to the noisy totals: what is made of an answer has its promise."""
+    epsilon, feeders = setting.options.main_epsilon, setting.feeders
+    start = time.perf_counter()
+    totals = noisy_totals(setting, epsilon)
+    made = simulate_households(
+        len(setting.kwh), str(feeders.plan.days[0]), len(feeders.plan.days), random_state=PUBLIC_SEED
+    )
+    shape = made.kwh.astype(np.float64).reshape(len(setting.kwh), -1)
+    hourly = shape.reshape(len(shape), setting.kwh.shape[1], -1).sum(axis=2)
+    known = setting.by_feeder(hourly).transpose(1, 0, 2).reshape(len(feeders.names), -1)
+    wanted = totals.transpose(1, 0, 2).reshape(len(feeders.names), -1)
+    factor = (wanted / np.maximum(known, 1e-9))[feeders.feeder_of]
+    records = shape * np.repeat(factor, shape.shape[1] // factor.shape[1], axis=1)
+    spent = time.perf_counter() - start
+    n_bytes = collected_bytes(setting) + _bytes_of(records)
+    yield Made(totals, spent, n_bytes, len(setting.kwh), epsilon, records=records)
+
+
+#: What each technique that is here gives away, one or more times.
+MAKERS: Mapping[str, Callable[[Setting], Iterator[Made]]] = {
+    NONE: _none,
+    SUMS: _sums,
+    PSEUDONYMS: _pseudonyms,
+    CLASSES: _classes,
+    DP: _dp,
+    SYNTHETIC: _synthetic,
+    FEDERATED: _federated,
+    SECURE: _secure,
+    SECURE_DP: _secure_dp,
+    DP_SYNTHETIC: _dp_synthetic,
+}

@@ -1,0 +1,255 @@
+"""Which technique one takes, in sentences and tables, from the records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, Spread, text, write
+from unlearn.studies.comparison.options import (
+    CLASSES,
+    DP,
+    DP_SYNTHETIC,
+    FEDERATED,
+    FORECAST,
+    HE,
+    MPC,
+    NONE,
+    PSEUDONYMS,
+    SECURE,
+    SECURE_DP,
+    SUMS,
+    SYNTHETIC,
+    TECHNIQUES,
+    TOTALS,
+    WEEK,
+)
+from unlearn.studies.comparison.table import EXACT, ComparisonTable, Row
+from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, REFUSED, WORDS
+
+QUESTION = "Which technique does one take?"
+PARTLY = "partly"
+#: A home counts as found where its record is, with this chance; a curve as read off with less than this error.
+FOUND, READ = 0.5, 0.1
+
+
+def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Page:
+    """The page's contents.
+
+    Args:
+        records: of `study_comparison`.
+        figures: figures or PNG files by the names of `unlearn.studies.comparison.report.FIGURES`.
+    """
+    table = ComparisonTable(records)
+    shown = [(captions(table)[name], file) for name, file in (figures or {}).items()]
+    said = [{"claim": own.subject, "answer": own.answer, "why": own.reason} for own in claims(table)]
+    return Page(
+        QUESTION,
+        "it depends on who may see what",
+        headline(table),
+        about(table),
+        captions(table)["cost"],
+        [
+            Block("What each technique costs", figures=shown, rows=cost_rows(table),
+                  note="Points of MAPE and money per hour lost against no protection, over the same hours."),
+            Block("What each technique hides", rows=privacy_rows(table), texts=6),
+            Block("Which one do I take?", points=decisions(table)),
+            Block("What the literature says", rows=said, texts=3),
+        ],
+        measured=MEASURED,
+        limits=LIMITS,
+        internal=True,
+    )  # fmt: skip
+
+
+def summarise(records: pd.DataFrame) -> list[str]:
+    """The answer, decisions and claims, as sentences."""
+    table = ComparisonTable(records)
+    answers = [f"{own.subject}. {own.answer.capitalize()}: {own.reason}" for own in claims(table)]
+    return [about(table), f"It depends on who may see what: {headline(table)}", *decisions(table), *answers]
+
+
+def about(table: ComparisonTable) -> str:
+    """What was measured on what."""
+    return (
+        f"{table.setting('homes'):.0f} homes of {table.about['data']} at {table.setting('feeders'):.0f} feeders of "
+        f"{table.about['grid']}, {table.setting('hours'):,.0f} hours, {table.setting('retailers'):.0f} retailers."
+    )
+
+
+def headline(table: ComparisonTable) -> str:
+    """The sentence that the page opens with, after the answer."""
+    main = table.setting("main_epsilon")
+    parts = []
+    if Row(SECURE, None) in table.exact:
+        parts.append("totals that nobody may see the parts of are exact by a secure sum")
+    if own := table.lost(Row(DP, main), TOTALS, "mape"):
+        parts.append(
+            f"totals that are published take noise, which at ε = {main:g} for a reading costs {write(own, 'short')} "
+            "points of MAPE"
+        )
+    if own := table.spread("attack", "linked", Row(PSEUDONYMS, None)):
+        parts.append(
+            f"pseudonyms cost nothing and hide little: {write(100 * own.mean, '.3g')} % of the homes are found by "
+            f"{table.setting('known'):.0f} readings"
+        )
+    return "; ".join(parts) + "." if parts else "nothing was measured that answers it."
+
+
+def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: accuracy and money lost, time and bytes."""
+    found = []
+    for row in [*table.rows, Row(WEEK, None)]:
+        seconds, n_bytes, each = (table.spread("spent", own, row) for own in ("seconds", "bytes", "bytes_each"))
+        found.append(
+            {
+                "technique": row.name,
+                "totals: MAPE": _points(table.lost(row, TOTALS, "mape")),
+                "totals: cost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
+                "forecast: MAPE": _points(table.lost(row, FORECAST, "mape")),
+                "forecast: cost": text(table.lost(row, FORECAST, "cost"), ",.0f"),
+                "s": write(seconds, ".2g"),
+                "MB (a party)": _sizes(n_bytes, each),
+            }
+        )
+    return found
+
+
+def _points(found: Spread | None) -> str:
+    """Points of MAPE; what rounding to whole Wh costs is nothing."""
+    return "0" if found and max(abs(found.low), abs(found.high)) < EXACT else text(found, "short")
+
+
+def _error(found: Spread) -> str:
+    """Error of a curve, over that of guessing."""
+    return "0" if found.high < EXACT else text(found, ".2g")
+
+
+def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
+    """Bytes of all, and of a party in the mean, in MB."""
+    if n_bytes is None or each is None:
+        return "–"
+    return f"{write(1e-6 * n_bytes.mean, 'short')} ({write(1e-6 * each.mean, '.2g')})"
+
+
+def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: its promise in words, and what attackers found."""
+    found = []
+    for row in [
+        *table.rows,
+        *(Row(own, None) for own in TECHNIQUES if own not in {one.technique for one in table.rows}),
+    ]:
+        words = WORDS[row.technique]
+        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
+        known = table.spread("spent", "seconds", row) is not None
+        refused = table.spread("attack", "refused", row)
+        twice = REFUSED if refused and refused.low == 1 else NOT_TWICE if known else NOT_HERE
+        without = BY_NAME if row.technique == NONE else NO_RECORDS if known else NOT_HERE
+        found.append(
+            {
+                "technique": row.name,
+                "promise, and who is trusted": words.promise,
+                "protects against": words.against,
+                "not against": words.not_against,
+                "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else without,
+                "error of a home's curve": _error(difference) if difference else twice,
+            }
+        )
+    return found
+
+
+def decisions(table: ComparisonTable) -> list[str]:
+    """Questions that lead to one technique each."""
+    main = table.setting("main_epsilon")
+
+    def cost(row: Row, task: str = TOTALS) -> str:
+        own = table.lost(row, task, "cost")
+        return f"{write(own, '+,.0f')} money/h" if own else NOT_HERE
+
+    return [
+        f"Does one party hold all readings rightly, and nothing leaves it? Plain sums ({cost(Row(SUMS, None))}).",
+        "May nobody see the parts, and must the result be exact? Sums in shares of meters where nobody is trusted with "
+        f"homes ({cost(Row(MPC, None))}), encrypted ones where one server computes ({cost(Row(HE, None))}), a secure "
+        f"sum where retailers may see their own ({cost(Row(SECURE, None))}); "
+        "for a model alone, federated least squares "
+        f"({cost(Row(FEDERATED, None), FORECAST)}).",
+        f"Is the result published, or asked for again when homes change? Differential privacy at the utility "
+        f"({cost(Row(DP, main))} at ε = {main:g}).",
+        f"Both? A secure sum to which meters add their noise ({cost(Row(SECURE_DP, main))}).",
+        f"Must it be records? Synthetic homes from noisy totals ({cost(Row(DP_SYNTHETIC, main))}), and neither "
+        f"pseudonyms nor, without a look at memorised days, synthetic days ({cost(Row(SYNTHETIC, None))}).",
+    ]
+
+
+def claims(table: ComparisonTable) -> list[Answer]:
+    """Claims of a blueprint for private analytics of smart meters that the records say something of."""
+    found = []
+    secure = table.lost(Row(SECURE, None), TOTALS, "mape")
+    if secure:
+        difference = table.spread("attack", "difference", Row(SECURE, None))
+        said = f"totals differ by {write(secure.mean, '.1g')} points of MAPE from those without protection"
+        said += f"; a home's curve is read off two of them with error {text(difference, '.2g')}" if difference else ""
+        found.append(Answer("Exact results, no added noise (secure sum)", YES if abs(secure.mean) < 1e-6 else NO,
+                            f"{said}."))  # fmt: skip
+    noisy = [(row, own) for row in table.rows if row.technique == DP and (own := table.lost(row, TOTALS, "mape"))]
+    if len(noisy) > 1:
+        said = ", ".join(f"{write(own, 'short')} points at ε = {row.epsilon:g}" for row, own in noisy)
+        falls = noisy[0][1].mean > noisy[-1][1].mean
+        found.append(Answer("Accuracy loss at low ε", YES if falls else NO, f"MAPE of totals lost: {said}."))
+    linked = {own: table.spread("attack", "linked", Row(own, None)) for own in (PSEUDONYMS, CLASSES)}
+    if (named := linked[PSEUDONYMS]) is not None:
+        said = f"{write(100 * named.mean, '.3g')} % of pseudonyms are found by {table.setting('known'):.0f} readings"
+        if (grouped := linked[CLASSES]) is not None:
+            said += f", {write(100 * grouped.mean, '.3g')} % of records that a class shares"
+        found.append(Answer("Anonymisation by itself is weak", YES if named.mean > FOUND else NO, f"{said}."))
+    if secret := [
+        row for row in table.rows if row.technique in (SECURE, MPC, HE) and table.utility(row, TOTALS, "mape")
+    ]:
+        found.append(_strong(table, secret))
+    if len(table.rows) > 1:
+        found.append(_no_single(table))
+    return found
+
+
+def _strong(table: ComparisonTable, secret: list[Row]) -> Answer:
+    """Whether computing in secret is exact, and what it takes against plain sums."""
+    plain = table.spread("spent", "bytes", Row(SUMS, None))
+    said = []
+    for row in secret:
+        seconds, n_bytes = (table.spread("spent", own, row) for own in ("seconds", "bytes"))
+        times = (
+            f"{write(n_bytes.mean / plain.mean, '.2g')} times the bytes of plain sums, " if plain and n_bytes else ""
+        )
+        said.append(f"{row.name}: {times}{write(seconds, '.2g')} s")
+    exact = all(row in table.exact for row in secret)
+    return Answer(
+        "They give strong privacy and accuracy but are limited to specific computations",
+        PARTLY if exact else NO,
+        f"totals are {'exact' if exact else 'NOT exact'} ({'; '.join(said)}); only sums are computed so here.",
+    )
+
+
+def _no_single(table: ComparisonTable) -> Answer:
+    """Whether one technique alone is exact and survives each attack that was tried on it."""
+    safe = []
+    for row in table.rows:
+        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
+        refused = table.spread("attack", "refused", row)
+        attacked = linked is not None or difference is not None or (refused is not None and refused.low == 1)
+        holds = (linked is None or linked.mean < FOUND) and (difference is None or difference.mean > READ)
+        if row.technique != NONE and attacked and holds and row in table.exact:
+            safe.append(row.name)
+    said = f"exact totals that stood all attacks tried on them: {', '.join(safe) or 'none'}"
+    if week := table.week_wins:
+        said += f"; forecasts no cheaper than the load of a week before: {', '.join(row.name for row in week)}"
+    said += "; none of them publishes records, or hides what an exact total tells" if safe else ""
+    return Answer("No single technique is sufficient for all needs", PARTLY if safe else YES, f"{said}.")
+
+
+def captions(table: ComparisonTable) -> dict[str, str]:
+    """What each figure shows."""
+    best = table.least_lost([row for row in table.rows if row.technique not in (NONE, SUMS, PSEUDONYMS)], TOTALS)
+    said = "Cost lost by technique, against no protection, for totals and for forecasts"
+    return {"cost": f"{said}: least for totals by {best.name}." if best else f"{said}."}
