@@ -11,7 +11,8 @@ ciphertext as a sum while at least one of the holders asked is honest. Each mete
 no difference of two sums is decrypted; that holds as long as no holder colludes with whoever asks, since two majorities
 have a holder in common. Whoever combines the parts learns the total. Holders are semi-honest in what they answer: a
 wrong part is noticed unless it is shifted on purpose, which changes the total and reveals nothing. Meters that collude
-can subtract their own readings from a total, as from any other.
+can subtract their own readings from a total, as from any other, and one that derives its ciphertext from another's,
+which it has to see first, can give that one more weight in the total: meters are semi-honest, too.
 """
 
 from __future__ import annotations
