@@ -132,7 +132,7 @@ def require_weights(weights: Sequence[int], n: int) -> tuple[int, ...]:
     )
     if len(weights) != n or not whole or not any(weights):
         raise InputError(
-            f"weights: expected {n} whole numbers from 0 to {LARGEST_WEIGHT}, not all 0, got {len(weights)} of which "
-            "some may be others. Give rates in the smallest unit of money."
+            f"weights: expected {n} whole numbers from 0 to {LARGEST_WEIGHT}, not all 0, got {len(weights)}, of "
+            "which some may be others. Give rates in the smallest unit of money."
         )
     return tuple(map(int, weights))
