@@ -30,7 +30,7 @@ from unlearn.privacy.mpc.programs.whole import as_int64, joint, one_shape, requi
 
 #: Shares are numbers modulo this prime, in two limbs of 64 bits.
 PRIME = 2**127 - 1
-#: Size of amounts that are compared in secret, a reading or a period's energy; with masks of 64 bits they fit the prime.
+#: Size of amounts that are compared in secret, readings and energy of a period; masks of 64 bits still fit the prime.
 _AMOUNT_BITS = 44
 _LIMB = 2**64
 #: Largest share of a period's intervals that a spot check opens.
@@ -223,12 +223,14 @@ async def open_readings(context: Context, public: Public) -> Payload:
 async def _accepted(context: Context, readings: Any) -> NDArray[np.int64]:
     """Whether all of a customer's readings lie from 0 to `MOST_WH`.
 
-    A secure comparison of a number x with zero gives -floor(x / 2^l) for every whole number x, whatever its size, and
-    for no whole number something random; so a sum of zeros means that all of x and `MOST_WH` - x lie from 0 to 2^l.
+    A secure comparison of x with zero on l bits gives -floor(x / 2^l) modulo the prime, whatever a dishonest meter made
+    of x: zero from 0 to 2^l, and otherwise not. So x and `MOST_WH` - x are compared, each by itself: in a sum, others
+    could cancel. All are zero for an honest meter, so nothing of it is told; of another, which intervals are impossible.
     """
     sides = context.mpc.np_concatenate((readings, MOST_WH - readings), axis=1)
-    outside = context.mpc.np_sum(sides < 0, axis=1)
-    return np.asarray(await context.mpc.np_is_zero_public(outside)).astype(np.int64)
+    below = context.mpc.np_sgn(sides, l=MOST_WH.bit_length(), LT=True)
+    inside = np.asarray(await context.mpc.np_is_zero_public(below), dtype=bool)
+    return inside.all(axis=1).astype(np.int64)
 
 
 def _readings(context: Context) -> Any:

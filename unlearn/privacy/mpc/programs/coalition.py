@@ -49,8 +49,9 @@ async def event_reduction(context: Context, public: Public) -> Payload:
     >>> rehearse(event_reduction, members, {"event": [0], "at_least": 1201})["reached"].tolist()
     0
     """
-    baseline, actual, bound = _loads(context, public)
-    n, event = baseline.shape[-1], list(public.get("event", []))
+    event = list(public.get("event", []))
+    baseline, actual, bound = _loads(context, public, len(event) + 1)
+    n = baseline.shape[-1]
     if not event or len(set(event)) < len(event) or not all(type(one) is int and 0 <= one < n for one in event):
         raise InputError(f"event: expected some places from 0 to {n - 1}, each once, got others.")
     reduction = context.mpc.np_sum((baseline - actual)[..., event], axis=-1, keepdims=True)
@@ -63,14 +64,14 @@ async def peak_reduction(context: Context, public: Public) -> Payload:
     Arguments, results and errors are those of `event_reduction`, without `event`; `reduction` and `at_least` are in Wh
     per interval: of half-hours, 500 stand for 1 kW. When the peaks were is not told.
     """
-    baseline, actual, bound = _loads(context, public)
+    baseline, actual, bound = _loads(context, public, 1)
     both = context.mpc.np_stack((baseline, actual), axis=0)
     peaks = context.mpc.np_amax(both, axis=-1, keepdims=True)
     return await _told(context, public, peaks[0] - peaks[1], 2 * bound)
 
 
-def _loads(context: Context, public: Public) -> tuple[Any, Any, int]:
-    """Joint baseline and joint load, and the size that neither exceeds."""
+def _loads(context: Context, public: Public, intervals: int) -> tuple[Any, Any, int]:
+    """Joint baseline and joint load, and the size that neither exceeds; in numbers for sums of so many intervals."""
     owners = require_owners(context, "baseline_wh", LEAST, "so that none learns another's from the result")
     if context.owners("actual_wh") != owners:
         raise ProtocolError("actual_wh: expected it of every party that brings baseline_wh, and of no other.")
@@ -80,7 +81,7 @@ def _loads(context: Context, public: Public) -> tuple[Any, Any, int]:
     receivers(context, public)
     most = largest(public)
     bound = most * len(owners)
-    kind = context.mpc.SecInt((4 * bound * shape[-1]).bit_length() + 2)
+    kind = context.mpc.SecInt((4 * bound * intervals).bit_length() + 2)
     return (
         joint(context.shared("baseline_wh", kind, whole("baseline_wh", -most, most))),
         joint(context.shared("actual_wh", kind, whole("actual_wh", -most, most))),
