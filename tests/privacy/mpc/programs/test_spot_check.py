@@ -54,8 +54,8 @@ def test_a_commitment_opens_to_nothing_else(field: str) -> None:
         "meter": METER, "period": PERIOD, "interval": 3, "reading": int(TRUE[3]), "blind": committed.blinds[3],
     }  # fmt: skip
     other = {"meter": "meter 8", "period": "2026-12", "interval": 4, "reading": 0, "blind": committed.blinds[4]}
-    assert opens(*true.values(), committed.digests[3])  # type: ignore[arg-type]
-    assert not opens(*(true | {field: other[field]}).values(), committed.digests[3])  # type: ignore[arg-type]
+    assert opens(*true.values(), committed.digests[3])
+    assert not opens(*(true | {field: other[field]}).values(), committed.digests[3])
 
 
 def test_equal_readings_have_unequal_commitments() -> None:

@@ -65,7 +65,7 @@ def test_what_is_opened_of_too_few_is_one_bit(monkeypatch: pytest.MonkeyPatch) -
     reveal = Context.reveal
 
     async def noted(self: Context, value: object, to: object = None) -> object:
-        found = await reveal(self, value, to)  # type: ignore[arg-type]
+        found = await reveal(self, value, to)
         opened.append(np.asarray(found).tolist())
         return found
 

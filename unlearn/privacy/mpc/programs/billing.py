@@ -223,14 +223,14 @@ async def open_readings(context: Context, public: Public) -> Payload:
 async def _accepted(context: Context, readings: Any) -> NDArray[np.int64]:
     """Whether all of a customer's readings lie from 0 to `MOST_WH`.
 
-    A secure comparison of x with zero on l bits gives -floor(x / 2^l) modulo the prime, whatever a dishonest meter made
-    of x: zero from 0 to 2^l, and otherwise not. So x and `MOST_WH` - x are compared, each by itself: in a sum, others
-    could cancel. All are zero for an honest meter, so nothing of it is told; of another, which intervals are impossible.
+    A secure comparison of x with zero on l bits gives -floor(x / 2^l) modulo the prime, whatever a meter made
+    of x: zero from 0 to 2^l, and otherwise not. So x and `MOST_WH` - x are compared, each by itself: in a sum,
+    others could cancel. All are zero for an honest meter, so nothing of it is told; of another, where it is impossible.
     """
     sides = context.mpc.np_concatenate((readings, MOST_WH - readings), axis=1)
     below = context.mpc.np_sgn(sides, l=MOST_WH.bit_length(), LT=True)
     inside = np.asarray(await context.mpc.np_is_zero_public(below), dtype=bool)
-    return inside.all(axis=1).astype(np.int64)
+    return inside.all(axis=-1, keepdims=True)[:, 0].astype(np.int64)
 
 
 def _readings(context: Context) -> Any:
