@@ -6,9 +6,9 @@ the utility.
 
 Trust: servers follow the protocol; fewer than all of them put the meters' shares together, and at most `threshold` of
 the parties what they see while computing. A bill is one equation about the readings: with one price it tells the total,
-with tiers where it lies among them, and two tariffs over the same month tell more than one, so a month is billed once.
-Tariffs made to single out intervals are refused by every server. What a meter reports wrongly is found by
-`spot_check`.
+with tiers where it lies among them, and two tariffs over the same month tell more than one, so servers bill a month
+once. Every server refuses tariffs that plainly single out intervals; no rule finds all of them, so tariffs are
+published ones. What a meter reports wrongly is found by `spot_check`.
 """
 
 from __future__ import annotations
@@ -194,6 +194,8 @@ async def bill(context: Context, public: Public) -> Payload:
 async def open_readings(context: Context, public: Public) -> Payload:
     """Readings of one customer at the intervals of a spot check, told to the utility alone.
 
+    Servers run it once for a customer and period, and with `hours` that the customer confirms to have drawn, too.
+
     Args:
         context: see `Context`.
         public: `utility`; `customer`, its place; `hours`, places of the intervals, as `spot_check.chosen` gave them; at
@@ -230,7 +232,7 @@ async def _accepted(context: Context, readings: Any) -> NDArray[np.int64]:
     sides = context.mpc.np_concatenate((readings, MOST_WH - readings), axis=1)
     below = context.mpc.np_sgn(sides, l=MOST_WH.bit_length(), LT=True)
     inside = np.asarray(await context.mpc.np_is_zero_public(below), dtype=bool)
-    return inside.all(axis=-1, keepdims=True)[:, 0].astype(np.int64)
+    return np.asarray(inside.all(axis=1), dtype=np.int64)
 
 
 def _readings(context: Context) -> Any:
