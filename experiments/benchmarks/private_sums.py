@@ -1,7 +1,8 @@
-"""Sums of meters in shares: seconds of meters, of aggregators and of opening, and bytes."""
+"""Sums of meters in shares, and encrypted: seconds of meters, of aggregators and of opening, and bytes."""
 
 from __future__ import annotations
 
+import importlib.util
 import time
 
 import numpy as np
@@ -12,6 +13,9 @@ from unlearn.privacy.federated import LocalChannel
 from unlearn.privacy.mpc import SumRun, seal_readings, sum_meters, trial_meters
 from unlearn.privacy.mpc.aggregator import AGREE, COLLECT, OPEN
 from unlearn.records import RecordTable
+
+#: One of so many meters is billed for a month.
+BILLED = 100
 
 #: Hours of each meter, meters of a group, and the largest reading drawn, in Wh.
 HOURS, GROUP, LARGEST = 24, 50, 5000
@@ -41,3 +45,8 @@ def time_private_sums(job: Job, table: RecordTable) -> None:
     table.add("meter_bytes", float(sent), "B", **columns)
     table.add("bytes", float(channel.traffic.n_bytes()), "B", **columns)
     table.add("error", float(np.abs(result.region - readings.sum(axis=0)).max()), "Wh", **columns)
+    if importlib.util.find_spec("tenseal"):
+        from experiments.benchmarks.encrypted_sums import time_encrypted_bills, time_encrypted_sums
+
+        time_encrypted_sums(readings, LARGEST, f"{n:,} meters, {HOURS} hours", table)
+        time_encrypted_bills(max(1, n // BILLED), job.seed, table)

@@ -118,7 +118,7 @@ def test_noise_that_leaves_no_certainty_is_noticed(keys: SecretKeys) -> None:
     run, other = new_run(), new_keys(SIGNED)
     wrong = Encryptor(other.public).encrypt([1] * 24, run, "server")
     message = replace(wrong, label=label_of(keys.public, run, TOTAL)).signed(OWN["server"]).payload()
-    with pytest.raises(ProtocolError, match="expected noise that leaves the sum certain"):
+    with pytest.raises(ProtocolError, match="expected noise that leaves the result certain"):
         KeyHolder(keys, ROSTER, "server", 1).open(message, run)
 
 

@@ -59,7 +59,7 @@ def test_holders_together_have_the_exact_total(threshold: int) -> None:
     names = [f"meter_{i}" for i in range(16)]
     own = {name: Identity.new() for name in (*names, "server")}
     roster = Roster({name: one.public for name, one in own.items()})
-    keys = {holder: new_keys(split.summands(DAY)) for holder in HOLDERS}
+    keys = {holder: new_keys(split.content(DAY)) for holder in HOLDERS}
     public = {holder: one.public for holder, one in keys.items()}
     encryptor = SplitEncryptor(split, public, DAY)
     totals = {holder: RunningSum(public[holder], run, roster) for holder in HOLDERS}
@@ -73,7 +73,7 @@ def test_holders_together_have_the_exact_total(threshold: int) -> None:
         opened[holder] = KeyHolder(keys[holder], roster, "server", 16).open_coefficients(message, run)
     for some in itertools.combinations(HOLDERS, threshold):
         assert joined({holder: opened[holder] for holder in some}, split, DAY) == rows.sum(0).tolist()
-    with pytest.raises(InputError, match="those of all holders"):
+    with pytest.raises(InputError, match=f"at least {threshold} holders"):
         SplitEncryptor(split, {"audit": public["audit"]}, DAY)
     with pytest.raises(InputError, match="got one of two"):
         SplitEncryptor(split, dict.fromkeys(HOLDERS, public["audit"]), DAY)

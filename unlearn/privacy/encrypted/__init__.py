@@ -9,6 +9,7 @@ from unlearn.registry import lazily
 
 if TYPE_CHECKING:
     from unlearn.privacy.encrypted.bfv import Encryptor, KeyHolder, RunningSum, new_keys
+    from unlearn.privacy.encrypted.bills import Biller, BillHolder, bill_of
     from unlearn.privacy.encrypted.ckks import Decrypted, RealDecryptor, RealEncryptor, new_real_keys, weighted_sums
     from unlearn.privacy.encrypted.envelope import Ciphertext, Inbox, Label, new_run
     from unlearn.privacy.encrypted.forecast import ForecastClient, ForecastServer, forecast_task
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
     from unlearn.privacy.encrypted.paillier_packing import Packing
     from unlearn.privacy.encrypted.paillier_protocol import encrypted_total, holder_party, meter_party
     from unlearn.privacy.encrypted.paillier_split import Holder, Policy, make_split_keys
-    from unlearn.privacy.encrypted.parameters import Summands
+    from unlearn.privacy.encrypted.parameters import BillTerms, Summands
     from unlearn.privacy.encrypted.precision import Task
     from unlearn.privacy.encrypted.protocol import EncryptedTotal, encrypted_sum, key_holder, meter
     from unlearn.privacy.encrypted.split_keys import Split, SplitEncryptor
+    from unlearn.privacy.encrypted.split_protocol import (
+        EncryptedBills,
+        bill_holder,
+        encrypted_bills,
+        split_meter,
+        split_sum,
+        sum_holder,
+    )
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -35,8 +44,11 @@ __all__ = [
     "Encryptor", "KeyHolder", "RunningSum", "Summands", "new_keys",
     # several holders, of whom none decrypts alone
     "Split", "SplitEncryptor",
+    # bills by any tariff, of which the utility learns one number each
+    "BillHolder", "BillTerms", "Biller", "bill_of",
     # the same over a channel
-    "EncryptedTotal", "encrypted_sum", "key_holder", "meter",
+    "EncryptedBills", "EncryptedTotal", "bill_holder", "encrypted_bills", "encrypted_sum", "key_holder", "meter",
+    "split_meter", "split_sum", "sum_holder",
     # real numbers, with a bound of the error
     "Decrypted", "RealDecryptor", "RealEncryptor", "Task", "new_real_keys", "weighted_sums",
     # forecasts, means and variances, and limits from encrypted data

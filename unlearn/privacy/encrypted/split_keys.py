@@ -22,15 +22,19 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import TypeVar
 
 import numpy as np
 
 from unlearn.checks import IntArray, require_count, require_distinct
 from unlearn.errors import InputError, ProtocolError
-from unlearn.privacy.encrypted.bfv import Encryptor, as_values, label_of, sums_of
+from unlearn.privacy.encrypted.bfv import ENCRYPT_WITH, as_values, label_of, sums_of
 from unlearn.privacy.encrypted.envelope import Ciphertext
 from unlearn.privacy.encrypted.keys import PublicKeys
-from unlearn.privacy.encrypted.parameters import Summands, parameters
+from unlearn.privacy.encrypted.parameters import Encryptable, Summands
+from unlearn.privacy.encrypted.polynomials import PolynomialEncryptor
+
+Content = TypeVar("Content", bound=Encryptable)
 
 #: More shares than this would make ciphertexts of no use.
 _MOST_SHARES = 1_000
@@ -75,10 +79,14 @@ class Split:
         without = itertools.combinations(self.holders, self.threshold - 1)
         return tuple(i for i, left_out in enumerate(without) if holder not in left_out)
 
-    def summands(self, summands: Summands) -> Summands:
-        """What keys of a holder are for: so many numbers more that its shares fit in; see `bfv.new_keys`."""
-        each = comb(len(self.holders) - 1, self.threshold - 1)
-        return Summands(summands.n_values * each, summands.low, summands.high, summands.addends)
+    @property
+    def n_each(self) -> int:
+        """Shares of a number that each holder gets."""
+        return comb(len(self.holders) - 1, self.threshold - 1)
+
+    def content(self, content: Content) -> Content:
+        """What keys of a holder are for: all its shares; see `bfv.new_keys`."""
+        return content.in_shares(self.n_each)
 
 
 class SplitEncryptor:
@@ -86,23 +94,30 @@ class SplitEncryptor:
 
     Args:
         split: who holds what.
-        keys: of each holder, made by `bfv.new_keys(split.summands(summands))`.
-        summands: what is summed.
+        keys: of each holder that takes part, at least `threshold`, made by `bfv.new_keys(split.content(content))`.
+        content: what is encrypted.
 
     Raises:
-        InputError: keys of others than the holders, or for other summands.
+        InputError: keys of others than the holders, of too few of them, or for other numbers.
+        ProtocolError: keys that SEAL reads not.
     """
 
-    def __init__(self, split: Split, keys: Mapping[str, PublicKeys], summands: Summands) -> None:
-        if set(keys) != set(split.holders):
-            raise InputError("keys: expected those of all holders and of nobody else, got others.")
-        self._split, self._keys, self._summands = split, dict(keys), summands
-        self._modulus = parameters(split.summands(summands)).plain_modulus
-        self._encryptors = {holder: Encryptor(own) for holder, own in keys.items()}
-        if any(own.summands != split.summands(summands) for own in self._encryptors.values()):
-            raise InputError("keys: expected keys for what is summed, got others. Make them with new_keys().")
-        if len({own.fingerprint for own in keys.values()}) < len(keys):
+    def __init__(self, split: Split, keys: Mapping[str, PublicKeys], content: Encryptable) -> None:
+        if not set(keys) <= set(split.holders) or len(keys) < split.threshold:
+            raise InputError(
+                f"keys: expected those of at least {split.threshold} holders and of nobody else, got others. Ask "
+                "them again."
+            )
+        own = split.content(content)
+        self._split, self._keys, self._content, self._parameters = split, dict(keys), content, own.parameters
+        if any((one.scheme, one.settings) != (own.scheme, own.text) for one in keys.values()):
+            raise InputError("keys: expected keys for what is encrypted, got others. Make them with new_keys().")
+        if len({one.fingerprint for one in keys.values()}) < len(keys):
             raise InputError("keys: expected keys of its own for each holder, got one of two. Let each make its own.")
+        self._encryptors = {
+            holder: PolynomialEncryptor(self._parameters, one.parts.get(ENCRYPT_WITH, b""))
+            for holder, one in keys.items()
+        }
 
     def encrypt(self, values: Sequence[int] | IntArray, run: str, sender: str) -> dict[str, Ciphertext]:
         """A ciphertext for each holder; sign each before it is sent.
@@ -110,12 +125,12 @@ class SplitEncryptor:
         Raises:
             InputError: see `Encryptor.encrypt`.
         """
-        shares = shared(as_values("values", values, self._summands), self._split, self._modulus)
+        numbers = as_values("values", values, self._content)
+        shares = shared(numbers, self._split, self._parameters.plain_modulus)
         found = {}
         for holder, encryptor in self._encryptors.items():
-            content = np.concatenate([shares[i] for i in self._split.shares_of(holder)])
-            label = label_of(self._keys[holder], run)
-            found[holder] = Ciphertext(label, sender, encryptor.encrypt_coefficients(content))
+            own = np.concatenate([shares[i] for i in self._split.shares_of(holder)])
+            found[holder] = Ciphertext(label_of(self._keys[holder], run), sender, encryptor.encrypt(own))
         return found
 
 
@@ -139,22 +154,38 @@ def joined(opened: Mapping[str, tuple[Sequence[int], int]], split: Split, summan
     Raises:
         ProtocolError: too few holders, sums of different numbers of addends, or shares on which holders differ.
     """
-    if not set(opened) <= set(split.holders) or len(opened) < split.threshold:
-        raise ProtocolError(
-            f"split keys: expected sums of at least {split.threshold} of {', '.join(split.holders)}; got "
-            f"{len(opened)}. Ask more of them."
-        )
     if len({addends for _, addends in opened.values()}) > 1:
         raise ProtocolError("split keys: expected sums of the same senders, got others. Start a new run.")
-    own = parameters(split.summands(summands))
-    n, found = summands.n_values, dict[int, list[int]]()
-    for holder, (coefficients, _) in opened.items():
-        for at, share in enumerate(split.shares_of(holder)):
-            part = [int(one) for one in coefficients[at * n : (at + 1) * n]]
-            if found.setdefault(share, part) != part:
+    n, modulus = summands.n_values, split.content(summands).parameters.plain_modulus
+    parts = {
+        holder: [[int(one) for one in coefficients[at * n : (at + 1) * n]] for at in range(split.n_each)]
+        for holder, (coefficients, _) in opened.items()
+    }
+    return sums_of(of_shares(parts, split, modulus), summands, next(iter(opened.values()), ([], 0))[1])
+
+
+def of_shares(opened: Mapping[str, Sequence[Sequence[int]]], split: Split, modulus: int) -> list[int]:
+    """Numbers modulo t, from the shares of at least `threshold` holders.
+
+    Args:
+        opened: of each holder its shares, in the order of `Split.shares_of`.
+        split: who holds what.
+        modulus: t.
+
+    Raises:
+        ProtocolError: too few holders, or shares on which holders differ.
+    """
+    if not set(opened) <= set(split.holders) or len(opened) < split.threshold:
+        raise ProtocolError(
+            f"split keys: expected results of at least {split.threshold} of {', '.join(split.holders)}; got "
+            f"{len(opened)}. Ask more of them."
+        )
+    found = dict[int, Sequence[int]]()
+    for holder, parts in opened.items():
+        for share, part in zip(split.shares_of(holder), parts, strict=True):
+            if list(found.setdefault(share, part)) != list(part):
                 raise ProtocolError(
-                    "split keys: expected holders of the same share to agree, got different sums. One of them sent "
+                    "split keys: expected holders of the same share to agree, got different results. One of them sent "
                     "something else; start a new run."
                 )
-    total = [sum(column) % own.plain_modulus for column in zip(*found.values(), strict=True)]
-    return sums_of(total, summands, next(iter(opened.values()))[1])
+    return [sum(column) % modulus for column in zip(*found.values(), strict=True)]
