@@ -31,7 +31,6 @@ def main(job: Job, folder: Path) -> Ending:
     from experiments.benchmarks.tables import PUBLISHED, as_text
     from experiments.benchmarks.tuning import time_tuning
     from unlearn.records import RecordTable
-    from unlearn.reporting.style import NOT_A_RESULT
     from unlearn.store import write
 
     table = RecordTable(experiment="benchmark", seed=job.seed)
@@ -54,7 +53,7 @@ def main(job: Job, folder: Path) -> Ending:
         for time in parts[part] if part in job.benchmark.parts else ():
             time()
     records = write_records(job, table.to_frame(), folder)
-    text = as_text(records) + (f"{NOT_A_RESULT}\n" if job.tiny else "")
+    text = as_text(records, job.tiny)
     write(folder / "benchmark.md", text.encode())
     sys.stdout.write(text)
     own = {"metric": "time_median", "what": "forward + backward", "unit": "us/h"}

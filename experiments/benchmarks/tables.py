@@ -7,6 +7,7 @@ import pandas as pd
 from experiments.benchmarks.anomaly import LEAN
 from experiments.benchmarks.anomaly import PUBLISHED as AS_PUBLISHED
 from experiments.benchmarks.dispatch import TIMED
+from unlearn.reporting.style import NOT_A_RESULT
 
 #: Searches of single windows that all are compared with.
 SINGLES = {"published": AS_PUBLISHED, "lean": LEAN}
@@ -22,8 +23,8 @@ _AGREEMENT = {
 _NETWORK = {"peak memory [MB]": "peak_memory", "steps": "steps", "Spearman with the tight solve": "spearman"}
 
 
-def as_text(records: pd.DataFrame) -> str:
-    """All tables that the records allow."""
+def as_text(records: pd.DataFrame, tiny: bool = False) -> str:
+    """All tables that the records allow, and a warning below those of a tiny run."""
     # Parts that were not run have left no columns.
     missing = [column for column in ("state", "hours", "what", "part", "buses") if column not in records]
     records = records.assign(**dict.fromkeys(missing))
@@ -42,7 +43,8 @@ def as_text(records: pd.DataFrame) -> str:
         _private_sums,
         _encrypted,
     )
-    return "\n".join(text for text in (table(records) for table in tables) if text)
+    warning = f"{NOT_A_RESULT}\n" if tiny else ""
+    return "\n".join(text for text in (table(records) for table in tables) if text) + warning
 
 
 def _dispatch(records: pd.DataFrame) -> str:
