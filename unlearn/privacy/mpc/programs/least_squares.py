@@ -1,0 +1,336 @@
+"""A linear forecaster of many customers' loads, fitted and unlearnt without anyone seeing a sum of readings.
+
+Columns Φ are public (calendar, weather). Then a load's coefficients are the sum of its customers' own,
+`θ_b = Σ_{c in b} (Φ'Φ)⁻¹ Φ' a_b m_c`, which each customer's party computes alone and shares in whole steps. Sums of
+shares are exact, so the condition of Φ does not magnify a rounding: a coefficient of K customers is K/2 steps off at
+most. Parties keep their shares of each customer. To forget one, they leave its shares out: nothing can be taken away
+that was never added, nor twice, and what is opened equals, to the last bit, what those who stay would have given alone.
+
+Trust: parties are semi-honest, and `threshold` of them together learn of others no more than is opened. What is opened
+tells: Φ is public, so coefficients tell `Φ'y_b`, a projection of the load. Coefficients before and after a removal
+differ by those of who left; one customer alone is seen by its fitted load. Remedies: several leave at once
+(`least_leaving`), or `opened` is false and `forecast` alone is opened, for fewer hours than there are columns or for the
+total of all loads. Which customer is in which load, and who leaves, is known to all parties, by the names they give.
+Coefficients that are opened carry no noise: they are not differentially private.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.checks import FloatArray, as_floats, require_count, require_finite, require_shape
+from unlearn.errors import InputError, ProtocolError, SingularHessianError
+from unlearn.privacy.federated.messages import Payload, as_bytes, as_text
+from unlearn.privacy.mpc.context import Context, Public, require_parties
+from unlearn.privacy.mpc.programs.totals import in_steps
+
+#: Fewest customers of a load whose coefficients are opened.
+LEAST = 3
+#: Bits of a limb, of which a share of a field has several.
+_LIMB = 64
+
+
+@dataclass(frozen=True)
+class Said:
+    """What all parties know of kept shares.
+
+    Attributes:
+        run: of the fit or removal that made them.
+        parties: who keeps shares.
+        customers: in the order of the shares.
+        loads: load of each customer.
+        step: of coefficients.
+        bits: of the whole numbers that shares are of.
+        columns: D.
+        least: fewest customers of a load.
+    """
+
+    run: str
+    parties: tuple[str, ...]
+    customers: tuple[str, ...]
+    loads: tuple[int, ...]
+    step: str
+    bits: int
+    columns: int
+    least: int
+
+    @property
+    def receipt(self) -> str:
+        """SHA-256 of it, by which parties know that they speak of the same shares."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
+
+
+def own_coefficients(rows: FloatArray, series: FloatArray) -> FloatArray:
+    """A customer's part of its load's coefficients: least squares of its own series, which stay with its party.
+
+    >>> rows = np.stack([np.linspace(-1, 1, 50), np.ones(50)], axis=1)
+    >>> own_coefficients(rows, np.stack([3 * rows[:, 0] + 2, rows[:, 0]])).round(6).tolist()
+    [[3.0, 2.0], [1.0, 0.0]]
+
+    Args:
+        rows: Φ, shape (n, D), best with columns of one size: steps are the same for all.
+        series: `a_b m_c` of each customer, shape (K, n).
+
+    Returns:
+        Shape (K, D).
+
+    Raises:
+        InputError: wrong shape, NaN or infinity.
+        SingularHessianError: rows do not determine coefficients.
+    """
+    rows, series = as_floats("rows", rows, ndim=2), as_floats("series", series, ndim=2)
+    require_shape("series", series, (None, len(rows)))
+    require_finite("rows", rows)
+    require_finite("series", series)
+    size = np.sqrt((rows**2).sum(axis=0))
+    found, _, rank, _ = np.linalg.lstsq(rows / np.where(size > 0, size, 1), series.T, rcond=1e-11)
+    if rank < rows.shape[1]:
+        raise SingularHessianError(
+            f"rows: expected {rows.shape[1]} columns that do not depend on each other, got rank {rank}. Take calendar "
+            "columns once, not once a load."
+        )
+    parts: FloatArray = (found / size[:, None]).T
+    return parts
+
+
+async def fit(context: Context, public: Public) -> Payload:
+    """Share every customer's coefficients, keep the shares and open the sum of each load.
+
+    Each party brings `parts`, shape (its customers, D), of `own_coefficients`.
+
+    Args:
+        context: see `Context`.
+        public: `run`, a name never used before, such as `secrets.token_hex(16)`; `customers`, names by party in the
+            order of its parts; `loads`, by party the number of each one's load; `step` (by default 1e-12) and `largest`
+            (1e6) of coefficients; `least` customers of a load (3); `opened`, whether coefficients are (true).
+
+    Returns:
+        `theta`, shape (B, D), if opened; `load`, numbers of the B loads; `kept`, this party's shares, with `said` and
+        `receipt`: keep them all.
+
+    Raises:
+        InputError: public parameters or a part of one's own out of range.
+        ProtocolError: fewer than `least` customers of a load, other shapes, or a customer twice.
+    """
+    step, largest = Fraction(str(public.get("step", 1e-12))), Fraction(str(public.get("largest", 1e6)))
+    if not 0 < step <= largest:
+        raise InputError(f"step, largest: expected 0 < step <= largest, got {float(step):g} and {float(largest):g}.")
+    most = int(largest / step)
+    owners = context.owners("parts")
+    customers, loads = _places(context, public, owners)
+    shapes = {context.shapes[name]["parts"][1:] for name in owners}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise ProtocolError(f"parts: expected one number of columns at every party, got shapes {sorted(shapes)}.")
+    bits = (most * len(customers)).bit_length() + 2
+    said = Said(
+        _run(public), context.names, customers, loads, str(step), bits, next(iter(shapes))[0], _least(public, "least")
+    )
+    _require_company(said)
+    kind = context.mpc.SecInt(bits)
+    shared = context.shared("parts", kind, lambda values: in_steps(values, step, most))
+    return await _finish(context, public, said, context.mpc.np_vstack(list(shared.values())))
+
+
+async def remove(context: Context, public: Public) -> Payload:
+    """Forget customers: leave their shares out and open the sums of those who stay.
+
+    Each party brings what `fit` or an earlier `remove` gave it: see `kept_input`.
+
+    Args:
+        context: see `Context`.
+        public: `run`, a new name; `receipt` of the kept shares; `customers`, names of who leaves; `least_leaving`,
+            fewest who leave a load together (1); `opened` (true).
+
+    Returns:
+        As of `fit`. Destroy the shares that were kept before: with them, who left is still there.
+
+    Raises:
+        InputError: kept shares of one's own that are of another run.
+        ProtocolError: a customer that is not among the kept ones, was never added or has left; fewer who leave a load
+            together than agreed, or too few who stay.
+    """
+    said, shares = _kept(context, public)
+    leaving = [str(name) for name in public["customers"]]
+    unknown = [name for name in leaving if name not in said.customers]
+    if unknown or not leaving or len(set(leaving)) < len(leaving):
+        raise ProtocolError(
+            f"customers: expected some of the {len(said.customers)} whose shares are kept, each once, got "
+            f"{len(unknown)} of {len(leaving)} that are not among them. They were never added, or have left."
+        )
+    if (run := _run(public)) == said.run:
+        raise InputError("run: expected a new name, got that of the kept shares. Take secrets.token_hex(16).")
+    stays = np.array([name not in leaving for name in said.customers])
+    gone = np.unique(np.array(said.loads)[~stays], return_counts=True)[1]
+    if (gone < (least := _least(public, "least_leaving", 1))).any():
+        raise ProtocolError(f"customers: expected at least {least} who leave a load together, got fewer. Wait for more.")
+    after = replace(
+        said,
+        run=run,
+        customers=tuple(np.array(said.customers, dtype=object)[stays].tolist()),
+        loads=tuple(np.array(said.loads)[stays].tolist()),
+    )
+    if lost := sorted(set(said.loads) - set(after.loads)):
+        raise ProtocolError(f"customers: expected some who stay in every load, got none in {len(lost)}.")
+    _require_company(after)
+    return await _finish(context, public, after, shares[np.flatnonzero(stays)])
+
+
+async def forecast(context: Context, public: Public) -> Payload:
+    """Open forecasts alone, of a model whose coefficients nobody has seen.
+
+    Each party brings its kept shares, as to `remove`.
+
+    Args:
+        context: see `Context`.
+        public: `receipt`; `rows`, φ of the hours, n times D numbers; `total`, whether loads are added up (true). Values
+            of φ are rounded to 2⁻³².
+
+    Returns:
+        `forecast`, shape (n,) of the total or (n, B), and `load`.
+
+    Raises:
+        InputError: rows of other columns.
+        ProtocolError: forecasts of single loads for as many independent hours as there are columns, which would tell
+            the coefficients. Several calls together may tell them as well: count the hours over all calls.
+    """
+    said, shares = _kept(context, public)
+    rows = as_floats("rows", public["rows"], ndim=2)
+    require_shape("rows", rows, (None, said.columns))
+    require_finite("rows", rows)
+    whole = bool(public.get("total", True))
+    if not whole and np.linalg.matrix_rank(rows) >= said.columns:
+        raise ProtocolError(
+            f"rows: expected hours that span fewer than {said.columns} columns, got all. Ask for fewer, or for the total."
+        )
+    scale = 2**32
+    numbers = [round(Fraction(one) * scale) for one in rows.ravel().tolist()]
+    sums = await _opened_exactly(context, said, _sums(context, said, shares, whole), numbers, rows.shape)
+    found = np.array([float(int(one) * Fraction(said.step) / scale) for one in sums.ravel()]).reshape(sums.shape)
+    return {"forecast": found[:, 0] if whole else found, "load": _numbers(said)}
+
+
+def kept_input(result: Payload) -> Payload:
+    """What a party brings to `remove` or `forecast`: the part of its own result that it kept."""
+    return {name: result[name] for name in ("kept", "said")}
+
+
+def receipt_of(result: Payload) -> str:
+    """The receipt in a result, the same at every party."""
+    return as_text(result["receipt"])
+
+
+def _sums(context: Context, said: Said, shares: Any, whole: bool) -> Any:
+    """Coefficients of each load, shape (B, D), or of their total, (1, D); nothing is sent."""
+    places = _numbers(said)
+    chosen = (np.array(said.loads) == places[:, None]).astype(int)
+    chosen = chosen.sum(axis=0, keepdims=True) if whole else chosen
+    return context.mpc.np_matmul(_field(context, said).array(chosen.astype(object)), shares)
+
+
+async def _finish(context: Context, public: Public, said: Said, shares: Any) -> Payload:
+    own = (await context.mpc.gather(shares)).value
+    done: Payload = {
+        "kept": _limbs(own, said.bits, context),
+        "said": as_bytes(json.dumps(asdict(said))),
+        "receipt": as_bytes(said.receipt),
+        "load": _numbers(said),
+    }
+    if public.get("opened", True):
+        found = np.asarray(await context.reveal(_sums(context, said, shares, whole=False)), dtype=object)
+        step = Fraction(said.step)
+        done["theta"] = np.array([float(int(one) * step) for one in found.ravel()]).reshape(found.shape)
+    return done
+
+
+async def _opened_exactly(
+    context: Context, said: Said, theta: Any, numbers: Sequence[int], shape: tuple[int, ...]
+) -> NDArray:
+    """Open whole numbers times coefficients, shape (n, B); the field is wide enough for steps, not for products."""
+    modulus = int(_field(context, said).modulus)
+    size = sum(abs(one) for one in numbers) * 2**said.bits
+    if size >= modulus // 2:
+        raise InputError("rows: expected numbers that products with coefficients leave in range, got larger. Scale them.")
+    rows = np.array(numbers, dtype=object).reshape(shape)
+    product = context.mpc.np_matmul(_field(context, said).array(rows), theta.T)
+    return np.asarray(await context.reveal(product), dtype=object).reshape(shape[0], -1)
+
+
+def _kept(context: Context, public: Public) -> tuple[Said, Any]:
+    """This party's shares, refused unless they are those that all speak of."""
+    own = context.inputs[context.name]
+    try:
+        told = json.loads(as_text(own["said"]))
+        lists = {name: tuple(told[name]) for name in ("parties", "customers", "loads")}
+        said = Said(**{**told, **lists})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("kept: expected what fit or remove gave, got something else. Pass kept_input(result).") from error
+    if said.receipt != public["receipt"] or said.parties != context.names:
+        raise InputError(
+            "kept: expected shares that go with the receipt and these parties in this order, got those of another fit "
+            "or removal."
+        )
+    field = _field(context, said)
+    shape = (len(said.customers), said.columns, -(-int(field.modulus).bit_length() // _LIMB))
+    if own["kept"].shape != shape or own["kept"].dtype != np.uint64:
+        raise InputError(f"kept: expected shares of shape {shape}, got {own['kept'].shape}.")
+    limbs = own["kept"].astype(object)
+    whole = sum(limbs[..., at] << (_LIMB * at) for at in range(shape[-1]))
+    return said, context.mpc.SecInt(said.bits).array(field.array(whole))
+
+
+def _limbs(shares: NDArray, bits: int, context: Context) -> NDArray[np.uint64]:
+    """Shares as 64-bit limbs, which messages can carry."""
+    n = -(-int(context.mpc.SecInt(bits).field.modulus).bit_length() // _LIMB)
+    plain = np.asarray(shares, dtype=object)
+    return np.stack([(plain >> (_LIMB * at)) & (2**_LIMB - 1) for at in range(n)], axis=-1).astype(np.uint64)
+
+
+def _field(context: Context, said: Said) -> Any:
+    return context.mpc.SecInt(said.bits).field
+
+
+def _numbers(said: Said) -> NDArray[np.int64]:
+    return np.unique(np.array(said.loads, dtype=np.int64))
+
+
+def _run(public: Public) -> str:
+    run = str(public.get("run", ""))
+    if len(run) < 16:
+        raise InputError("run: expected a name of at least 16 letters that was never used, got less. Take token_hex(16).")
+    return run
+
+
+def _least(public: Public, name: str, default: int = LEAST) -> int:
+    return require_count(name, public.get(name, default))
+
+
+def _places(context: Context, public: Public, owners: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Customers of all parties and their loads, in the order of the shares."""
+    require_parties(context.names, least=min(LEAST, len(context.mpc.parties)))
+    names: Mapping[str, Sequence[str]] = public["customers"]
+    loads: Mapping[str, Sequence[int]] = public["loads"]
+    for name in owners:
+        n = context.shapes[name]["parts"][0]
+        if len(names.get(name, ())) != n or len(loads.get(name, ())) != n:
+            raise ProtocolError(f"{name}: expected a name and a load of each of its customers, got others.")
+    customers = tuple(str(one) for name in owners for one in names[name])
+    if len(set(customers)) < len(customers):
+        raise ProtocolError("customers: expected each at one party and load, got some twice.")
+    return customers, tuple(int(one) for name in owners for one in loads[name])
+
+
+def _require_company(said: Said) -> None:
+    counts = np.unique(np.array(said.loads, dtype=np.int64), return_counts=True)[1]
+    if not len(counts) or (counts < said.least).any():
+        raise ProtocolError(
+            f"customers: expected at least {said.least} of every load, whose coefficients would else be nearly their "
+            "own, got fewer. Join loads."
+        )
