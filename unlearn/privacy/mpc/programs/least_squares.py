@@ -9,63 +9,35 @@ that was never added, nor twice, and what is opened equals, to the last bit, wha
 Trust: parties are semi-honest, and `threshold` of them together learn of others no more than is opened. What is opened
 tells: Φ is public, so coefficients tell `Φ'y_b`, a projection of the load. Coefficients before and after a removal
 differ by those of who left; one customer alone is seen by its fitted load. Remedies: several leave at once
-(`least_leaving`), or `opened` is false and `forecast` alone is opened, for fewer hours than there are columns or for the
-total of all loads. Which customer is in which load, and who leaves, is known to all parties, by the names they give.
-Coefficients that are opened carry no noise: they are not differentially private.
+(`least_leaving`); or `opened` is false and `forecast` alone is opened, for the total of all loads or for fewer hours
+than there are columns; or `noise`, of which every party adds a share, so that what is opened is differentially private
+for each customer: one Gaussian mechanism an opening, which add up. Which customer is in which load, and who leaves, is
+known to all parties, by the names they give.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.checks import FloatArray, as_floats, require_count, require_finite, require_shape
+from unlearn.dp.noise import Grid
 from unlearn.errors import InputError, ProtocolError, SingularHessianError
-from unlearn.privacy.federated.messages import Payload, as_bytes, as_text
+from unlearn.privacy.federated.messages import Payload
+from unlearn.privacy.federated.noise import SharedNoise
 from unlearn.privacy.mpc.context import Context, Public, require_parties
+from unlearn.privacy.mpc.programs.kept import Said, keep, take
 from unlearn.privacy.mpc.programs.totals import in_steps
 
 #: Fewest customers of a load whose coefficients are opened.
 LEAST = 3
-#: Bits of a limb, of which a share of a field has several.
-_LIMB = 64
-
-
-@dataclass(frozen=True)
-class Said:
-    """What all parties know of kept shares.
-
-    Attributes:
-        run: of the fit or removal that made them.
-        parties: who keeps shares.
-        customers: in the order of the shares.
-        loads: load of each customer.
-        step: of coefficients.
-        bits: of the whole numbers that shares are of.
-        columns: D.
-        least: fewest customers of a load.
-    """
-
-    run: str
-    parties: tuple[str, ...]
-    customers: tuple[str, ...]
-    loads: tuple[int, ...]
-    step: str
-    bits: int
-    columns: int
-    least: int
-
-    @property
-    def receipt(self) -> str:
-        """SHA-256 of it, by which parties know that they speak of the same shares."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
 
 
 def own_coefficients(rows: FloatArray, series: FloatArray) -> FloatArray:
@@ -110,7 +82,10 @@ async def fit(context: Context, public: Public) -> Payload:
         context: see `Context`.
         public: `run`, a name never used before, such as `secrets.token_hex(16)`; `customers`, names by party in the
             order of its parts; `loads`, by party the number of each one's load; `step` (by default 1e-12) and `largest`
-            (1e6) of coefficients; `least` customers of a load (3); `opened`, whether coefficients are (true).
+            (1e6) of coefficients; `least` customers of a load (3); `opened`, whether coefficients are (true); `noise`,
+            with `clip`, the Euclidean norm that each customer's coefficients are cut to, `noise_multiplier`, σ over the
+            clip of every opening, and `colluding` parties that know their shares of the noise (the threshold). With
+            noise, steps are the clip over some 2³⁰.
 
     Returns:
         `theta`, shape (B, D), if opened; `load`, numbers of the B loads; `kept`, this party's shares, with `said` and
@@ -120,22 +95,20 @@ async def fit(context: Context, public: Public) -> Payload:
         InputError: public parameters or a part of one's own out of range.
         ProtocolError: fewer than `least` customers of a load, other shapes, or a customer twice.
     """
-    step, largest = Fraction(str(public.get("step", 1e-12))), Fraction(str(public.get("largest", 1e6)))
-    if not 0 < step <= largest:
-        raise InputError(f"step, largest: expected 0 < step <= largest, got {float(step):g} and {float(largest):g}.")
-    most = int(largest / step)
+    noise = _told_noise(context, public)
+    step, most, encode = _rounding(public, noise)
     owners = context.owners("parts")
     customers, loads = _places(context, public, owners)
     shapes = {context.shapes[name]["parts"][1:] for name in owners}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise ProtocolError(f"parts: expected one number of columns at every party, got shapes {sorted(shapes)}.")
-    bits = (most * len(customers)).bit_length() + 2
-    said = Said(
-        _run(public), context.names, customers, loads, str(step), bits, next(iter(shapes))[0], _least(public, "least")
-    )
+    # Shares of noise have less than 53 bits.
+    bits = (most * len(customers) + (len(context.names) << 53 if noise else 0)).bit_length() + 2
+    columns = next(iter(shapes))[0]
+    least = require_count("least", public.get("least", LEAST))
+    said = Said(_run(public), context.names, customers, loads, str(step), bits, columns, least, noise)
     _require_company(said)
-    kind = context.mpc.SecInt(bits)
-    shared = context.shared("parts", kind, lambda values: in_steps(values, step, most))
+    shared = context.shared("parts", said.kind(context), encode)
     return await _finish(context, public, said, context.mpc.np_vstack(list(shared.values())))
 
 
@@ -157,7 +130,7 @@ async def remove(context: Context, public: Public) -> Payload:
         ProtocolError: a customer that is not among the kept ones, was never added or has left; fewer who leave a load
             together than agreed, or too few who stay.
     """
-    said, shares = _kept(context, public)
+    said, shares = take(context, public["receipt"])
     leaving = [str(name) for name in public["customers"]]
     unknown = [name for name in leaving if name not in said.customers]
     if unknown or not leaving or len(set(leaving)) < len(leaving):
@@ -169,8 +142,10 @@ async def remove(context: Context, public: Public) -> Payload:
         raise InputError("run: expected a new name, got that of the kept shares. Take secrets.token_hex(16).")
     stays = np.array([name not in leaving for name in said.customers])
     gone = np.unique(np.array(said.loads)[~stays], return_counts=True)[1]
-    if (gone < (least := _least(public, "least_leaving", 1))).any():
-        raise ProtocolError(f"customers: expected at least {least} who leave a load together, got fewer. Wait for more.")
+    if (gone < (least := require_count("least_leaving", public.get("least_leaving", 1)))).any():
+        raise ProtocolError(
+            f"customers: expected at least {least} who leave a load together, got fewer. Wait for more."
+        )
     after = replace(
         said,
         run=run,
@@ -201,115 +176,100 @@ async def forecast(context: Context, public: Public) -> Payload:
         ProtocolError: forecasts of single loads for as many independent hours as there are columns, which would tell
             the coefficients. Several calls together may tell them as well: count the hours over all calls.
     """
-    said, shares = _kept(context, public)
+    said, shares = take(context, public["receipt"])
     rows = as_floats("rows", public["rows"], ndim=2)
     require_shape("rows", rows, (None, said.columns))
     require_finite("rows", rows)
+    if said.noise:
+        raise ProtocolError(
+            "forecast: expected shares of a fit without noise, for forecasts carry none. Open the model."
+        )
     whole = bool(public.get("total", True))
     if not whole and np.linalg.matrix_rank(rows) >= said.columns:
         raise ProtocolError(
-            f"rows: expected hours that span fewer than {said.columns} columns, got all. Ask for fewer, or for the total."
+            f"rows: expected hours that span fewer than {said.columns} columns, got all. Ask for fewer or the total."
         )
     scale = 2**32
     numbers = [round(Fraction(one) * scale) for one in rows.ravel().tolist()]
     sums = await _opened_exactly(context, said, _sums(context, said, shares, whole), numbers, rows.shape)
     found = np.array([float(int(one) * Fraction(said.step) / scale) for one in sums.ravel()]).reshape(sums.shape)
-    return {"forecast": found[:, 0] if whole else found, "load": _numbers(said)}
-
-
-def kept_input(result: Payload) -> Payload:
-    """What a party brings to `remove` or `forecast`: the part of its own result that it kept."""
-    return {name: result[name] for name in ("kept", "said")}
-
-
-def receipt_of(result: Payload) -> str:
-    """The receipt in a result, the same at every party."""
-    return as_text(result["receipt"])
+    return {"forecast": found[:, 0] if whole else found, "load": said.numbers}
 
 
 def _sums(context: Context, said: Said, shares: Any, whole: bool) -> Any:
     """Coefficients of each load, shape (B, D), or of their total, (1, D); nothing is sent."""
-    places = _numbers(said)
+    places = said.numbers
     chosen = (np.array(said.loads) == places[:, None]).astype(int)
     chosen = chosen.sum(axis=0, keepdims=True) if whole else chosen
-    return context.mpc.np_matmul(_field(context, said).array(chosen.astype(object)), shares)
+    return context.mpc.np_matmul(said.kind(context).field.array(chosen.astype(object)), shares)
 
 
 async def _finish(context: Context, public: Public, said: Said, shares: Any) -> Payload:
-    own = (await context.mpc.gather(shares)).value
-    done: Payload = {
-        "kept": _limbs(own, said.bits, context),
-        "said": as_bytes(json.dumps(asdict(said))),
-        "receipt": as_bytes(said.receipt),
-        "load": _numbers(said),
-    }
+    done = {**await keep(context, said, shares), "load": said.numbers}
     if public.get("opened", True):
-        found = np.asarray(await context.reveal(_sums(context, said, shares, whole=False)), dtype=object)
+        sums = _sums(context, said, shares, whole=False)
+        if (noise := said.shared_noise) is not None:
+            sums += _noise(context, said, noise)
+        found = np.asarray(await context.reveal(sums), dtype=object)
         step = Fraction(said.step)
         done["theta"] = np.array([float(int(one) * step) for one in found.ravel()]).reshape(found.shape)
     return done
+
+
+def _noise(context: Context, said: Said, noise: SharedNoise) -> Any:
+    """The sum of every party's share of the noise, drawn from its operating system and seen by nobody."""
+    shape = (len(said.numbers), said.columns)
+    alone = len(context.mpc.parties) == 1
+    drawn = [noise.share(np.zeros((0, shape[0] * shape[1]))) for _ in (said.parties if alone else said.parties[:1])]
+    whole = np.array([int(one) for one in np.sum(drawn, axis=0)], dtype=object).reshape(shape)
+    own = said.kind(context).array(whole)
+    return own if alone else reduce(add, context.mpc.input(own))
 
 
 async def _opened_exactly(
     context: Context, said: Said, theta: Any, numbers: Sequence[int], shape: tuple[int, ...]
 ) -> NDArray:
     """Open whole numbers times coefficients, shape (n, B); the field is wide enough for steps, not for products."""
-    modulus = int(_field(context, said).modulus)
-    size = sum(abs(one) for one in numbers) * 2**said.bits
-    if size >= modulus // 2:
-        raise InputError("rows: expected numbers that products with coefficients leave in range, got larger. Scale them.")
-    rows = np.array(numbers, dtype=object).reshape(shape)
-    product = context.mpc.np_matmul(_field(context, said).array(rows), theta.T)
-    return np.asarray(await context.reveal(product), dtype=object).reshape(shape[0], -1)
-
-
-def _kept(context: Context, public: Public) -> tuple[Said, Any]:
-    """This party's shares, refused unless they are those that all speak of."""
-    own = context.inputs[context.name]
-    try:
-        told = json.loads(as_text(own["said"]))
-        lists = {name: tuple(told[name]) for name in ("parties", "customers", "loads")}
-        said = Said(**{**told, **lists})
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("kept: expected what fit or remove gave, got something else. Pass kept_input(result).") from error
-    if said.receipt != public["receipt"] or said.parties != context.names:
+    modulus = int(said.kind(context).field.modulus)
+    longest = max((sum(map(abs, numbers[at : at + shape[1]])) for at in range(0, len(numbers), shape[1])), default=0)
+    if longest << said.bits >= modulus // 2:
         raise InputError(
-            "kept: expected shares that go with the receipt and these parties in this order, got those of another fit "
-            "or removal."
+            "rows: expected numbers that products with coefficients leave in range, got larger. Scale them."
         )
-    field = _field(context, said)
-    shape = (len(said.customers), said.columns, -(-int(field.modulus).bit_length() // _LIMB))
-    if own["kept"].shape != shape or own["kept"].dtype != np.uint64:
-        raise InputError(f"kept: expected shares of shape {shape}, got {own['kept'].shape}.")
-    limbs = own["kept"].astype(object)
-    whole = sum(limbs[..., at] << (_LIMB * at) for at in range(shape[-1]))
-    return said, context.mpc.SecInt(said.bits).array(field.array(whole))
-
-
-def _limbs(shares: NDArray, bits: int, context: Context) -> NDArray[np.uint64]:
-    """Shares as 64-bit limbs, which messages can carry."""
-    n = -(-int(context.mpc.SecInt(bits).field.modulus).bit_length() // _LIMB)
-    plain = np.asarray(shares, dtype=object)
-    return np.stack([(plain >> (_LIMB * at)) & (2**_LIMB - 1) for at in range(n)], axis=-1).astype(np.uint64)
-
-
-def _field(context: Context, said: Said) -> Any:
-    return context.mpc.SecInt(said.bits).field
-
-
-def _numbers(said: Said) -> NDArray[np.int64]:
-    return np.unique(np.array(said.loads, dtype=np.int64))
+    rows = np.array(numbers, dtype=object).reshape(shape)
+    product = context.mpc.np_matmul(said.kind(context).field.array(rows), theta.T)
+    return np.asarray(await context.reveal(product), dtype=object).reshape(shape[0], -1)
 
 
 def _run(public: Public) -> str:
     run = str(public.get("run", ""))
     if len(run) < 16:
-        raise InputError("run: expected a name of at least 16 letters that was never used, got less. Take token_hex(16).")
+        raise InputError(
+            "run: expected a name of at least 16 letters that was never used, got less. Take token_hex(16)."
+        )
     return run
 
 
-def _least(public: Public, name: str, default: int = LEAST) -> int:
-    return require_count(name, public.get(name, default))
+def _told_noise(context: Context, public: Public) -> tuple[float, ...]:
+    told: Mapping[str, float] = public.get("noise") or {}
+    if not told:
+        return ()
+    colluding = told.get("colluding", (len(context.names) - 1) // 2)
+    found = (float(told["clip"]), float(told["noise_multiplier"]), float(colluding))
+    SharedNoise(found[0], found[1], len(context.names), int(found[2]))  # refused before anything is shared
+    return found
+
+
+def _rounding(public: Public, noise: tuple[float, ...]) -> tuple[Fraction, int, Callable[[NDArray], NDArray]]:
+    """Step, the most of them in a coefficient, and how a party writes its own in them."""
+    if noise:
+        grid = Grid(noise[0])
+        return Fraction(grid.width), grid.longest, grid.rounded
+    step, largest = Fraction(str(public.get("step", 1e-12))), Fraction(str(public.get("largest", 1e6)))
+    if not 0 < step <= largest:
+        raise InputError(f"step, largest: expected 0 < step <= largest, got {float(step):g} and {float(largest):g}.")
+    most = int(largest / step)
+    return step, most, lambda values: in_steps(values, step, most)
 
 
 def _places(context: Context, public: Public, owners: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -7,8 +7,8 @@ with the number of columns; and its errors do not pile up: with `r = ‖I − A 
 most `r² + ρ`. All of it follows from public numbers: columns, parties, and the ridge λ, which no eigenvalue of A is
 below. So digits are promised before anything is shared, or the solve is refused.
 
-Two other ways were weighed. Exact rationals, after a random secret matrix hides A in one opening, need a field of some F
-times as many bits, and opening a rational tells the determinant and much of A besides θ; rounding it inside divides
+Two other ways were weighed. Exact rationals, after a random secret matrix hides A in one opening, need a field of some
+F times as many bits, and opening a rational tells the determinant and much of A besides θ; rounding it inside divides
 numbers of thousands of bits. Cholesky's method has F divisions one after another, each of tens of rounds.
 
 Truncation: an entry is hidden by the sum of a random number of each party, opened, and shifted. A number of one party
@@ -89,8 +89,8 @@ def precision_for(columns: int, parties: int, ridge: float = 1e-6, tolerance: fl
         if found is not None and found.bound <= tolerance:
             return found
     raise InputError(
-        f"ridge: expected one that {tolerance:g} can be promised with for {f} columns, got {ridge:g}. Raise the ridge or "
-        "the tolerance: moments are known to some 20 digits."
+        f"ridge: expected one that {tolerance:g} can be promised with for {f} columns, got {ridge:g}. Raise the ridge "
+        "or the tolerance: moments are known to some 20 digits."
     )
 
 
@@ -190,7 +190,9 @@ async def solve(context: Context, public: Public) -> Payload:
     shapes = {context.shapes[name]["moments"] for name in owners}
     shape = next(iter(shapes))
     if len(shapes) > 1 or len(shape) != 3 or shape[:2] != (2, columns) or shape[2] <= columns:
-        raise ProtocolError(f"moments: expected (2, {columns}, {columns} + loads) of every party, got {sorted(shapes)}.")
+        raise ProtocolError(
+            f"moments: expected (2, {columns}, {columns} + loads) of every party, got {sorted(shapes)}."
+        )
     options = {name: float(public[name]) for name in ("ridge", "tolerance") if name in public}
     digits = precision_for(columns, len(context.names), **options)
     bits, ridge = digits.fraction_bits, options.get("ridge", 1e-6)
