@@ -110,7 +110,7 @@ def test_simulated_households_are_forgotten_and_priced_as_by_a_model_in_the_clea
         "run": secrets.token_hex(16),
         "customers": {name: ids[at].tolist() for name, at in own.items()},
         "loads": {name: loads[at].tolist() for name, at in own.items()},
-        "least": 2,
+        "least": 1,
     }
     parts: dict[str, Payload] = {name: {"parts": own_coefficients(phi, series[at])} for name, at in own.items()}
     done = rehearse(fit, parts, public)
@@ -129,7 +129,7 @@ def test_simulated_households_are_forgotten_and_priced_as_by_a_model_in_the_clea
 
 def test_coefficients_before_and_after_tell_the_fitted_load_of_one_who_leaves_alone() -> None:
     """And of two who leave together only the sum; so fewer than agreed are not opened."""
-    made = Made()
+    made = Made(per_party=6)
     done = made.fitted()
     alone = made.rows @ (done["theta"] - removed(done, "west 3")["theta"])[1]
     own = made.series[made.ids.index("west 3")]
@@ -226,6 +226,15 @@ def test_the_last_of_a_load_stay() -> None:
     done = Made().fitted(least=1)
     with pytest.raises(ProtocolError, match="some who stay in every load"):
         removed(done, *[f"{name} {at}" for name in NAMES for at in (0, 2)])
+
+
+def test_a_party_that_knows_all_customers_of_a_load_but_few_is_not_shown_theirs() -> None:
+    inputs, told = Made(per_party=4).inputs()
+    loads = {**told["loads"], "south": [0, 0, 0, 0], "west": [0, 0, 0, 1]}  # north has two of load 1, west the third
+    with pytest.raises(ProtocolError, match="a party with some does not know"):
+        rehearse(fit, inputs, {**told, "loads": loads})
+    loads = {**told["loads"], "north": [0, 1, 1, 1], "south": [0, 0, 0, 0], "west": [0, 0, 0, 0]}
+    assert "theta" in rehearse(fit, inputs, {**told, "loads": loads})  # a load of north alone, which it opens
 
 
 def test_shares_that_are_none_are_refused() -> None:

@@ -32,10 +32,11 @@ class Said:
         parties: who keeps shares, in the order of the fit.
         customers: in the order of the shares.
         loads: load of each customer.
+        holders: number of the party of each customer.
         step: of coefficients, as a fraction in words.
         bits: of the whole numbers that shares are of.
         columns: D.
-        least: fewest customers of a load.
+        least: fewest customers of a load, and fewest that a party with one does not know, if there are any.
         noise: clip, noise multiplier and number of colluding parties; empty without noise.
     """
 
@@ -43,6 +44,7 @@ class Said:
     parties: tuple[str, ...]
     customers: tuple[str, ...]
     loads: tuple[int, ...]
+    holders: tuple[int, ...]
     step: str
     bits: int
     columns: int
@@ -106,7 +108,7 @@ def take(context: Context, receipt: object) -> tuple[Said, Any]:
     own = context.inputs[context.name]
     try:
         told = json.loads(as_text(own["said"]))
-        lists = {name: tuple(told[name]) for name in ("parties", "customers", "loads", "noise")}
+        lists = {name: tuple(told[name]) for name in ("parties", "customers", "loads", "holders", "noise")}
         said, limbs = Said(**{**told, **lists}), own["kept"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

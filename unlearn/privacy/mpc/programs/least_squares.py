@@ -32,7 +32,7 @@ from unlearn.dp.noise import Grid
 from unlearn.errors import InputError, ProtocolError, SingularHessianError
 from unlearn.privacy.federated.messages import Payload
 from unlearn.privacy.federated.noise import SharedNoise
-from unlearn.privacy.mpc.context import Context, Public, require_parties
+from unlearn.privacy.mpc.context import Context, Public
 from unlearn.privacy.mpc.programs.kept import Said, keep, take
 from unlearn.privacy.mpc.programs.totals import in_steps
 
@@ -44,8 +44,8 @@ def own_coefficients(rows: FloatArray, series: FloatArray) -> FloatArray:
     """A customer's part of its load's coefficients: least squares of its own series, which stay with its party.
 
     >>> rows = np.stack([np.linspace(-1, 1, 50), np.ones(50)], axis=1)
-    >>> own_coefficients(rows, np.stack([3 * rows[:, 0] + 2, rows[:, 0]])).round(6).tolist()
-    [[3.0, 2.0], [1.0, 0.0]]
+    >>> own_coefficients(rows, np.stack([3 * rows[:, 0] + 2, rows[:, 0] + 1])).round(6).tolist()
+    [[3.0, 2.0], [1.0, 1.0]]
 
     Args:
         rows: Φ, shape (n, D), best with columns of one size: steps are the same for all.
@@ -82,7 +82,8 @@ async def fit(context: Context, public: Public) -> Payload:
         context: see `Context`.
         public: `run`, a name never used before, such as `secrets.token_hex(16)`; `customers`, names by party in the
             order of its parts; `loads`, by party the number of each one's load; `step` (by default 1e-12) and `largest`
-            (1e6) of coefficients; `least` customers of a load (3); `opened`, whether coefficients are (true); `noise`,
+            (1e6) of coefficients; `least` customers of a load, and
+            besides those of any one party (3); `opened`, whether coefficients are (true); `noise`,
             with `clip`, the Euclidean norm that each customer's coefficients are cut to, `noise_multiplier`, σ over the
             clip of every opening, and `colluding` parties that know their shares of the noise (the threshold). With
             noise, steps are the clip over some 2³⁰.
@@ -98,7 +99,7 @@ async def fit(context: Context, public: Public) -> Payload:
     noise = _told_noise(context, public)
     step, most, encode = _rounding(public, noise)
     owners = context.owners("parts")
-    customers, loads = _places(context, public, owners)
+    customers, loads, holders = _places(context, public, owners)
     shapes = {context.shapes[name]["parts"][1:] for name in owners}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise ProtocolError(f"parts: expected one number of columns at every party, got shapes {sorted(shapes)}.")
@@ -106,7 +107,7 @@ async def fit(context: Context, public: Public) -> Payload:
     bits = (most * len(customers) + (len(context.names) << 53 if noise else 0)).bit_length() + 2
     columns = next(iter(shapes))[0]
     least = require_count("least", public.get("least", LEAST))
-    said = Said(_run(public), context.names, customers, loads, str(step), bits, columns, least, noise)
+    said = Said(_run(public), context.names, customers, loads, holders, str(step), bits, columns, least, noise)
     _require_company(said)
     shared = context.shared("parts", said.kind(context), encode)
     return await _finish(context, public, said, context.mpc.np_vstack(list(shared.values())))
@@ -139,7 +140,7 @@ async def remove(context: Context, public: Public) -> Payload:
             f"{len(unknown)} of {len(leaving)} that are not among them. They were never added, or have left."
         )
     if (run := _run(public)) == said.run:
-        raise InputError("run: expected a new name, got that of the kept shares. Take secrets.token_hex(16).")
+        raise InputError("run: expected a new name, got that of the kept shares. Draw one at random.")
     stays = np.array([name not in leaving for name in said.customers])
     gone = np.unique(np.array(said.loads)[~stays], return_counts=True)[1]
     if (gone < (least := require_count("least_leaving", public.get("least_leaving", 1)))).any():
@@ -151,6 +152,7 @@ async def remove(context: Context, public: Public) -> Payload:
         run=run,
         customers=tuple(np.array(said.customers, dtype=object)[stays].tolist()),
         loads=tuple(np.array(said.loads)[stays].tolist()),
+        holders=tuple(np.array(said.holders)[stays].tolist()),
     )
     if lost := sorted(set(said.loads) - set(after.loads)):
         raise ProtocolError(f"customers: expected some who stay in every load, got none in {len(lost)}.")
@@ -245,7 +247,7 @@ def _run(public: Public) -> str:
     run = str(public.get("run", ""))
     if len(run) < 16:
         raise InputError(
-            "run: expected a name of at least 16 letters that was never used, got less. Take token_hex(16)."
+            "run: expected a name of at least 16 letters that was never used, got fewer. Draw it at random."
         )
     return run
 
@@ -272,9 +274,10 @@ def _rounding(public: Public, noise: tuple[float, ...]) -> tuple[Fraction, int, 
     return step, most, lambda values: in_steps(values, step, most)
 
 
-def _places(context: Context, public: Public, owners: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Customers of all parties and their loads, in the order of the shares."""
-    require_parties(context.names, least=min(LEAST, len(context.mpc.parties)))
+def _places(
+    context: Context, public: Public, owners: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
+    """Customers of all parties, their loads and whose they are, in the order of the shares."""
     names: Mapping[str, Sequence[str]] = public["customers"]
     loads: Mapping[str, Sequence[int]] = public["loads"]
     for name in owners:
@@ -284,13 +287,19 @@ def _places(context: Context, public: Public, owners: tuple[str, ...]) -> tuple[
     customers = tuple(str(one) for name in owners for one in names[name])
     if len(set(customers)) < len(customers):
         raise ProtocolError("customers: expected each at one party and load, got some twice.")
-    return customers, tuple(int(one) for name in owners for one in loads[name])
+    holders = tuple(context.names.index(name) for name in owners for _ in names[name])
+    return customers, tuple(int(one) for name in owners for one in loads[name]), holders
 
 
 def _require_company(said: Said) -> None:
-    counts = np.unique(np.array(said.loads, dtype=np.int64), return_counts=True)[1]
-    if not len(counts) or (counts < said.least).any():
+    """Refuse a load whose coefficients would be nearly those of one customer, for all or for a party that has some."""
+    place = np.searchsorted(said.numbers, said.loads)
+    counts = np.zeros((len(said.parties), len(said.numbers)), dtype=np.int64)
+    np.add.at(counts, (np.array(said.holders, dtype=np.int64), place), 1)
+    total = counts.sum(axis=0)
+    others = (total - counts)[counts > 0]
+    if not len(total) or (total < said.least).any() or ((others > 0) & (others < said.least)).any():
         raise ProtocolError(
-            f"customers: expected at least {said.least} of every load, whose coefficients would else be nearly their "
-            "own, got fewer. Join loads."
+            f"customers: expected at least {said.least} of every load, and as many that a party with some does not "
+            "know, if any: coefficients would be nearly their own. Got fewer. Join loads."
         )

@@ -71,7 +71,7 @@ def precision_for(columns: int, parties: int, ridge: float = 1e-6, tolerance: fl
 
     >>> found = precision_for(columns=20, parties=3)
     >>> found.bound <= 1e-9, found.steps
-    (True, 32)
+    (True, 31)
 
     Args:
         columns: F.
