@@ -31,6 +31,11 @@ def inputs_of(rows: Rows) -> dict[str, Payload]:
     return {f"party {at}": own_moments(own, loads, n) for at, (own, loads) in enumerate(rows)}
 
 
+def told(rows: Rows, **public: Any) -> dict[str, Any]:
+    n = {f"party {at}": len(own) for at, (own, _) in enumerate(rows)}
+    return {"columns": rows[0][0].shape[1], "rows": n, **public}
+
+
 def exact(rows: Rows, ridge: float) -> list[list[Fraction]]:
     """θ of each load in fractions, by elimination."""
     n = sum(len(own) for own, _ in rows)
@@ -50,11 +55,11 @@ def exact(rows: Rows, ridge: float) -> list[list[Fraction]]:
 
 def error(rows: Rows, **public: Any) -> tuple[float, float]:
     """Largest error of a load in Euclidean norm, and what was promised."""
-    found = rehearse(solve, inputs_of(rows), {"columns": rows[0][0].shape[1], **public})
+    found = rehearse(solve, inputs_of(rows), told(rows, **public))
     true = exact(rows, public.get("ridge", 1e-6))
     loads = zip(found["theta"].tolist(), true, strict=True)
     off = [[Fraction(one) - other for one, other in zip(*both, strict=True)] for both in loads]
-    return max(float(sum(one * one for one in own)) ** 0.5 for own in off), float(found["bound"])
+    return max(float(sum(one * one for one in own)) ** 0.5 for own in off), found["bound"].item()
 
 
 @pytest.mark.parametrize("seed", range(proof_count(100)))
@@ -88,14 +93,13 @@ def test_the_promise_holds_for_rows_that_determine_nothing(kind: str, ridge: flo
 
 def test_a_party_that_forgets_gives_the_solution_that_never_had_the_rows() -> None:
     rows = drawn(1, 5, n=30)
-    n = 90
-    full = inputs_of(rows)
-    left = {**full, "party 1": own_moments(rows[1][0][5:], rows[1][1][5:], n)}
-    a = sum((own.T @ own for own, _ in [rows[0], (rows[1][0][5:], None), rows[2]]), np.zeros((5, 5))) / rows_scale(n)
-    b = sum((own.T @ y for own, y in [rows[0], (rows[1][0][5:], rows[1][1][5:]), rows[2]]), np.zeros((5, 2)))
-    expected = np.linalg.solve(a + 1e-6 * np.eye(5), b / rows_scale(n)).T
-    np.testing.assert_allclose(rehearse(solve, left, {"columns": 5})["theta"], expected, atol=2e-9)
-    assert np.abs(rehearse(solve, full, {"columns": 5})["theta"] - expected).max() > 1e-4
+    kept = [rows[0], (rows[1][0][5:], rows[1][1][5:]), rows[2]]
+    full, left = inputs_of(rows), inputs_of(kept)
+    a = sum((own.T @ own for own, _ in kept), np.zeros((5, 5))) / rows_scale(85)
+    b = sum((own.T @ loads for own, loads in kept), np.zeros((5, 2))) / rows_scale(85)
+    expected = np.linalg.solve(a + 1e-6 * np.eye(5), b).T
+    np.testing.assert_allclose(rehearse(solve, left, told(kept))["theta"], expected, atol=2e-9)
+    assert np.abs(rehearse(solve, full, told(rows))["theta"] - expected).max() > 1e-4
 
 
 class Recorded:
@@ -111,7 +115,7 @@ class Recorded:
 
         with monkeypatch.context() as patched:
             patched.setattr(Context, "reveal", recording)
-            rehearse(solve, inputs_of(rows), {"columns": columns})
+            rehearse(solve, inputs_of(rows), told(rows))
         digits = precision_for(columns, len(rows))
         masked = np.concatenate([one.ravel() for one in opened[:-1]])
         span = 1 << (digits.whole_bits + normal_equations.HIDING_BITS)
@@ -134,7 +138,7 @@ def test_numbers_that_are_opened_on_the_way_tell_nothing(monkeypatch: pytest.Mon
 
 def test_a_promise_that_cannot_be_kept_is_refused_before_anything_is_shared() -> None:
     with pytest.raises(InputError, match=r"got 1e-12\. Raise the ridge"):
-        rehearse(solve, inputs_of(drawn(0, 3)), {"columns": 3, "ridge": 1e-12})
+        rehearse(solve, inputs_of(drawn(0, 3)), told(drawn(0, 3), ridge=1e-12))
     assert precision_for(30, 5, 1e-3, 1e-9).steps < precision_for(30, 5, 1e-6, 1e-9).steps
     for bad in ({"ridge": 0.0}, {"tolerance": -1.0}):
         with pytest.raises(InputError):
@@ -144,13 +148,17 @@ def test_a_promise_that_cannot_be_kept_is_refused_before_anything_is_shared() ->
 def test_moments_that_do_not_fit_are_refused() -> None:
     rows = drawn(0, 3)
     with pytest.raises(ProtocolError, match=r"expected \(2, 4, 4 \+ loads\)"):
-        rehearse(solve, inputs_of(rows), {"columns": 4})
+        rehearse(solve, inputs_of(rows), told(rows, columns=4))
     with pytest.raises(ProtocolError, match="at least 3 parties, got 2"):
-        rehearse(solve, inputs_of(rows[:2]), {"columns": 3})
-    large = {name: {"moments": own["moments"] * 4711} for name, own in inputs_of(rows).items()}
-    with pytest.raises(InputError, match="within") as told:
-        rehearse(solve, large, {"columns": 3})
-    assert "4711" not in str(told.value)
+        rehearse(solve, inputs_of(rows[:2]), told(rows[:2]))
+    with pytest.raises(InputError, match="rows that all agree on"):
+        rehearse(solve, inputs_of(rows), told(rows, rows={f"party {at}": 19 for at in range(3)}))
+    with pytest.raises(ProtocolError, match="and for no other"):
+        rehearse(solve, inputs_of(rows), told(rows, rows={"party 0": 20}))
+    large = {name: {**own, "moments": own["moments"] * 4711} for name, own in inputs_of(rows).items()}
+    with pytest.raises(InputError, match="within") as refused:
+        rehearse(solve, large, told(rows))
+    assert "4711" not in str(refused.value)
     with pytest.raises(InputError, match="Divide by a public bound"):
         own_moments(np.full((2, 1), 1.5), np.ones((2, 1)), 2)
     with pytest.raises(InputError, match="fewer than here"):
@@ -162,7 +170,7 @@ def test_moments_that_do_not_fit_are_refused() -> None:
 def test_parties_in_processes_of_their_own_find_the_same(n_parties: int) -> None:
     rows = drawn(3, 6, n=40, parties=n_parties)
     inputs = inputs_of(rows)
-    outcome = compute("unlearn.privacy.mpc.programs.normal_equations:solve", inputs, {"columns": 6})
-    expected = rehearse(solve, inputs, {"columns": 6})
+    outcome = compute("unlearn.privacy.mpc.programs.normal_equations:solve", inputs, told(rows))
+    expected = rehearse(solve, inputs, told(rows))
     for learned in outcome.results.values():
         assert np.linalg.norm(learned["theta"] - expected["theta"], axis=1).max() <= 2 * learned["bound"]

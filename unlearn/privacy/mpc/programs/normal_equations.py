@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -147,7 +148,7 @@ def own_moments(features: FloatArray, loads: FloatArray, rows: int) -> Payload:
         rows: of all parties together, which is public.
 
     Returns:
-        `moments`, high and low part of `[Φ'Φ, Φ'Y] / N`, shape (2, F, F + B).
+        `moments`, high and low part of `[Φ'Φ, Φ'Y] / N`, shape (2, F, F + B); `rows`, here and of all.
 
     Raises:
         InputError: wrong shapes, numbers beyond [-1, 1], or more rows than all parties have.
@@ -164,7 +165,8 @@ def own_moments(features: FloatArray, loads: FloatArray, rows: int) -> Payload:
     sums = SufficientStatistics.of(torch.from_numpy(features), torch.from_numpy(loads))
     if len(features) and float(sums.rounding.max()) / scale > _MOMENTS:
         raise InputError("features: expected sums that are exact to 20 digits, got rougher ones. Take fewer rows.")
-    return {"moments": sums.moments[:, : features.shape[1]].numpy() / scale}
+    moments = sums.moments[:, : features.shape[1]].numpy() / scale
+    return {"moments": moments, "rows": np.array([len(features), rows])}
 
 
 async def solve(context: Context, public: Public) -> Payload:
@@ -174,10 +176,11 @@ async def solve(context: Context, public: Public) -> Payload:
 
     Args:
         context: see `Context`.
-        public: `columns`, F; `ridge` (1e-6) and `tolerance` (1e-9), as of `precision_for`.
+        public: `columns`, F; `rows`, by party, of those who bring some; `ridge` (1e-6) and `tolerance` (1e-9), as
+            of `precision_for`.
 
     Returns:
-        `theta`, shape (B, F), of the scaled columns and loads; `bound` of its error, a load's Euclidean norm.
+        `theta`, shape (B, F), of the scaled columns and loads; `bound` of a load's error in Euclidean norm.
 
     Raises:
         InputError: a promise that cannot be kept; moments of one's own out of range.
@@ -193,6 +196,7 @@ async def solve(context: Context, public: Public) -> Payload:
         raise ProtocolError(
             f"moments: expected (2, {columns}, {columns} + loads) of every party, got {sorted(shapes)}."
         )
+    _require_rows(context, public, owners)
     options = {name: float(public[name]) for name in ("ridge", "tolerance") if name in public}
     digits = precision_for(columns, len(context.names), **options)
     bits, ridge = digits.fraction_bits, options.get("ridge", 1e-6)
@@ -214,7 +218,17 @@ async def solve(context: Context, public: Public) -> Payload:
     theta = await _shifted(context, kind, found, 2 * bits - digits.result_bits, digits.whole_bits)
     opened = np.asarray(await context.reveal(theta), dtype=object)
     values = [math.ldexp(int(one), -digits.result_bits) for one in opened.ravel()]
-    return {"theta": np.array(values).reshape(opened.shape).T, "bound": np.array(digits.bound)}
+    return {"theta": np.array(values).reshape(opened.shape).T, "bound": np.array([digits.bound])}
+
+
+def _require_rows(context: Context, public: Public, owners: tuple[str, ...]) -> None:
+    """Refuse sums of other rows than all agree on: over another N they would be too large for what is promised."""
+    told: Mapping[str, int] = public["rows"]
+    if set(told) != set(owners):
+        raise ProtocolError("rows: expected a number for each party that brings moments, and for no other.")
+    for name in set(owners) & set(context.inputs):
+        if context.inputs[name]["rows"].tolist() != [told[name], sum(told.values())]:
+            raise InputError(f"rows: expected moments of {name} over the rows that all agree on, got those of others.")
 
 
 def _kind(context: Context, digits: Precision) -> Any:
