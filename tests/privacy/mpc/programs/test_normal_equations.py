@@ -152,9 +152,9 @@ def test_moments_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ProtocolError, match="at least 3 parties, got 2"):
         rehearse(solve, inputs_of(rows[:2]), told(rows[:2]))
     with pytest.raises(InputError, match="rows that all agree on"):
-        rehearse(solve, inputs_of(rows), told(rows, rows={f"party {at}": 19 for at in range(3)}))
+        rehearse(solve, inputs_of(rows), {**told(rows), "rows": {f"party {at}": 19 for at in range(3)}})
     with pytest.raises(ProtocolError, match="and for no other"):
-        rehearse(solve, inputs_of(rows), told(rows, rows={"party 0": 20}))
+        rehearse(solve, inputs_of(rows), {**told(rows), "rows": {"party 0": 20}})
     large = {name: {**own, "moments": own["moments"] * 4711} for name, own in inputs_of(rows).items()}
     with pytest.raises(InputError, match="within") as refused:
         rehearse(solve, large, told(rows))

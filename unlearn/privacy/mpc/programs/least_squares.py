@@ -131,8 +131,8 @@ async def remove(context: Context, public: Public) -> Payload:
         ProtocolError: a customer that is not among the kept ones, was never added or has left; fewer who leave a load
             together than agreed, or too few who stay.
     """
-    said, shares = take(context, public["receipt"])
-    leaving = [str(name) for name in public["customers"]]
+    said, shares = take(context, public.get("receipt"))
+    leaving = [str(name) for name in public.get("customers", ())]
     unknown = [name for name in leaving if name not in said.customers]
     if unknown or not leaving or len(set(leaving)) < len(leaving):
         raise ProtocolError(
@@ -178,8 +178,8 @@ async def forecast(context: Context, public: Public) -> Payload:
         ProtocolError: forecasts of single loads for as many independent hours as there are columns, which would tell
             the coefficients. Several calls together may tell them as well: count the hours over all calls.
     """
-    said, shares = take(context, public["receipt"])
-    rows = as_floats("rows", public["rows"], ndim=2)
+    said, shares = take(context, public.get("receipt"))
+    rows = as_floats("rows", public.get("rows", ()), ndim=2)
     require_shape("rows", rows, (None, said.columns))
     require_finite("rows", rows)
     if said.noise:
@@ -257,7 +257,7 @@ def _told_noise(context: Context, public: Public) -> tuple[float, ...]:
     if not told:
         return ()
     colluding = told.get("colluding", (len(context.names) - 1) // 2)
-    found = (float(told["clip"]), float(told["noise_multiplier"]), float(colluding))
+    found = (float(told.get("clip", 0)), float(told.get("noise_multiplier", 0)), float(colluding))
     SharedNoise(found[0], found[1], len(context.names), int(found[2]))  # refused before anything is shared
     return found
 
@@ -278,8 +278,8 @@ def _places(
     context: Context, public: Public, owners: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
     """Customers of all parties, their loads and whose they are, in the order of the shares."""
-    names: Mapping[str, Sequence[str]] = public["customers"]
-    loads: Mapping[str, Sequence[int]] = public["loads"]
+    names: Mapping[str, Sequence[str]] = public.get("customers", {})
+    loads: Mapping[str, Sequence[int]] = public.get("loads", {})
     for name in owners:
         n = context.shapes[name]["parts"][0]
         if len(names.get(name, ())) != n or len(loads.get(name, ())) != n:

@@ -186,7 +186,7 @@ async def solve(context: Context, public: Public) -> Payload:
         InputError: a promise that cannot be kept; moments of one's own out of range.
         ProtocolError: fewer than three parties with rows, or other shapes.
     """
-    columns = require_count("columns", public["columns"])
+    columns = require_count("columns", public.get("columns"))
     owners = context.owners("moments")
     if len(owners) < LEAST:
         raise ProtocolError(f"solve: expected moments of at least {LEAST} parties, got {len(owners)}.")
@@ -223,11 +223,11 @@ async def solve(context: Context, public: Public) -> Payload:
 
 def _require_rows(context: Context, public: Public, owners: tuple[str, ...]) -> None:
     """Refuse sums of other rows than all agree on: over another N they would be too large for what is promised."""
-    told: Mapping[str, int] = public["rows"]
+    told: Mapping[str, int] = public.get("rows", {})
     if set(told) != set(owners):
         raise ProtocolError("rows: expected a number for each party that brings moments, and for no other.")
     for name in set(owners) & set(context.inputs):
-        if context.inputs[name]["rows"].tolist() != [told[name], sum(told.values())]:
+        if np.asarray(context.inputs[name].get("rows", [])).tolist() != [told[name], sum(told.values())]:
             raise InputError(f"rows: expected moments of {name} over the rows that all agree on, got those of others.")
 
 
