@@ -49,3 +49,8 @@ async def refused(context: Context, public: Public) -> Payload:
     if context.name == public["who"]:
         raise InputError("values: expected at most 12, got 4711.")
     return await total(context, public)
+
+
+async def refused_by_all(context: Context, public: Public) -> Payload:
+    """Everybody finds fault with a public parameter at the same moment."""
+    raise InputError("step: expected a positive number, got another.")

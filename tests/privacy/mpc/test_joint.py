@@ -108,6 +108,12 @@ def test_a_refusal_tells_others_no_values() -> None:
     assert not any("4711" in one for one in others)
 
 
+def test_what_all_refuse_is_told_by_all() -> None:
+    with pytest.raises(InputError) as told:
+        compute(f"{HERE}:refused_by_all", VALUES)
+    assert str(told.value).count("step: expected a positive number") == 3
+
+
 def test_numbers_that_are_none_are_refused_before_they_are_shared() -> None:
     broken = {**VALUES, "utility 3": {"values": np.array([np.nan, 1.0, 1.0])}}
     with pytest.raises(InputError, match="utility 3: utility 3: expected finite numbers in 'values'"):

@@ -104,7 +104,8 @@ async def take_part(
     ends: set[asyncio.Future[Any]] = {running, peers.failed}
     done, _ = await asyncio.wait(ends, timeout=settings.timeout_s, return_when=asyncio.FIRST_COMPLETED)
     try:
-        if peers.failed in done:
+        # What this party refuses itself comes first: others may have refused, and gone, at the same moment.
+        if peers.failed in done and not (running.done() and isinstance(running.exception(), InputError)):
             raise peers.failed.exception() or ProtocolError("the computation ended")
         if not done:
             refused = f" Refused: {'; '.join(peers.refused)}." if peers.refused else ""
