@@ -8,7 +8,7 @@ import pytest
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md") if "```python" in path.read_text(encoding="utf-8"))
 #: Pages whose code needs a package beyond the core.
-EXTRAS = {"encrypted.md", "mpc.md"}
+EXTRAS = {"encrypted.md", "encrypted_reals.md", "mpc.md"}
 
 
 @pytest.mark.parametrize(

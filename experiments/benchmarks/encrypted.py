@@ -16,6 +16,7 @@ from tqdm import tqdm
 from experiments.app import Job
 from experiments.benchmarks import encrypted_peers
 from experiments.benchmarks.encrypted_peers import FEATURES, HOURS, LARGEST, LIBRARIES, OUTPUTS, SLOTS
+from experiments.benchmarks.encrypted_reals import add_reals
 from unlearn.checks import require_count
 from unlearn.errors import SolverError
 from unlearn.privacy.encrypted.envelope import new_run
@@ -32,7 +33,7 @@ _STEPS = {"add": "compute", "forecast": "compute"}
 
 
 def time_encrypted(job: Job, table: RecordTable) -> None:
-    """Time sums over meters and a linear forecast, and find the worst errors."""
+    """Time sums over meters, forecasts, variances and limits, and find the worst errors."""
     n = require_count("benchmark.encrypted_meters", job.benchmark.encrypted_meters)
     paillier = max(2, require_count("benchmark.paillier_meters", job.benchmark.paillier_meters))
     _plain(n, table)
@@ -40,6 +41,8 @@ def time_encrypted(job: Job, table: RecordTable) -> None:
         python = job.benchmark.openfhe_python if name == "openfhe" and job.benchmark.openfhe_python else sys.executable
         if python != sys.executable or importlib.util.find_spec(library.package):
             _add_library(name, _measured(python, name, n), n, table)
+    if importlib.util.find_spec("tenseal"):
+        add_reals(table)
     if importlib.util.find_spec("phe"):
         for bits in tqdm(BITS, desc="Paillier", leave=False):
             for slots in (SLOTS, 1):

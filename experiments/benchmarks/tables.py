@@ -232,6 +232,7 @@ def _encrypted(records: pd.DataFrame) -> str:
         facts = {
             "bytes": _value(own, "bytes", ",.0f"),
             "error": _value(own, "error"),
+            "bound of the error": _value(own, "bound"),
             "size [MB]": _value(own, "size", ".3g"),
             "peak memory [MB]": _value(own, "peak_memory", ".3g"),
         }

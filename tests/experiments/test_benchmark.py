@@ -11,6 +11,7 @@ from experiments.benchmarks.dispatch import Hours
 from experiments.benchmarks.scaling import add_exponent, stream
 from experiments.benchmarks.timing import Timing, add_timing, in_a_process, peak_memory_mb, repeat
 from tests.experiments.conftest import Runner
+from tests.proofs import proof_count
 from unlearn.records import RecordTable
 
 TINY = ["benchmark.repeats=1", "data.n_hours=400"]
@@ -190,4 +191,14 @@ def test_encrypted_sums_are_exact_whatever_encrypts_them(tables) -> None:
     assert records.loc[records["metric"] == "seconds", "value"].gt(0).all()
     forecasts = records[records["what"].str.startswith("forecast") & records["metric"].eq("error")]
     assert forecasts["value"].between(0, 1e-4).all()
+    own = records[records["method"] == "CKKS with a bound"].pivot_table("value", "what", "metric")
+    assert (own["error"] <= own["bound"].fillna(0.0)).all()
+    assert len(own) == 3
     assert "## Encrypted sums and forecasts" in text
+
+
+@pytest.mark.extras
+@pytest.mark.slow
+def test_a_server_of_many_clients_keeps_its_memory() -> None:
+    found = in_a_process("experiments.benchmarks.encrypted_reals", "clients", proof_count(400), threads=1)
+    assert found["all"] < found["first"] + 20

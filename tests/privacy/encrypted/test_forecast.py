@@ -1,5 +1,7 @@
 """A forecast from encrypted features is the plain one, costs the grid the same, and shows the server nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from unlearn.privacy.encrypted.envelope import Ciphertext, new_run
 from unlearn.privacy.encrypted.forecast import ForecastClient, ForecastServer, forecast_task, head_of
 from unlearn.privacy.encrypted.precision import Task, parameters
 from unlearn.privacy.federated import Identity, LocalChannel, Party, Roster
+from unlearn.privacy.federated.messages import unpack
 
 OWN = {name: Identity.new() for name in ("server", "utility")}
 ROSTER = Roster({name: one.public for name, one in OWN.items()})
@@ -49,6 +52,30 @@ def test_encrypted_forecasts_cost_the_grid_what_plain_ones_do(
 
 
 @pytest.mark.extras
+@pytest.mark.parametrize("seed", [0, 1])
+def test_thousands_of_random_and_of_worst_hours_stay_within_the_bound(seed: int) -> None:
+    """Each slot is an input of its own: 4,096 random ones, or the border of the range in all and in alternating signs.
+
+    Weights lie half a step beside where they are rounded to, all in one direction, so that errors add up.
+    """
+    rng, features, top = np.random.default_rng(seed), 12, 30.0
+    task = forecast_task(features, 40.0, top, 1e-5)
+    n, step = parameters(task).slots, 2.0 ** -parameters(task).weight_bits
+    weights = np.stack([np.full(features, 0.25), rng.uniform(-3, 3, features), 10.0 ** rng.uniform(-6, 0, features)])
+    weights = (np.round(weights / step) + 0.49) * step
+    head = np.c_[weights, [top, -1.0, 0.0]]
+    client = client_of(head, task, hours=3 * n)
+    patterns = (
+        rng.uniform(-top, top, (n, features)) * 10.0 ** rng.uniform(-9, 0, (n, 1)),
+        np.full((n, features), top),
+        np.where(np.arange(features) == 0, top * (-1.0) ** np.arange(n)[:, None], rng.choice([-top, top], features)),
+    )
+    for x in patterns:
+        found = client.forecast(x)
+        assert np.abs(found.values - (x @ weights.T + head[:, -1])).max() <= found.error <= 1e-5
+
+
+@pytest.mark.extras
 def test_results_do_not_tell_of_the_weights_by_their_noise() -> None:
     """Slots that are not used, imaginary parts and last digits are flooded: two answers to one question share none."""
     rng = np.random.default_rng(0)
@@ -71,8 +98,50 @@ def test_a_client_gets_no_more_hours_than_leave_weights_unknown() -> None:
     with pytest.raises(ProtocolError, match="at most 3 hours of one client, got 4 in all"):
         client.forecast(np.ones((2, 3)))
     assert client.forecast(np.ones((1, 3))).values == pytest.approx(-0.25, abs=1e-6)
-    with pytest.raises(ProtocolError, match="expected 3 features"):
-        client.forecast(np.ones((1, 2)))
+    with pytest.raises(ProtocolError, match="at most 3 hours of one client, got 4 in all"):
+        client.forecast(np.ones((1, 3)))
+
+
+@pytest.mark.extras
+def test_another_number_of_features_is_refused() -> None:
+    head = np.ones((1, 21))
+    client = client_of(head, task_for(head, 10.0))
+    for features, said in ((19, "expected a model of 19 features"), (21, "expected 20 features")):
+        with pytest.raises(ProtocolError, match=said):
+            client.forecast(np.ones((2, features)))
+    # What was not finished counts nothing, and stands in the way of nothing.
+    assert client.forecast(np.ones((20, 20))).values == pytest.approx(21.0, abs=1e-6)
+
+
+@pytest.mark.extras
+def test_features_come_in_order_and_once() -> None:
+    head, sent = np.ones((1, 21)), []
+    client = client_of(head, task_for(head, 10.0))
+    handlers = client._channel._parties["server"].handlers
+    kept = client._channel.ask
+
+    def ask(task: str, asked: dict) -> object:
+        sent.append(asked["server"])
+        return kept(task, asked)
+
+    client._channel.ask = ask
+    client.forecast(np.ones((2, 20)))
+    keys, first, second, _ = sent
+    answer = handlers["forecast"]
+    handlers["forecast_keys"]({}, keys)
+    with pytest.raises(ProtocolError, match="answered before"):
+        answer({}, first)
+    server = client._channel._parties["server"].handlers["forecast"].__self__
+    server._runs.clear()
+    with pytest.raises(ProtocolError, match="expected step features 0 to 8 of 2 hours, got features 8 to 16"):
+        answer({}, second)
+    answer({}, first)
+    with pytest.raises(ProtocolError, match="expected step features 8 to 16 of 2 hours, got features 0 to 8"):
+        answer({}, first)
+    # A request that begins anew forgets what came.
+    handlers["forecast_keys"]({}, keys)
+    with pytest.raises(ProtocolError, match="expected step features 0 to 8 of 2 hours, got features 8 to 16"):
+        answer({}, second)
 
 
 @pytest.mark.extras
@@ -82,20 +151,19 @@ def test_replayed_changed_and_foreign_questions_are_refused() -> None:
     server = ForecastServer("server", OWN["server"], ROSTER, *head_of(head), task, 100)
     channel = LocalChannel([Party("server", server.handlers)], full=True)
     ForecastClient("utility", OWN["utility"], ROSTER, channel, "server", task).forecast(np.ones((2, 2)))
-    from unlearn.privacy.federated.messages import unpack
-
     question = unpack(channel.traffic.seen_by("server")[-1].content)
     answer = server.handlers["forecast"]
     with pytest.raises(ProtocolError, match="answered before"):
         answer({}, question)
     read = Ciphertext.read(question, "question")
+    server.handlers["forecast_keys"]({}, unpack(channel.traffic.seen_by("server")[0].content))
+    fresh = replace(read.label, run=new_run())
     for changed, said in (
-        (Ciphertext(read.label, "stranger", read.parts, 1, read.signature), "keys came before"),
-        (Ciphertext(read.label.__class__(**{**vars(read.label), "run": new_run()}), "utility", read.parts, 1,
-                    read.signature), "signed"),
-        (Ciphertext(read.label.__class__(**{**vars(read.label), "step": "features of 01 hours", "run": new_run()}),
-                    "utility", read.parts, 1, read.signature), "another step"),
-    ):  # fmt: skip
+        (replace(read, sender="stranger"), "keys came before"),
+        (replace(read, label=fresh), "signed"),
+        (replace(read, label=replace(fresh, step="features 0 to 2 of 01 hours")), "of 1 hours, got"),
+        (replace(read, label=replace(fresh, step="features 0 to 2 of 0 hours")), "another step"),
+    ):
         with pytest.raises(ProtocolError, match=said):
             answer({}, changed.payload())
     other = new_real_keys(Task(5.0, 1e-3)).public.signed(OWN["utility"])

@@ -5,6 +5,7 @@ import pytest
 
 from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.encrypted.envelope import new_run
+from unlearn.privacy.encrypted.keys import SecretKeys
 from unlearn.privacy.encrypted.limits import (
     _FLAT,
     _STEEP,
@@ -39,14 +40,22 @@ def test_a_band_too_narrow_for_the_depth_is_refused() -> None:
 
 
 def compared(task: LimitTask) -> None:
-    keys, run, rng = new_limit_keys(task), new_run(), np.random.default_rng(0)
-    n = plan_of(task).degree // 2
-    limits, loads = rng.uniform(0.0, task.largest, (2, n))
+    keys, rng = new_limit_keys(task), np.random.default_rng(0)
+    n, top = plan_of(task).degree // 2, task.largest
+    limits, loads = rng.uniform(0.0, top, (2, n))
     # Half of the loads lie at the band's edges, on either side; then the corners of the range.
     half = slice(0, n // 2)
     loads[half] = (limits + rng.choice([-1.0, 1.0], n) * task.band)[half]
-    loads, top = np.clip(loads, 0.0, task.largest), task.largest
+    loads = np.clip(loads, 0.0, top)
     limits[:4], loads[:4] = [0.0, top, 0.0, top], [top, 0.0, task.band, top - task.band]
+    right(task, keys, limits, loads)
+    # Equal numbers in all slots fill one coefficient: at the largest difference, and at the edge of the band.
+    right(task, keys, np.zeros(n), np.full(n, top))
+    right(task, keys, np.full(n, top), np.full(n, top - task.band))
+
+
+def right(task: LimitTask, keys: SecretKeys, limits: np.ndarray, loads: np.ndarray) -> None:
+    run, n = new_run(), len(loads)
     clear = np.abs(loads - limits) >= task.band * (1.0 - 1e-12)
     sent = encrypt_loads(keys.public, loads, run, "utility").signed(OWN["utility"]).payload()
     found = above_limits(keys.public, sent, run, ROSTER, "utility", limits, "server").signed(OWN["server"]).payload()

@@ -175,10 +175,8 @@ class RealDecryptor:
         return np.array(self._encoder.decode_double(plain))
 
 
-def weighted_sums(
-    keys: PublicKeys, found: Ciphertext, weights: ArrayLike, intercept: ArrayLike, n: int
-) -> tuple[bytes, ...]:
-    """Encrypt sum_f weights[b, f] x_f + intercept[b] for each b, from encrypted x.
+class RunningWeightedSums:
+    """Takes in encrypted x_f as they come, and keeps sum_f weights[b, f] x_f for each b: never more than B + 1 numbers.
 
     Each result is added to a fresh encryption of zero. Where the task is flooded, all of its N real dimensions get
     uniform noise 2^40 times as large as the noise that the weights left there, so that an honest key holder sees values
@@ -186,49 +184,95 @@ def weighted_sums(
 
     Args:
         keys: that x is encrypted with.
-        found: x, of F parts.
         weights: shape (B, F).
         intercept: shape (B,).
         n: numbers of each part that are in use.
 
     Raises:
         InputError: other shapes, or weights beyond the task: a result could overflow or err more than promised.
-        ProtocolError: no ciphertext of these parameters.
+        ProtocolError: keys of another scheme.
     """
-    table, constant = as_floats("weights", weights, ndim=2), as_floats("intercept", intercept, ndim=1)
-    require_shape("weights", table, (None, len(found.parts)))
-    require_shape("intercept", constant, (len(table),))
-    require_finite("weights", table)
-    require_finite("intercept", constant)
-    task = task_of(keys)
-    # The intercept is a weight of the number 1.
-    terms, mass = table.shape[1] + 1, float(np.max(np.abs(table).sum(axis=1) + np.abs(constant) / task.largest))
-    if terms > task.terms or mass > task.mass or task.squares:
-        raise InputError(
-            f"weights: expected at most {task.terms} terms with absolute weights of at most {task.mass:g} in all, got "
-            "more. A result could overflow; make keys for a larger task."
-        )
-    own, encryptor = parameters(task), RealEncryptor(keys)
-    context = context_of(own)
-    require_count("n", n)
-    encoder, evaluator = seal().CKKSEncoder(context), seal().Evaluator(context)
-    inputs = [opened(own, part, f"{found.sender}, {found.label.step}", own.scale_bits) for part in found.parts]
-    results, plain = [], seal().Plaintext()
-    for row, shift in zip(table, constant, strict=True):
-        total = encryptor.zero()
-        # A weight that rounds to zero makes no ciphertext; SEAL would refuse it.
-        for at in np.flatnonzero(np.rint(row * 2.0**own.weight_bits)).tolist():
-            product = seal().Ciphertext(context)
-            encoder.encode(float(row[at]), 2.0**own.weight_bits, plain)
-            evaluator.multiply_plain(inputs[at], plain, product)
-            evaluator.add_inplace(total, product)
-        added = np.zeros(own.slots, dtype=np.complex128)
-        added[:n] = shift
-        for each in (added, *_floods(own)):
-            encoder.encode(each.tolist(), 2.0 ** result_bits(own), plain)
-            evaluator.add_plain_inplace(total, plain)
-        results.append(written(total))
-    return tuple(results)
+
+    def __init__(self, keys: PublicKeys, weights: ArrayLike, intercept: ArrayLike, n: int) -> None:
+        table, constant = as_floats("weights", weights, ndim=2), as_floats("intercept", intercept, ndim=1)
+        require_shape("intercept", constant, (len(table),))
+        require_finite("weights", table)
+        require_finite("intercept", constant)
+        task = task_of(keys)
+        # The intercept is a weight of the number 1.
+        terms, mass = table.shape[1] + 1, float(np.max(np.abs(table).sum(axis=1) + np.abs(constant) / task.largest))
+        if terms > task.terms or mass > task.mass or task.squares:
+            raise InputError(
+                f"weights: expected at most {task.terms} terms with absolute weights of at most {task.mass:g} in all, "
+                "got more. A result could overflow; make keys for a larger task."
+            )
+        self.taken, self._parameters = 0, parameters(task)
+        if require_count("n", n) > self._parameters.slots:
+            raise InputError(f"n: expected at most {self._parameters.slots} numbers in a part, got {n}.")
+        self._weights, self._intercept, self._n = table, constant, n
+        self._encryptor, context = RealEncryptor(keys), context_of(self._parameters)
+        self._encoder, self._evaluator = seal().CKKSEncoder(context), seal().Evaluator(context)
+        self._sums: dict[int, Any] = {}
+
+    def add(self, found: Ciphertext) -> None:
+        """Take in the next x_f, one in each part.
+
+        Raises:
+            ProtocolError: more than there are weights, or no ciphertext of these parameters.
+        """
+        own, what = self._parameters, f"{found.sender}, {found.label.step}"
+        if self.taken + len(found.parts) > self._weights.shape[1]:
+            raise ProtocolError(f"{what}: expected {self._weights.shape[1]} ciphertexts in all, got more.")
+        plain = seal().Plaintext()
+        for part in found.parts:
+            value = opened(own, part, what, own.scale_bits)
+            weights = self._weights[:, self.taken]
+            # A weight that rounds to zero makes no ciphertext; SEAL would refuse it.
+            for at in np.flatnonzero(np.rint(weights * 2.0**own.weight_bits)).tolist():
+                self._encoder.encode(float(weights[at]), 2.0**own.weight_bits, plain)
+                product = seal().Ciphertext(context_of(own))
+                self._evaluator.multiply_plain(value, plain, product)
+                if at in self._sums:
+                    self._evaluator.add_inplace(self._sums[at], product)
+                else:
+                    self._sums[at] = product
+            self.taken += 1
+
+    def total(self) -> tuple[bytes, ...]:
+        """Encryptions of sum_f weights[b, f] x_f + intercept[b], one of each b, once all x_f came in.
+
+        Raises:
+            ProtocolError: some did not.
+        """
+        own, plain = self._parameters, seal().Plaintext()
+        if self.taken != self._weights.shape[1]:
+            raise ProtocolError(
+                f"weighted sums: expected {self._weights.shape[1]} ciphertexts, got {self.taken}. Send the others."
+            )
+        results = []
+        for at, shift in enumerate(self._intercept.tolist()):
+            total, added = self._encryptor.zero(), np.zeros(own.slots, dtype=np.complex128)
+            added[: self._n] = shift
+            if at in self._sums:
+                self._evaluator.add_inplace(total, self._sums[at])
+            for each in (added, *_floods(own)):
+                self._encoder.encode(each.tolist(), 2.0 ** result_bits(own), plain)
+                self._evaluator.add_plain_inplace(total, plain)
+            results.append(written(total))
+        return tuple(results)
+
+
+def weighted_sums(
+    keys: PublicKeys, found: Ciphertext, weights: ArrayLike, intercept: ArrayLike, n: int
+) -> tuple[bytes, ...]:
+    """`RunningWeightedSums` of all x_f in one ciphertext, of F parts.
+
+    Raises:
+        InputError, ProtocolError: as there.
+    """
+    running = RunningWeightedSums(keys, weights, intercept, n)
+    running.add(found)
+    return running.total()
 
 
 def _floods(own: RealParameters) -> Iterator[NDArray[np.complex128]]:
@@ -274,6 +318,8 @@ def opened(own: RealParameters, content: bytes, what: str, scale_bits: int, size
     """
     context = context_of(own)
     found = read(seal().Ciphertext(), context, content, what)
+    if found.is_transparent():
+        raise ProtocolError(f"{what}: expected a ciphertext, got one that hides nothing. Leave it out.")
     if found.size() != size or found.parms_id() != context.first_parms_id() or found.scale != 2.0**scale_bits:
         raise ProtocolError(f"{what}: expected a ciphertext of the agreed scale and level, got another. Leave it out.")
     return found

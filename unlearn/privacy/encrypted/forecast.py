@@ -10,16 +10,19 @@ The same serves a network with an analytic head: the client computes the feature
 no customers' data, and the head, which does, stays at the server.
 
 Slots are hours, so a forecast is a sum of features times numbers: no rotation, no rescaling, and keys that encrypt
-alone.
+alone. Features come a few at a time, and the server keeps a sum for each load instead of what came. Between two
+requests it keeps the runs and hours that it answered to each client, and no keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from unlearn.checks import FloatArray, as_floats, require_count, require_finite, require_shape
 from unlearn.errors import InputError, ProtocolError
@@ -27,11 +30,11 @@ from unlearn.privacy.encrypted.ckks import (
     Decrypted,
     RealDecryptor,
     RealEncryptor,
+    RunningWeightedSums,
     label_of,
     new_real_keys,
     require_range,
     task_of,
-    weighted_sums,
 )
 from unlearn.privacy.encrypted.envelope import Ciphertext, Inbox, new_run
 from unlearn.privacy.encrypted.keys import PublicKeys, SecretKeys
@@ -43,8 +46,11 @@ from unlearn.privacy.federated.party import Handler
 if TYPE_CHECKING:
     from unlearn.privacy.federated.channel import Channel
 
-#: Tasks of the protocol: the client's keys, and a forecast.
+#: Tasks of the protocol: the client's keys, and features; the answer to the last of these is the forecast.
 KEYS, FORECAST = "forecast_keys", "forecast"
+
+#: Features in one message, of about 0.3 MB each.
+_AT_ONCE = 8
 
 
 def forecast_task(n_features: int, mass: float, largest: float, absolute: float = 1e-6) -> Task:
@@ -102,7 +108,7 @@ class ForecastServer:
                 f"task: expected one for {self._weights.shape[1] + 1} terms and this model's absolute weights, got "
                 f"{task.terms} terms and a bound of {task.mass:g}. Agree on a larger task."
             )
-        self._keys, self._answered, self._runs = dict[str, PublicKeys](), dict[str, int](), set[tuple[str, str]]()
+        self._begun, self._answered, self._runs = dict[str, _Begun](), dict[str, int](), set[tuple[str, str]]()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -116,36 +122,64 @@ class ForecastServer:
         if task_of(keys) != self.task:
             raise ProtocolError(f"keys of {client}: expected keys for the agreed task, got others. Make new ones.")
         RealEncryptor(keys)
-        self._keys[client] = keys
+        # One request of a client at a time: what it began before and did not finish is forgotten.
+        self._begun[client] = _Begun(keys)
         return {"outputs": np.array([len(self._weights)])}
 
     def _forecast(self, kept: Payload, asked: Payload) -> Payload:
         what = f"{self.name}, {FORECAST}"
         found = Ciphertext.read(asked, what)
         client, run = found.sender, found.label.run
-        if client not in self._keys:
-            raise ProtocolError(f"{what}: expected a client whose keys came before, got another. Send the keys first.")
         if (client, run) in self._runs:
             raise ProtocolError(f"{what}: expected a new run, got one that was answered before. Start a new run.")
-        hours = _hours(found.label.step, what)
-        keys = self._keys[client]
-        found = Inbox(label_of(keys, run, _step(hours)), self._roster).opened(asked, client)
-        if len(found.parts) != self._weights.shape[1] or hours > parameters(self.task).slots:
+        if client not in self._begun:
+            raise ProtocolError(f"{what}: expected a client whose keys came before, got another. Send the keys first.")
+        begun, hours = self._begun[client], _hours(found.label.step, what)
+        step = _step(hours, begun.taken, begun.taken + len(found.parts))
+        found = Inbox(label_of(begun.keys, begun.run or run, step), self._roster).opened(asked, client)
+        if begun.taken + len(found.parts) > self._weights.shape[1] or hours != (begun.hours or hours):
             raise ProtocolError(
-                f"{what}: expected {self._weights.shape[1]} features of at most {parameters(self.task).slots} hours, "
-                f"got {len(found.parts)} of {hours}. Send those of the model."
+                f"{what}: expected {self._weights.shape[1]} features of the same hours, got more, or other hours. Send "
+                "those of the model."
             )
-        answered = self._answered.get(client, 0) + hours
+        if begun.sums is None:
+            self._require_allowed(client, hours, what)
+            begun.run, begun.hours = run, hours
+            begun.sums = RunningWeightedSums(begun.keys, self._weights, self._intercept, hours)
+        begun.sums.add(found)
+        if begun.taken < self._weights.shape[1]:
+            return {"taken": np.array([begun.taken])}
+        parts = begun.sums.total()
+        del self._begun[client]
+        self._answered[client] = self._answered.get(client, 0) + hours
+        self._runs.add((client, run))
+        label = label_of(begun.keys, run, FORECAST)
+        return Ciphertext(label, self.name, parts, 1).signed(self._identity).payload()
+
+    def _require_allowed(self, client: str, hours: int, what: str) -> None:
+        slots, answered = parameters(self.task).slots, self._answered.get(client, 0) + hours
+        if hours > slots:
+            raise ProtocolError(f"{what}: expected at most {slots} hours in a request, got {hours}. Send several.")
         if answered > self.hours:
             raise ProtocolError(
                 f"{what}: expected at most {self.hours} hours of one client, got {answered} in all. More would solve "
                 "for the weights; ask the server's owner."
             )
-        parts = weighted_sums(keys, found, self._weights, self._intercept, hours)
-        self._answered[client] = answered
-        self._runs.add((client, run))
-        label = label_of(keys, run, FORECAST)
-        return Ciphertext(label, self.name, parts, 1).signed(self._identity).payload()
+
+
+@dataclass
+class _Begun:
+    """What a server keeps of a request until it is answered."""
+
+    keys: PublicKeys
+    run: str = ""
+    hours: int = 0
+    sums: RunningWeightedSums | None = None
+
+    @property
+    def taken(self) -> int:
+        """Features that came so far."""
+        return self.sums.taken if self.sums else 0
 
 
 class ForecastClient:
@@ -188,7 +222,6 @@ class ForecastClient:
         if task_of(self._keys.public) != task:
             raise InputError("keys: expected keys for this task, got others. Make new ones.")
         self._encryptor, self._decryptor = RealEncryptor(self._keys.public), RealDecryptor(self._keys)
-        self._outputs: int | None = None
 
     def forecast(self, features: ArrayLike) -> Decrypted:
         """Ask for forecasts.
@@ -205,16 +238,19 @@ class ForecastClient:
         """
         rows = as_floats("features", features, ndim=2).T
         require_range(rows, self.task, parameters(self.task))
-        if self._outputs is None:
-            asked = self._keys.public.signed(self._identity) | {"client": as_bytes(self._name)}
-            self._outputs = int(self._ask(KEYS, asked)["outputs"][0])
-        hours, run = rows.shape[1], new_run()
-        sent = self._encryptor.encrypt(rows, run, self._name, _step(hours)).signed(self._identity)
-        inbox = Inbox(label_of(self._keys.public, run, FORECAST), self._roster)
-        found = inbox.opened(self._ask(FORECAST, sent.payload()), self._server)
-        if len(found.parts) != self._outputs:
+        keys, n = self._keys.public, len(rows)
+        outputs = int(self._ask(KEYS, keys.signed(self._identity) | {"client": as_bytes(self._name)})["outputs"][0])
+        hours, run, answer = rows.shape[1], new_run(), dict[str, Any]()
+        for start in tqdm(range(0, n, _AT_ONCE), desc=FORECAST, delay=2, leave=False):
+            end = min(start + _AT_ONCE, n)
+            sent = self._encryptor.encrypt(rows[start:end], run, self._name, _step(hours, start, end))
+            answer = self._ask(FORECAST, sent.signed(self._identity).payload())
+        if "taken" in answer:
+            raise ProtocolError(f"{self._server}, {FORECAST}: expected a model of {n} features, got one of more.")
+        found = Inbox(label_of(keys, run, FORECAST), self._roster).opened(answer, self._server)
+        if len(found.parts) != outputs:
             raise ProtocolError(
-                f"{self._server}, {FORECAST}: expected {self._outputs} outputs, got {len(found.parts)}. Start anew."
+                f"{self._server}, {FORECAST}: expected {outputs} outputs, got {len(found.parts)}. Start anew."
             )
         decrypted = self._decryptor.decrypt(found, hours)
         return Decrypted(decrypted.values.T, decrypted.error)
@@ -233,12 +269,13 @@ def head_of(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     return table[:, :-1], table[:, -1]
 
 
-def _step(hours: int) -> str:
-    return f"features of {hours} hours"
+def _step(hours: int, start: int, end: int) -> str:
+    return f"features {start} to {end} of {hours} hours"
 
 
 def _hours(step: str, what: str) -> int:
-    digits = step.removeprefix("features of ").removesuffix(" hours")
-    if not digits.isdecimal() or len(digits) > 9 or step != _step(int(digits)) or int(digits) < 1:
+    """Hours that a step names; that the step is the expected one is for `Inbox` to check."""
+    digits = step.removesuffix(" hours").rpartition(" ")[2]
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 9 or int(digits) < 1:
         raise ProtocolError(f"{what}: expected features of a number of hours, got another step. Start anew.")
     return int(digits)
