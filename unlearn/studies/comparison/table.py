@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from unlearn.reporting.verdict import Spread, over_seeds, require_columns, require_one, select
-from unlearn.studies.comparison.options import DP, FORECAST, NONE, PSEUDONYMS, SECURE, TECHNIQUES, TOTALS, WEEK
+from unlearn.studies.comparison.options import DP, FORECAST, MPC, NONE, PSEUDONYMS, SECURE, TECHNIQUES, TOTALS, WEEK
 from unlearn.studies.comparison.texts import WORDS
 
 #: Points of MAPE that rounding to whole Wh may cost.
@@ -51,6 +51,20 @@ class ComparisonTable:
             for technique in TECHNIQUES
             for epsilon in sorted(select(self.records, technique=technique)["epsilon"].unique().tolist())
         ]
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """Those, and techniques whose package was missing, in order."""
+        asked = set(self.records["technique"].dropna())
+        measured = {row.technique for row in self.rows}
+        found = [*self.rows, *(Row(own, None) for own in TECHNIQUES if own in asked - measured)]
+        return sorted(found, key=lambda row: (TECHNIQUES.index(row.technique), row.epsilon or 0.0))
+
+    @property
+    def refused(self) -> bool:
+        """Whether aggregators refused totals that differ by one home, at all seeds."""
+        found = self.spread("attack", "refused", Row(MPC, None))
+        return found is not None and found.low == 1
 
     def spread(self, part: str, metric: str, row: Row | None = None, **wanted: Any) -> Spread | None:
         """Mean and range over seeds; None where nothing was measured."""

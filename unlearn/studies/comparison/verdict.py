@@ -11,26 +11,31 @@ from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, Spread, text
 from unlearn.studies.comparison.options import (
     CLASSES,
     DP,
+    DP_HOME,
     DP_SYNTHETIC,
     FEDERATED,
+    FEDERATED_DP,
     FORECAST,
     HE,
+    HE_FORECAST,
     MPC,
+    MPC_FIT,
     NONE,
     PSEUDONYMS,
     SECURE,
-    SECURE_DP,
     SUMS,
     SYNTHETIC,
-    TECHNIQUES,
     TOTALS,
     WEEK,
 )
 from unlearn.studies.comparison.table import EXACT, ComparisonTable, Row
-from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, REFUSED, WORDS
+from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NOT_HERE, NOTHING, REFUSED, WORDS
 
 QUESTION = "Which technique does one take?"
 PARTLY = "partly"
+ATTACKS = (
+    "Share of private rows found in messages; of homes found in records; membership in totals; a curve from two totals."
+)
 #: A home counts as found where its record is, with this chance; a curve as read off with less than this error.
 FOUND, READ = 0.5, 0.1
 
@@ -54,7 +59,8 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         [
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
                   note="Points of MAPE and money per hour lost against no protection, over the same hours."),
-            Block("What each technique hides", rows=privacy_rows(table), texts=6),
+            Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
+            Block("What each technique promises", rows=promise_rows(table), texts=4),
             Block("Which one do I take?", points=decisions(table)),
             Block("What the literature says", rows=said, texts=3),
         ],
@@ -101,7 +107,7 @@ def headline(table: ComparisonTable) -> str:
 def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
     """A row for each technique: accuracy and money lost, time and bytes."""
     found = []
-    for row in [*table.rows, Row(WEEK, None)]:
+    for row in [*table.all_rows, Row(WEEK, None)]:
         seconds, n_bytes, each = (table.spread("spent", own, row) for own in ("seconds", "bytes", "bytes_each"))
         found.append(
             {
@@ -110,7 +116,7 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
                 "totals: cost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
                 "forecast: MAPE": _points(table.lost(row, FORECAST, "mape")),
                 "forecast: cost": text(table.lost(row, FORECAST, "cost"), ",.0f"),
-                "s": write(seconds, ".2g"),
+                "s": write(seconds, ".2g") if seconds or row.technique == WEEK else NOT_HERE,
                 "MB (a party)": _sizes(n_bytes, each),
             }
         )
@@ -134,30 +140,45 @@ def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
     return f"{write(1e-6 * n_bytes.mean, 'short')} ({write(1e-6 * each.mean, '.2g')})"
 
 
-def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
-    """A row for each technique: its promise in words, and what attackers found."""
+def attack_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: what was found in messages, records and totals."""
     found = []
-    for row in [
-        *table.rows,
-        *(Row(own, None) for own in TECHNIQUES if own not in {one.technique for one in table.rows}),
-    ]:
-        words = WORDS[row.technique]
-        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
-        known = table.spread("spent", "seconds", row) is not None
-        refused = table.spread("attack", "refused", row)
-        twice = REFUSED if refused and refused.low == 1 else NOT_TWICE if known else NOT_HERE
-        without = BY_NAME if row.technique == NONE else NO_RECORDS if known else NOT_HERE
+    for row in table.all_rows:
+        seen, linked, auc, difference, refused = (
+            table.spread("attack", own, row) for own in ("seen", "linked", "membership_auc", "difference", "refused")
+        )
+        none = NOTHING if table.spread("spent", "seconds", row) else NOT_HERE
         found.append(
             {
                 "technique": row.name,
-                "promise, and who is trusted": words.promise,
-                "protects against": words.against,
-                "not against": words.not_against,
-                "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else without,
-                "error of a home's curve": _error(difference) if difference else twice,
+                "readings sent": f"{write(100 * seen.mean, '.3g')} %" if seen else none,
+                "homes linked": f"{write(100 * linked.mean, '.3g')} %"
+                if linked
+                else BY_NAME
+                if row.technique == NONE
+                else none,
+                "membership: AUC": text(auc, ".2f") if auc else none,
+                "error of a curve": _error(difference)
+                if difference
+                else REFUSED
+                if refused and refused.low == 1
+                else none,
             }
         )
     return found
+
+
+def promise_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: its promise in words, and against whom."""
+    return [
+        {
+            "technique": words.name,
+            "promise, and who is trusted": words.promise,
+            "protects against": words.against,
+            "not against": words.not_against,
+        }
+        for words in (WORDS[own] for own in dict.fromkeys(row.technique for row in table.all_rows))
+    ]
 
 
 def decisions(table: ComparisonTable) -> list[str]:
@@ -168,18 +189,29 @@ def decisions(table: ComparisonTable) -> list[str]:
         own = table.lost(row, task, "cost")
         return f"{write(own, '+,.0f')} money/h" if own else NOT_HERE
 
+    def cheapest(rows: list[Row], task: str) -> str:
+        best = table.least_lost(rows, task)
+        return f"{best.name} ({cost(best, task)})" if best else NOT_HERE
+
+    homes, readings = (Row(own, main) for own in (DP_HOME, DP))
     return [
-        f"Does one party hold all readings rightly, and nothing leaves it? Plain sums ({cost(Row(SUMS, None))}).",
-        "May nobody see the parts, and must the result be exact? Sums in shares of meters where nobody is trusted with "
-        f"homes ({cost(Row(MPC, None))}), encrypted ones where one server computes ({cost(Row(HE, None))}), a secure "
-        f"sum where retailers may see their own ({cost(Row(SECURE, None))}); "
-        "for a model alone, federated least squares "
-        f"({cost(Row(FEDERATED, None), FORECAST)}).",
-        f"Is the result published, or asked for again when homes change? Differential privacy at the utility "
-        f"({cost(Row(DP, main))} at ε = {main:g}).",
-        f"Both? A secure sum to which meters add their noise ({cost(Row(SECURE_DP, main))}).",
-        f"Must it be records? Synthetic homes from noisy totals ({cost(Row(DP_SYNTHETIC, main))}), and neither "
-        f"pseudonyms nor, without a look at memorised days, synthetic days ({cost(Row(SYNTHETIC, None))}).",
+        "1. Who computes? One party that rightly holds all readings, and nothing leaves it: "
+        f"{Row(SUMS, None).name} ({cost(Row(SUMS, None))}). A server that may see none: "
+        f"{Row(HE, None).name} ({cost(Row(HE, None))}), and for forecasts {Row(HE_FORECAST, None).name} "
+        f"({cost(Row(HE_FORECAST, None), FORECAST)}).",
+        "2. May nobody at all see readings, and must the total be exact? "
+        f"{Row(MPC, None).name} ({cost(Row(MPC, None))}): of the exact techniques the one that "
+        f"{'refused' if table.refused else 'is to refuse'} totals that differ by one home.",
+        "3. Do several holders keep their own customers' readings? A secure sum for totals "
+        f"({cost(Row(SECURE, None))}). For a model take the cheapest here: "
+        f"{cheapest([Row(FEDERATED, None), Row(MPC_FIT, None)], FORECAST)}.",
+        f"4. Is the result published? A model: {Row(FEDERATED_DP, main).name} "
+        f"({cost(Row(FEDERATED_DP, main), FORECAST)}). Hourly totals of feeders this small bear the noise of a "
+        f"reading ({cost(readings)}), which hides no home, and not that of a home ({cost(homes)}): "
+        "publish fewer and larger totals.",
+        "5. Must it be records? "
+        f"{cheapest([Row(DP_SYNTHETIC, main)], TOTALS)}, and neither pseudonyms nor, without a look at memorised days, "
+        f"synthetic days ({cost(Row(SYNTHETIC, None))}).",
     ]
 
 
