@@ -27,7 +27,7 @@ from unlearn.studies.comparison.options import (
 )
 from unlearn.studies.comparison.seen import rows_seen
 from unlearn.studies.comparison.setting import Setting
-from unlearn.studies.comparison.techniques import HOME_LEVEL, LEVEL, Made, federation, noise_kwh, noisy_totals
+from unlearn.studies.comparison.techniques import HOME_LEVEL, LEVEL, Made, federation, noise_kwh, noisy_without
 
 #: Purposes of chance: who leaves, and who is looked for in totals.
 _LEAVERS, _SOUGHT = 2, 3
@@ -74,14 +74,14 @@ def difference_error(setting: Setting, technique: str, made: Made) -> float | No
     mean, errors = setting.kwh.mean(axis=0), []
     assert made.kwh is not None
     for home in targets_of(setting):
-        kept = np.arange(len(setting.kwh)) != home
+        b = int(setting.feeders.feeder_of[home])
         if technique in _LEVELS:
             assert made.epsilon is not None
-            after = noisy_totals(setting, made.epsilon, kept, _LEVELS[technique])
+            after = noisy_without(setting, made.epsilon, home, _LEVELS[technique])
         else:
-            after = setting.by_feeder(setting.kwh[kept], np.flatnonzero(kept))
-        b = int(setting.feeders.feeder_of[home])
-        guess = (made.kwh - after)[:, b].reshape(-1)
+            kept = np.arange(len(setting.kwh)) != home
+            after = setting.by_feeder(setting.kwh[kept], np.flatnonzero(kept))[:, b].reshape(-1)
+        guess = made.kwh[:, b].reshape(-1) - after
         own = setting.kwh[home]
         errors.append(np.linalg.norm(guess - own) / np.linalg.norm(mean - own))
     return float(np.mean(errors))

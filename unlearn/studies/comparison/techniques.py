@@ -123,21 +123,27 @@ def _classes(setting: Setting) -> Iterator[Made]:
     yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(given), len(given), records=given)
 
 
-def noisy_totals(setting: Setting, epsilon: float, homes: FloatArray | None = None, level: str = LEVEL) -> FloatArray:
+def noisy_totals(setting: Setting, epsilon: float, level: str = LEVEL) -> FloatArray:
     """Loads of feeders with noise, shape (D, B, 24).
 
     Args:
         setting: homes and bounds.
         epsilon: ε of all hours and feeders.
-        homes: which homes are in it, shape (C,), True or False; None takes all.
         level: what is protected, a reading or a home.
     """
     asking, steps, sensitivity = _asking(setting, epsilon, level)
-    where = setting.feeders.feeder_of
-    kept = np.ones(len(steps), dtype=bool) if homes is None else np.asarray(homes, dtype=bool)
-    totals = by_group(steps[kept], where[kept], asking.view)
+    totals = by_group(steps, setting.feeders.feeder_of, asking.view)
     found = asking.noisy(totals.reshape(-1), sensitivity, RESOLUTION_KWH).values.reshape(totals.shape)
     return setting.feeders.by_day(non_negative(found))
+
+
+def noisy_without(setting: Setting, epsilon: float, home: int, level: str = LEVEL) -> FloatArray:
+    """Hourly loads of a home's feeder as they would be released without it, shape (H,)."""
+    asking, steps, sensitivity = _asking(setting, epsilon, level)
+    here = setting.feeders.feeder_of == setting.feeders.feeder_of[home]
+    here[home] = False
+    found: FloatArray = non_negative(asking.noisy(steps[here].sum(axis=0), sensitivity, RESOLUTION_KWH).values)
+    return found
 
 
 def noise_kwh(setting: Setting, epsilon: float, level: str, n: int) -> FloatArray:

@@ -60,7 +60,7 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
                   note="Points of MAPE and money per hour lost against no protection, over the same hours."),
             Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
-            Block("What each technique promises", rows=promise_rows(table), texts=4),
+            Block("What each technique promises", rows=promise_rows(table), texts=3),
             Block("Which one do I take?", points=decisions(table)),
             Block("What the literature says", rows=said, texts=3),
         ],
@@ -174,8 +174,7 @@ def promise_rows(table: ComparisonTable) -> list[dict[str, str]]:
         {
             "technique": words.name,
             "promise, and who is trusted": words.promise,
-            "protects against": words.against,
-            "not against": words.not_against,
+            "protects against; not against": f"{words.against}; not: {words.not_against}",
         }
         for words in (WORDS[own] for own in dict.fromkeys(row.technique for row in table.all_rows))
     ]
