@@ -6,9 +6,10 @@ import pytest
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.reporting.page import fill
+from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import DP, FORECAST, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TOTALS, WEEK
 from unlearn.studies.comparison.table import ComparisonTable, Row
-from unlearn.studies.comparison.verdict import attack_rows, claims, cost_rows, page, promise_rows, summarise
+from unlearn.studies.comparison.verdict import attack_rows, cost_rows, page, promise_rows, summarise
 
 
 def made_records(*, shared_mape: float = 0.0, linked: float = 0.99) -> pd.DataFrame:

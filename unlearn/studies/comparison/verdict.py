@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, Spread, text, write
+from unlearn.reporting.verdict import Block, Page, Spread, text, write
+from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import (
-    CLASSES,
     DP,
     DP_HOME,
     DP_SYNTHETIC,
@@ -32,12 +32,9 @@ from unlearn.studies.comparison.table import EXACT, ComparisonTable, Row
 from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NOT_HERE, NOTHING, REFUSED, WORDS
 
 QUESTION = "Which technique does one take?"
-PARTLY = "partly"
 ATTACKS = (
     "Share of private rows found in messages; of homes found in records; membership in totals; a curve from two totals."
 )
-#: A home counts as found where its record is, with this chance; a curve as read off with less than this error.
-FOUND, READ = 0.5, 0.1
 
 
 def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Page:
@@ -212,71 +209,6 @@ def decisions(table: ComparisonTable) -> list[str]:
         f"{cheapest([Row(DP_SYNTHETIC, main)], TOTALS)}, and neither pseudonyms nor, without a look at memorised days, "
         f"synthetic days ({cost(Row(SYNTHETIC, None))}).",
     ]
-
-
-def claims(table: ComparisonTable) -> list[Answer]:
-    """Claims of a blueprint for private analytics of smart meters that the records say something of."""
-    found = []
-    secure = table.lost(Row(SECURE, None), TOTALS, "mape")
-    if secure:
-        difference = table.spread("attack", "difference", Row(SECURE, None))
-        said = f"totals differ by {write(secure.mean, '.1g')} points of MAPE from those without protection"
-        said += f"; a home's curve is read off two of them with error {text(difference, '.2g')}" if difference else ""
-        found.append(Answer("Exact results, no added noise (secure sum)", YES if abs(secure.mean) < 1e-6 else NO,
-                            f"{said}."))  # fmt: skip
-    noisy = [(row, own) for row in table.rows if row.technique == DP and (own := table.lost(row, TOTALS, "mape"))]
-    if len(noisy) > 1:
-        said = ", ".join(f"{write(own, 'short')} points at ε = {row.epsilon:g}" for row, own in noisy)
-        falls = noisy[0][1].mean > noisy[-1][1].mean
-        found.append(Answer("Accuracy loss at low ε", YES if falls else NO, f"MAPE of totals lost: {said}."))
-    linked = {own: table.spread("attack", "linked", Row(own, None)) for own in (PSEUDONYMS, CLASSES)}
-    if (named := linked[PSEUDONYMS]) is not None:
-        said = f"{write(100 * named.mean, '.3g')} % of pseudonyms are found by {table.setting('known'):.0f} readings"
-        if (grouped := linked[CLASSES]) is not None:
-            said += f", {write(100 * grouped.mean, '.3g')} % of records that a class shares"
-        found.append(Answer("Anonymisation by itself is weak", YES if named.mean > FOUND else NO, f"{said}."))
-    if secret := [
-        row for row in table.rows if row.technique in (SECURE, MPC, HE) and table.utility(row, TOTALS, "mape")
-    ]:
-        found.append(_strong(table, secret))
-    if len(table.rows) > 1:
-        found.append(_no_single(table))
-    return found
-
-
-def _strong(table: ComparisonTable, secret: list[Row]) -> Answer:
-    """Whether computing in secret is exact, and what it takes against plain sums."""
-    plain = table.spread("spent", "bytes", Row(SUMS, None))
-    said = []
-    for row in secret:
-        seconds, n_bytes = (table.spread("spent", own, row) for own in ("seconds", "bytes"))
-        times = (
-            f"{write(n_bytes.mean / plain.mean, '.2g')} times the bytes of plain sums, " if plain and n_bytes else ""
-        )
-        said.append(f"{row.name}: {times}{write(seconds, '.2g')} s")
-    exact = all(row in table.exact for row in secret)
-    return Answer(
-        "They give strong privacy and accuracy but are limited to specific computations",
-        PARTLY if exact else NO,
-        f"totals are {'exact' if exact else 'NOT exact'} ({'; '.join(said)}); only sums are computed so here.",
-    )
-
-
-def _no_single(table: ComparisonTable) -> Answer:
-    """Whether one technique alone is exact and survives each attack that was tried on it."""
-    safe = []
-    for row in table.rows:
-        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
-        refused = table.spread("attack", "refused", row)
-        attacked = linked is not None or difference is not None or (refused is not None and refused.low == 1)
-        holds = (linked is None or linked.mean < FOUND) and (difference is None or difference.mean > READ)
-        if row.technique != NONE and attacked and holds and row in table.exact:
-            safe.append(row.name)
-    said = f"exact totals that stood all attacks tried on them: {', '.join(safe) or 'none'}"
-    if week := table.week_wins:
-        said += f"; forecasts no cheaper than the load of a week before: {', '.join(row.name for row in week)}"
-    said += "; none of them publishes records, or hides what an exact total tells" if safe else ""
-    return Answer("No single technique is sufficient for all needs", PARTLY if safe else YES, f"{said}.")
 
 
 def captions(table: ComparisonTable) -> dict[str, str]:
