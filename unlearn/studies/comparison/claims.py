@@ -25,6 +25,8 @@ from unlearn.studies.comparison.table import ComparisonTable, Row
 PARTLY = "partly"
 #: A home counts as found where its record is, with this chance; a curve as read off with less than this error.
 FOUND, READ = 0.5, 0.1
+#: From this AUC on, membership counts as found.
+TOLD = 0.6
 #: So many times the bytes of plain sums count as heavy.
 HEAVY = 2.0
 
@@ -140,10 +142,13 @@ def _no_single(table: ComparisonTable) -> Answer:
     """Whether one technique alone is exact and survives each attack that was tried on it."""
     safe = []
     for row in table.rows:
-        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
+        linked, difference, auc = (
+            table.spread("attack", own, row) for own in ("linked", "difference", "membership_auc")
+        )
         refused = table.spread("attack", "refused", row)
         attacked = linked is not None or difference is not None or (refused is not None and refused.low == 1)
         holds = (linked is None or linked.mean < FOUND) and (difference is None or difference.mean > READ)
+        holds = holds and (auc is None or auc.mean < TOLD)
         if row.technique != NONE and attacked and holds and row in table.exact:
             safe.append(row.name)
     said = f"exact totals that stood all attacks tried on them: {', '.join(safe) or 'none'}"

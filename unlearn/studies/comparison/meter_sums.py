@@ -119,4 +119,4 @@ def _encrypted_feeder(
     parties.append(key_holder("holder", identities["holder"], keys, roster, "server", _least(setting)))
     channel = LocalChannel(parties, full=full)
     found = encrypted_sum(channel, "server", identities["server"], roster, "holder").sums
-    return found, channel.traffic
+    return np.array(found, dtype=np.int64), channel.traffic

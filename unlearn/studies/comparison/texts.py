@@ -115,7 +115,8 @@ MEASURED = (
     "alone. The private profile is that of the mean home, times the homes of a feeder. The encrypted forecast is "
     "that of the model without protection.",
     "Readings sent: the share of homes, or of retailers' loads and encrypted features, of which consecutive numbers "
-    "stand in a recorded message, in plain or as the sum encodes them. A utility that collects them is the control.",
+    "stand in a recorded message, in plain or as the sum encodes them. A utility that collects them is the control: "
+    "a home of which a day has no four different readings in a row is not found there either.",
     "Linked: the chance that a home's record is found by a few half-hourly readings of it.",
     "Membership: the AUC of who tells by a week of a total of up to 15 homes whether a home that he knows is in it; "
     "0.5 is a guess.",

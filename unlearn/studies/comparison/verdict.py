@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.reporting.verdict import Block, Page, Spread, text, write
+from unlearn.reporting.verdict import Block, Page, Spread, write
 from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import (
     DP,
@@ -55,7 +55,8 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         captions(table)["cost"],
         [
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
-                  note="Points of MAPE and money per hour lost against no protection, over the same hours."),
+                  note="Points of MAPE and money per hour lost against no protection, over the same hours. Means over seeds, "
+                  "whose range the figure shows."),
             Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
             Block("What each technique promises", rows=promise_rows(table), texts=3),
             Block("Which one do I take?", points=decisions(table)),
@@ -110,9 +111,9 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
             {
                 "technique": row.name,
                 "totals: MAPE": _points(table.lost(row, TOTALS, "mape")),
-                "totals: cost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
+                "totals: cost": _money(table.lost(row, TOTALS, "cost")),
                 "forecast: MAPE": _points(table.lost(row, FORECAST, "mape")),
-                "forecast: cost": text(table.lost(row, FORECAST, "cost"), ",.0f"),
+                "forecast: cost": _money(table.lost(row, FORECAST, "cost")),
                 "s": write(seconds, ".2g") if seconds or row.technique == WEEK else NOT_HERE,
                 "MB (a party)": _sizes(n_bytes, each),
             }
@@ -122,12 +123,18 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
 
 def _points(found: Spread | None) -> str:
     """Points of MAPE; what rounding to whole Wh costs is nothing."""
-    return "0" if found and max(abs(found.low), abs(found.high)) < EXACT else text(found, "short")
+    return (
+        "0" if found and max(abs(found.low), abs(found.high)) < EXACT else write(found.mean if found else None, "short")
+    )
+
+
+def _money(found: Spread | None) -> str:
+    return write(found.mean if found else None, ",.0f")
 
 
 def _error(found: Spread) -> str:
     """Error of a curve, over that of guessing."""
-    return "0" if found.high < EXACT else text(found, ".2g")
+    return "0" if found.high < EXACT else write(found.mean, ".2g" if found.mean < 10 else ",.0f")
 
 
 def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
@@ -154,7 +161,7 @@ def attack_rows(table: ComparisonTable) -> list[dict[str, str]]:
                 else BY_NAME
                 if row.technique == NONE
                 else none,
-                "membership: AUC": text(auc, ".2f") if auc else none,
+                "membership: AUC": write(auc.mean, ".2f") if auc else none,
                 "error of a curve": _error(difference)
                 if difference
                 else REFUSED
