@@ -55,8 +55,8 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         captions(table)["cost"],
         [
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
-                  note="Points of MAPE and money per hour lost against no protection, over the same hours. Means over seeds, "
-                  "whose range the figure shows."),
+                  note="Points of MAPE and money per hour lost against no protection, over the same hours. "
+                  "Means over seeds, whose range the figure shows."),
             Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
             Block("What each technique promises", rows=promise_rows(table), texts=3),
             Block("Which one do I take?", points=decisions(table)),
@@ -123,13 +123,11 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
 
 def _points(found: Spread | None) -> str:
     """Points of MAPE; what rounding to whole Wh costs is nothing."""
-    return (
-        "0" if found and max(abs(found.low), abs(found.high)) < EXACT else write(found.mean if found else None, "short")
-    )
+    return "0" if found and max(abs(found.low), abs(found.high)) < EXACT else write(found, "short")
 
 
 def _money(found: Spread | None) -> str:
-    return write(found.mean if found else None, ",.0f")
+    return write(found, ",.0f")
 
 
 def _error(found: Spread) -> str:
