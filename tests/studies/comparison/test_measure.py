@@ -159,6 +159,7 @@ def test_what_records_say_is_said(records: pd.DataFrame) -> None:
     assert "Anonymisation by itself is weak. Yes" in said
 
 
+@pytest.mark.slow
 def test_finished_techniques_are_kept(tmp_path: Path) -> None:
     homes, own = simulate_households(12, n_days=35), replace(OPTIONS, techniques=(NONE, SUMS))
     first, again = (study_comparison(homes, OperatingCost("ieee9"), own, Store(tmp_path)) for _ in range(2))
