@@ -7,21 +7,36 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unlearn.errors import InputError
+from unlearn.errors import InputError, MissingPackageError
 from unlearn.grid import OperatingCost
 from unlearn.households import simulate_households
 from unlearn.reporting.verdict import select
 from unlearn.store import Store
 from unlearn.studies.comparison import ComparisonOptions, study_comparison, summarise
 from unlearn.studies.comparison.meter_sums import encrypted, shared
-from unlearn.studies.comparison.options import FEDERATED, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TECHNIQUES, TOTALS
+from unlearn.studies.comparison.models import calendar, encrypted_forecast, private_profile, shared_fit
+from unlearn.studies.comparison.options import (
+    COLLECTED,
+    DP_HOME,
+    FEDERATED,
+    HE,
+    HE_FORECAST,
+    MPC,
+    MPC_FIT,
+    NONE,
+    PSEUDONYMS,
+    SECURE,
+    SUMS,
+    TECHNIQUES,
+    TOTALS,
+)
 from unlearn.studies.comparison.setting import Setting, make_settings, meters_of
 from unlearn.studies.comparison.table import ComparisonTable, Row
 from unlearn.studies.comparison.techniques import MAKERS
 
-WITHOUT_EXTRAS = tuple(own for own in TECHNIQUES if own != HE)
+WITHOUT_EXTRAS = tuple(own for own in TECHNIQUES if own not in (HE, HE_FORECAST, MPC_FIT))
 OPTIONS = ComparisonOptions(
-    WITHOUT_EXTRAS, seeds=(0,), noise="simulated", hours=12, retailers=3, profiles=200, targets=2
+    WITHOUT_EXTRAS, seeds=(0,), noise="simulated", hours=6, retailers=3, profiles=200, targets=2, sought=6
 )
 
 
@@ -63,6 +78,80 @@ def test_no_protection_loses_nothing_and_hides_nobody(records: pd.DataFrame) -> 
     assert select(records, technique=FEDERATED, task=TOTALS).empty
 
 
+def test_readings_stand_in_messages_only_where_a_utility_collects_them(records: pd.DataFrame) -> None:
+    table = ComparisonTable(records)
+    for row in table.rows:
+        seen = table.spread("attack", "seen", row)
+        assert seen is not None, row
+        assert seen.mean == (1 if row.technique in COLLECTED else 0), row
+
+
+def test_two_sums_of_a_federation_tell_a_home_and_those_with_its_noise_do_not(records: pd.DataFrame) -> None:
+    table = ComparisonTable(records)
+    federated, home = (
+        table.spread("attack", "difference", own) for own in (Row(FEDERATED, None), Row(DP_HOME, OPTIONS.main_epsilon))
+    )
+    assert federated is not None
+    assert home is not None
+    assert federated.mean < 0.9
+    assert home.mean > 1
+
+
+def test_the_private_profile_is_that_of_all_homes_with_little_noise(setting: Setting) -> None:
+    loud, quiet = (
+        replace(setting, options=replace(setting.options, main_epsilon=epsilon, kwh_per_home=50.0))
+        for epsilon in (1e-3, 1e6)
+    )
+    rows = setting.rows + 24 * 7
+    columns = calendar(setting, 2)
+    training = np.repeat(setting.feeders.plan.training & (np.arange(len(setting.feeders.plan.days)) >= 7), 24)
+    fitted = columns @ np.linalg.lstsq(columns[training], setting.kwh.mean(axis=0)[training])[0]
+    counts = np.bincount(setting.feeders.feeder_of)
+    scale = setting.feeders.factor / setting.feeders.cost.case.base_mva
+    wanted = fitted[rows, None] * counts * scale
+    found = {}
+    for name, own in (("loud", loud), ("quiet", quiet)):
+        made = next(private_profile(own))
+        assert made.forecast is not None
+        found[name] = np.abs(made.forecast(np.empty(0)) - wanted).max() / wanted.max()
+    assert found["quiet"] < 0.05
+    assert found["loud"] > 1
+
+
+def test_calendar_columns_do_not_depend_on_each_other(setting: Setting) -> None:
+    assert np.linalg.matrix_rank(calendar(setting, 6)) == 2 * 13 + 2
+    weekend = pd.DatetimeIndex(np.repeat(setting.feeders.plan.days, 24)).day_of_week >= 5
+    np.testing.assert_array_equal(calendar(setting, 6)[:, 13], weekend)
+
+
+@pytest.mark.extras
+@pytest.mark.slow
+def test_least_squares_on_shares_are_those_in_plain(setting: Setting) -> None:
+    made = next(shared_fit(setting))
+    assert made.differs is not None
+    assert made.differs < 1e-9
+    assert made.seen == 0
+
+
+@pytest.mark.extras
+def test_encrypted_forecasts_are_those_in_plain(setting: Setting) -> None:
+    made = next(encrypted_forecast(setting))
+    assert made.differs is not None
+    assert made.differs < 1e-6
+    assert made.seen == 0
+
+
+def test_techniques_without_their_package_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise MissingPackageError("not here")
+
+    monkeypatch.setattr("unlearn.studies.comparison.models.shared_fit", missing)
+    homes, own = simulate_households(12, n_days=35), replace(OPTIONS, techniques=(NONE, MPC_FIT))
+    found = ComparisonTable(study_comparison(homes, OperatingCost("ieee9"), own))
+    assert Row(MPC_FIT, None) in found.all_rows
+    assert found.spread("spent", "seconds", Row(MPC_FIT, None)) is None
+
+
 def test_what_records_say_is_said(records: pd.DataFrame) -> None:
     said = "\n".join(summarise(records))
     assert "Exact results, no added noise (secure sum). Yes" in said
@@ -70,6 +159,7 @@ def test_what_records_say_is_said(records: pd.DataFrame) -> None:
     assert "Anonymisation by itself is weak. Yes" in said
 
 
+@pytest.mark.slow
 def test_finished_techniques_are_kept(tmp_path: Path) -> None:
     homes, own = simulate_households(12, n_days=35), replace(OPTIONS, techniques=(NONE, SUMS))
     first, again = (study_comparison(homes, OperatingCost("ieee9"), own, Store(tmp_path)) for _ in range(2))

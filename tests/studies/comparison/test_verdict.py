@@ -6,9 +6,10 @@ import pytest
 from unlearn.errors import InputError
 from unlearn.records import RecordTable
 from unlearn.reporting.page import fill
+from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import DP, FORECAST, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TOTALS, WEEK
 from unlearn.studies.comparison.table import ComparisonTable, Row
-from unlearn.studies.comparison.verdict import claims, cost_rows, page, privacy_rows, summarise
+from unlearn.studies.comparison.verdict import attack_rows, cost_rows, page, promise_rows, summarise
 
 
 def made_records(*, shared_mape: float = 0.0, linked: float = 0.99) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def test_claims_follow_the_numbers() -> None:
     assert "450 points at ε = 0.1, 68 points at ε = 1" in found["Accuracy loss at low ε"].reason
     assert found["Anonymisation by itself is weak"].answer == "yes"
     single = found["No single technique is sufficient for all needs"]
-    assert (single.answer, "shares of meters among aggregators" in single.reason) == ("partly", True)
+    assert (single.answer, "MPC: shares of meters" in single.reason) == ("partly", True)
     few = {own.subject: own.answer for own in claims(ComparisonTable(made_records(linked=0.1)))}
     assert few["Anonymisation by itself is weak"] == "no"
     other = {own.subject: own.answer for own in claims(ComparisonTable(made_records(shared_mape=5.0)))}
@@ -54,11 +55,12 @@ def test_claims_follow_the_numbers() -> None:
 
 def test_a_technique_whose_package_is_missing_says_so_in_its_row() -> None:
     table = ComparisonTable(made_records())
-    row = next(own for own in privacy_rows(table) if own["technique"] == "homomorphic encryption")
-    assert "not installed" in row["homes linked"]
-    assert "not installed" in row["error of a home's curve"]
-    shared = next(own for own in privacy_rows(table) if own["technique"].startswith("shares of meters"))
-    assert shared["error of a home's curve"] == "refused by aggregators"
+    for rows in (attack_rows(table), cost_rows(table)):
+        row = next(own for own in rows if own["technique"] == "HE: encrypted sums")
+        assert "not installed" in row.values()
+    shared = next(own for own in attack_rows(table) if own["technique"] == "MPC: shares of meters")
+    assert shared["error of a curve"] == "refused"
+    assert "HE: encrypted sums" in [own["technique"] for own in promise_rows(table)]
 
 
 def test_losses_are_those_of_the_same_seed() -> None:
@@ -68,8 +70,8 @@ def test_losses_are_those_of_the_same_seed() -> None:
     assert (lost.low, lost.high) == (68, 68)
     assert cost_rows(table)[0]["technique"] == "no protection"
     assert [row.name for row in table.week_wins] == [
-        "differential privacy, ε = 0.1",
-        "differential privacy, ε = 1",
+        "differential privacy of a reading, ε = 0.1",
+        "differential privacy of a reading, ε = 1",
     ]
 
 

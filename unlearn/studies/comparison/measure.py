@@ -6,38 +6,32 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from unlearn.attacks.linkage import link_by_distance, link_by_match
-from unlearn.attacks.published import PublishedSeries, known_readings
-from unlearn.checks import FloatArray
 from unlearn.errors import MissingPackageError
 from unlearn.grid import OperatingCost
 from unlearn.households import HouseholdProfiles
 from unlearn.records import RecordTable, joined
 from unlearn.store import Store
 from unlearn.studies._shared.study import PACKAGES
+from unlearn.studies.comparison.attacks import collected_seen, difference_error, linked, membership
 from unlearn.studies.comparison.options import (
-    DP,
+    COLLECTED,
+    FEDERATED_DP,
     FORECAST,
     HE,
+    HE_FORECAST,
     MPC,
-    NONE,
-    SECURE,
-    SUMS,
+    MPC_FIT,
     TOTALS,
     WEEK,
     ComparisonOptions,
 )
 from unlearn.studies.comparison.setting import Setting, make_settings, meters_of, require_noise
-from unlearn.studies.comparison.techniques import MAKERS, Made, noisy_totals
+from unlearn.studies.comparison.techniques import MAKERS, Made
 
 _LOG = logging.getLogger(__name__)
-
-#: Purpose of chance: who leaves.
-_LEAVERS = 2
 
 
 def study_comparison(
@@ -97,8 +91,10 @@ def _kept(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame
 
 def _makers() -> Mapping[str, Callable[[Setting], Iterator[Made]]]:
     from unlearn.studies.comparison.meter_sums import encrypted, shared
+    from unlearn.studies.comparison.models import encrypted_forecast, private_profile, shared_fit
 
-    return {**MAKERS, MPC: shared, HE: encrypted}
+    own = {MPC: shared, HE: encrypted, MPC_FIT: shared_fit, HE_FORECAST: encrypted_forecast}
+    return {**MAKERS, **own, FEDERATED_DP: private_profile}
 
 
 def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
@@ -162,42 +158,11 @@ def _add(setting: Setting, technique: str, made: Made, table: RecordTable) -> No
     error = difference_error(setting, technique, made)
     if error is not None:
         table.add("difference", error, "relative", part="attack", **own)
-
-
-def linked(setting: Setting, records: FloatArray) -> float:
-    """Chance that a home's record is found by some of its half-hourly readings, in the mean over homes.
-
-    That of the better of two attackers: one looks for records that agree with all readings, one for the nearest.
-    """
-    kwh = setting.half_hourly
-    steps = known_readings(len(kwh), kwh.shape[1], min(setting.options.known, kwh.shape[1]), seed=setting.seed)
-    series = PublishedSeries(records, np.arange(kwh.shape[1]))
-    owner = np.arange(len(kwh))
-    matched = link_by_match(series, owner, kwh, steps).chance.mean()
-    return float(max(matched, link_by_distance(series, owner, kwh, steps).top(1).mean()))
-
-
-def difference_error(setting: Setting, technique: str, made: Made) -> float | None:
-    """Error of a home's hourly curve by the totals with and without it, over that of the mean home's curve.
-
-    In the mean over some homes; 0 is read off, 1 is no better than guessing. None of what gives away no totals of its
-    own, or cannot be made twice in time.
-    """
-    if technique not in (NONE, SUMS, SECURE, HE, DP):
-        return None
-    random = np.random.default_rng((setting.seed, _LEAVERS))
-    n = min(setting.options.targets, len(setting.kwh) - 1)
-    mean, errors = setting.kwh.mean(axis=0), []
-    for home in random.permutation(len(setting.kwh))[:n]:
-        kept = np.arange(len(setting.kwh)) != home
-        if technique == DP:
-            assert made.epsilon is not None
-            after = noisy_totals(setting, made.epsilon, kept)
-        else:
-            after = setting.by_feeder(setting.kwh[kept], np.flatnonzero(kept))
-        assert made.kwh is not None
-        b = int(setting.feeders.feeder_of[home])
-        guess = (made.kwh - after)[:, b].reshape(-1)
-        own = setting.kwh[home]
-        errors.append(np.linalg.norm(guess - own) / np.linalg.norm(mean - own))
-    return float(np.mean(errors))
+    auc = membership(setting, technique, made.epsilon)
+    if auc is not None:
+        table.add("membership_auc", auc, "1", part="attack", **own)
+    seen = collected_seen(setting) if technique in COLLECTED else made.seen
+    if seen is not None:
+        table.add("seen", seen, "share", part="attack", **own)
+    if made.differs is not None:
+        table.add("differs", made.differs, "p.u.", part="utility", task=FORECAST, **own)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Figures of the page.
 FIGURES = ("cost",)
+_TICKS = (-10_000, -1000, -100, 0, 100, 1000, 10_000)
 _TASKS = {TOTALS: ("totals", BLUE, -0.15), FORECAST: ("forecast", ORANGE, 0.15)}
 
 
@@ -33,19 +34,21 @@ def figure(records: pd.DataFrame) -> Figure:
     if not table.rows:
         note(axis, "not measured")
         return drawn
+    values = [0.0]
     for task, (label, colour, shift) in _TASKS.items():
         points = [
             (place + shift, own)
             for place, row in enumerate(shown)
             if (own := table.lost(row, task, "cost")) is not None
         ]
+        values += [end for _, own in points for end in (own.low, own.high)]
         marks(axis, points, colour, label, across=True)
     # An ε stays on the line of its value.
     rows(axis, [textwrap.fill(row.name.replace("ε = ", "ε\u00a0=\u00a0"), 24) for row in shown])
     reference(axis, 0.0, upright=True, colour=INK)
     axis.set_xscale("symlog", linthresh=100)
-    axis.set_xticks([-100, 0, 100, 1000, 10_000], ["−100", "0", "100", "1,000", "10,000"])
-    axis.set_xlim(-150, 15_000)
+    axis.set_xticks(list(_TICKS), [f"{own:,}".replace("-", "−") for own in _TICKS])
+    axis.set_xlim(min(-150.0, 1.5 * min(values)), max(1500.0, 1.5 * max(values)))
     axis.set(xlabel="cost lost [money/h]")
     legend_below(axis, 0.08)
     return drawn

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from unlearn.reporting.verdict import Spread, over_seeds, require_columns, require_one, select
-from unlearn.studies.comparison.options import DP, FORECAST, NONE, PSEUDONYMS, SECURE, TECHNIQUES, TOTALS, WEEK
+from unlearn.studies.comparison.options import DP, FORECAST, MPC, NONE, PSEUDONYMS, SECURE, TECHNIQUES, TOTALS, WEEK
 from unlearn.studies.comparison.texts import WORDS
 
+_COLUMNS = ("part", "technique", "task", "epsilon", "metric", "seed", "value")
 #: Points of MAPE that rounding to whole Wh may cost.
 EXACT = 0.01
 
@@ -43,14 +45,28 @@ class ComparisonTable:
 
     def __init__(self, records: pd.DataFrame) -> None:
         require_columns("comparison", records, "part", "technique", run="study_comparison")
-        wanted = [own for own in ("task", "epsilon") if own not in records]
-        self.records = records.reindex(columns=[*records, *wanted])
+        # Looking up in few columns is faster.
+        self.records = records.reindex(columns=list(_COLUMNS))
         self.about = require_one("comparison", records, ["data", "grid"], "setting")
         self.rows = [
             Row(technique, None if np.isnan(epsilon) else epsilon)
             for technique in TECHNIQUES
             for epsilon in sorted(select(self.records, technique=technique)["epsilon"].unique().tolist())
         ]
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """Those, and techniques whose package was missing, in order."""
+        asked = set(self.records["technique"].dropna())
+        measured = {row.technique for row in self.rows}
+        found = [*self.rows, *(Row(own, None) for own in TECHNIQUES if own in asked - measured)]
+        return sorted(found, key=lambda row: (TECHNIQUES.index(row.technique), row.epsilon or 0.0))
+
+    @property
+    def refused(self) -> bool:
+        """Whether aggregators refused totals that differ by one home, at all seeds."""
+        found = self.spread("attack", "refused", Row(MPC, None))
+        return found is not None and found.low == 1
 
     def spread(self, part: str, metric: str, row: Row | None = None, **wanted: Any) -> Spread | None:
         """Mean and range over seeds; None where nothing was measured."""
@@ -92,7 +108,7 @@ class ComparisonTable:
                 found.append(row)
         return found
 
-    @property
+    @cached_property
     def exact(self) -> list[Row]:
         """Techniques that give the totals, exact in whole Wh."""
         return [row for row in self.rows if (own := self.lost(row, TOTALS, "mape")) and abs(own.mean) < EXACT]

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unlearn.checks import FloatArray, IntArray
+from unlearn.dp import rho_for
 from unlearn.generators.base import make_generator
 from unlearn.households import simulate_households
 from unlearn.households.meters import RESOLUTION_KWH
 from unlearn.households.released import drawn_load_kwh
 from unlearn.privacy.anonymize import microaggregated
 from unlearn.privacy.federated.channel import LocalChannel
+from unlearn.privacy.federated.fixed_point import FixedPoint
 from unlearn.privacy.federated.identity import Identity, Roster
 from unlearn.privacy.federated.least_squares import fit_federated
 from unlearn.privacy.federated.messages import pack
@@ -32,6 +34,7 @@ from unlearn.privacy.release.queries import by_group
 from unlearn.studies.comparison.options import (
     CLASSES,
     DP,
+    DP_HOME,
     DP_SYNTHETIC,
     FEDERATED,
     NONE,
@@ -41,10 +44,13 @@ from unlearn.studies.comparison.options import (
     SUMS,
     SYNTHETIC,
 )
+from unlearn.studies.comparison.seen import rows_seen
 from unlearn.studies.comparison.setting import Setting
 
 #: Noise of pure ε, and the level that it protects: one reading.
 MECHANISM, LEVEL = "discrete_laplace", "event"
+#: Noise of (ε, δ), and its level: all readings of a home.
+HOME_MECHANISM, HOME_LEVEL = "discrete_gaussian", "household"
 #: Seed of simulated homes that are nobody's.
 PUBLIC_SEED = 90210
 
@@ -62,6 +68,8 @@ class Made:
         forecast: forecasts in p.u. of features; None learns from `kwh`.
         records: of single homes, half-hourly, shape (R, S), where it gives such; row i is that of home i.
         refuses: whether totals that differ by one home were refused; None where nobody tried.
+        seen: share of private rows that were found in recorded messages to others; None where nothing was recorded.
+        differs: largest difference of its forecasts from the same in plain, in p.u.
     """
 
     kwh: FloatArray | None
@@ -72,6 +80,8 @@ class Made:
     forecast: Callable[[FloatArray], FloatArray] | None = None
     records: FloatArray | None = field(default=None, repr=False)
     refuses: bool | None = None
+    seen: float | None = None
+    differs: float | None = None
 
 
 def collected_bytes(setting: Setting) -> int:
@@ -113,28 +123,50 @@ def _classes(setting: Setting) -> Iterator[Made]:
     yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(given), len(given), records=given)
 
 
-def noisy_totals(setting: Setting, epsilon: float, homes: FloatArray | None = None) -> FloatArray:
-    """Loads of feeders with noise at the level of a reading, shape (D, B, 24).
+def noisy_totals(setting: Setting, epsilon: float, level: str = LEVEL) -> FloatArray:
+    """Loads of feeders with noise, shape (D, B, 24).
 
     Args:
         setting: homes and bounds.
         epsilon: ε of all hours and feeders.
-        homes: which homes are in it, shape (C,), True or False; None takes all.
+        level: what is protected, a reading or a home.
     """
-    asking, steps, sensitivity = _asking(setting, epsilon)
-    where = setting.feeders.feeder_of
-    kept = np.ones(len(steps), dtype=bool) if homes is None else np.asarray(homes, dtype=bool)
-    totals = by_group(steps[kept], where[kept], asking.view)
+    asking, steps, sensitivity = _asking(setting, epsilon, level)
+    totals = by_group(steps, setting.feeders.feeder_of, asking.view)
     found = asking.noisy(totals.reshape(-1), sensitivity, RESOLUTION_KWH).values.reshape(totals.shape)
     return setting.feeders.by_day(non_negative(found))
 
 
-def _asking(setting: Setting, epsilon: float) -> tuple[Asking, IntArray, Sensitivity]:
+def noisy_without(setting: Setting, epsilon: float, home: int, level: str = LEVEL) -> FloatArray:
+    """Hourly loads of a home's feeder as they would be released without it, shape (H,)."""
+    asking, steps, sensitivity = _asking(setting, epsilon, level)
+    here = setting.feeders.feeder_of == setting.feeders.feeder_of[home]
+    here[home] = False
+    found: FloatArray = non_negative(asking.noisy(steps[here].sum(axis=0), sensitivity, RESOLUTION_KWH).values)
+    return found
+
+
+def noise_kwh(setting: Setting, epsilon: float, level: str, n: int) -> FloatArray:
+    """The noise of so many totals, in kWh: what totals of other homes would be given."""
+    asking, _, sensitivity = _asking(setting, epsilon, level)
+    return asking.noisy(np.zeros(n, dtype=np.int64), sensitivity, RESOLUTION_KWH).values
+
+
+def _asking(setting: Setting, epsilon: float, level: str = LEVEL) -> tuple[Asking, IntArray, Sensitivity]:
     own = setting.options
     view = View(setting.feeders.meters.hours, setting.feeders.names)
-    bounds = Bounds(LEVEL, own.kwh_per_hour, own.kwh_per_day)
-    asking = Asking(bounds, view, 0.95, MECHANISMS[MECHANISM], epsilon, setting.source)
+    bounds = Bounds(level, own.kwh_per_hour, own.kwh_per_day)
+    mechanism, amount = (MECHANISM, epsilon) if level == LEVEL else (HOME_MECHANISM, rho_for(epsilon, own.delta))
+    asking = Asking(bounds, view, 0.95, MECHANISMS[mechanism], amount, setting.source)
     return asking, bounded_steps(setting.kwh, bounds, view), energy_sensitivity(bounds, view, "h")
+
+
+def _dp_home(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    epsilon = setting.options.main_epsilon
+    kwh = noisy_totals(setting, epsilon, level=HOME_LEVEL)
+    spent = time.perf_counter() - start
+    yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(kwh), len(setting.kwh), epsilon)
 
 
 def _dp(setting: Setting) -> Iterator[Made]:
@@ -166,36 +198,52 @@ def _synthetic(setting: Setting) -> Iterator[Made]:
     yield Made(kwh, spent, collected_bytes(setting) + _bytes_of(release.kwh.astype(np.float64)), len(setting.kwh))
 
 
-def _federated(setting: Setting) -> Iterator[Made]:
-    start = time.perf_counter()
+def federation(setting: Setting, full: bool = False) -> tuple[LocalChannel, dict[str, Utility]]:
+    """Retailers who learn together, each with keys of its own; `full` records what messages hold."""
+    names, keys, roster = retailers(setting)
+    utilities = {
+        name: Utility(name, setting.scaled_dataset(kwh, name))
+        for name, kwh in zip(names, setting.by_retailer, strict=True)
+    }
+    return LocalChannel([own.party(keys[name], roster) for name, own in utilities.items()], full=full), utilities
+
+
+def retailers(setting: Setting) -> tuple[list[str], dict[str, Identity], Roster]:
+    """Names, keys and the list of public keys of who holds the homes among them."""
     names = [f"retailer_{r + 1}" for r in range(setting.options.retailers)]
     keys = {name: Identity.new() for name in names}
-    roster = Roster({name: own.public for name, own in keys.items()})
-    parties = [
-        Utility(name, setting.scaled_dataset(kwh, name)).party(keys[name], roster)
-        for name, kwh in zip(names, setting.by_retailer, strict=True)
-    ]
-    channel = LocalChannel(parties)
+    return names, keys, Roster({name: own.public for name, own in keys.items()})
+
+
+def _federated(setting: Setting) -> Iterator[Made]:
+    start = time.perf_counter()
+    channel, utilities = federation(setting, full=True)
     model = fit_federated(channel)
     spent = time.perf_counter() - start
-    yield Made(None, spent, channel.traffic.n_bytes(), len(names), forecast=model.forecast)
+    own = np.stack([one.dataset.load_pu.T[0] for one in utilities.values()])
+    seen = rows_seen((one.content for one in channel.traffic.sent), own)
+    yield Made(None, spent, channel.traffic.n_bytes(), len(utilities), forecast=model.forecast, seen=seen)
 
 
 def _secure(setting: Setting) -> Iterator[Made]:
     start = time.perf_counter()
-    names = [f"retailer_{r + 1}" for r in range(setting.options.retailers)]
-    keys = {name: Identity.new() for name in names}
-    roster = Roster({name: own.public for name, own in keys.items()})
+    names, keys, roster = retailers(setting)
     own = dict(zip(names, setting.by_retailer, strict=True))
 
     def gives(kwh: FloatArray) -> dict[str, Contribution]:
         return {"totals": lambda asked: (kwh.reshape(-1), None)}
 
     parties = [Party(name, summand(name, keys[name], roster, gives(own[name]))) for name in names]
-    channel = LocalChannel(parties)
+    channel = LocalChannel(parties, full=True)
     kwh = secure_sum(channel, "totals").high.reshape(setting.feeders.kwh.shape)
     spent = time.perf_counter() - start
-    yield Made(kwh, spent, channel.traffic.n_bytes(), len(names))
+    # As they stand, and in whole numbers of the sum.
+    rows = np.stack([one.reshape(-1) for one in own.values()])
+    ring = FixedPoint()
+    encoded = np.stack([ring.encode(row, None, len(names)).reshape(-1) for row in rows])
+    messages = [one.content for one in channel.traffic.sent]
+    seen = max(rows_seen(messages, rows), rows_seen(messages, encoded))
+    yield Made(kwh, spent, channel.traffic.n_bytes(), len(names), seen=seen)
 
 
 def _secure_dp(setting: Setting) -> Iterator[Made]:
@@ -209,7 +257,7 @@ def _secure_dp(setting: Setting) -> Iterator[Made]:
     noisy = np.stack([distributed_sum(steps[where == b], scale, setting.source) for b in range(n)])
     kwh = setting.feeders.by_day(non_negative(noisy * RESOLUTION_KWH))
     spent = exact.seconds + time.perf_counter() - start
-    yield Made(kwh, spent, exact.n_bytes, exact.parties, epsilon)
+    yield Made(kwh, spent, exact.n_bytes, exact.parties, epsilon, seen=exact.seen)
 
 
 def _dp_synthetic(setting: Setting) -> Iterator[Made]:
@@ -238,6 +286,7 @@ MAKERS: Mapping[str, Callable[[Setting], Iterator[Made]]] = {
     PSEUDONYMS: _pseudonyms,
     CLASSES: _classes,
     DP: _dp,
+    DP_HOME: _dp_home,
     SYNTHETIC: _synthetic,
     FEDERATED: _federated,
     SECURE: _secure,

@@ -7,32 +7,34 @@ from typing import Any
 
 import pandas as pd
 
-from unlearn.reporting.verdict import NO, YES, Answer, Block, Page, Spread, text, write
+from unlearn.reporting.verdict import Block, Page, Spread, write
+from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import (
-    CLASSES,
     DP,
+    DP_HOME,
     DP_SYNTHETIC,
     FEDERATED,
+    FEDERATED_DP,
     FORECAST,
     HE,
+    HE_FORECAST,
     MPC,
+    MPC_FIT,
     NONE,
     PSEUDONYMS,
     SECURE,
-    SECURE_DP,
     SUMS,
     SYNTHETIC,
-    TECHNIQUES,
     TOTALS,
     WEEK,
 )
 from unlearn.studies.comparison.table import EXACT, ComparisonTable, Row
-from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NO_RECORDS, NOT_HERE, NOT_TWICE, REFUSED, WORDS
+from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NOT_HERE, NOTHING, REFUSED, WORDS
 
 QUESTION = "Which technique does one take?"
-PARTLY = "partly"
-#: A home counts as found where its record is, with this chance; a curve as read off with less than this error.
-FOUND, READ = 0.5, 0.1
+ATTACKS = (
+    "Share of private rows found in messages; of homes found in records; membership in totals; a curve from two totals."
+)
 
 
 def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Page:
@@ -53,8 +55,10 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         captions(table)["cost"],
         [
             Block("What each technique costs", figures=shown, rows=cost_rows(table),
-                  note="Points of MAPE and money per hour lost against no protection, over the same hours."),
-            Block("What each technique hides", rows=privacy_rows(table), texts=6),
+                  note="Points of MAPE and money per hour lost against no protection, over the same hours. "
+                  "Means over seeds, whose range the figure shows."),
+            Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
+            Block("What each technique promises", rows=promise_rows(table), texts=3),
             Block("Which one do I take?", points=decisions(table)),
             Block("What the literature says", rows=said, texts=3),
         ],
@@ -101,16 +105,16 @@ def headline(table: ComparisonTable) -> str:
 def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
     """A row for each technique: accuracy and money lost, time and bytes."""
     found = []
-    for row in [*table.rows, Row(WEEK, None)]:
+    for row in [*table.all_rows, Row(WEEK, None)]:
         seconds, n_bytes, each = (table.spread("spent", own, row) for own in ("seconds", "bytes", "bytes_each"))
         found.append(
             {
                 "technique": row.name,
                 "totals: MAPE": _points(table.lost(row, TOTALS, "mape")),
-                "totals: cost": text(table.lost(row, TOTALS, "cost"), ",.0f"),
+                "totals: cost": _money(table.lost(row, TOTALS, "cost")),
                 "forecast: MAPE": _points(table.lost(row, FORECAST, "mape")),
-                "forecast: cost": text(table.lost(row, FORECAST, "cost"), ",.0f"),
-                "s": write(seconds, ".2g"),
+                "forecast: cost": _money(table.lost(row, FORECAST, "cost")),
+                "s": write(seconds, ".2g") if seconds or row.technique == WEEK else NOT_HERE,
                 "MB (a party)": _sizes(n_bytes, each),
             }
         )
@@ -119,12 +123,16 @@ def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
 
 def _points(found: Spread | None) -> str:
     """Points of MAPE; what rounding to whole Wh costs is nothing."""
-    return "0" if found and max(abs(found.low), abs(found.high)) < EXACT else text(found, "short")
+    return "0" if found and max(abs(found.low), abs(found.high)) < EXACT else write(found, "short")
+
+
+def _money(found: Spread | None) -> str:
+    return write(found, ",.0f")
 
 
 def _error(found: Spread) -> str:
     """Error of a curve, over that of guessing."""
-    return "0" if found.high < EXACT else text(found, ".2g")
+    return "0" if found.high < EXACT else write(found.mean, ".2g" if found.mean < 10 else ",.0f")
 
 
 def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
@@ -134,30 +142,44 @@ def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
     return f"{write(1e-6 * n_bytes.mean, 'short')} ({write(1e-6 * each.mean, '.2g')})"
 
 
-def privacy_rows(table: ComparisonTable) -> list[dict[str, str]]:
-    """A row for each technique: its promise in words, and what attackers found."""
+def attack_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: what was found in messages, records and totals."""
     found = []
-    for row in [
-        *table.rows,
-        *(Row(own, None) for own in TECHNIQUES if own not in {one.technique for one in table.rows}),
-    ]:
-        words = WORDS[row.technique]
-        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
-        known = table.spread("spent", "seconds", row) is not None
-        refused = table.spread("attack", "refused", row)
-        twice = REFUSED if refused and refused.low == 1 else NOT_TWICE if known else NOT_HERE
-        without = BY_NAME if row.technique == NONE else NO_RECORDS if known else NOT_HERE
+    for row in table.all_rows:
+        seen, linked, auc, difference, refused = (
+            table.spread("attack", own, row) for own in ("seen", "linked", "membership_auc", "difference", "refused")
+        )
+        none = NOTHING if table.spread("spent", "seconds", row) else NOT_HERE
         found.append(
             {
                 "technique": row.name,
-                "promise, and who is trusted": words.promise,
-                "protects against": words.against,
-                "not against": words.not_against,
-                "homes linked": f"{write(100 * linked.mean, '.3g')} %" if linked else without,
-                "error of a home's curve": _error(difference) if difference else twice,
+                "readings sent": f"{write(100 * seen.mean, '.3g')} %" if seen else none,
+                "homes linked": f"{write(100 * linked.mean, '.3g')} %"
+                if linked
+                else BY_NAME
+                if row.technique == NONE
+                else none,
+                "membership: AUC": write(auc.mean, ".2f") if auc else none,
+                "error of a curve": _error(difference)
+                if difference
+                else REFUSED
+                if refused and refused.low == 1
+                else none,
             }
         )
     return found
+
+
+def promise_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: its promise in words, and against whom."""
+    return [
+        {
+            "technique": words.name,
+            "promise, and who is trusted": words.promise,
+            "protects against; not against": f"{words.against}; not: {words.not_against}",
+        }
+        for words in (WORDS[own] for own in dict.fromkeys(row.technique for row in table.all_rows))
+    ]
 
 
 def decisions(table: ComparisonTable) -> list[str]:
@@ -168,84 +190,30 @@ def decisions(table: ComparisonTable) -> list[str]:
         own = table.lost(row, task, "cost")
         return f"{write(own, '+,.0f')} money/h" if own else NOT_HERE
 
+    def cheapest(rows: list[Row], task: str) -> str:
+        best = table.least_lost(rows, task)
+        return f"{best.name} ({cost(best, task)})" if best else NOT_HERE
+
+    homes, readings = (Row(own, main) for own in (DP_HOME, DP))
     return [
-        f"Does one party hold all readings rightly, and nothing leaves it? Plain sums ({cost(Row(SUMS, None))}).",
-        "May nobody see the parts, and must the result be exact? Sums in shares of meters where nobody is trusted with "
-        f"homes ({cost(Row(MPC, None))}), encrypted ones where one server computes ({cost(Row(HE, None))}), a secure "
-        f"sum where retailers may see their own ({cost(Row(SECURE, None))}); "
-        "for a model alone, federated least squares "
-        f"({cost(Row(FEDERATED, None), FORECAST)}).",
-        f"Is the result published, or asked for again when homes change? Differential privacy at the utility "
-        f"({cost(Row(DP, main))} at ε = {main:g}).",
-        f"Both? A secure sum to which meters add their noise ({cost(Row(SECURE_DP, main))}).",
-        f"Must it be records? Synthetic homes from noisy totals ({cost(Row(DP_SYNTHETIC, main))}), and neither "
-        f"pseudonyms nor, without a look at memorised days, synthetic days ({cost(Row(SYNTHETIC, None))}).",
+        "1. Who computes? One party that rightly holds all readings, and nothing leaves it: "
+        f"{Row(SUMS, None).name} ({cost(Row(SUMS, None))}). A server that may see none: "
+        f"{Row(HE, None).name} ({cost(Row(HE, None))}), and for forecasts {Row(HE_FORECAST, None).name} "
+        f"({cost(Row(HE_FORECAST, None), FORECAST)}).",
+        "2. May nobody at all see readings, and must the total be exact? "
+        f"{Row(MPC, None).name} ({cost(Row(MPC, None))}): of the exact techniques the one that "
+        f"{'refused' if table.refused else 'is to refuse'} totals that differ by one home.",
+        "3. Do several holders keep their own customers' readings? A secure sum for totals "
+        f"({cost(Row(SECURE, None))}). For a model take the cheapest here: "
+        f"{cheapest([Row(FEDERATED, None), Row(MPC_FIT, None)], FORECAST)}.",
+        f"4. Is the result published? A model: {Row(FEDERATED_DP, main).name} "
+        f"({cost(Row(FEDERATED_DP, main), FORECAST)}). Hourly totals of feeders this small bear the noise of a "
+        f"reading ({cost(readings)}), which hides no home, and not that of a home ({cost(homes)}): "
+        "publish fewer and larger totals.",
+        "5. Must it be records? "
+        f"{cheapest([Row(DP_SYNTHETIC, main)], TOTALS)}, and neither pseudonyms nor, without a look at memorised days, "
+        f"synthetic days ({cost(Row(SYNTHETIC, None))}).",
     ]
-
-
-def claims(table: ComparisonTable) -> list[Answer]:
-    """Claims of a blueprint for private analytics of smart meters that the records say something of."""
-    found = []
-    secure = table.lost(Row(SECURE, None), TOTALS, "mape")
-    if secure:
-        difference = table.spread("attack", "difference", Row(SECURE, None))
-        said = f"totals differ by {write(secure.mean, '.1g')} points of MAPE from those without protection"
-        said += f"; a home's curve is read off two of them with error {text(difference, '.2g')}" if difference else ""
-        found.append(Answer("Exact results, no added noise (secure sum)", YES if abs(secure.mean) < 1e-6 else NO,
-                            f"{said}."))  # fmt: skip
-    noisy = [(row, own) for row in table.rows if row.technique == DP and (own := table.lost(row, TOTALS, "mape"))]
-    if len(noisy) > 1:
-        said = ", ".join(f"{write(own, 'short')} points at ε = {row.epsilon:g}" for row, own in noisy)
-        falls = noisy[0][1].mean > noisy[-1][1].mean
-        found.append(Answer("Accuracy loss at low ε", YES if falls else NO, f"MAPE of totals lost: {said}."))
-    linked = {own: table.spread("attack", "linked", Row(own, None)) for own in (PSEUDONYMS, CLASSES)}
-    if (named := linked[PSEUDONYMS]) is not None:
-        said = f"{write(100 * named.mean, '.3g')} % of pseudonyms are found by {table.setting('known'):.0f} readings"
-        if (grouped := linked[CLASSES]) is not None:
-            said += f", {write(100 * grouped.mean, '.3g')} % of records that a class shares"
-        found.append(Answer("Anonymisation by itself is weak", YES if named.mean > FOUND else NO, f"{said}."))
-    if secret := [
-        row for row in table.rows if row.technique in (SECURE, MPC, HE) and table.utility(row, TOTALS, "mape")
-    ]:
-        found.append(_strong(table, secret))
-    if len(table.rows) > 1:
-        found.append(_no_single(table))
-    return found
-
-
-def _strong(table: ComparisonTable, secret: list[Row]) -> Answer:
-    """Whether computing in secret is exact, and what it takes against plain sums."""
-    plain = table.spread("spent", "bytes", Row(SUMS, None))
-    said = []
-    for row in secret:
-        seconds, n_bytes = (table.spread("spent", own, row) for own in ("seconds", "bytes"))
-        times = (
-            f"{write(n_bytes.mean / plain.mean, '.2g')} times the bytes of plain sums, " if plain and n_bytes else ""
-        )
-        said.append(f"{row.name}: {times}{write(seconds, '.2g')} s")
-    exact = all(row in table.exact for row in secret)
-    return Answer(
-        "They give strong privacy and accuracy but are limited to specific computations",
-        PARTLY if exact else NO,
-        f"totals are {'exact' if exact else 'NOT exact'} ({'; '.join(said)}); only sums are computed so here.",
-    )
-
-
-def _no_single(table: ComparisonTable) -> Answer:
-    """Whether one technique alone is exact and survives each attack that was tried on it."""
-    safe = []
-    for row in table.rows:
-        linked, difference = (table.spread("attack", own, row) for own in ("linked", "difference"))
-        refused = table.spread("attack", "refused", row)
-        attacked = linked is not None or difference is not None or (refused is not None and refused.low == 1)
-        holds = (linked is None or linked.mean < FOUND) and (difference is None or difference.mean > READ)
-        if row.technique != NONE and attacked and holds and row in table.exact:
-            safe.append(row.name)
-    said = f"exact totals that stood all attacks tried on them: {', '.join(safe) or 'none'}"
-    if week := table.week_wins:
-        said += f"; forecasts no cheaper than the load of a week before: {', '.join(row.name for row in week)}"
-    said += "; none of them publishes records, or hides what an exact total tells" if safe else ""
-    return Answer("No single technique is sufficient for all needs", PARTLY if safe else YES, f"{said}.")
 
 
 def captions(table: ComparisonTable) -> dict[str, str]:
