@@ -9,7 +9,7 @@ from unlearn.reporting.page import fill
 from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import DP, FORECAST, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TOTALS, WEEK
 from unlearn.studies.comparison.table import ComparisonTable, Row
-from unlearn.studies.comparison.verdict import attack_rows, cost_rows, page, promise_rows, summarise
+from unlearn.studies.comparison.verdict import attack_rows, page, summarise, technique_rows
 
 
 def made_records(*, shared_mape: float = 0.0, linked: float = 0.99) -> pd.DataFrame:
@@ -55,12 +55,12 @@ def test_claims_follow_the_numbers() -> None:
 
 def test_a_technique_whose_package_is_missing_says_so_in_its_row() -> None:
     table = ComparisonTable(made_records())
-    for rows in (attack_rows(table), cost_rows(table)):
+    for rows in (attack_rows(table), technique_rows(table)):
         row = next(own for own in rows if own["technique"] == "HE: encrypted sums")
         assert "not installed" in row.values()
     shared = next(own for own in attack_rows(table) if own["technique"] == "MPC: shares of meters")
     assert shared["error of a curve"] == "refused"
-    assert "HE: encrypted sums" in [own["technique"] for own in promise_rows(table)]
+    assert "HE: encrypted sums" in [own["technique"] for own in technique_rows(table)]
 
 
 def test_losses_are_those_of_the_same_seed() -> None:
@@ -68,10 +68,10 @@ def test_losses_are_those_of_the_same_seed() -> None:
     lost = table.lost(Row(DP, 1.0), TOTALS, "mape")
     assert lost is not None
     assert (lost.low, lost.high) == (68, 68)
-    assert cost_rows(table)[0]["technique"] == "no protection"
+    assert technique_rows(table)[0]["technique"] == "no protection"
     assert [row.name for row in table.week_wins] == [
-        "differential privacy of a reading, ε = 0.1",
-        "differential privacy of a reading, ε = 1",
+        "DP of a reading, ε = 0.1",
+        "DP of a reading, ε = 1",
     ]
 
 

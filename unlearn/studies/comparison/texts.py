@@ -54,11 +54,11 @@ WORDS: dict[str, Words] = {
         "a unique record", "what all of a class have in common; knowledge of its other members",
     ),
     DP: Words(
-        "differential privacy of a reading", "ε for each reading, whatever an attacker knows; the utility is trusted",
+        "DP of a reading", "ε for each reading, whatever an attacker knows; the utility is trusted",
         "knowledge of a single reading", "what many readings of one home tell together; the utility itself",
     ),
     DP_HOME: Words(
-        "differential privacy of a home", "(ε, δ) for all readings of a home together; the utility is trusted",
+        "DP of a home", "(ε, δ) for all readings of a home together; the utility is trusted",
         "linkage, membership, differences", "the utility itself",
     ),
     SYNTHETIC: Words(

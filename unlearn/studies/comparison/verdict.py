@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -54,12 +54,11 @@ def page(records: pd.DataFrame, figures: Mapping[str, Any] | None = None) -> Pag
         about(table),
         captions(table)["cost"],
         [
-            Block("What each technique costs", figures=shown, rows=cost_rows(table),
-                  note="Points of MAPE and money per hour lost against no protection, over the same hours. "
-                  "Means over seeds, whose range the figure shows."),
-            Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
-            Block("What each technique promises", rows=promise_rows(table), texts=3),
+            Block("What each technique promises and costs", figures=shown, rows=technique_rows(table), texts=3,
+                  note="Points of MAPE, and money per hour, lost against no protection: of totals / of a forecast. "
+                  "Means over seeds, whose range the figure shows. DP: differential privacy. MB: of all parties."),
             Block("Which one do I take?", points=decisions(table)),
+            Block("What attackers find", rows=attack_rows(table), note=ATTACKS),
             Block("What the literature says", rows=said, texts=3),
         ],
         measured=MEASURED,
@@ -102,23 +101,29 @@ def headline(table: ComparisonTable) -> str:
     return "; ".join(parts) + "." if parts else "nothing was measured that answers it."
 
 
-def cost_rows(table: ComparisonTable) -> list[dict[str, str]]:
-    """A row for each technique: accuracy and money lost, time and bytes."""
+def technique_rows(table: ComparisonTable) -> list[dict[str, str]]:
+    """A row for each technique: its promise in words and against whom; accuracy and money lost, time and bytes."""
     found = []
     for row in [*table.all_rows, Row(WEEK, None)]:
-        seconds, n_bytes, each = (table.spread("spent", own, row) for own in ("seconds", "bytes", "bytes_each"))
+        seconds, n_bytes = (table.spread("spent", own, row) for own in ("seconds", "bytes"))
+        words = WORDS.get(row.technique)
         found.append(
             {
                 "technique": row.name,
-                "totals: MAPE": _points(table.lost(row, TOTALS, "mape")),
-                "totals: cost": _money(table.lost(row, TOTALS, "cost")),
-                "forecast: MAPE": _points(table.lost(row, FORECAST, "mape")),
-                "forecast: cost": _money(table.lost(row, FORECAST, "cost")),
+                "promise, and who is trusted": words.promise if words else NOTHING,
+                "protects against; not against": f"{words.against}; not: {words.not_against}" if words else NOTHING,
+                "MAPE": _both(_points(table.lost(row, task, "mape")) for task in (TOTALS, FORECAST)),
+                "cost": _both(_money(table.lost(row, task, "cost")) for task in (TOTALS, FORECAST)),
                 "s": write(seconds, ".2g") if seconds or row.technique == WEEK else NOT_HERE,
-                "MB (a party)": _sizes(n_bytes, each),
+                "MB": write(1e-6 * n_bytes.mean, "short") if n_bytes else NOTHING,
             }
         )
     return found
+
+
+def _both(texts: Iterable[str]) -> str:
+    """Of totals, and of a forecast."""
+    return " / ".join(texts)
 
 
 def _points(found: Spread | None) -> str:
@@ -133,13 +138,6 @@ def _money(found: Spread | None) -> str:
 def _error(found: Spread) -> str:
     """Error of a curve, over that of guessing."""
     return "0" if found.high < EXACT else write(found.mean, ".2g" if found.mean < 10 else ",.0f")
-
-
-def _sizes(n_bytes: Spread | None, each: Spread | None) -> str:
-    """Bytes of all, and of a party in the mean, in MB."""
-    if n_bytes is None or each is None:
-        return "–"
-    return f"{write(1e-6 * n_bytes.mean, 'short')} ({write(1e-6 * each.mean, '.2g')})"
 
 
 def attack_rows(table: ComparisonTable) -> list[dict[str, str]]:
@@ -168,18 +166,6 @@ def attack_rows(table: ComparisonTable) -> list[dict[str, str]]:
             }
         )
     return found
-
-
-def promise_rows(table: ComparisonTable) -> list[dict[str, str]]:
-    """A row for each technique: its promise in words, and against whom."""
-    return [
-        {
-            "technique": words.name,
-            "promise, and who is trusted": words.promise,
-            "protects against; not against": f"{words.against}; not: {words.not_against}",
-        }
-        for words in (WORDS[own] for own in dict.fromkeys(row.technique for row in table.all_rows))
-    ]
 
 
 def decisions(table: ComparisonTable) -> list[str]:
