@@ -100,6 +100,7 @@ def test_repeat_warms_up_and_prepares_each_call() -> None:
     assert len(timing.seconds) == 3
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_process_alone(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "little.py").write_text("from experiments.benchmarks.timing import print_result\nprint_result({})\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
