@@ -12,7 +12,8 @@ no customers' data, and the head, which does, stays at the server.
 
 Slots are hours, so a forecast is a sum of features times numbers: no rotation, no rescaling, and keys that encrypt
 alone. Features come a few at a time, and the server keeps a sum for each load instead of what came. Between two
-requests it keeps the runs and hours that it answered to each client, and no keys.
+requests it keeps the runs and hours that it answered to each client, and no keys; a server that starts anew counts
+anew.
 """
 
 from __future__ import annotations
