@@ -10,6 +10,8 @@ from tests.proofs import proof_count
 from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.encrypted import Encryptor, KeyHolder, RunningSum, SecretKeys, Summands, new_keys, new_run
 from unlearn.privacy.encrypted.bfv import TOTAL, label_of
+from unlearn.privacy.encrypted.polynomials import _context, ciphertext
+from unlearn.privacy.encrypted.seal import seal, written
 from unlearn.privacy.federated import Identity, Roster, pack, unpack
 
 pytestmark = pytest.mark.extras
@@ -133,3 +135,12 @@ def test_nothing_is_left_open(keys: SecretKeys) -> None:
     before = len(os.listdir("/proc/self/fd"))
     encrypted_total(keys, np.ones((3, 24), int), new_run())
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_ciphertext_that_hides_nothing_is_refused() -> None:
+    """SEAL itself ends a product of one with an error of its own, which would end everybody's run."""
+    own = SIGNED.parameters
+    zero = seal().Ciphertext(_context(own), _context(own).first_parms_id())
+    zero.resize(_context(own), _context(own).first_parms_id(), 2)
+    with pytest.raises(ProtocolError, match="meter_0: expected a ciphertext, got one that hides nothing"):
+        ciphertext(own, written(zero), "meter_0")

@@ -64,6 +64,15 @@ def test_what_float64_cannot_tell_apart_is_refused() -> None:
         parameters(Task(largest=1e9, absolute=1e-9))
 
 
+def test_a_task_of_numpy_numbers_has_the_text_of_the_same_task() -> None:
+    assert Task(np.float32(2), np.float64(0.5), np.int64(3), 4).text == Task(2.0, 0.5, 3, 4.0).text
+
+
+def test_ranges_beyond_float64_are_refused() -> None:
+    with pytest.raises(InputError, match="Ask for less"):
+        parameters(Task(1e200, 1.0, squares=True))
+
+
 def test_settings_of_another_scheme_are_refused() -> None:
     with pytest.raises(ProtocolError, match="approximate encryption"):
         Task.read('{"largest": -1}')
@@ -165,6 +174,8 @@ def test_what_would_overflow_is_refused_before_it_does(keys: SecretKeys) -> None
     for weights in (np.full((1, 40), 0.6), np.full((1, 41), 0.01)):
         with pytest.raises(InputError, match="could overflow"):
             computed(keys, np.zeros((weights.shape[1], 2)), weights, np.zeros(1))
+    with pytest.raises(InputError, match="at least one row"):
+        computed(keys, np.zeros((3, 2)), np.zeros((0, 3)), np.zeros(0))
 
 
 @pytest.mark.extras

@@ -1,9 +1,11 @@
 """Ciphertexts in their envelopes and keys in their files: whatever was changed, repeated or swapped is refused."""
 
+import json
 import pickle
 import stat
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from unlearn.errors import DataError, InputError, ProtocolError
@@ -114,3 +116,9 @@ def test_secret_keys_lie_in_a_file_of_their_owner_and_nowhere_else(tmp_path) -> 
         with pytest.raises(DataError, match="another file") as caught:
             load(tmp_path / "other")
         assert "keys:1" not in str(caught.value)
+
+
+def test_public_keys_of_no_text_are_refused() -> None:
+    head = np.frombuffer(json.dumps({"scheme": "bfv", "settings": "\ud800"}).encode(), np.uint8)
+    with pytest.raises(ProtocolError, match="expected public keys, got another form"):
+        PublicKeys.read_signed({"head": head, "signature": np.zeros(64, np.uint8)}, "meter_1", ROSTER)

@@ -12,6 +12,7 @@ from unlearn.privacy.encrypted.limits import (
     LimitTask,
     above_limits,
     encrypt_loads,
+    limit_task_of,
     new_limit_keys,
     open_above,
     plan_of,
@@ -77,3 +78,9 @@ def test_indicators_are_right_at_the_edges_of_a_wide_band() -> None:
 @pytest.mark.slow
 def test_indicators_are_right_at_the_edges_of_a_narrow_band() -> None:
     compared(LimitTask(100.0, 2.0))
+
+
+@pytest.mark.extras
+def test_a_task_of_numpy_numbers_is_the_same_task() -> None:
+    task = LimitTask(np.int64(100), np.float32(50.0), 0.3)
+    assert limit_task_of(new_limit_keys(task).public) == LimitTask(100.0, 50.0, 0.3)

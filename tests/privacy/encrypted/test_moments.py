@@ -8,6 +8,7 @@ from unlearn.privacy.encrypted.ckks import RealEncryptor, new_real_keys
 from unlearn.privacy.encrypted.envelope import new_run
 from unlearn.privacy.encrypted.keys import SecretKeys
 from unlearn.privacy.encrypted.moments import RunningMoments, hour, moments_task, open_moments
+from unlearn.privacy.encrypted.precision import Task
 from unlearn.privacy.federated import Identity, Roster
 
 pytestmark = pytest.mark.extras
@@ -58,3 +59,11 @@ def test_a_repeated_hour_is_refused() -> None:
     sums.add(sent, "utility")
     with pytest.raises(ProtocolError, match="expected step hour 1, got hour 0"):
         sums.add(sent, "utility")
+
+
+def test_keys_without_room_for_squares_are_refused() -> None:
+    keys = new_real_keys(Task(1.0, 1e-3, 3))
+    with pytest.raises(ProtocolError, match="expected those for mean and variance"):
+        RunningMoments(keys.public, new_run(), ROSTER)
+    with pytest.raises(ProtocolError, match="expected those for mean and variance"):
+        open_moments(keys, {}, new_run(), ROSTER, "server", 1)

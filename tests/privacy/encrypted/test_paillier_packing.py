@@ -81,3 +81,17 @@ def test_readings_that_do_not_fit_are_refused_unseen(readings: np.ndarray, match
 def test_weights_are_whole_and_not_negative(weights: tuple) -> None:
     with pytest.raises(InputError, match="2 whole numbers"):
         require_weights(weights, 2)
+
+
+def test_bounds_and_counts_of_numpy_are_those_of_python() -> None:
+    packing = Packing(np.int64(-5), np.int16(10), np.int64(7), np.int8(2))
+    assert packing == Packing(-5, 10, 7, 2)
+    assert packing.slot_bits == Packing(-5, 10, 7, 2).slot_bits
+    with pytest.raises(InputError, match=r"within 2\^62"):
+        Packing(0, 2**63, 1)
+
+
+@pytest.mark.parametrize("slots", [0, 3])
+def test_slots_that_a_plaintext_does_not_have_are_refused(slots: int) -> None:
+    with pytest.raises(InputError, match="slots"):
+        Packing(-5, 10, 7, 2).unpacked(0, 1, slots)

@@ -9,6 +9,7 @@ import pytest
 
 from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.encrypted.envelope import Inbox, new_run
+from unlearn.privacy.encrypted.keys import SecretKeys
 from unlearn.privacy.encrypted.paillier import Paillier, PaillierSum
 from unlearn.privacy.encrypted.paillier_packing import Packing
 from unlearn.privacy.encrypted.paillier_protocol import PARTIAL, encrypted_total, holder_party, meter_party
@@ -202,3 +203,10 @@ def test_splits_and_policies_that_protect_nobody_are_refused() -> None:
         Policy(3, ((0, 5, 0),))
     with pytest.raises(InputError, match="its own share"):
         Holder("audit", OWN["audit"], shares()["grid"], PACKING, METERS, POLICY, new_run(), "day")
+
+
+def test_a_whole_key_is_no_share_and_tariffs_may_be_lists() -> None:
+    whole = SecretKeys(shares()["grid"].public, b"\xff\x00")
+    with pytest.raises(InputError, match="expected a share of a key"):
+        Holder("grid", OWN["grid"], whole, PACKING, METERS, POLICY, new_run(), "day")
+    Policy(2, [[7, 0, 800]]).require(1, TARIFF)

@@ -3,12 +3,13 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.errors import InputError, ProtocolError
-from unlearn.privacy.encrypted.parameters import Summands, parameters
+from unlearn.privacy.encrypted.parameters import BillTerms, Summands, parameters
 
 
 @given(st.integers(1, 9000), st.integers(-(2**40), 2**40), st.integers(1, 2**17), st.integers(1, 10_000))
@@ -53,3 +54,10 @@ def test_what_cannot_be_is_refused() -> None:
     for text in ("{}", "[", day.text + " "):
         with pytest.raises(ProtocolError, match="expected what is summed"):
             Summands.read(text)
+
+
+def test_ranges_of_numpy_are_those_of_python() -> None:
+    assert Summands(24, np.int64(-3), np.int32(9), 5).text == Summands(24, -3, 9, 5).text
+    assert BillTerms(24, np.int64(0), np.int32(9), 5).text == BillTerms(24, 0, 9, 5).text
+    with pytest.raises(InputError, match="low: expected a whole number"):
+        Summands(24, 0.0, 9, 5)

@@ -5,7 +5,10 @@ import pytest
 
 from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.encrypted import Summands, encrypted_sum, key_holder, meter, new_keys
+from unlearn.privacy.encrypted.protocol import OPEN
 from unlearn.privacy.federated import Identity, LocalChannel, Roster
+from unlearn.privacy.federated.channel import Replies
+from unlearn.privacy.federated.messages import as_bytes
 
 pytestmark = pytest.mark.extras
 
@@ -59,3 +62,18 @@ def test_no_secret_key_and_no_reading_is_in_any_message() -> None:
     sent = b"".join(one.content for one in ways.traffic.sent if one.sender in NAMES)
     assert all(row.astype(kind).tobytes() not in sent for row in ROWS for kind in ("<i8", "<f8", "<u2"))
     assert {one.task for one in ways.traffic.sent if one.sender == "holder"} == {"encrypted/keys", "encrypted/open"}
+
+
+def test_a_holder_that_gives_other_sums_than_were_asked_is_refused() -> None:
+    ways = channel()
+    ask = ways.ask
+
+    def fewer(task: str, asked: dict) -> Replies:
+        replies = ask(task, asked)
+        if task == OPEN:
+            return Replies({"holder": {"sums": as_bytes("1,2")}})
+        return replies
+
+    ways.ask = fewer
+    with pytest.raises(ProtocolError, match="holder, encrypted/open: expected sums"):
+        encrypted_sum(ways, "server", OWN["server"], ROSTER, "holder")

@@ -196,6 +196,8 @@ class RunningWeightedSums:
     def __init__(self, keys: PublicKeys, weights: ArrayLike, intercept: ArrayLike, n: int) -> None:
         table, constant = as_floats("weights", weights, ndim=2), as_floats("intercept", intercept, ndim=1)
         require_shape("intercept", constant, (len(table),))
+        if not len(table):
+            raise InputError("weights: expected at least one row, got none.")
         require_finite("weights", table)
         require_finite("intercept", constant)
         task = task_of(keys)
@@ -326,7 +328,7 @@ def opened(own: RealParameters, content: bytes, what: str, scale_bits: int, size
 
 
 def uniform(shape: Sequence[int], within: float) -> FloatArray:
-    """Noise within -within..within from the operating system's generator, in steps of 2^-63."""
+    """Noise within -within..within from the operating system's generator, in float64's steps of about 2^-52 of it."""
     n = int(np.prod(shape))
     drawn = np.frombuffer(os.urandom(8 * n), dtype=np.uint64).astype(np.float64).reshape(shape)
     return (drawn * 2.0**-63 - 1.0) * within

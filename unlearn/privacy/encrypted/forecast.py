@@ -2,16 +2,18 @@
 
 Trust: both follow the protocol and keep what they saw. The server learns how many hours were asked. The client holds
 the secret keys; it learns its forecasts and, up to 2^-26 in total variation for each load and request, nothing else of
-the weights: but forecasts are themselves equations in the weights, and as many different hours as the model has
-weights per load solve for all of them. So the server answers a limited number of hours of each client. Where weights
-are public, that limit can be set at will.
+the weights: but forecasts are themselves equations in the weights, and as many different hours as the model has weights
+per load solve for all of them. So the server answers a limited number of hours of each client. It counts the hours that
+the client names, for it cannot see them: a client that breaks the protocol and fills further slots of a request gets
+forecasts of these, too. Where weights are public, that limit can be set at will.
 
 The same serves a network with an analytic head: the client computes the features of the frozen extractor, which holds
 no customers' data, and the head, which does, stays at the server.
 
 Slots are hours, so a forecast is a sum of features times numbers: no rotation, no rescaling, and keys that encrypt
 alone. Features come a few at a time, and the server keeps a sum for each load instead of what came. Between two
-requests it keeps the runs and hours that it answered to each client, and no keys.
+requests it keeps the runs and hours that it answered to each client, and no keys; a server that starts anew counts
+anew.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from unlearn.privacy.encrypted.envelope import Ciphertext, Inbox, new_run
 from unlearn.privacy.encrypted.keys import PublicKeys, SecretKeys
 from unlearn.privacy.encrypted.precision import Task, parameters
 from unlearn.privacy.federated.identity import Identity, Roster
-from unlearn.privacy.federated.messages import Payload, as_bytes, as_text
+from unlearn.privacy.federated.messages import Payload, as_bytes, as_text, require_arrays
 from unlearn.privacy.federated.party import Handler
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class ForecastServer:
             as_floats("intercept", intercept, ndim=1),
         )
         require_shape("intercept", self._intercept, (len(self._weights),))
+        if not len(self._weights):
+            raise InputError("weights: expected at least one row, got none.")
         require_finite("weights", self._weights)
         require_finite("intercept", self._intercept)
         self.name, self.task, self._identity, self._roster = name, task, identity, roster
@@ -124,7 +128,7 @@ class ForecastServer:
         RealEncryptor(keys)
         # One request of a client at a time: what it began before and did not finish is forgotten.
         self._begun[client] = _Begun(keys)
-        return {"outputs": np.array([len(self._weights)])}
+        return {"outputs": np.array([len(self._weights)], dtype=np.int64)}
 
     def _forecast(self, kept: Payload, asked: Payload) -> Payload:
         what = f"{self.name}, {FORECAST}"
@@ -239,7 +243,8 @@ class ForecastClient:
         rows = as_floats("features", features, ndim=2).T
         require_range(rows, self.task, parameters(self.task))
         keys, n = self._keys.public, len(rows)
-        outputs = int(self._ask(KEYS, keys.signed(self._identity) | {"client": as_bytes(self._name)})["outputs"][0])
+        agreed = self._ask(KEYS, keys.signed(self._identity) | {"client": as_bytes(self._name)})
+        outputs = int(require_arrays(f"{self._server}, {KEYS}", agreed, {"outputs": (np.int64, (1,))})["outputs"][0])
         hours, run, answer = rows.shape[1], new_run(), dict[str, Any]()
         for start in tqdm(range(0, n, _AT_ONCE), desc=FORECAST, delay=2, leave=False):
             end = min(start + _AT_ONCE, n)

@@ -76,6 +76,8 @@ class PublicKeys:
             head = json.loads(payload["head"].tobytes())
             if head.keys() != {"scheme", "settings"} or {type(text) for text in head.values()} != {str}:
                 raise ValueError
+            # A text that UTF-8 does not have has no fingerprint.
+            "".join([*head.values(), *parts]).encode()
         except (ValueError, AttributeError, RecursionError):
             raise ProtocolError(f"{what}: expected public keys, got another form. Send them again.") from None
         return cls(

@@ -68,8 +68,14 @@ class LimitTask:
     told: float = 0.01
 
     def __post_init__(self) -> None:
-        require_fraction("told", self.told)
-        if not require_positive("band", self.band) < require_positive("largest", self.largest):
+        # Of Python, so that keys can name them.
+        for name, value in (
+            ("told", require_fraction("told", self.told)),
+            ("band", require_positive("band", self.band)),
+            ("largest", require_positive("largest", self.largest)),
+        ):
+            object.__setattr__(self, name, value)
+        if not self.band < self.largest:
             raise InputError(f"band: expected less than largest, {self.largest:g}, got {self.band:g}.")
 
 
@@ -298,6 +304,8 @@ def _opened(plan: LimitPlan, found: Ciphertext, what: str) -> Any:
     cipher = read(seal().Ciphertext(), _context(plan), found.parts[0], what)
     if cipher.size() != 2:
         raise ProtocolError(f"{what}: expected a ciphertext of two polynomials, got another. Leave it out.")
+    if cipher.is_transparent():
+        raise ProtocolError(f"{what}: expected a ciphertext, got one that hides nothing. Leave it out.")
     return cipher
 
 

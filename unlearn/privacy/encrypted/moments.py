@@ -61,11 +61,14 @@ class RunningMoments:
         keys: that the sender uses.
         run: identifier of the run.
         roster: who may send.
+
+    Raises:
+        ProtocolError: keys that are not for sums of squares.
     """
 
     def __init__(self, keys: PublicKeys, run: str, roster: Roster) -> None:
         self._keys, self._run, self._roster = keys, run, roster
-        self.task, self.hours = task_of(keys), 0
+        self.task, self.hours = _task(keys), 0
         self._parameters = parameters(self.task)
         self._evaluator = seal().Evaluator(context_of(self._parameters))
         self._sums: list[Any] = []
@@ -108,6 +111,16 @@ class RunningMoments:
         return Ciphertext(label, server, tuple(written(one) for one in self._sums), self.hours)
 
 
+def _task(keys: PublicKeys) -> Task:
+    """What keys are for, which leaves room for squares."""
+    found = task_of(keys)
+    if not found.squares:
+        raise ProtocolError(
+            "public keys: expected those for mean and variance, got others. Make them for moments_task()."
+        )
+    return found
+
+
 def hour(i: int) -> str:
     """The step of the i-th hour, from 0."""
     return f"hour {i}"
@@ -125,8 +138,9 @@ def open_moments(keys: SecretKeys, payload: Payload, run: str, roster: Roster, s
         n: number of feeders.
 
     Raises:
-        ProtocolError: as for `Inbox.opened`, or no two sums of these parameters.
+        ProtocolError: as for `Inbox.opened`, keys for something else, or no two sums of these parameters.
     """
+    _task(keys.public)
     found = Inbox(label_of(keys.public, run, SUMS), roster).opened(payload, server)
     holder = RealDecryptor(keys)
     if len(found.parts) != 2 or found.addends > holder.task.terms:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from unlearn.checks import IntArray, require_count
 from unlearn.errors import InputError, ProtocolError
 
+#: Bound of |low| and |high|: readings are 64-bit numbers.
+_MOST = 2**62
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -31,7 +34,7 @@ class Packing:
         slots: readings in a plaintext.
 
     Raises:
-        InputError: no whole numbers, or `high` not above `low`.
+        InputError: no whole numbers, `high` not above `low`, or either beyond 2^62.
     """
 
     low: int
@@ -41,12 +44,16 @@ class Packing:
 
     def __post_init__(self) -> None:
         for name, value in (("low", self.low), ("high", self.high)):
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise InputError(f"packing.{name}: expected a whole number, got {type(value).__name__}.")
+            # Of Python, for numpy's overflow.
+            object.__setattr__(self, name, int(value))
         if self.high <= self.low:
             raise InputError(f"packing.high: expected a number above low = {self.low}, got {self.high}.")
-        require_count("packing.addends", self.addends)
-        require_count("packing.slots", self.slots)
+        if max(abs(self.low), abs(self.high)) > _MOST:
+            raise InputError("packing.high: expected low and high within 2^62, got more. Choose a larger unit.")
+        for name in ("addends", "slots"):
+            object.__setattr__(self, name, require_count(f"packing.{name}", getattr(self, name)))
 
     @property
     def slot_bits(self) -> int:
@@ -108,10 +115,13 @@ class Packing:
             n: slots in use; None is all.
 
         Raises:
+            InputError: more slots than there are.
             ProtocolError: something lies beyond the slots, or a sum that so many readings cannot have.
         """
         self.require_addends(weight)
-        mask, used = (1 << self.slot_bits) - 1, self.slots if n is None else n
+        mask, used = (1 << self.slot_bits) - 1, self.slots if n is None else require_count("slots", n)
+        if used > self.slots:
+            raise InputError(f"slots: expected at most the packing's {self.slots}, got {used}.")
         found = [total >> (slot * self.slot_bits) & mask for slot in range(used)]
         if total < 0 or total >> (used * self.slot_bits) or max(found) > weight * (self.high - self.low):
             raise ProtocolError(

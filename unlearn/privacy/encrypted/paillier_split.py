@@ -88,7 +88,8 @@ class Policy:
     Attributes:
         minimum: meters in a sum.
         tariffs: public weights by which bills of single meters are made; each weighs at least two readings, so that no
-            bill is a reading. A bill needs no other meters.
+            bill is a reading. Weights of very different sizes, such as 1 and 10^6, tell readings all the same: agree to
+            published tariffs alone. A bill needs no other meters.
 
     Raises:
         InputError: a minimum below 2, or a tariff with one reading.
@@ -100,6 +101,7 @@ class Policy:
     def __post_init__(self) -> None:
         if require_count("minimum", self.minimum) < 2:
             raise InputError("minimum: expected at least 2 meters, got 1, whose readings would be seen.")
+        object.__setattr__(self, "tariffs", tuple(map(tuple, self.tariffs)))
         for tariff in self.tariffs:
             if np.count_nonzero(require_weights(tariff, len(tariff))) < 2:
                 raise InputError("tariffs: expected weights for at least two readings, got one. It would be seen.")
@@ -128,7 +130,7 @@ class Holder:
         step: of the run.
 
     Raises:
-        InputError: the share of another holder.
+        InputError: the share of another holder, or a whole key.
     """
 
     def __init__(
@@ -143,7 +145,10 @@ class Holder:
         step: str,
     ) -> None:
         self.scheme = Paillier(share.public, packing)
-        held = json.loads(share.secret)
+        try:
+            held = json.loads(share.secret)
+        except ValueError:
+            raise InputError(f"{name}: expected a share of a key, got a whole one. Use make_split_keys().") from None
         if held["holder"] != name:
             raise InputError(f"{name}: expected its own share, got that of another holder. Load the right file.")
         self.name, self.run, self.step = name, run, step

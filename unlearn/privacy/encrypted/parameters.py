@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Protocol, Self
 
+import numpy as np
+
 from unlearn.checks import require_count
 from unlearn.errors import InputError, ProtocolError
 
@@ -96,7 +98,8 @@ class Summands:
     def __post_init__(self) -> None:
         for name in ("n_values", "addends"):
             object.__setattr__(self, name, require_count(name, getattr(self, name)))
-        _require_range(self.low, self.high)
+        for name, value in zip(("low", "high"), _require_range(self.low, self.high), strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def text(self) -> str:
@@ -159,7 +162,8 @@ class BillTerms:
     def __post_init__(self) -> None:
         for name in ("n_values", "highest_rate", "shares"):
             object.__setattr__(self, name, require_count(name, getattr(self, name)))
-        _require_range(self.low, self.high)
+        for name, value in zip(("low", "high"), _require_range(self.low, self.high), strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def text(self) -> str:
@@ -176,12 +180,15 @@ class BillTerms:
         return replace(self, shares=n)
 
 
-def _require_range(low: int, high: int) -> None:
+def _require_range(low: int, high: int) -> tuple[int, int]:
+    """Both as whole numbers of Python, which every text of them has alike."""
     for name, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise InputError(f"{name}: expected a whole number, got {value!r}.")
+    low, high = int(low), int(high)
     if not low < high or max(abs(low), abs(high)) > 2**62:
         raise InputError(f"high: expected a whole number above low, both within 2^62, got {low} to {high}.")
+    return low, high
 
 
 @dataclass(frozen=True)

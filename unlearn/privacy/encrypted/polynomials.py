@@ -98,12 +98,14 @@ def ciphertext(own: SumParameters, content: bytes, what: str) -> Any:
     """Read a ciphertext.
 
     Raises:
-        ProtocolError: other bytes, or a ciphertext of other parameters.
+        ProtocolError: other bytes, a ciphertext of other parameters, or one that hides nothing.
     """
     found = read(seal().Ciphertext(), _context(own), content, what)
     shape = (found.size(), found.coeff_modulus_size(), found.poly_modulus_degree())
     if shape != (2, len(own.primes), own.degree):
         raise ProtocolError(f"{what}: expected a ciphertext of two polynomials, got another. Leave it out.")
+    if found.is_transparent():
+        raise ProtocolError(f"{what}: expected a ciphertext, got one that hides nothing. Leave it out.")
     return found
 
 

@@ -57,9 +57,10 @@ class Task:
     flooded: bool = False
 
     def __post_init__(self) -> None:
-        require_count("terms", self.terms)
+        # Of Python, so that both sides of a computation write the same text.
+        object.__setattr__(self, "terms", require_count("terms", self.terms))
         for name in ("largest", "absolute", "mass"):
-            require_positive(name, getattr(self, name))
+            object.__setattr__(self, name, require_positive(name, getattr(self, name)))
 
     @property
     def text(self) -> str:
@@ -131,7 +132,10 @@ def parameters(task: Task) -> RealParameters:
         InputError: more than float64 can tell apart, or than fits into 128-bit security.
     """
     for degree, most in MAX_BITS.items():
-        found = _at(task, degree, most)
+        try:
+            found = _at(task, degree, most)
+        except OverflowError:  # numbers beyond those of float64
+            break
         if found is not None:
             return found
     raise InputError(

@@ -144,6 +144,8 @@ def encrypted_sum(
     answer = _of(channel, OPEN, holder, message)
     try:
         sums = tuple(int(one) for one in as_text(answer["sums"]).split(","))
+        if len(sums) != total.summands.n_values:
+            raise ValueError
     except (KeyError, ValueError):
         raise ProtocolError(f"{holder}, {OPEN}: expected sums, got another form. Start a new run.") from None
     return EncryptedTotal(sums, tuple(members), tuple(vanished), refused)

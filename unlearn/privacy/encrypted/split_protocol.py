@@ -71,8 +71,10 @@ def split_meter(
         roster: where the holders' keys stand.
         split: the holders that it trusts, and how many of them decrypt together.
         content: what it agreed to: `Summands` or `BillTerms`.
-        values: gives its numbers of a period, shape (n_values,).
-        most_runs: how often it encrypts one period; each run tells the server at most one result of it.
+        values: gives its numbers of a period, shape (n_values,). It raises an InputError for a name that it does not
+            know: a period under two names is two periods here.
+        most_runs: how often it encrypts one period; each run tells the server at most one result of it. A meter that
+            starts anew counts anew.
     """
     runs, used = set[str](), dict[str, int]()
     most = require_count("most_runs", most_runs)
