@@ -1,6 +1,7 @@
 """Techniques on simulated homes, with noise that repeats."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,21 @@ def test_techniques_without_their_package_are_left_out(monkeypatch: pytest.Monke
     found = ComparisonTable(study_comparison(homes, OperatingCost("ieee9"), own))
     assert Row(MPC_FIT, None) in found.all_rows
     assert found.spread("spent", "seconds", Row(MPC_FIT, None)) is None
+
+
+@pytest.mark.slow
+def test_a_missing_package_is_not_kept_and_leaves_no_half_of_a_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def missing(*_: object) -> None:
+        raise MissingPackageError("not here")
+
+    homes, own = simulate_households(12, n_days=35), replace(OPTIONS, techniques=(NONE,))
+    measure = partial(study_comparison, homes, OperatingCost("ieee9"), own, Store(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr("unlearn.studies.comparison.measure.membership", missing)
+        assert select(measure(), technique=NONE)["metric"].tolist() == ["missing"]
+    assert ComparisonTable(measure()).rows == [Row(NONE, None)]
 
 
 def test_what_records_say_is_said(records: pd.DataFrame) -> None:

@@ -33,6 +33,9 @@ from unlearn.studies.comparison.techniques import MAKERS, Made
 
 _LOG = logging.getLogger(__name__)
 
+#: Packages of an extra that compute a technique.
+_NEEDS = {HE: ("tenseal",), HE_FORECAST: ("tenseal",), MPC_FIT: ("mpyc",)}
+
 
 def study_comparison(
     households: HouseholdProfiles,
@@ -65,8 +68,20 @@ def study_comparison(
         setting = make_settings(households, cost, options, seed, meters)
         tables.append(_measured(setting, None))
         for technique in tqdm(options.techniques, desc=f"seed {seed}", delay=2, leave=False):
-            tables.append(_kept(setting, store, technique))
+            tables.append(_kept_or_missing(setting, store, technique))
     return joined(tables)
+
+
+def _kept_or_missing(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame:
+    """What was measured, or that a package is missing, which is not kept: it may be there the next time."""
+    try:
+        return _kept(setting, store, technique)
+    except MissingPackageError as error:
+        # The others are worth having without it; the page says so.
+        _LOG.warning("comparison: %s is left out: %s", technique, error)
+        table = _table(setting)
+        table.add("missing", 1, part="spent", technique=technique)
+        return table.to_frame()
 
 
 def _kept(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame:
@@ -85,7 +100,7 @@ def _kept(setting: Setting, store: Store | None, technique: str) -> pd.DataFrame
         },
         data={"households": setting.profiles},
         code=(study_comparison,),
-        packages=(*PACKAGES, "opendp"),
+        packages=(*PACKAGES, "opendp", *_NEEDS.get(technique, ())),
     )
 
 
@@ -97,8 +112,8 @@ def _makers() -> Mapping[str, Callable[[Setting], Iterator[Made]]]:
     return {**MAKERS, **own, FEDERATED_DP: private_profile}
 
 
-def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
-    table = RecordTable(
+def _table(setting: Setting) -> RecordTable:
+    return RecordTable(
         experiment="comparison",
         data=setting.profiles.name,
         grid=setting.feeders.cost.case.name,
@@ -106,16 +121,15 @@ def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
         split="test",
         seed=setting.seed,
     )
+
+
+def _measured(setting: Setting, technique: str | None) -> pd.DataFrame:
+    table = _table(setting)
     if technique is None:
         _describe(setting, table)
     else:
-        try:
-            for made in _makers()[technique](setting):
-                _add(setting, technique, made, table)
-        except MissingPackageError as error:
-            # The others are worth having without it; the page says so.
-            _LOG.warning("comparison: %s is left out: %s", technique, error)
-            table.add("missing", 1, part="spent", technique=technique)
+        for made in _makers()[technique](setting):
+            _add(setting, technique, made, table)
     return table.to_frame()
 
 
