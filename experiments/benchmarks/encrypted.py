@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from experiments.app import Job
 from experiments.benchmarks import encrypted_peers
-from experiments.benchmarks.encrypted_peers import FEATURES, HOURS, LARGEST, LIBRARIES, OUTPUTS, SLOTS
+from experiments.benchmarks.encrypted_peers import FEATURES, HOURS, LARGEST, LIBRARIES, MODULUS, OUTPUTS, SLOTS
 from experiments.benchmarks.encrypted_reals import add_reals
 from unlearn.checks import require_count
-from unlearn.errors import SolverError
+from unlearn.errors import InputError, SolverError
 from unlearn.privacy.encrypted.envelope import new_run
 from unlearn.privacy.encrypted.paillier import Paillier, PaillierSum, decrypt_total, make_paillier_keys
 from unlearn.privacy.encrypted.paillier_packing import Packing
@@ -34,7 +34,12 @@ _STEPS = {"add": "compute", "forecast": "compute"}
 
 def time_encrypted(job: Job, table: RecordTable) -> None:
     """Time sums over meters, forecasts, variances and limits, and find the worst errors."""
-    n = require_count("benchmark.encrypted_meters", job.benchmark.encrypted_meters)
+    n, most = require_count("benchmark.encrypted_meters", job.benchmark.encrypted_meters), (MODULUS - 1) // LARGEST
+    if not 2 <= n <= most:
+        raise InputError(
+            f"benchmark.encrypted_meters: expected 2 to {most:,}, got {n:,}: sums are modulo {MODULUS:,}, and one "
+            "meter is no sum. benchmark.private_sum_meters times more."
+        )
     paillier = max(2, require_count("benchmark.paillier_meters", job.benchmark.paillier_meters))
     _plain(n, table)
     for name, library in LIBRARIES.items():

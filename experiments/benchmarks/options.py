@@ -69,7 +69,7 @@ class BenchmarkOptions:
         customer_days: of their meters.
         request_customers: of the part `requests`, simulated, with as many days.
         private_sum_meters: of the part `private_sums`, with a day of hours each.
-        encrypted_meters: of the part `encrypted`, with a day of hours each.
+        encrypted_meters: of the part `encrypted`, with a day of hours each; 2 to 1,061.
         paillier_meters: of which Paillier encrypts, for 1,000 take minutes; times are per 1,000.
         openfhe_python: interpreter that has OpenFHE and numpy, where this one has not; empty is this one.
         anomaly: of the part `anomaly`.

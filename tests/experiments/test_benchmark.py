@@ -1,6 +1,8 @@
 """The benchmark runs in a tiny mode: every part leaves its records and its table; what it times is what it says."""
 
 import os
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -8,10 +10,13 @@ import pytest
 import torch
 
 from experiments.benchmarks.dispatch import Hours
+from experiments.benchmarks.encrypted import time_encrypted
+from experiments.benchmarks.options import BenchmarkOptions
 from experiments.benchmarks.scaling import add_exponent, stream
 from experiments.benchmarks.timing import Timing, add_timing, in_a_process, peak_memory_mb, repeat
 from tests.experiments.conftest import Runner
 from tests.proofs import proof_count
+from unlearn.errors import InputError
 from unlearn.records import RecordTable
 
 TINY = ["benchmark.repeats=1", "data.n_hours=400"]
@@ -196,6 +201,13 @@ def test_encrypted_sums_are_exact_whatever_encrypts_them(tables) -> None:
     assert (own["error"] <= own["bound"].fillna(0.0)).all()
     assert len(own) == 3
     assert "## Encrypted sums and forecasts" in text
+
+
+@pytest.mark.parametrize("n", [1, 1062])
+def test_as_many_meters_as_sums_have_room_for_are_encrypted(n: int) -> None:
+    job = cast(Any, SimpleNamespace(benchmark=BenchmarkOptions(encrypted_meters=n)))
+    with pytest.raises(InputError, match="encrypted_meters: expected 2 to 1,061"):
+        time_encrypted(job, RecordTable(experiment="benchmark"))
 
 
 @pytest.mark.extras
