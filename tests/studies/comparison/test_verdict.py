@@ -9,7 +9,7 @@ from unlearn.reporting.page import fill
 from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import DP, FORECAST, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TOTALS, WEEK
 from unlearn.studies.comparison.table import ComparisonTable, Row
-from unlearn.studies.comparison.verdict import attack_rows, page, summarise, technique_rows
+from unlearn.studies.comparison.verdict import attack_rows, decisions, page, summarise, technique_rows
 
 
 def made_records(*, shared_mape: float = 0.0, linked: float = 0.99) -> pd.DataFrame:
@@ -61,6 +61,12 @@ def test_a_technique_whose_package_is_missing_says_so_in_its_row() -> None:
     shared = next(own for own in attack_rows(table) if own["technique"] == "MPC: shares of meters")
     assert shared["error of a curve"] == "refused"
     assert "HE: encrypted sums" in [own["technique"] for own in technique_rows(table)]
+
+
+def test_what_was_not_asked_for_is_not_measured_rather_than_missing() -> None:
+    said = "\n".join(decisions(ComparisonTable(made_records())))
+    assert "HE: forecast of encrypted loads (not measured)" in said
+    assert "not installed" not in said
 
 
 def test_losses_are_those_of_the_same_seed() -> None:

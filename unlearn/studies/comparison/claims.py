@@ -133,7 +133,8 @@ def _together(table: ComparisonTable) -> Answer | None:
         return None
     said = (
         f"a model of a federation with (ε, δ) of a home costs {write(both, '+,.0f')} money/h, one that learns from "
-        f"totals with it {write(alone, '+,.0f')}"
+        f"totals with it {write(alone, '+,.0f')}; a trusted utility that asks for as few numbers "
+        "would do as well, so what the federation adds is that none is needed"
     )
     return Answer("Techniques can complement each other", YES if both.mean < alone.mean else NO, f"{said}.")
 

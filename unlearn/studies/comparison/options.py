@@ -40,7 +40,8 @@ class ComparisonOptions:
         main_epsilon: the one of combinations.
         kwh_per_hour: a reading counts with at most this, chosen without looking at the data.
         kwh_per_day: the readings of a home's day count with at most this.
-        kwh_per_home: a home counts in a private model with at most this in the mean of an hour, chosen without looking.
+        kwh_per_home: a home counts in a private model with at most this in the root mean square of its hours, chosen
+            without looking.
         delta: of differential privacy of a home, which is (ε, δ); that of a reading has no δ.
         class_size: homes that share one curve, at least.
         generator: of synthetic days, by its name.

@@ -106,6 +106,8 @@ WORDS: dict[str, Words] = {
 
 #: What stands where an attack gives no number.
 NOTHING, NOT_HERE, BY_NAME, REFUSED = "–", "not installed", "all, by name", "refused"
+#: What a sentence says of a technique that is not in the records.
+NOT_MEASURED = "not measured"
 
 MEASURED = (
     "Homes are spread over the feeders of the grid at random, and over retailers where nobody holds all of them.",
@@ -114,9 +116,12 @@ MEASURED = (
     "between; the operator meters its feeders. Least squares on shares and the private profile know the calendar "
     "alone. The private profile is that of the mean home, times the homes of a feeder. The encrypted forecast is "
     "that of the model without protection.",
+    "A federation learns from each retailer's own loads, scaled to the feeders: its model is that of these rows "
+    "together, and not that of the feeders' totals.",
     "Readings sent: the share of homes, or of retailers' loads and encrypted features, of which consecutive numbers "
-    "stand in a recorded message, in plain or as the sum encodes them. A utility that collects them is the control: "
-    "a home of which a day has no four different readings in a row is not found there either.",
+    "stand in a recorded message, in plain or, in a secure sum, as it encodes them. Of least squares on shares and of "
+    "the private profile it is what each home's part is made of, in plain alone. A utility that collects "
+    "them is the control: a home of which a day has no four different readings in a row is not found there either.",
     "Linked: the chance that a home's record is found by a few half-hourly readings of it.",
     "Membership: the AUC of who tells by a week of a total of up to 15 homes whether a home that he knows is in it; "
     "0.5 is a guess.",

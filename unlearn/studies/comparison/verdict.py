@@ -29,7 +29,7 @@ from unlearn.studies.comparison.options import (
     WEEK,
 )
 from unlearn.studies.comparison.table import EXACT, ComparisonTable, Row
-from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NOT_HERE, NOTHING, REFUSED, WORDS
+from unlearn.studies.comparison.texts import BY_NAME, LIMITS, MEASURED, NOT_HERE, NOT_MEASURED, NOTHING, REFUSED, WORDS
 
 QUESTION = "Which technique does one take?"
 ATTACKS = (
@@ -95,7 +95,7 @@ def headline(table: ComparisonTable) -> str:
         )
     if own := table.spread("attack", "linked", Row(PSEUDONYMS, None)):
         parts.append(
-            f"pseudonyms cost nothing and hide little: {write(100 * own.mean, '.3g')} % of the homes are found by "
+            f"pseudonyms cost nothing, and {write(100 * own.mean, '.3g')} % of the homes are found by "
             f"{table.setting('known'):.0f} readings"
         )
     return "; ".join(parts) + "." if parts else "nothing was measured that answers it."
@@ -174,11 +174,11 @@ def decisions(table: ComparisonTable) -> list[str]:
 
     def cost(row: Row, task: str = TOTALS) -> str:
         own = table.lost(row, task, "cost")
-        return f"{write(own, '+,.0f')} money/h" if own else NOT_HERE
+        return f"{write(own, '+,.0f')} money/h" if own else NOT_MEASURED
 
     def cheapest(rows: list[Row], task: str) -> str:
         best = table.least_lost(rows, task)
-        return f"{best.name} ({cost(best, task)})" if best else NOT_HERE
+        return f"{best.name} ({cost(best, task)})" if best else NOT_MEASURED
 
     homes, readings = (Row(own, main) for own in (DP_HOME, DP))
     return [
