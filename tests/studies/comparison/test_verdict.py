@@ -4,10 +4,22 @@ import pandas as pd
 import pytest
 
 from unlearn.errors import InputError
-from unlearn.records import RecordTable
+from unlearn.records import RecordTable, joined
 from unlearn.reporting.page import fill
 from unlearn.studies.comparison.claims import claims
-from unlearn.studies.comparison.options import DP, FORECAST, HE, MPC, NONE, PSEUDONYMS, SECURE, SUMS, TOTALS, WEEK
+from unlearn.studies.comparison.options import (
+    DP,
+    FEDERATED,
+    FORECAST,
+    HE,
+    MPC,
+    NONE,
+    PSEUDONYMS,
+    SECURE,
+    SUMS,
+    TOTALS,
+    WEEK,
+)
 from unlearn.studies.comparison.table import ComparisonTable, Row
 from unlearn.studies.comparison.verdict import attack_rows, decisions, page, summarise, technique_rows
 
@@ -67,6 +79,15 @@ def test_what_was_not_asked_for_is_not_measured_rather_than_missing() -> None:
     said = "\n".join(decisions(ComparisonTable(made_records())))
     assert "HE: forecast of encrypted loads (not measured)" in said
     assert "not installed" not in said
+
+
+@pytest.mark.parametrize(("cost", "beaten"), [(599.0, False), (601.0, True)])
+def test_a_model_that_the_week_before_beats_is_not_named_without_it(cost: float, beaten: bool) -> None:
+    table = RecordTable(experiment="comparison", data="made", grid="four", protocol="fair", split="test", seed=0)
+    table.add("cost", cost, part="utility", task=FORECAST, technique=FEDERATED)
+    said = decisions(ComparisonTable(joined([made_records(), table.to_frame()])))[2]
+    assert "federated, exact least squares" in said
+    assert ("more than by the load of a week before" in said) == beaten
 
 
 def test_losses_are_those_of_the_same_seed() -> None:

@@ -170,11 +170,12 @@ def attack_rows(table: ComparisonTable) -> list[dict[str, str]]:
 
 def decisions(table: ComparisonTable) -> list[str]:
     """Questions that lead to one technique each."""
-    main = table.setting("main_epsilon")
+    main, naive = table.setting("main_epsilon"), table.week_wins
 
     def cost(row: Row, task: str = TOTALS) -> str:
         own = table.lost(row, task, "cost")
-        return f"{write(own, '+,.0f')} money/h" if own else NOT_MEASURED
+        beaten = ", more than by the load of a week before" if task == FORECAST and row in naive else ""
+        return f"{write(own, '+,.0f')} money/h{beaten}" if own else NOT_MEASURED
 
     def cheapest(rows: list[Row], task: str) -> str:
         best = table.least_lost(rows, task)
