@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
+import sys
 
 import numpy as np
 
@@ -54,3 +56,49 @@ async def refused(context: Context, public: Public) -> Payload:
 async def refused_by_all(context: Context, public: Public) -> Payload:
     """Everybody finds fault with a public parameter at the same moment."""
     raise InputError("step: expected a positive number, got another.")
+
+
+async def guessed(context: Context, public: Public) -> Payload:
+    """Whether a guess of somebody's number explains all that this party sees of a comparison of it with zero.
+
+    The comparison opens a secret times a random number. If that is opened as it is, all shares of it lie on the product
+    of two lines, of which a party knows a point each: a right guess fits them, and any other does not.
+    """
+    mpc, kind = context.mpc, context.mpc.SecInt(64)
+    thresha = sys.modules["mpyc.thresha"]
+    seen: list = []
+    randoms, recombine = mpc._np_randoms, thresha.np_recombine
+
+    def keeping_randoms(*args):
+        drawn = randoms(*args)
+        seen.append(("own share", int(drawn.value[0])))
+        return drawn
+
+    def keeping_points(field, points):
+        seen.append(("shares", {at: int(one[0]) for at, one in points}))
+        return recombine(field, points)
+
+    (secret,) = context.shared("secret", kind).values()
+    own, modulus, x = int((await mpc.gather(secret)).value[0]), int(kind.field.modulus), context.index + 1
+    mpc._np_randoms, thresha.np_recombine = keeping_randoms, keeping_points
+    try:
+        await mpc.np_is_zero_public(secret)
+    finally:
+        mpc._np_randoms, thresha.np_recombine = randoms, recombine
+    factor = next(one for what, one in seen if what == "own share")
+    shares = next(one for what, one in seen if what == "shares")
+    product = 0
+    for at, share in shares.items():
+        others = [other for other in shares if other != at]
+        above, below = math.prod(-other for other in others), math.prod(at - other for other in others)
+        product += share * above * pow(below, -1, modulus)
+
+    def fits(guess: int) -> bool:
+        hidden, slope = product * pow(guess, -1, modulus), pow(x, -1, modulus)
+        # Each line goes through its value at 0 and one's own share at x.
+        return all(
+            ((guess + (own - guess) * slope * at) * (hidden + (factor - hidden) * slope * at) - share) % modulus == 0
+            for at, share in shares.items()
+        )
+
+    return {"fits": np.array([fits(guess) for guess in public["guesses"]], dtype=np.int64)}

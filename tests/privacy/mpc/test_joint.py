@@ -86,6 +86,19 @@ def test_the_test_of_views_notices_numbers_that_are_not_hidden() -> None:
     assert least_p(view(f"{HERE}:in_the_clear", 10**6)) < 1e-6
 
 
+def test_what_a_comparison_opens_does_not_tell_guesses_apart() -> None:
+    """A right guess fits by chance with a probability of about 2^-128."""
+    inputs = {NAMES[0]: {}, NAMES[1]: {"secret": np.array([4711])}, NAMES[2]: {}}
+    outcome = compute(f"{HERE}:guessed", inputs, {"guesses": [4711, 4712]})
+    assert [learned["fits"].tolist() for learned in outcome.results.values()] == [[0, 0]] * 3
+
+
+def test_a_setting_by_which_products_would_show_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime().options, "no_prss", True)
+    with pytest.raises(InputError, match="MPYC_NOPRSS: expected it unset"):
+        runtime()
+
+
 def test_a_party_that_vanishes_is_named_at_all_others() -> None:
     with pytest.raises(ProtocolError) as told:
         compute(f"{HERE}:killed", VALUES, {"who": "utility 2", "step": 0.5})

@@ -129,6 +129,7 @@ def runtime(parties: int = 1, index: int = 0, threshold: int = 0) -> Any:
     MPyC reads the command line of whatever imports it and sends its log to the standard output; neither happens here.
 
     Raises:
+        InputError: loaded for another number of parties, or with `MPYC_NOPRSS`.
         MissingPackageError: MPyC is not installed.
     """
     require_package("multiparty computation", "mpyc", '"unlearn[mpc]"')
@@ -143,12 +144,42 @@ def runtime(parties: int = 1, index: int = 0, threshold: int = 0) -> Any:
             sys.argv, root.handlers[:] = command, handlers
             asyncio.set_event_loop_policy(policy)
     mpc = sys.modules["mpyc.runtime"].mpc
+    if mpc.options.no_prss:
+        raise InputError("MPYC_NOPRSS: expected it unset, for products are hidden by what it turns off. Unset it.")
+    if "output" not in vars(mpc):
+        _hide_products(mpc)
     if len(mpc.parties) != parties:
         raise InputError(
             f"parties: expected {len(mpc.parties)}, for which MPyC was loaded in this process, got {parties}. Use a "
             "process of its own."
         )
     return mpc
+
+
+def _hide_products(mpc: Any) -> None:
+    """Open products of shares only with a sharing of zero added.
+
+    Shares of a product lie on the product of two polynomials, whose factors with one's own shares tell both. MPyC 0.11
+    adds such a sharing in small fields alone, and every comparison opens a secret times a random number in a large one.
+    """
+    plain, thresha, field = mpc.output, sys.modules["mpyc.thresha"], sys.modules["mpyc.finfields"]
+
+    def output(x: Any, receivers: Any = None, threshold: int | None = None, raw: bool = False) -> Any:
+        if threshold is not None and threshold > mpc.threshold:
+            several = x if isinstance(x, list) else [x]
+            kind = type(several[0])
+            if issubclass(kind, field.FiniteFieldArray):
+                x = x + _zeros(thresha.np_pseudorandom_share_0, kind.field, x.size).reshape(x.shape)
+            elif issubclass(kind, field.FiniteFieldElement):
+                zeros = _zeros(thresha.pseudorandom_share_zero, kind, len(several))
+                hidden = [one + zero for one, zero in zip(several, zeros, strict=True)]
+                x = hidden if isinstance(x, list) else hidden[0]
+        return plain(x, receivers, threshold, raw)
+
+    def _zeros(share_zero: Callable[..., Any], kind: Any, n: int) -> Any:
+        return share_zero(kind, len(mpc.parties), mpc.pid, mpc.prfs(kind.order), mpc._prss_uci(), n)
+
+    mpc.output = output
 
 
 def require_parties(names: Sequence[str], least: int = 3) -> tuple[str, ...]:
