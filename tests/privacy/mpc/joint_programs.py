@@ -13,6 +13,7 @@ import numpy as np
 from unlearn.errors import InputError
 from unlearn.privacy.federated.messages import Payload
 from unlearn.privacy.mpc.context import Context, Public
+from unlearn.privacy.mpc.peers import PlainNumbers
 from unlearn.privacy.mpc.programs.totals import total
 
 
@@ -102,3 +103,10 @@ async def guessed(context: Context, public: Public) -> Payload:
         )
 
     return {"fits": np.array([fits(guess) for guess in public["guesses"]], dtype=np.int64)}
+
+
+async def garbled(context: Context, public: Public) -> Payload:
+    """One party sends bytes that are no numbers."""
+    if context.name == public["who"]:
+        PlainNumbers.dumps = staticmethod(lambda values: bytes(5))
+    return await total(context, public)

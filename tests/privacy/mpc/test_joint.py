@@ -19,6 +19,7 @@ from unlearn.privacy.federated.messages import pack, unpack
 from unlearn.privacy.mpc.context import rehearse, runtime
 from unlearn.privacy.mpc.credentials import make_credentials
 from unlearn.privacy.mpc.joint import JointOptions, Parties, compute
+from unlearn.privacy.mpc.joint_party import _listen, _shapes
 from unlearn.privacy.mpc.peers import PlainNumbers
 from unlearn.privacy.mpc.programs.totals import total
 
@@ -104,6 +105,12 @@ def test_a_party_that_vanishes_is_named_at_all_others() -> None:
         compute(f"{HERE}:killed", VALUES, {"who": "utility 2", "step": 0.5})
     for name in ("utility 1", "utility 3"):  # whoever notices first tells the other
         assert re.search(rf"{name}: (utility \d takes no further part: )?utility 2 vanished", str(told.value))
+
+
+def test_bytes_that_are_no_numbers_end_the_computation_at_all() -> None:
+    with pytest.raises(ProtocolError, match="shares: expected an array of whole numbers") as told:
+        compute(f"{HERE}:garbled", VALUES, {"who": "utility 2", "step": 0.5})
+    assert "expected an end within" not in str(told.value)
 
 
 def test_a_party_that_is_silent_is_named_when_the_time_is_over() -> None:
@@ -192,7 +199,7 @@ def test_a_party_cannot_pose_as_another(tmp_path) -> None:
 
     stolen: list[str] = []
     with (
-        Posing(TOTAL, VALUES, {"step": 0.5}, JointOptions(timeout_s=4)) as parties,
+        Posing(TOTAL, VALUES, {"step": 0.5}, JointOptions(timeout_s=10)) as parties,
         pytest.raises(ProtocolError, match="a certificate of 'utility 2' came as party 1"),
     ):
         parties.outcome()
@@ -208,7 +215,7 @@ def test_a_certificate_of_another_authority_is_refused(tmp_path) -> None:
             return super().settings(at, paths if at == 1 else credentials)
 
     with (
-        Foreign(TOTAL, VALUES, {"step": 0.5}, JointOptions(timeout_s=4)) as parties,
+        Foreign(TOTAL, VALUES, {"step": 0.5}, JointOptions(timeout_s=10)) as parties,
         pytest.raises(ProtocolError, match="utility 1: utility 2: expected a certificate of the common authority"),
     ):
         parties.outcome()
@@ -252,6 +259,31 @@ def test_shares_are_written_as_plain_numbers(shape: tuple[int, ...]) -> None:
     assert read.tolist() == values.tolist()
     with pytest.raises(ProtocolError, match="expected an array of whole numbers"):
         PlainNumbers.loads(PlainNumbers.dumps(values)[:-1] if values.size else b"\x05")
+
+
+@pytest.mark.parametrize(("ndim", "width", "shape"), [(0, 0, ()), (1, 0, (5,)), (255, 1, (0,) * 255)])
+def test_shapes_that_no_array_has_are_refused(ndim: int, width: int, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ProtocolError, match="expected an array of whole numbers"):
+        PlainNumbers.loads(struct.pack(f">BI{ndim}I", ndim, width, *shape))
+
+
+@pytest.mark.parametrize(
+    "told", [None, [], {"a": 3}, {"a": [-1]}, {"a": [True]}, {"a": [2**20, 2**20]}, {"a": [0] * 99}]
+)
+def test_shapes_that_no_party_has_are_refused(told: object) -> None:
+    with pytest.raises(ProtocolError, match="utility 1: expected shapes of arrays"):
+        _shapes("utility 1", told)
+    assert _shapes("utility 1", {"a": [2, 3], "b": []}) == {"a": (2, 3), "b": ()}
+
+
+def test_a_party_comes_back_at_once_to_its_address() -> None:
+    with _listen(("127.0.0.1", 0)) as first:
+        address = first.getsockname()
+        with socket.create_connection(address) as other:
+            first.accept()[0].close()
+            assert other.recv(1) == b""
+    with _listen(address) as again:
+        assert again.getsockname() == address
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from tests.privacy.mpc.parties import doubler
 from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.federated import LocalChannel
 from unlearn.privacy.federated.channel import COORDINATOR
+from unlearn.privacy.federated.messages import unpack
 from unlearn.privacy.mpc import Credentials, PartyProcess, PartyProcesses, PartyServer, SocketChannel, make_credentials
 from unlearn.privacy.mpc.frames import Head, receive, send
 from unlearn.privacy.mpc.sockets import _require_answer
@@ -159,6 +160,51 @@ def test_frames_of_another_form_are_refused() -> None:
             receive(other, 0.1)
 
 
+def test_numbers_of_a_type_that_numpy_lacks_are_refused() -> None:
+    head = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    with pytest.raises(ProtocolError, match="expected named arrays as safetensors"):
+        unpack(len(head).to_bytes(8, "little") + head + bytes(2))
+
+
+def test_a_connection_that_cannot_be_taken_ends_no_party(
+    made: dict[str, Credentials], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Listener:
+        """The first connection is gone before it is taken."""
+
+        def __init__(self, plain: socket.socket) -> None:
+            self.plain, self.failed = plain, False
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.plain, name)
+
+        def __enter__(self) -> None:
+            self.plain.__enter__()
+
+        def __exit__(self, *error: object) -> None:
+            self.plain.close()
+
+        def accept(self) -> tuple:
+            if not self.failed:
+                self.failed = True
+                raise ConnectionAbortedError
+            return self.plain.accept()
+
+    server = PartyServer(doubler("north", own("north")), made["north"])
+    monkeypatch.setattr(server, "_listener", Listener(server._listener))
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        with SocketChannel({"north": server.address}, made[COORDINATOR], 20) as channel:
+            assert channel.ask("times", {"north": {"by": np.ones(2)}}).answers["north"]["product"].tolist() == [
+                1.0,
+                1.0,
+            ]
+    finally:
+        server.stop()
+        thread.join()
+
+
 def test_what_cannot_start_is_refused(made: dict[str, Credentials], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one party"):
         SocketChannel({}, made[COORDINATOR])
@@ -168,8 +214,8 @@ def test_what_cannot_start_is_refused(made: dict[str, Credentials], tmp_path: Pa
         PartyProcesses([])
     with pytest.raises(InputError, match="module:function"):
         PartyProcess("north", "module")
-    with pytest.raises(InputError, match="1 to 64 signs"):
-        make_credentials(tmp_path, ["n" * 65])
+    with pytest.raises(InputError, match="1 to 64 bytes"):
+        make_credentials(tmp_path, ["ü" * 33])
     with pytest.raises(InputError, match="PEM files"):
         Credentials(tmp_path / "a", tmp_path / "b", tmp_path / "c").context(server=True)
     with SocketChannel({"north": ("127.0.0.1", 1)}, made[COORDINATOR]) as channel:

@@ -37,7 +37,7 @@ def unpack(message: bytes) -> Payload:
         raise ProtocolError(f"message: expected at most {LONGEST} bytes, got {len(message)}. Send it in parts.")
     try:
         return load(message)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # a type of numbers that NumPy does not have
         raise ProtocolError(
             f"message: expected named arrays as safetensors, got {len(message)} bytes that are none. Let every party "
             "run the same version."

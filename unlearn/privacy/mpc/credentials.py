@@ -16,7 +16,7 @@ from unlearn.errors import InputError
 from unlearn.privacy.federated.flower.certificates import new_key, signed
 from unlearn.store import write
 
-#: Signs that a name in a certificate may have.
+#: Bytes that a name in a certificate may have, as UTF-8.
 LONGEST_NAME = 64
 
 
@@ -67,10 +67,10 @@ def make_credentials(folder: str | Path, names: Sequence[str]) -> dict[str, Cred
         names: of the parties, the coordinator among them.
 
     Raises:
-        InputError: no names, two alike, or one that is blank or has more than 64 signs.
+        InputError: no names, two alike, or one that is blank or has more than 64 bytes as UTF-8.
     """
-    if not names or not all(name.strip() and len(name) <= LONGEST_NAME for name in names):
-        raise InputError(f"names: expected at least one, of 1 to {LONGEST_NAME} signs each, got others.")
+    if not names or not all(name.strip() and len(name.encode()) <= LONGEST_NAME for name in names):
+        raise InputError(f"names: expected at least one, of 1 to {LONGEST_NAME} bytes each, got others.")
     require_distinct("credentials", names, "party")
     folder, authority = Path(folder), new_key()
     issuer = _name("unlearn joint computation")

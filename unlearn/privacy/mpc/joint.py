@@ -2,7 +2,7 @@
 
 Trust: parties follow the protocol (semi-honest), and at most `threshold` of them put what they see together; then
 nobody learns of another's input more than the result tells. A party that deviates can make results wrong; what it can
-not do is pose as another, run code at another, or leave others waiting.
+not do is pose as another, run code at another, or leave others waiting for longer than they agreed to.
 """
 
 from __future__ import annotations

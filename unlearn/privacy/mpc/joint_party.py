@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import socket
 import sys
@@ -26,11 +27,12 @@ from unlearn.errors import InputError, ProtocolError, UnlearnError
 from unlearn.privacy.federated.messages import Payload, as_bytes, pack, unpack
 from unlearn.privacy.mpc.context import Context, Program, require_finite_input, require_parties, runtime
 from unlearn.privacy.mpc.credentials import Credentials
-from unlearn.privacy.mpc.peers import HELLO, Peers
+from unlearn.privacy.mpc.peers import HELLO, LONGEST, Peers
 from unlearn.store import write
 
 #: How long others may take to take note of an error before this process ends.
 _GRACE_S = 0.5
+_MOST_AXES = 32
 _META, _RECEIVED = "meta", "received: "
 
 
@@ -142,7 +144,7 @@ async def _with_peers(
             raise ProtocolError(
                 f"expected the same run, program, parameters and parties at all, got others at {other}."
             )
-        announced[other] = {str(key): tuple(map(int, shape)) for key, shape in greeting["shapes"].items()}
+        announced[other] = _shapes(other, greeting.get("shapes"))
     context = Context(settings.names, settings.index, peers.mpc, {name: own}, announced)
     result = await program(context, settings.public)
     seconds = time.perf_counter() - start
@@ -152,10 +154,20 @@ async def _with_peers(
     return {**result, _META: as_bytes(json.dumps(meta)), **received}
 
 
+def _shapes(name: str, told: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes that another party says its arrays have; memory is taken for them before anything else comes."""
+    fits = isinstance(told, dict) and all(
+        isinstance(shape, list) and all(type(one) is int and one >= 0 for one in shape) and len(shape) <= _MOST_AXES
+        for shape in told.values()
+    )
+    if not fits or sum(math.prod(shape) for shape in told.values()) > LONGEST // 8:
+        raise ProtocolError(f"{name}: expected shapes of arrays of at most {LONGEST // 8} numbers, got others.")
+    return {key: tuple(shape) for key, shape in told.items()}
+
+
 def run_party(settings: Settings, own: Payload, listening: socket.socket, addresses: Mapping) -> Payload:
     """`take_part` on MPyC's event loop."""
     loop = runtime(len(settings.names), settings.index, settings.threshold)._loop
-    loop.set_exception_handler(lambda loop, context: None)  # what a failed step drags along says nothing new
     asyncio.set_event_loop(loop)
     task = loop.create_task(take_part(settings, own, listening, addresses))
     while not task.done():
@@ -182,10 +194,8 @@ def read_settings(text: str | bytes) -> Settings:
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
-    listening = socket.socket()
-    listening.bind(address)
-    listening.listen()
-    return listening
+    # Its options let a party come back at once to the address of its last run.
+    return socket.create_server(address)
 
 
 def _serve() -> None:

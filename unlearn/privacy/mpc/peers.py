@@ -29,6 +29,8 @@ HELLO, GOODBYE, ABORT = -(2**63), -(2**63) + 1, -(2**63) + 2
 #: Longest message, and the most numbers of one.
 LONGEST = 2**30
 _RETRY_S = 0.1
+#: Bytes of another's reason that are repeated.
+_TOLD = 2000
 
 
 class PlainNumbers:
@@ -53,17 +55,17 @@ class PlainNumbers:
             ndim, width = struct.unpack_from(">BI", message)
             shape = struct.unpack_from(f">{ndim}I", message, 5)
             body = memoryview(message)[5 + 4 * ndim :]
-            if len(body) != width * math.prod(shape):
+            if not width or len(body) != width * math.prod(shape):
                 raise ValueError
+            numbers = [int.from_bytes(body[at : at + width], "big") for at in range(0, len(body), width)]
+            flat = np.empty(len(numbers), dtype=object)
+            flat[:] = numbers
+            return flat.reshape(shape)
         except (struct.error, ValueError):
             raise ProtocolError(
                 f"shares: expected an array of whole numbers, got {len(message)} bytes that are none. Let every party "
                 "run the same version."
             ) from None
-        numbers = [int.from_bytes(body[at : at + width], "big") for at in range(0, len(body), width)]
-        flat = np.empty(len(numbers), dtype=object)
-        flat[:] = numbers
-        return flat.reshape(shape)
 
 
 class Peers:
@@ -90,6 +92,7 @@ class Peers:
         self.received: dict[str, bytearray] = {name: bytearray() for name in names} if record else {}
         self.refused: list[str] = []
         self._over, self._goodbyes = False, dict[str, Any]()
+        self.mpc._loop.set_exception_handler(lambda loop, context: self._step_failed(context))
 
     @staticmethod
     def _modules() -> Any:
@@ -145,7 +148,7 @@ class Peers:
             raw = await answer if isinstance(answer, asyncio.Future) else answer
             try:
                 heard[name] = dict(json.loads(raw))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 raise ProtocolError(f"{name}: expected a greeting, got something else.") from None
         return heard
 
@@ -178,6 +181,16 @@ class Peers:
         if not self._over and not self.failed.done():
             self.failed.set_exception(ProtocolError(reason))
 
+    def _step_failed(self, context: Mapping[str, Any]) -> None:
+        """End the computation where a step of MPyC's has failed, which nobody else would hear of.
+
+        What else the loop reports, such as a stranger's handshake that failed, is no reason to end.
+        """
+        if "mpc_coro" in str(context.get("message", "")) and (error := context.get("exception")) is not None:
+            # Only errors of the protocol are known to hold no values.
+            told = str(error) if isinstance(error, ProtocolError) else f"{type(error).__name__}."
+            self._fail(f"a step of the computation failed: {told}")
+
     def _has_parted(self, name: str, protocol: Any) -> bool:
         goodbye = self._goodbyes.get(name, protocol.buffers.get(GOODBYE))
         return isinstance(goodbye, bytes) or (isinstance(goodbye, asyncio.Future) and goodbye.done())
@@ -185,7 +198,7 @@ class Peers:
     def _aborted_by(self, name: str) -> Callable[[asyncio.Future[bytes]], None]:
         def tell(message: asyncio.Future[bytes]) -> None:
             if not message.cancelled():
-                self._fail(f"{name} takes no further part: {message.result().decode(errors='replace')}")
+                self._fail(f"{name} takes no further part: {message.result()[:_TOLD].decode(errors='replace')}")
 
         return tell
 

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -212,10 +211,16 @@ class PartyServer:
         self._listener.settimeout(_POLL_S)
         with self._listener:
             while not self._stopped.is_set():
-                with suppress(TimeoutError):
+                try:
                     plain, _ = self._listener.accept()
-                    # Each in a thread of its own, so that a stranger who says nothing keeps nobody waiting.
-                    threading.Thread(target=self._converse, args=(plain,), daemon=True).start()
+                except TimeoutError:
+                    continue
+                except OSError as error:  # one connection went while it came, or there are too many for now
+                    logger.warning("%s: could not take a connection (%s)", self._party.name, type(error).__name__)
+                    self._stopped.wait(_POLL_S)
+                    continue
+                # Each in a thread of its own, so that a stranger who says nothing keeps nobody waiting.
+                threading.Thread(target=self._converse, args=(plain,), daemon=True).start()
 
     def stop(self) -> None:
         """End `serve`."""

@@ -140,3 +140,9 @@ def test_refusals() -> None:
         chosen(bytes(31), bytes(32), bytes(32), N, 1)
     with pytest.raises(ProtocolError, match="expected 2 openings"):
         examine(METER, PERIOD, [0, 1], TRUE[:1], committed.blinds[:2], committed.digests, TRUE[:2], TRUE[:2])
+
+
+@pytest.mark.parametrize("reading", [np.inf, 2.0**60, np.nan, 0.5])
+def test_only_whole_readings_in_range_are_committed_to(reading: float) -> None:
+    with pytest.raises(InputError, match="readings_wh: expected whole Wh"):
+        commit(METER, PERIOD, np.array([1.0, reading]))

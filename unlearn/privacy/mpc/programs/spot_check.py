@@ -64,11 +64,15 @@ def commit(meter: str, period: str, readings_wh: NDArray) -> Committed:
     False
 
     Raises:
-        InputError: readings that are not whole.
+        InputError: readings that are not whole, or too large.
     """
     values = np.asarray(readings_wh)
-    if values.ndim != 1 or not values.size or not np.array_equal(values, np.round(values)):
-        raise InputError(f"readings_wh: expected whole Wh with shape (intervals,), got others of shape {values.shape}.")
+    if values.ndim != 1 or not values.size or not (np.abs(values) < 2**53).all():
+        raise InputError(
+            f"readings_wh: expected whole Wh below 2^53 with shape (intervals,), got others of shape {values.shape}."
+        )
+    if not np.array_equal(values, np.round(values)):
+        raise InputError("readings_wh: expected whole Wh, got others. Round them first.")
     blinds = np.frombuffer(secrets.token_bytes(SIZE * values.size), dtype=np.uint8).reshape(-1, SIZE)
     whole = values.astype(np.int64).tolist()
     digests = b"".join(_digest(meter, period, at, one, blinds[at].tobytes()) for at, one in enumerate(whole))
