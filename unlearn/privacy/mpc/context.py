@@ -204,7 +204,8 @@ def require_finite_input(name: str, payload: Payload) -> None:
         InputError: not numbers, NaN or infinity.
     """
     for key, value in payload.items():
-        if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+        real = np.issubdtype(value.dtype, np.integer) or np.issubdtype(value.dtype, np.floating)
+        if not real or not np.isfinite(value).all():
             raise InputError(
                 f"{name}: expected finite numbers in {key!r}, got others. Fill or leave out what is missing."
             )

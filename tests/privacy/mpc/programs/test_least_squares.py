@@ -156,6 +156,30 @@ def test_forecasts_are_opened_of_a_model_that_nobody_has_seen() -> None:
         rehearse(forecast, dict.fromkeys(NAMES, kept_input(done)), asked)
 
 
+@pytest.mark.parametrize(
+    "rows", [[[2.0**29, 0, 0], [2.0**29, 2.0**-32, 0], [0, 0, 1]], [[1e8, 0, 0], [0, 1e-9, 0], [0, 0, 1e-9]]]
+)
+def test_small_numbers_beside_large_ones_open_no_coefficients(rows: list[list[float]]) -> None:
+    """Floats see fewer columns in these rows than exact sums tell."""
+    done = Made().fitted(opened=False)
+    asked = {"receipt": receipt_of(done), "rows": rows, "total": False}
+    with pytest.raises(ProtocolError, match="span fewer than 3 columns"):
+        rehearse(forecast, dict.fromkeys(NAMES, kept_input(done)), asked)
+
+
+def test_the_total_of_one_load_is_that_load() -> None:
+    made = Made()
+    made.loads[:] = 0
+    done = made.fitted(opened=False)
+    for rows in (made.rows[:2], made.rows):
+        asked = {"receipt": receipt_of(done), "rows": rows.tolist()}
+        if len(rows) == 2:
+            assert rehearse(forecast, dict.fromkeys(NAMES, kept_input(done)), asked)["forecast"].shape == (2,)
+            continue
+        with pytest.raises(ProtocolError, match="total of several loads"):
+            rehearse(forecast, dict.fromkeys(NAMES, kept_input(done)), asked)
+
+
 def test_noise_of_all_parties_has_the_promised_size(bits: Callable[[int], None]) -> None:
     bits(3)
     made = Made()

@@ -93,3 +93,16 @@ def test_the_joint_curve_peaks_where_the_sum_does() -> None:
     assert found["peak"] == found["curve"].max()
     with pytest.raises(ProtocolError, match="shape \\(hours,\\)"):
         rehearse(load_curve, {name: {"values": np.ones((2, 2))} for name in "abc"})
+
+
+@pytest.mark.parametrize("step", [float("nan"), "x", "1/0", float("inf")])
+def test_steps_that_are_no_numbers_are_refused(step: object) -> None:
+    with pytest.raises(InputError, match="step, largest"):
+        rehearse(total, {name: {"values": np.ones(1)} for name in "abc"}, {"step": step})
+
+
+def test_curves_without_hours_and_complex_numbers_are_refused() -> None:
+    with pytest.raises(ProtocolError, match="expected curves with shape"):
+        rehearse(load_curve, {name: {"values": np.zeros(0)} for name in "abc"})
+    with pytest.raises(InputError, match="expected finite numbers"):
+        rehearse(total, {name: {"values": np.array([1j])} for name in "abc"})

@@ -74,15 +74,17 @@ async def load_curve(context: Context, public: Public) -> Payload:
         `curve`, shape (hours,); `peak` and `peak_hour` of it.
     """
     curve = (await total(context, public))["total"]
-    if curve.ndim != 1:
+    if curve.ndim != 1 or not curve.size:
         raise ProtocolError(f"load_curve: expected curves with shape (hours,), got {curve.shape}.")
     return {"curve": curve, "peak": np.array(curve.max()), "peak_hour": np.array(int(curve.argmax()))}
 
 
 def _scale(public: Public) -> tuple[int, Fraction]:
     """How many steps no value exceeds, and the step itself."""
-    step = Fraction(str(public.get("step", 1)))
-    largest = Fraction(str(public.get("largest", 2**31 - 1)))
+    try:
+        step, largest = (Fraction(str(public.get(name, own))) for name, own in (("step", 1), ("largest", 2**31 - 1)))
+    except (ValueError, ZeroDivisionError):
+        raise InputError("step, largest: expected numbers such as 0.001, got others.") from None
     if step <= 0 or largest < step:
         raise InputError(f"step, largest: expected 0 < step <= largest, got {float(step):g} and {float(largest):g}.")
     return require_count("largest / step", int(largest / step)), step
