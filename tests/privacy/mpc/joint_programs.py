@@ -110,3 +110,16 @@ async def garbled(context: Context, public: Public) -> Payload:
     if context.name == public["who"]:
         PlainNumbers.dumps = staticmethod(lambda values: bytes(5))
     return await total(context, public)
+
+
+async def numbers(context: Context, public: Public) -> Payload:
+    """Comparisons and a division of single numbers, and of several at a time."""
+    kind = context.mpc.SecInt(64)
+    shared = context.shared("values", kind)
+    one, other = (shared[name][0] for name in context.names[:2])
+    zero = context.mpc.SecFld(2**61 - 1)(7)
+    both = [one < other, one == other, other < one]
+    found = [int(await context.reveal(value)) for value in both]
+    found.append(int(await context.reveal(1 / zero * zero)))
+    found.append(int((await context.reveal(shared[context.names[0]] == shared[context.names[1]]))[0]))
+    return {"found": np.array(found)}

@@ -94,6 +94,13 @@ def test_what_a_comparison_opens_does_not_tell_guesses_apart() -> None:
     assert [learned["fits"].tolist() for learned in outcome.results.values()] == [[0, 0]] * 3
 
 
+@pytest.mark.parametrize("n_parties", [3, 5])
+def test_comparisons_and_divisions_of_single_numbers_are_right(n_parties: int) -> None:
+    inputs = {f"party {at}": {"values": np.array([3 + at, 4])} for at in range(n_parties)}
+    outcome = compute(f"{HERE}:numbers", inputs)
+    assert [learned["found"].tolist() for learned in outcome.results.values()] == [[1, 0, 0, 1, 0]] * n_parties
+
+
 def test_a_setting_by_which_products_would_show_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime().options, "no_prss", True)
     with pytest.raises(InputError, match="MPYC_NOPRSS: expected it unset"):
