@@ -113,6 +113,7 @@ def test_fidelity_runs_goes_on_where_it_stopped_and_says_which_is_how_near(
     assert all(after[file] == then for file, then in before.items() if lost not in file.parents)
 
 
+@pytest.mark.slow
 def test_utility_measures_the_release_beside_real_data(run: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["grid=ieee9", "utility.forecasters=[linear]", "utility.hours=12", "synthesis.seeds=[0]"]
     folder = run("utility", *QUICK, *settings)

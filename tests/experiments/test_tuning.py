@@ -120,6 +120,7 @@ def test_several_processes_measure_what_one_does(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(found(1), found(2))
 
 
+@pytest.mark.slow
 def test_ones_own_tables_are_run_on_ones_own_grid(tmp_path: Path) -> None:
     hours = pd.date_range("2021-05-10", periods=1000, freq="h")
     random = np.random.default_rng(0)

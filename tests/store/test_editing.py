@@ -90,6 +90,7 @@ def edited(copied: Path, file: str, more: str) -> str:
         source.write_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "more", "anew"), EDITS)
 def test_editing_a_figure_fits_nothing_and_a_generator_itself_alone(
     copied: Path, file: str, more: str, anew: str

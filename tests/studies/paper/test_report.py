@@ -114,6 +114,7 @@ def test_comparison_puts_ratios_beside_the_published_ones() -> None:
     assert np.isnan(table.loc[("cnn", "cost original"), "here, published protocol"])
 
 
+@pytest.mark.slow
 def test_figures_for_every_forecaster_and_protocol(tmp_path: Path) -> None:
     parts = [made_up(f, p) for f in ("linear", "mixer") for p in ("published", "fair")]
     records, samples = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))

@@ -69,6 +69,7 @@ def test_tunings_give_nothing_away(records: pd.DataFrame) -> None:
             assert (found["value"] == 0.5).all(), method
 
 
+@pytest.mark.slow
 def test_intervals_are_simultaneous_and_no_points(records: pd.DataFrame) -> None:
     own = of(records, "auc", method="scale")
     # 5 releases, 5 attacks, one cell; all 16 pairs tie.
@@ -79,6 +80,7 @@ def test_intervals_are_simultaneous_and_no_points(records: pd.DataFrame) -> None
     assert set(own["n_members"]) == {16}
 
 
+@pytest.mark.slow
 def test_the_published_program_is_caught(records: pd.DataFrame) -> None:
     bits = of(records, "auc", method="reweighted", attack="bits").iloc[0]
     assert (bits["value"], bits["high"]) == (1.0, 1.0)
@@ -88,6 +90,7 @@ def test_the_published_program_is_caught(records: pd.DataFrame) -> None:
     assert set(of(records, "auc", method="reweighted")["l1_budget"]) == {0.25}
 
 
+@pytest.mark.slow
 def test_statistics_find_nothing_after_complete_unlearning_without_tuning(records: pd.DataFrame) -> None:
     for attack in ("parameters", "loss", "likelihood_ratio"):
         assert of(records, "auc", method="retrained", attack=attack)["value"].item() == 0.5
@@ -96,6 +99,7 @@ def test_statistics_find_nothing_after_complete_unlearning_without_tuning(record
     assert of(records, "bits_differ", method="retrained")["value"].item() > 0
 
 
+@pytest.mark.slow
 def test_records_say_what_was_audited(records: pd.DataFrame) -> None:
     assert set(records["part"]) == {"audit"}
     assert set(records["experiment"]) == {"tuning"}
@@ -107,6 +111,7 @@ def test_records_say_what_was_audited(records: pd.DataFrame) -> None:
     assert (of(records, "seconds")["value"] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_history_that_is_run_again_gives_the_same_bits(records: pd.DataFrame) -> None:
     for method in (*TUNINGS, "retrained"):
         assert (of(records, "bits_vary", method=method)["value"] == 0).all(), method

@@ -166,6 +166,7 @@ def test_seasons_are_meteorological() -> None:
     assert list(season_of(np.arange(1, 13))) == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0]
 
 
+@pytest.mark.slow
 def test_seasons_that_show_are_told_and_shuffled_ones_are_not() -> None:
     train, test = households(20, 120, seed=0), households(20, 120, seed=1)
     shown = [replace(p, kwh=p.kwh * np.float32([1, 3, 9, 27])[season_of(p.month), None]) for p in (train, test)]

@@ -165,6 +165,7 @@ def test_the_head_of_a_quadratic_criterion_is_its_closed_form(seed: int, trust: 
     torch.testing.assert_close(solved.head, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_head_that_is_trusted_stays_and_one_that_is_not_gains() -> None:
     problem = made(COST)
     held, free = (Head(trust, steps=200).solve(problem) for trust in (1e12, 0.0))
