@@ -8,17 +8,11 @@ not do is pose as another, run code at another, or leave others waiting for long
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,13 +20,12 @@ from unlearn import errors
 from unlearn.checks import require_package
 from unlearn.errors import InputError, ProtocolError
 from unlearn.privacy.federated.messages import Payload, as_text, pack, unpack
+from unlearn.privacy.mpc.children import Children
 from unlearn.privacy.mpc.context import Public, require_parties
 from unlearn.privacy.mpc.credentials import make_credentials
 from unlearn.privacy.mpc.joint_party import _META, _RECEIVED, Settings, load_program
 
 _MODULE = "unlearn.privacy.mpc.joint_party"
-_TAIL = 400
-_GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -123,21 +116,22 @@ class Parties:
         self._options = options or JointOptions()
         self._threshold = self._options.of(len(self.names))
         self._program, self._inputs, self._public = program, dict(inputs), _as_json(public or {})
-        self._session, self._folder = secrets.token_hex(16), tempfile.TemporaryDirectory(prefix="unlearn-joint-")
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._start = time.perf_counter()
+        self._session, self._start = secrets.token_hex(16), time.perf_counter()
+        self._children = Children("unlearn-joint-", self._options.timeout_s)
+        self.processes = self._children.processes
 
     def __enter__(self) -> Self:
         try:
-            folder = Path(self._folder.name)
-            made = make_credentials(folder, self.names)
+            made = make_credentials(self._children.folder, self.names)
             for at, name in enumerate(self.names):
                 own = made[name]
-                paths = (str(own.authority), str(own.certificate), str(own.key))
-                self._begin(name, self.settings(at, paths), folder / f"log-{at}")
-            addresses = {name: self._hear(name)[0]["address"] for name in self.names}
+                told = self.settings(at, (str(own.authority), str(own.certificate), str(own.key)))
+                self._children.start(name, _MODULE, {"settings": asdict(told)}, pack(self._inputs[name]))
+            started = {name: self._children.hear(name)[0] for name in self.names}
+            if failed := {name: head for name, head in started.items() if head.get("error")}:
+                raise _cause(failed)
             for name in self.names:
-                self._tell(name, json.dumps(addresses).encode() + b"\n")
+                self._children.tell(name, {"addresses": {key: head["address"] for key, head in started.items()}})
         except BaseException:
             self.close()
             raise
@@ -163,7 +157,8 @@ class Parties:
         """
         said: dict[str, tuple[dict[str, Any], bytes]] = {}
         threads = [
-            threading.Thread(target=lambda name=name: said.update({name: self._hear(name)})) for name in self.names
+            threading.Thread(target=lambda name=name: said.update({name: self._children.hear(name)}))
+            for name in self.names
         ]
         for thread in threads:
             thread.start()
@@ -187,53 +182,12 @@ class Parties:
 
     def close(self) -> None:
         """End every process."""
-        for process in self.processes.values():
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-            try:
-                process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._folder.cleanup()
-
-    def _begin(self, name: str, settings: Settings, log: Path) -> None:
-        own = pack(self._inputs[name])
-        with log.open("wb") as file:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )  # fmt: skip
-        self._tell(name, json.dumps({"settings": asdict(settings), "n_bytes": len(own)}).encode() + b"\n" + own)
-
-    def _tell(self, name: str, message: bytes) -> None:
-        pipe = self.processes[name].stdin
-        assert pipe is not None
-        with suppress(OSError):  # if it has ended, `outcome` finds out
-            pipe.write(message)
-            pipe.flush()
-
-    def _hear(self, name: str) -> tuple[dict[str, Any], bytes]:
-        process = self.processes[name]
-        assert process.stdout is not None
-        timer = threading.Timer(self._options.timeout_s + _GRACE_S, process.kill)
-        timer.start()
-        try:
-            head = json.loads(process.stdout.readline())
-            return head, process.stdout.read(head["n_bytes"])
-        except ValueError:
-            log = Path(self._folder.name) / f"log-{self.names.index(name)}"
-            ended = log.read_text(errors="replace").strip()[-_TAIL:] or "no word"
-            return {"error": f"its process ended with {ended!r}", "kind": "", "address": ("", 0)}, b""
-        finally:
-            timer.cancel()
+        self._children.close()
 
 
 def _cause(failed: Mapping[str, Mapping[str, Any]]) -> errors.UnlearnError:
     """One error of all; what a party refused of its own input comes first, then who ended without a word."""
-    refused = [name for name, head in failed.items() if head["kind"] not in ("", ProtocolError.__name__)]
+    refused = [name for name, head in failed.items() if head.get("kind") not in (None, ProtocolError.__name__)]
     order = [*refused, *(name for name in failed if name not in refused)]
     told = "; ".join(f"{name}: {failed[name]['error'].rstrip('.')}" for name in order)
     kind = InputError if refused else ProtocolError

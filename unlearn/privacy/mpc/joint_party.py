@@ -13,7 +13,6 @@ import math
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ import numpy as np
 
 from unlearn.errors import InputError, ProtocolError, UnlearnError
 from unlearn.privacy.federated.messages import Payload, as_bytes, pack, unpack
+from unlearn.privacy.mpc.children import Starter
 from unlearn.privacy.mpc.context import Context, Program, require_finite_input, require_parties, runtime
 from unlearn.privacy.mpc.credentials import Credentials
 from unlearn.privacy.mpc.peers import HELLO, LONGEST, Peers
@@ -199,27 +199,18 @@ def _listen(address: tuple[str, int]) -> socket.socket:
 
 
 def _serve() -> None:
-    """For `compute`, which speaks through pipes: settings and input come in, an address and a result go out."""
-    out = os.dup(1)
-    os.dup2(2, 1)  # whatever a library prints goes to the log
-    source = sys.stdin.buffer
-
-    def say(line: Mapping[str, Any], body: bytes = b"") -> None:
-        with os.fdopen(os.dup(out), "wb") as pipe:
-            pipe.write(json.dumps({**line, "n_bytes": len(body)}).encode() + b"\n" + body)
-
-    head = json.loads(source.readline())
-    own = unpack(source.read(head["n_bytes"]))
+    """For `compute`: settings and input come in through a pipe, an address and a result go out."""
+    starter = Starter()
+    head, own = starter.hear()
     listening = _listen(("127.0.0.1", 0))
-    say({"address": listening.getsockname()})
-    addresses = {name: (host, port) for name, (host, port) in json.loads(source.readline()).items()}
-    # When whoever started this is gone, however it went, so is the party.
-    threading.Thread(target=lambda: (source.read(), os._exit(1)), daemon=True).start()
+    starter.say({"address": listening.getsockname()})
+    addresses = {name: (host, port) for name, (host, port) in starter.hear()[0]["addresses"].items()}
+    starter.end_with_it()
     try:
-        result = run_party(read_settings(json.dumps(head["settings"])), own, listening, addresses)
-        say({"error": None}, pack(result))
+        result = run_party(read_settings(json.dumps(head["settings"])), unpack(own), listening, addresses)
+        starter.say({"error": None}, pack(result))
     except UnlearnError as error:
-        say({"error": str(error), "kind": type(error).__name__})
+        starter.say({"error": str(error), "kind": type(error).__name__})
     os._exit(0)
 
 

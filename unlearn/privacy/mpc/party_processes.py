@@ -6,12 +6,6 @@ inputs in hand; between organisations, each starts `PartyServer` on its own mach
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,13 +19,11 @@ from unlearn.errors import InputError, ProtocolError, UnlearnError
 from unlearn.privacy.federated.channel import COORDINATOR
 from unlearn.privacy.federated.messages import Payload, pack, unpack
 from unlearn.privacy.federated.party import Party
+from unlearn.privacy.mpc.children import Children, Starter
 from unlearn.privacy.mpc.credentials import Credentials, make_credentials
 from unlearn.privacy.mpc.sockets import Address, PartyServer, SocketChannel
 
 _MODULE = "unlearn.privacy.mpc.party_processes"
-_GRACE_S = 5.0
-_TAIL = 600
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,16 +67,21 @@ class PartyProcesses:
             raise InputError("parties: expected at least one, got none.")
         require_distinct("parties", [COORDINATOR, *(one.name for one in parties)], "party")
         self._parties, self._timeout_s, self._full = tuple(parties), timeout_s, full
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="unlearn-parties-")
+        self._children = Children("unlearn-parties-", timeout_s)
+        self.processes = self._children.processes
 
     def __enter__(self) -> Self:
-        folder = Path(self._folder.name)
+        folder = self._children.folder
         try:
             made = make_credentials(folder, [COORDINATOR, *(one.name for one in self._parties)])
-            for at, party in enumerate(self._parties):
-                self._start(party, made[party.name], folder / f"log-{at}")
-            addresses = {one.name: self._address(one, folder / f"log-{at}") for at, one in enumerate(self._parties)}
+            for party in self._parties:
+                own = made[party.name]
+                settings = {
+                    "name": party.name, "factory": party.factory, "timeout_s": self._timeout_s,
+                    "credentials": [str(own.authority), str(own.certificate), str(own.key)],
+                }  # fmt: skip
+                self._children.start(party.name, _MODULE, settings, pack(party.private))
+            addresses = {one.name: self._address(one) for one in self._parties}
             self.channel = SocketChannel(addresses, made[COORDINATOR], self._timeout_s, full=self._full)
         except BaseException:
             self.close()
@@ -100,53 +97,10 @@ class PartyProcesses:
         """End every process that this started."""
         if hasattr(self, "channel"):
             self.channel.close()
-        for process in self.processes.values():
-            if process.stdin is not None:
-                try:
-                    process.stdin.close()  # a party ends where its pipe does
-                except OSError:
-                    logger.debug("a party's pipe was closed before")
-        for process in self.processes.values():
-            try:
-                process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-        self._folder.cleanup()
+        self._children.close()
 
-    def _start(self, party: PartyProcess, own: Credentials, log: Path) -> None:
-        private = pack(party.private)
-        settings = {
-            "name": party.name, "factory": party.factory, "timeout_s": self._timeout_s, "n_bytes": len(private),
-            "credentials": [str(own.authority), str(own.certificate), str(own.key)],
-        }  # fmt: skip
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )  # fmt: skip
-        self.processes[party.name] = process
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(settings).encode() + b"\n" + private)
-            process.stdin.flush()
-        except OSError:
-            logger.info("%s: ended before it had its input", party.name)
-
-    def _address(self, party: PartyProcess, log: Path) -> Address:
-        process = self.processes[party.name]
-        assert process.stdout is not None
-        timer = threading.Timer(self._timeout_s, process.kill)
-        timer.start()
-        line = process.stdout.readline()
-        timer.cancel()
-        try:
-            said = json.loads(line)
-        except ValueError:
-            said = {"error": log.read_text(errors="replace")[-_TAIL:] or "it ended, or took too long"}
+    def _address(self, party: PartyProcess) -> Address:
+        said, _ = self._children.hear(party.name)
         if "error" in said:
             raise ProtocolError(f"{party.name}: expected a party that starts, got: {said['error']}")
         host, port = said["address"]
@@ -171,25 +125,20 @@ def make_party(factory: str, name: str, private: Payload) -> Party:
 
 
 def main() -> None:
-    """What each process runs: settings and the private input come through the standard input."""
-    answer = os.dup(1)
-    os.dup2(2, 1)  # whatever a library prints goes to the log, not to the process that waits for the address
-    settings = json.loads(sys.stdin.buffer.readline())
-    private = unpack(sys.stdin.buffer.read(settings["n_bytes"]))
+    """What each process runs: settings and the private input come from whoever started it."""
+    starter = Starter()
+    settings, private = starter.hear()
     try:
-        party = make_party(settings["factory"], settings["name"], private)
+        party = make_party(settings["factory"], settings["name"], unpack(private))
         own = Credentials(*(Path(path) for path in settings["credentials"]))
         server = PartyServer(party, own, timeout_s=settings["timeout_s"])
-        said: dict[str, object] = {"address": server.address}
     except UnlearnError as error:
-        said = {"error": str(error)}
-    os.write(answer, json.dumps(said).encode() + b"\n")
-    os.close(answer)
-    if "error" not in said:
-        threading.Thread(target=server.serve, daemon=True).start()
-        # Whoever started this holds the other end: when it is gone, however it went, so is the party.
-        sys.stdin.buffer.read()
-        server.stop()
+        starter.say({"error": str(error)})
+        return
+    starter.say({"address": server.address})
+    threading.Thread(target=server.serve, daemon=True).start()
+    starter.await_end()
+    server.stop()
 
 
 if __name__ == "__main__":
