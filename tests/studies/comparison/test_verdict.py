@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
+from tests.pages import drawn_page
 from unlearn.errors import InputError
 from unlearn.records import RecordTable, joined
-from unlearn.reporting.page import fill
+from unlearn.studies.comparison import report
 from unlearn.studies.comparison.claims import claims
 from unlearn.studies.comparison.options import (
     DP,
@@ -105,7 +106,7 @@ def test_losses_are_those_of_the_same_seed() -> None:
 def test_the_page_opens_with_its_answer(tmp_path) -> None:  # type: ignore[no-untyped-def]
     records = made_records()
     assert page(records).said.startswith("It depends on who may see what: totals that nobody may see")
-    assert "Which one do I take?" in fill(page(records), records, None, tmp_path / "index.html").read_text()
+    assert "Which one do I take?" in drawn_page(report, records, tmp_path)
     assert len(summarise(records)) > 8
 
 
