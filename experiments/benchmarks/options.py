@@ -8,7 +8,7 @@ from unlearn.checks import require_choice
 
 PARTS = (
     "dispatch", "curvature", "influence", "scaling", "cold_start", "feeder", "anomaly", "tuning", "customers",
-    "requests", "certified", "private_sums", "encrypted",
+    "requests", "certified", "private_sums", "joint", "encrypted",
 )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ class BenchmarkOptions:
         customer_days: of their meters.
         request_customers: of the part `requests`, simulated, with as many days.
         private_sum_meters: of the part `private_sums`, with a day of hours each.
+        joint_intervals: half-hours of the series in the part `joint`.
         encrypted_meters: of the part `encrypted`, with a day of hours each; 2 to 1,061.
         paillier_meters: of which Paillier encrypts, for 1,000 take minutes; times are per 1,000.
         openfhe_python: interpreter that has OpenFHE and numpy, where this one has not; empty is this one.
@@ -94,6 +95,7 @@ class BenchmarkOptions:
     customer_days: int = 365
     request_customers: int = 1000
     private_sum_meters: int = 10000
+    joint_intervals: int = 1488
     encrypted_meters: int = 1000
     paillier_meters: int = 50
     openfhe_python: str = ""

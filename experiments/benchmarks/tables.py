@@ -41,6 +41,7 @@ def as_text(records: pd.DataFrame, tiny: bool = False) -> str:
         _requests,
         _certified,
         _private_sums,
+        _joint,
         _encrypted,
     )
     warning = f"{NOT_A_RESULT}\n" if tiny else ""
@@ -220,6 +221,21 @@ def _private_sums(records: pd.DataFrame) -> str:
         for (what, method), part in own.groupby(["what", "method"], sort=False)
     ]
     return _markdown("Sums of meters, of which nobody sees one", rows)
+
+
+def _joint(records: pd.DataFrame) -> str:
+    rows = [
+        {
+            "what": what,
+            "among": method,
+            "online [s]": _value(own, "online_seconds", ".2g"),
+            "with starting [s]": _value(own, "seconds", ".2g"),
+            "kB sent by one": _value(own, "party_kilobytes", ",.0f"),
+            "largest error": _value(own, "error", ".2g"),
+        }
+        for (what, method), own in records[records["part"] == "joint"].groupby(["what", "method"], sort=False)
+    ]
+    return _markdown("Joint computations in processes of their own", rows)
 
 
 def _encrypted(records: pd.DataFrame) -> str:

@@ -189,6 +189,18 @@ def test_private_sums_are_exact(tables) -> None:
 
 @pytest.mark.extras
 @pytest.mark.slow
+def test_joint_computations_agree_with_plain_ones(tables) -> None:
+    records, text = tables("joint", "benchmark.joint_intervals=48")
+    error = records[records["metric"] == "error"].set_index("what")["value"]
+    assert error.drop(["correlation", "14 loads, 20 public columns", "the same without a customer"]).eq(0).all()
+    assert (error["correlation"] <= 0.5e-3 + 1e-6).all()  # r is opened with three digits
+    assert error.loc[["14 loads, 20 public columns", "the same without a customer"]].lt(1e-10).all()
+    assert set(records["method"]) == {"3 parties", "5 parties"}
+    assert "## Joint computations in processes of their own" in text
+
+
+@pytest.mark.extras
+@pytest.mark.slow
 def test_encrypted_sums_are_exact_whatever_encrypts_them(tables) -> None:
     records, text = tables("encrypted", "benchmark.encrypted_meters=4", "benchmark.paillier_meters=4")
     sums = records[records["what"].str.startswith("sum")]
