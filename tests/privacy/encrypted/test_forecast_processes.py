@@ -46,7 +46,7 @@ def test_a_server_in_another_process_forecasts_the_same(tmp_path: Path) -> None:
         ):
             client_of(posing).forecast(features)
         # The process that answers has the certificate of another name.
-        folder = Path(started._folder.name)
+        folder = started._children.folder
         coordinator = Credentials(folder / "authority.pem", folder / "party-0.pem", folder / "party-0.key")
         with SocketChannel({"utility": address}, coordinator, 20) as elsewhere:
             other = ForecastClient("client", Identity.new(), ROSTER, elsewhere, "utility", TASK)
